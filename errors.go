@@ -1,0 +1,123 @@
+package pawl
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Sentinels, found by errors.Is through any wrapping.
+var (
+	// ErrLeaseLost: the job is no longer held by who answers for it: its lease expired or was released, or the job is
+	// finished. Nothing was changed. In a transaction with effects it means roll back. It is also a cause: see Handle.
+	ErrLeaseLost = errors.New("pawl: lease lost: the job is not held by this claim any more, nothing was changed")
+	// ErrNotFound: there is nothing of this id or name.
+	ErrNotFound = errors.New("pawl: not found")
+	// ErrRunning: the verb takes jobs that are not running; cancel the job first or wait for it.
+	ErrRunning = errors.New("pawl: the job is running")
+
+	// ErrCancelled, ErrTimeout and ErrShutdown are causes: why a handler's context ended (context.Cause).
+	ErrCancelled = errors.New("pawl: job cancelled")
+	ErrTimeout   = errors.New("pawl: handler timed out")
+	ErrShutdown  = errors.New("pawl: runner is shutting down")
+)
+
+// InvalidError says that a job was refused before the database saw it.
+type InvalidError struct {
+	Index  int    // Of the job in InsertMany; 0 in Insert.
+	Field  string // Of JobSpec.
+	Reason string // What is wrong and what would be right.
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("pawl: job %d: %s: %s", e.Index, e.Field, e.Reason)
+}
+
+// PanicError is a handler's panic as an error.
+type PanicError struct {
+	Value any
+	Stack string
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap gives the value of panic(err).
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// SchemaError says that the database's schema is not the one this binary needs.
+type SchemaError struct{ Have, Want int }
+
+func (e *SchemaError) Error() string {
+	switch {
+	case e.Have == 0:
+		return "pawl: the schema is not installed: call Client.Migrate or run `pawl install`"
+	case e.Have < e.Want:
+		return fmt.Sprintf("pawl: the schema is at version %d, older than this binary's %d: call Client.Migrate", e.Have, e.Want)
+	default:
+		return fmt.Sprintf("pawl: the schema is at version %d, newer than this binary's %d: upgrade the binary", e.Have, e.Want)
+	}
+}
+
+// Errors says which of several jobs failed, and why. errors.Is and errors.As see into it.
+type Errors map[ID]error
+
+func (e Errors) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "pawl: %d jobs failed", len(e))
+	for i, id := range slices.Sorted(maps.Keys(e)) {
+		if i == 3 {
+			b.WriteString("; …")
+			break
+		}
+		fmt.Fprintf(&b, "; job %d: %v", id, e[id])
+	}
+	return b.String()
+}
+
+func (e Errors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
+
+// sqlState is the error's SQLSTATE, "" if the server did not say one: then the connection failed.
+func sqlState(err error) string {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		return state.SQLState()
+	}
+	return ""
+}
+
+// isData says whether the server refused the data, so that another job's might pass.
+func isData(err error) bool {
+	s := sqlState(err)
+	return strings.HasPrefix(s, "22") || strings.HasPrefix(s, "23") || strings.HasPrefix(s, "54")
+}
+
+// isMissing says whether Pawl's schema, or a part of it, is not there.
+func isMissing(err error) bool {
+	switch sqlState(err) {
+	case "3F000", "42P01", "42883":
+		return true
+	}
+	return false
+}
+
+// isPassing says whether trying again may help: the connection failed, the server is restarting, locks collided.
+func isPassing(err error) bool {
+	switch s := sqlState(err); {
+	case s == "":
+		return true
+	case s == "40001", s == "40P01", s == "55P03", s == "25006":
+		return true
+	default:
+		return strings.HasPrefix(s, "08") || strings.HasPrefix(s, "53") || strings.HasPrefix(s, "57")
+	}
+}
+
+// neverSent says whether the statement surely did not reach the server.
+func neverSent(err error) bool { return pgconn.SafeToRetry(err) }

@@ -1,0 +1,372 @@
+// Package pgtest gives tests real PostgreSQL databases, each test its own.
+//
+// A package that uses it has
+//
+//	func TestMain(m *testing.M) { pgtest.Main(m, migrate) }
+//
+// and its tests call [Database] or [Empty]. The first call starts a private
+// server for the test binary. If $PAWL_TEST_DATABASE_URL is set, that server is
+// used instead; its role must be allowed to create databases.
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl/internal/localpg"
+)
+
+// EnvURL is the environment variable with the URL of a server to test on.
+const EnvURL = "PAWL_TEST_DATABASE_URL"
+
+const (
+	waitTimeout   = 20 * time.Second
+	statementTime = time.Minute // for anything done on the server
+	closeTime     = 10 * time.Second
+)
+
+// lockClass is the first key of the advisory locks that mark runs under way.
+const lockClass = 0x7061776c
+
+// current is the running test binary's; nil before Main.
+var current *run
+
+// run is what one test binary has on its server.
+type run struct {
+	migrate  func(ctx context.Context, url string) error
+	connect  func() error           // opens the server, once
+	template func() (string, error) // makes the template, once
+
+	server *localpg.Server // nil if the server was given
+	given  *url.URL        // nil if the server is our own
+	lock   *pgx.Conn       // holds the advisory lock on a server given
+	prefix string          // of the names of this run's databases
+	clone  string          // the end of a CREATE DATABASE from a template
+
+	mu    sync.Mutex
+	count int
+}
+
+// Main runs a package's tests and exits with their code; it does not return.
+// The server starts when a test first needs it and is stopped after the tests,
+// also when they panic. Migrate prepares the database at url that every
+// [Database] is a copy of. It is called at most once and must close its
+// connections.
+func Main(m *testing.M, migrate func(ctx context.Context, url string) error) {
+	current = newRun(migrate)
+	os.Exit(current.tests(m))
+}
+
+func newRun(migrate func(ctx context.Context, url string) error) *run {
+	r := &run{migrate: migrate}
+	r.connect = sync.OnceValue(r.open)
+	r.template = sync.OnceValues(r.makeTemplate)
+	return r
+}
+
+func (r *run) tests(m *testing.M) (code int) {
+	defer func() {
+		if err := r.close(); err != nil {
+			fmt.Fprintln(os.Stderr, "pgtest:", err)
+			code = max(code, 1)
+		}
+	}()
+	return m.Run()
+}
+
+// Database returns the URL of a fresh copy of the migrated database. It is
+// dropped when the test ends, whoever is still connected.
+func Database(t testing.TB) string {
+	t.Helper()
+	return create(t, (*run).copyTemplate)
+}
+
+// Empty returns the URL of a fresh database without migrations. It is dropped
+// when the test ends, whoever is still connected.
+func Empty(t testing.TB) string {
+	t.Helper()
+	return create(t, (*run).newDatabase)
+}
+
+func create(t testing.TB, make func(*run) (string, error)) string {
+	t.Helper()
+	if current == nil {
+		t.Fatal("pgtest: there is no server for this test: call pgtest.Main from the package's TestMain")
+	}
+	name, err := make(current)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := current.drop(name); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
+	return current.url(name)
+}
+
+// Pool returns a pool of connections to the database at url, each option
+// applied to its configuration. It is closed when the test ends; a test that
+// still holds a connection 10 seconds later fails. Get the database first, so
+// that it is dropped last.
+func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	for _, option := range options {
+		option(config)
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if !closePool(pool, closeTime) {
+			t.Errorf("pgtest: the test ended %v ago and still holds %d connections of its pool; release them", closeTime, pool.Stat().AcquiredConns())
+		}
+	})
+	return pool
+}
+
+// closePool closes pool and reports whether that was done in time.
+func closePool(pool *pgxpool.Pool, limit time.Duration) bool {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		pool.Close()
+	}()
+	select {
+	case <-closed:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
+// Server returns a private server of the test's own, for stopping and
+// restarting it. It takes about half a second and is stopped for good when the
+// test ends. It has only PostgreSQL's own databases, such as "postgres".
+func Server(t testing.TB) *localpg.Server {
+	t.Helper()
+	server, err := localpg.Start(context.Background(), localpg.Config{})
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
+	return server
+}
+
+// Wait calls cond every few milliseconds until it is true. If that takes more
+// than 20 seconds the test fails, naming what it waited for. Call it only from
+// the test's own goroutine.
+func Wait(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	await(t, what, cond, waitTimeout)
+}
+
+func await(t testing.TB, what string, cond func() bool, limit time.Duration) {
+	t.Helper()
+	deadline := time.After(limit)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("after %v still waiting for: %s", limit, what)
+		}
+	}
+}
+
+// open starts the server, or connects to the one given.
+func (r *run) open() error {
+	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+	defer cancel()
+	if given := os.Getenv(EnvURL); given != "" {
+		if err := r.openGiven(ctx, given); err != nil {
+			return fmt.Errorf("use the server of %s: %w", EnvURL, err)
+		}
+		return nil
+	}
+	server, err := localpg.Start(ctx, localpg.Config{})
+	if err != nil {
+		return err
+	}
+	r.server = server
+	r.prefix = "pawl_test_"
+	r.clone = cloneClause(server.Version(), true)
+	return nil
+}
+
+// cloneClause chooses how to copy a template. Copying files takes half the time
+// of copying through the log on our own server, in memory and without fsync,
+// and is all there is before version 15; but its two checkpoints cost a server
+// that does sync its files dearly.
+func cloneClause(version string, own bool) string {
+	var major int
+	fmt.Sscan(version, &major)
+	switch {
+	case major < 15:
+		return ""
+	case own:
+		return " STRATEGY file_copy"
+	default:
+		return " STRATEGY wal_log"
+	}
+}
+
+func (r *run) openGiven(ctx context.Context, given string) error {
+	parsed, err := url.Parse(given)
+	if err != nil || parsed.Scheme != "postgres" && parsed.Scheme != "postgresql" {
+		return errors.New("its value is not a URL; write it as postgres://user:password@host:5432/database")
+	}
+	r.given = parsed
+	conn, err := pgx.Connect(ctx, given)
+	if err != nil {
+		return err
+	}
+	r.lock = conn
+	r.clone = cloneClause(conn.PgConn().ParameterStatus("server_version"), false)
+	// The process id of our session is unique on the server while we hold it.
+	id := conn.PgConn().PID()
+	r.prefix = fmt.Sprintf("pawl_test_%d_", id)
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1, $2)", lockClass, int32(id)); err != nil {
+		return err
+	}
+	return r.sweep(ctx)
+}
+
+// sweep drops the databases of runs that died before they could. This run has
+// none yet, so any under its prefix are an earlier run's with the same number.
+func (r *run) sweep(ctx context.Context) error {
+	rows, _ := r.lock.Query(ctx, `
+		SELECT datname FROM pg_database d
+		WHERE datname ~ '^pawl_test_[0-9]+_([0-9]+|template)$'
+		AND (starts_with(datname, $1) OR NOT EXISTS (
+			SELECT FROM pg_locks
+			WHERE locktype = 'advisory' AND classid = $2
+			AND objid::text = split_part(d.datname, '_', 3)))`, r.prefix, lockClass)
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		// Several runs may sweep at once: what is gone is gone.
+		if _, err := r.lock.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close drops what is left and stops the server, if it was ever opened.
+func (r *run) close() error {
+	switch {
+	case r.server != nil:
+		return r.server.Stop()
+	case r.lock != nil:
+		ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+		defer cancel()
+		_, err := r.lock.Exec(ctx, "DROP DATABASE IF EXISTS "+r.prefix+"template WITH (FORCE)")
+		return errors.Join(err, r.lock.Close(ctx))
+	}
+	return nil
+}
+
+// url returns the URL of a database of the run's server; "" is the one to give
+// orders in.
+func (r *run) url(database string) string {
+	if r.server != nil {
+		if database == "" {
+			database = "postgres"
+		}
+		return r.server.URL(database)
+	}
+	u := *r.given
+	if database != "" {
+		u.Path = "/" + database
+		query := u.Query()
+		query.Del("dbname") // it would override the path
+		u.RawQuery = query.Encode()
+	}
+	return u.String()
+}
+
+func (r *run) exec(statements ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, r.url(""))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for _, statement := range statements {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// makeTemplate creates the template, migrates it, and closes it to everyone,
+// because a database in use cannot be copied.
+func (r *run) makeTemplate() (string, error) {
+	if err := r.connect(); err != nil {
+		return "", err
+	}
+	name := r.prefix + "template"
+	if err := r.exec("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+	defer cancel()
+	if r.migrate != nil {
+		if err := r.migrate(ctx, r.url(name)); err != nil {
+			return "", fmt.Errorf("migrate the template database: %w", err)
+		}
+	}
+	return name, r.exec("ALTER DATABASE " + name + " ALLOW_CONNECTIONS false")
+}
+
+func (r *run) copyTemplate() (string, error) {
+	template, err := r.template()
+	if err != nil {
+		return "", err
+	}
+	name := r.name()
+	return name, r.exec("CREATE DATABASE " + name + " TEMPLATE " + template + r.clone)
+}
+
+func (r *run) newDatabase() (string, error) {
+	if err := r.connect(); err != nil {
+		return "", err
+	}
+	name := r.name()
+	return name, r.exec("CREATE DATABASE " + name + " TEMPLATE template0" + r.clone)
+}
+
+func (r *run) drop(name string) error {
+	return r.exec("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)")
+}
+
+func (r *run) name() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count++
+	return fmt.Sprintf("%s%d", r.prefix, r.count)
+}

@@ -1,0 +1,61 @@
+-- claim: take up to `most` jobs from the given lanes, in the lanes' order, into one new lease.
+--   lease    chosen by the claimer, so that it can ask about an answer that was lost
+--   worker   its id; null for a consumer, whose lease lasts `lasting`
+--   queues, priorities, channels, marks, quotas   the lanes: take tickets above the mark, at most the quota
+-- Moves: tickets out of ready, one lease row in. Returns a row a ticket taken, `found` false where it had no job, so that
+-- "nothing came of it" is not mistaken for "nothing there"; a lease was made if any row has a job.
+-- Index: ready's primary key, from each mark; job's primary key.
+-- Survives: two claimers (skip locked); a verb at work on a job holds its ticket, so no job is joined at an old epoch;
+-- a worker buried meanwhile claims nothing; a paused queue gives nothing.
+create or replace function pawl.claim(
+  lease uuid, worker bigint, lasting interval, most integer,
+  queues text[], priorities integer[], channels text[], marks bigint[], quotas integer[]
+) returns table (
+  queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea,
+  priority smallint, attempt smallint, max_attempts smallint, strikes smallint, created_at timestamptz, run_at timestamptz,
+  fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamptz
+) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  return query
+  with taken as materialized (
+    select r.ctid
+    from unnest(claim.queues, claim.priorities, claim.channels, claim.marks, claim.quotas)
+           as u (queue, priority, channel, mark, quota),
+         lateral (
+           select t.ctid
+           from pawl.ready t
+           where t.queue = u.queue and t.priority = u.priority and t.channel = u.channel and t.pos > u.mark
+           order by t.pos
+           limit u.quota
+           for update skip locked
+         ) r
+    where not exists (select from pawl.queue q where q.name = u.queue and q.paused)
+      and (claim.worker is null or exists (select from pawl.worker w where w.id = claim.worker))
+    limit claim.most
+  ),
+  ticket as (
+    delete from pawl.ready t
+    where t.ctid = any (array(select ctid from taken))
+    returning t.queue, t.priority, t.channel, t.pos, t.job_id, t.epoch
+  ),
+  held as materialized (
+    select t.queue, t.priority as lane, t.channel, t.pos, t.job_id, t.epoch, j.id, j.kind, j.args, j.data,
+           j.priority, j.attempt, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts, j.strikes,
+           j.created_at, j.run_at, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint
+    from ticket t
+    left join pawl.job j on j.id = t.job_id and j.epoch = t.epoch
+    left join pawl.queue q on q.name = t.queue
+  ),
+  leased as (
+    insert into pawl.lease (id, worker_id, expires_at, jobs, epochs)
+    select claim.lease, claim.worker, clock_timestamp() + claim.lasting, array_agg(h.id), array_agg(h.epoch)
+    from held h
+    where h.id is not null
+    having count(*) > 0
+  )
+  select h.queue, h.lane, h.channel, h.pos, h.job_id, h.id is not null, h.epoch, h.kind, h.args, h.data,
+         h.priority, h.attempt, h.max_attempts, h.strikes, h.created_at, h.run_at,
+         h.fingerprint, h.unique_key, h.opts, h.errors, h.checkpoint, clock_timestamp()
+  from held h;
+end $$;

@@ -1,0 +1,60 @@
+-- extend: let held jobs keep their lease until now + lasting; never shortens.
+--   ids, epochs, leases   what is held and by which lease
+--   split                 id for the lease of the extended jobs, where they are only a part of theirs
+-- Moves: nothing; a consumer's lease gets a later expiry, or its extended jobs go into a lease of their own.
+-- A worker's lease has no expiry and stays as it is. Returns id and lease of the jobs that are ours; the others are lost.
+-- Index: lease's primary key, job's primary key.
+-- Survives: rescue at work (it holds the lease row; afterwards no epoch matches); two extensions (the lease row is locked).
+create or replace function pawl.extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
+returns table (id bigint, lease uuid)
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  until timestamptz := clock_timestamp() + lasting;
+begin
+  perform l.id from pawl.lease l where l.id = any (extend.leases) order by l.id for update;
+  return query
+  with pair as materialized (
+    select u.id, u.epoch, u.lease
+    from unnest(extend.ids, extend.epochs, extend.leases) as u (id, epoch, lease)
+    join pawl.job j on j.id = u.id and j.epoch = u.epoch
+    join pawl.lease l on l.id = u.lease
+  ),
+  part as materialized (
+    -- A lease all of whose live jobs are meant moves its own expiry; of another the meant ones are split off.
+    select l.id, l.expires_at, l.expires_at is null or not exists (
+             select from unnest(l.jobs, l.epochs) as h (id, epoch)
+             join pawl.job j on j.id = h.id and j.epoch = h.epoch
+             where not exists (select from pair p where p.id = h.id)
+           ) as whole
+    from pawl.lease l
+    where l.id in (select p.lease from pair p)
+  ),
+  later as (
+    update pawl.lease l
+    set expires_at = greatest(l.expires_at, until)
+    from part p
+    where l.id = p.id and p.whole and l.expires_at is not null
+  ),
+  fewer as (
+    update pawl.lease l
+    set (jobs, epochs) = (
+      select coalesce(array_agg(h.id), '{}'), coalesce(array_agg(h.epoch), '{}')
+      from unnest(l.jobs, l.epochs) as h (id, epoch)
+      where not exists (select from pair p where p.id = h.id)
+    )
+    from part p
+    where l.id = p.id and not p.whole
+  ),
+  off as (
+    insert into pawl.lease (id, expires_at, jobs, epochs)
+    select extend.split, greatest(until, max(t.expires_at)), array_agg(p.id), array_agg(p.epoch)
+    from pair p
+    join part t on t.id = p.lease
+    where not t.whole
+    having count(*) > 0
+  )
+  select p.id, case when t.whole then p.lease else extend.split end
+  from pair p
+  join part t on t.id = p.lease;
+end $$;

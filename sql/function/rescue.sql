@@ -1,0 +1,100 @@
+-- rescue: give back what lost leases hold.
+--   most    how many leases to take at once
+--   judge   bury workers whose heartbeat is late; false while the caller itself was cut off and cannot tell late from unheard
+-- Moves: rows of stale workers away; of every lost lease (its worker's row is gone, or its own expiry has passed) the jobs
+-- still at its epoch: epoch one up, one strike more, a ticket in the returned lane, or to dead with the third strike;
+-- then the leases without a live pair. Uses no attempt. Says how many workers, leases, jobs and of these dead ("poison").
+-- Index: none on lease: one caller at a time reads it whole, the caller spaces its calls by what they cost.
+-- Survives: two rescuers (the advisory lock, taken in a statement before); a completion at work (its job is skipped, the lease
+-- stays for the next time); a claim that commits after its worker was buried (found here, by its missing worker); a server
+-- that was away (nobody is late until stale_after has passed since its start).
+create or replace function pawl.rescue(most integer, judge boolean)
+returns table (workers bigint, leases bigint, jobs bigint, poisoned bigint)
+language plpgsql set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+  moment timestamptz := clock_timestamp();
+  lost   uuid[];
+  queues text[];
+begin
+  workers := 0; leases := 0; jobs := 0; poisoned := 0;
+  if not pg_try_advisory_xact_lock(hashtextextended('pawl.rescue', 0)) then
+    return next;
+    return;
+  end if;
+  if judge then
+    delete from pawl.worker w
+    where w.id in (
+      select w.id from pawl.worker w
+      where moment > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after
+      for update skip locked
+    );
+    get diagnostics workers = row_count;
+  end if;
+
+  lost := array(
+    select l.id from pawl.lease l
+    where l.expires_at < moment
+       or l.worker_id is not null and not exists (select from pawl.worker w where w.id = l.worker_id)
+    limit most
+    for update of l skip locked
+  );
+  leases := cardinality(lost);
+  if leases = 0 then
+    return next;
+    return;
+  end if;
+
+  set local enable_seqscan = off;
+  with pair as materialized (
+    select u.id, u.epoch
+    from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
+    where l.id = any (lost)
+    order by u.id
+  ),
+  mine as materialized (
+    select j.id, j.epoch, (j.strikes + 1)::smallint as strikes
+    from pair u,
+         lateral (select j.* from pawl.job j where j.id = u.id and j.epoch = u.epoch for update skip locked) j
+  ),
+  back as (
+    update pawl.job j
+    set epoch = j.epoch + 1, strikes = m.strikes, pos = nextval('pawl.pos')
+    from mine m
+    where j.id = m.id and j.epoch = m.epoch and m.strikes < 3
+    returning j.id, j.epoch, j.pos, j.queue, j.channel, j.priority, j.strikes
+  ),
+  ready as (
+    insert into pawl.ready (pos, job_id, epoch, priority, queue, channel)
+    select b.pos, b.id, b.epoch, pawl.lane(b.priority, b.strikes, true), b.queue, b.channel
+    from back b
+    returning queue
+  ),
+  over as (
+    delete from pawl.job j
+    using mine m
+    where j.id = m.id and j.epoch = m.epoch and m.strikes >= 3
+    returning j.*, m.strikes as struck
+  ),
+  buried as (
+    insert into pawl.dead (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts, strikes, reason,
+                           queue, channel, kind, args, data, fingerprint, unique_key, opts, errors, checkpoint)
+    select o.id, o.epoch, moment, moment + t.retain, o.created_at, o.run_at, o.priority, o.attempt, o.max_attempts, o.struck,
+           'poison', o.queue, o.channel, o.kind, o.args, o.data, o.fingerprint, o.unique_key, o.opts, o.errors, o.checkpoint
+    from over o
+    left join pawl.queue q on q.name = o.queue,
+    lateral (select coalesce(q.retain_dead, interval '30 days') as retain) t
+    where t.retain > '0'
+  )
+  select (select count(*) from mine), (select count(*) from over), array(select distinct r.queue from ready r)
+  into jobs, poisoned, queues;
+
+  delete from pawl.lease l
+  where l.id = any (lost)
+    and not exists (
+      select from unnest(l.jobs, l.epochs) as u (id, epoch)
+      join pawl.job j on j.id = u.id and j.epoch = u.epoch
+    );
+  perform pawl.wake(queues);
+  return next;
+end $$;
