@@ -137,6 +137,8 @@ func textParam(v any) any {
 }
 
 // interval writes a duration as PostgreSQL reads it, in microseconds, the finest it keeps.
-func interval(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) + " microseconds" }
+func interval(d time.Duration) string {
+	return strconv.FormatInt(d.Microseconds(), 10) + " microseconds"
+}
 
 func seconds(d time.Duration) float64 { return d.Seconds() }

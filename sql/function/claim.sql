@@ -1,6 +1,6 @@
 -- claim: take up to `most` jobs from the given lanes, in the lanes' order, into one new lease.
 --   lease    chosen by the claimer, so that it can ask about an answer that was lost
---   worker   its id; null for a consumer, whose lease lasts `lasting`
+--   worker   its id; null for a consumer, whose lease lasts `lasting`, if null the queue's, else 30 s
 --   queues, priorities, channels, marks, quotas   the lanes: take tickets above the mark, at most the quota
 -- Moves: tickets out of ready, one lease row in. Returns a row a ticket taken, `found` false where it had no job, so that
 -- "nothing came of it" is not mistaken for "nothing there"; a lease was made if any row has a job.
@@ -41,7 +41,7 @@ begin
   ),
   held as materialized (
     select t.queue, t.priority as lane, t.channel, t.pos, t.job_id, t.epoch, j.id, j.kind, j.args, j.data,
-           j.priority, j.attempt, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts, j.strikes,
+           j.priority, j.attempt, q.lease as lasting, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts, j.strikes,
            j.created_at, j.run_at, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint
     from ticket t
     left join pawl.job j on j.id = t.job_id and j.epoch = t.epoch
@@ -49,7 +49,9 @@ begin
   ),
   leased as (
     insert into pawl.lease (id, worker_id, expires_at, jobs, epochs)
-    select claim.lease, claim.worker, clock_timestamp() + claim.lasting, array_agg(h.id), array_agg(h.epoch)
+    select claim.lease, claim.worker,
+           case when claim.worker is null then clock_timestamp() + coalesce(claim.lasting, max(h.lasting), '30 seconds') end,
+           array_agg(h.id), array_agg(h.epoch)
     from held h
     where h.id is not null
     having count(*) > 0

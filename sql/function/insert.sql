@@ -5,8 +5,8 @@
 --   opts       json or null
 -- Moves: a job row and a ticket in ready or scheduled each. Returns the ids in input order.
 -- Index: appends to the primary keys.
--- Survives: the safe mark needs this transaction to have its number before it draws a position: x, which the planner
--- may not drop because the where clause reads it.
+-- Survives: the safe mark needs this transaction to have its number before it draws a position or reads the clock (lanes.go):
+-- hence the first statement.
 create or replace function pawl.insert(
   queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[],
   delays double precision[], run_ats timestamptz[], attempts smallint[], fingerprints text[], opts text[]
@@ -15,18 +15,16 @@ create or replace function pawl.insert(
 declare
   moment timestamptz;
 begin
+  perform pg_current_xact_id();
   moment := clock_timestamp();
   return query
-  with x as materialized (select pg_current_xact_id() as xid),
-  spec as materialized (
+  with spec as materialized (
     select nextval('pawl.pos') as id, (random() * 1000000000)::integer as epoch,
            coalesce(u.run_at, moment + u.delay * interval '1 second') as run_at,
            u.queue, u.channel, u.priority, u.kind, u.args, u.data, u.attempts, u.fingerprint, u.opts
-    from x,
-         unnest(insert.queues, insert.channels, insert.priorities, insert.kinds, insert.args, insert.data,
+    from unnest(insert.queues, insert.channels, insert.priorities, insert.kinds, insert.args, insert.data,
                 insert.delays, insert.run_ats, insert.attempts, insert.fingerprints, insert.opts)
            as u (queue, channel, priority, kind, args, data, delay, run_at, attempts, fingerprint, opts)
-    where x.xid is not null
   ),
   job as (
     insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data, fingerprint, opts)

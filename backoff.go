@@ -1,0 +1,76 @@
+package pawl
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// Backoff is the wait after the nth failed attempt: Base · Growth^(n-1) · n^Power, at most Max, ± Jitter.
+// The formula is the union of those in use: exponential (Growth > 1), constant (Growth 1), linear (Growth 1, Power 1),
+// polynomial (Growth 1, Power > 1). Zero fields mean the default; the zero Backoff means "not set".
+type Backoff struct {
+	Base     time.Duration // If zero, 1 s.
+	Max      time.Duration // If zero, 1 h.
+	Growth   float64       // If zero, 2.
+	Power    float64       // If zero, 0.
+	Jitter   float64       // A share of the wait, 0 to 1. If zero, 0.1 unless NoJitter.
+	NoJitter bool
+}
+
+// storedBackoff is a Backoff with its defaults filled in, in seconds, as backoff.sql reads it.
+type storedBackoff struct {
+	Base   float64 `json:"base"`
+	Max    float64 `json:"max"`
+	Growth float64 `json:"growth"`
+	Power  float64 `json:"power"`
+	Jitter float64 `json:"jitter"`
+}
+
+func (b Backoff) stored() *storedBackoff {
+	s := &storedBackoff{Base: 1, Max: 3600, Growth: 2, Power: b.Power, Jitter: 0.1}
+	if b.Base != 0 {
+		s.Base = seconds(b.Base)
+	}
+	if b.Max != 0 {
+		s.Max = seconds(b.Max)
+	}
+	if b.Growth != 0 {
+		s.Growth = b.Growth
+	}
+	if b.Jitter != 0 {
+		s.Jitter = b.Jitter
+	}
+	if b.NoJitter {
+		s.Jitter = 0
+	}
+	return s
+}
+
+func (s *storedBackoff) backoff() Backoff {
+	return Backoff{
+		Base: time.Duration(s.Base * float64(time.Second)), Max: time.Duration(s.Max * float64(time.Second)),
+		Growth: s.Growth, Power: s.Power, Jitter: s.Jitter, NoJitter: s.Jitter == 0,
+	}
+}
+
+func (b Backoff) check() error {
+	finite := func(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+	switch {
+	case b.Base < 0 || b.Max < 0:
+		return errors.New("Base and Max must not be negative")
+	case !finite(b.Growth) || b.Growth < 0 || !finite(b.Power) || math.Abs(b.Power) > 100:
+		return errors.New("Growth must be a number not below 0, Power one between -100 and 100")
+	case !finite(b.Jitter) || b.Jitter < 0 || b.Jitter > 1:
+		return errors.New("Jitter must be between 0 and 1")
+	}
+	return nil
+}
+
+// Wait is the wait after the given attempt, counted from 1: what the database computes with backoff.sql.
+func (b Backoff) Wait(attempt int) time.Duration {
+	s, n := b.stored(), float64(max(attempt, 1))
+	wait := math.Exp(max(-20, min(math.Log(s.Base)+(n-1)*math.Log(s.Growth)+s.Power*math.Log(n), math.Log(s.Max))))
+	return time.Duration(wait * (1 + s.Jitter*(2*rand.Float64()-1)) * float64(time.Second))
+}

@@ -1,0 +1,295 @@
+package pawl
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// newLeaseID is a random UUID (RFC 9562, version 4).
+func newLeaseID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// claimer is who a claim is for.
+type claimer struct {
+	worker  *int64  // Of a runner; else nil.
+	lasting *string // Of a consumer's lease; else nil.
+	name    string
+}
+
+// claim carries out a plan. The lanes learn from the answer; total is how many tickets went, also those without a job.
+// When the answer is lost, the lease id says what to undo: see unclaim.
+func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, id string) (jobs Jobs, total int, err error) {
+	held := &lease{}
+	held.id.Store(&id)
+	slab := make([]JobInfo, 0, min(p.most, 1024))
+	type place struct {
+		lane int32
+		pos  int64
+	}
+	var places []place
+	err = c.query(ctx, `select * from pawl.claim($1::uuid, $2::bigint, $3::interval, $4::integer, $5::text[], $6::integer[], $7::text[], $8::bigint[], $9::integer[])`,
+		[]any{id, who.worker, who.lasting, p.most, p.queues, p.priorities, p.channels, p.marks, p.quotas},
+		func(s scanner) error {
+			var (
+				key                          laneKey
+				pos                          int64
+				jobID                        int64
+				found                        bool
+				epoch                        int32
+				kind, fingerprint, unique    *string
+				args, data, opts, errs, save []byte
+				priority, attempt, most      *int16
+				strikes                      *int16
+				created, runAt               *time.Time
+				now                          time.Time
+			)
+			if err := s.Scan(&key.queue, &key.priority, &key.channel, &pos, &jobID, &found, &epoch, &kind, &args, &data,
+				&priority, &attempt, &most, &strikes, &created, &runAt, &fingerprint, &unique, &opts, &errs, &save, &now); err != nil {
+				return err
+			}
+			total++
+			lanes.took(p, key, pos)
+			if !found {
+				return nil
+			}
+			if len(slab) == cap(slab) {
+				slab = make([]JobInfo, 0, 1024)
+			}
+			slab = slab[:len(slab)+1]
+			job := &slab[len(slab)-1]
+			job.ID, job.Kind, job.Queue, job.Channel, job.epoch, job.strikes = ID(jobID), *kind, key.queue, key.channel, epoch, *strikes
+			job.Args, job.Data, job.Priority, job.Attempt, job.MaxAttempts = args, data, int(*priority), int(*attempt)+1, int(*most)
+			job.State, job.Worker, job.CreatedAt, job.StartedAt, job.lease = StateRunning, who.name, *created, now, held
+			due := *created
+			if runAt != nil {
+				job.RunAt, due = *runAt, *runAt
+			}
+			job.waited, job.claimed = max(now.Sub(due), 0), time.Now()
+			if fingerprint != nil {
+				job.Fingerprint = *fingerprint
+			}
+			if err := job.unpack(opts, errs); err != nil {
+				return err
+			}
+			jobs, places = append(jobs, job), append(places, place{key.priority, pos})
+			return nil
+		})
+	if err != nil {
+		return nil, 0, err
+	}
+	held.left.Store(int32(len(jobs)))
+	lanes.learn(p, total)
+	// The server returns them by place on disk; start them in their order.
+	order := make([]int, len(jobs))
+	sorted := true
+	for i := range order {
+		order[i] = i
+		sorted = sorted && (i == 0 || places[i-1].lane < places[i].lane || places[i-1].lane == places[i].lane && places[i-1].pos < places[i].pos)
+	}
+	if !sorted {
+		slices.SortFunc(order, func(a, b int) int {
+			if places[a].lane != places[b].lane {
+				return int(places[a].lane) - int(places[b].lane)
+			}
+			return int(places[a].pos - places[b].pos)
+		})
+		in := slices.Clone(jobs)
+		for i, k := range order {
+			jobs[i] = in[k]
+		}
+	}
+	return jobs, total, nil
+}
+
+// unpack reads the columns few jobs have.
+func (j *JobInfo) unpack(options, errs []byte) error {
+	if len(options) > 0 {
+		var o opts
+		if err := json.Unmarshal(options, &o); err != nil {
+			return fmt.Errorf("opts of job %d: %w", j.ID, err)
+		}
+		j.Headers = o.Headers
+	}
+	if len(errs) > 0 {
+		if err := json.Unmarshal(errs, &j.Errors); err != nil {
+			return fmt.Errorf("errors of job %d: %w", j.ID, err)
+		}
+	}
+	return nil
+}
+
+// unclaim undoes a claim whose answer was lost, and tries until it is told so.
+func (c *Client) unclaim(ctx context.Context, id string) error {
+	var returned int64
+	return persist(ctx, func() error { return c.row(ctx, "select pawl.unclaim($1::uuid)", []any{id}, &returned) })
+}
+
+// promote makes due jobs of the queues ready and learns when the next are due. moved is how many.
+func (c *Client) promote(ctx context.Context, lanes *lanes, queues []string) (moved int64, err error) {
+	if len(queues) == 0 {
+		return 0, nil
+	}
+	const most = 1000
+	floors := make([]time.Time, len(queues))
+	for i, q := range queues {
+		floors[i] = lanes.queue(q).floor
+	}
+	err = c.query(ctx, "select * from pawl.promote($1::text[], $2::timestamptz[], $3::integer)", []any{queues, floors, most},
+		func(s scanner) error {
+			var (
+				queue  string
+				n      int64
+				due    bool
+				wait   *float64
+				moment time.Time
+			)
+			if err := s.Scan(&queue, &n, &due, &wait, &moment); err != nil {
+				return err
+			}
+			moved += n
+			q := lanes.queue(queue)
+			if !q.pending && !due {
+				q.moment = moment
+			}
+			switch {
+			case due:
+				q.dueAt = time.Now()
+			case wait == nil:
+				q.dueAt = time.Time{}
+			default:
+				q.dueAt = time.Now().Add(time.Duration(min(max(*wait, 0), 1e8) * float64(time.Second)))
+			}
+			return nil
+		})
+	return moved, err
+}
+
+// look finds lanes and queues not known yet, of the chosen queues or of all.
+func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found int, err error) {
+	lows, highs := lanes.gaps(chosen)
+	split := func(keys []laneKey) (queues []string, priorities []int32, channels []string) {
+		for _, key := range keys {
+			queues, priorities, channels = append(queues, key.queue), append(priorities, key.priority), append(channels, key.channel)
+		}
+		return
+	}
+	lowQueues, lowPriorities, lowChannels := split(lows)
+	highQueues, highPriorities, highChannels := split(highs)
+	queues := make([]string, 0, len(lanes.queues))
+	for name := range lanes.queues {
+		queues = append(queues, name)
+	}
+	err = c.query(ctx, `select * from pawl.lanes($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::boolean)`,
+		[]any{lowQueues, lowPriorities, lowChannels, highQueues, highPriorities, highChannels, queues, chosen == nil},
+		func(s scanner) error {
+			var queue string
+			var priority *int32
+			var channel *string
+			if err := s.Scan(&queue, &priority, &channel); err != nil {
+				return err
+			}
+			found++
+			if priority == nil {
+				lanes.queue(queue).dueAt = time.Now()
+			} else {
+				lanes.find(laneKey{queue, *priority, *channel})
+			}
+			return nil
+		})
+	return found, err
+}
+
+// survey reads one snapshot and advances what it can: safe marks, floors. It also sees which lanes have tickets.
+func (c *Client) survey(ctx context.Context, lanes *lanes) error {
+	on, scheduled := lanes.advancing()
+	if len(on)+len(scheduled) == 0 {
+		return nil
+	}
+	var (
+		queues, channels = []string{}, []string{} // Not nil: a null array has no cardinality.
+		priorities       []int32
+		safes            []int64
+		marks            []int64
+		floors           []time.Time
+		oldest, next     int64
+	)
+	for _, ln := range on {
+		queues, priorities, channels = append(queues, ln.queue), append(priorities, ln.priority), append(channels, ln.channel)
+		safes, marks = append(safes, ln.safe), append(marks, ln.mark)
+	}
+	for _, name := range scheduled {
+		floors = append(floors, lanes.queues[name].floor)
+	}
+	type low struct {
+		pos int64
+		at  time.Time
+	}
+	lows := make([]low, len(on)+len(scheduled))
+	err := c.query(ctx, "select * from pawl.marks($1::text[], $2::integer[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[])",
+		[]any{queues, priorities, channels, safes, scheduled, floors},
+		func(s scanner) error {
+			var ord int64
+			var pos, o, n *int64
+			var at *time.Time
+			if err := s.Scan(&ord, &pos, &at, &o, &n); err != nil {
+				return err
+			}
+			if ord == 0 {
+				oldest, next = *o, *n
+				return nil
+			}
+			if pos != nil {
+				lows[ord-1].pos = *pos
+			}
+			if at != nil {
+				lows[ord-1].at = *at
+			}
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	for i, ln := range on {
+		ln.advance(lows[i].pos, marks[i], oldest, next)
+	}
+	for i, name := range scheduled {
+		q := lanes.queues[name]
+		q.advance(lows[len(on)+i].at, q.moment, oldest, next)
+	}
+	return nil
+}
+
+// persist tries until it works, the error is not a passing one, or ctx ends; between tries it waits longer and longer, at most 5 s.
+func persist(ctx context.Context, try func() error) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := try()
+		if err == nil || !isPassing(err) || ctx.Err() != nil {
+			return err
+		}
+		if !pause(ctx, wait) {
+			return err
+		}
+	}
+}
+
+// pause waits; false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

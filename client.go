@@ -1,0 +1,178 @@
+package pawl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pawlhq/pawl/internal/migrate"
+	"github.com/pawlhq/pawl/sql"
+)
+
+// Client is where everything starts. It is safe for concurrent use and has nothing to close.
+type Client struct {
+	*installation
+	db DB // Where statements run; nil: the pool.
+}
+
+// installation is what the clients of one New share.
+type installation struct {
+	pool     *pgxpool.Pool
+	config   Config
+	source   *migrate.Source
+	inserter inserter
+	consumer consumer
+}
+
+// Config is for New; its zero value works.
+type Config struct {
+	Schema     string       // If zero, "pawl".
+	ListenURL  string       // For LISTEN: behind a pooler, a direct URL. If zero, as the pool connects.
+	Logger     *slog.Logger // If nil, slog.Default().
+	Defaults   JobSpec      // Of every insert.
+	Validation Validation   // Beyond it Insert returns *InvalidError.
+}
+
+// Validation bounds what may be inserted.
+type Validation struct {
+	ArgsBytes int // Of a job's args as JSON, and of its Data. If zero, 1 MiB.
+}
+
+// New makes a client. It does no I/O: an error is a mistake in config.
+// pool may be nil if all goes through With.
+func New(pool *pgxpool.Pool, config Config) (*Client, error) {
+	if config.Schema == "" {
+		config.Schema = "pawl"
+	}
+	if err := migrate.CheckName(config.Schema); err != nil {
+		return nil, fmt.Errorf("pawl: Config.Schema: %w", err)
+	}
+	if config.Validation.ArgsBytes < 0 {
+		return nil, errors.New("pawl: Config.Validation.ArgsBytes is negative")
+	}
+	if config.ListenURL != "" {
+		if _, err := pgx.ParseConfig(config.ListenURL); err != nil {
+			return nil, fmt.Errorf("pawl: Config.ListenURL: %w", err)
+		}
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	source, err := migrate.Load(sql.Files, "pawl.")
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{installation: &installation{pool: pool, config: config, source: source}}
+	c.inserter.client = c
+	return c, nil
+}
+
+// With is the same client whose statements run on db, and commit with it. It panics at once on any type but those of DB.
+// What outlives a transaction (Run, Tend, Wait, Migrate, Uninstall) returns an error on it.
+func (c *Client) With(db DB) *Client {
+	checkDB(db)
+	return &Client{installation: c.installation, db: db}
+}
+
+// query runs a statement where the client's statements run. Its text names the schema "pawl.".
+func (c *Client) query(ctx context.Context, text string, args []any, each func(scanner) error) error {
+	db := c.db
+	if db == nil {
+		if c.pool == nil {
+			return errors.New("pawl: this client has no pool: use With, or give New a pool")
+		}
+		db = c.pool
+	}
+	if c.config.Schema != "pawl" {
+		text = strings.ReplaceAll(text, "pawl.", pgx.Identifier{c.config.Schema}.Sanitize()+".")
+	}
+	if each == nil {
+		each = func(scanner) error { return nil }
+	}
+	err := query(ctx, db, text, args, each)
+	if err != nil && isMissing(err) && c.db == nil {
+		return errors.Join(c.checkSchema(ctx), err)
+	}
+	return err
+}
+
+// row runs a statement that returns one row.
+func (c *Client) row(ctx context.Context, text string, args []any, dest ...any) error {
+	found := false
+	err := c.query(ctx, text, args, func(s scanner) error {
+		found = true
+		return s.Scan(dest...)
+	})
+	if err == nil && !found {
+		err = ErrNotFound
+	}
+	return err
+}
+
+// standing is an error on a client made by With: the verb outlives a transaction.
+func (c *Client) standing(verb string) error {
+	if c.db != nil {
+		return fmt.Errorf("pawl: %s outlives a transaction: call it on the client itself, not on one made by With", verb)
+	}
+	if c.pool == nil {
+		return fmt.Errorf("pawl: %s needs a pool: give New one", verb)
+	}
+	return nil
+}
+
+// MigrateOptions are for Migrate.
+type MigrateOptions struct {
+	To     int       // Schema version. If zero, this binary's.
+	DryRun io.Writer // If not nil, the SQL is written there and nothing is changed.
+}
+
+// Migrate brings the schema to this binary's version, making it where there is none. Several at once wait for each other.
+// A schema newer than the binary is an error, *SchemaError, and left alone.
+func (c *Client) Migrate(ctx context.Context, opts ...MigrateOptions) error {
+	if err := c.standing("Migrate"); err != nil {
+		return err
+	}
+	var o MigrateOptions
+	if len(opts) > 0 {
+		o = opts[0]
+	}
+	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		err := c.source.Up(ctx, conn.Conn(), c.config.Schema, o.To, o.DryRun)
+		if version, ok := errors.AsType[*migrate.VersionError](err); ok {
+			return &SchemaError{Have: version.Have, Want: version.Want}
+		}
+		if err != nil {
+			return fmt.Errorf("pawl: migrate: %w", err)
+		}
+		if o.DryRun != nil || o.To != 0 && o.To != c.source.Version() {
+			return nil
+		}
+		return c.makePartitions(ctx)
+	})
+}
+
+// Uninstall drops the schema and all that is in it, jobs included.
+func (c *Client) Uninstall(ctx context.Context) error {
+	if err := c.standing("Uninstall"); err != nil {
+		return err
+	}
+	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		return c.source.Down(ctx, conn.Conn(), c.config.Schema)
+	})
+}
+
+// checkSchema is a *SchemaError if the database's schema is not this binary's. Newer is fine: migrations only add.
+func (c *Client) checkSchema(ctx context.Context) error {
+	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		have, err := c.source.Have(ctx, conn.Conn(), c.config.Schema)
+		if err == nil && have < c.source.Version() {
+			err = &SchemaError{Have: have, Want: c.source.Version()}
+		}
+		return err
+	})
+}

@@ -1,0 +1,320 @@
+package pawl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// consumer is what the clients of one New remember for Claim: caches of lanes, one a claim under way.
+type consumer struct {
+	mu      sync.Mutex
+	idle    map[string][]*lanes
+	rescued time.Time
+}
+
+// Claim takes up to n jobs of a queue, at once and maybe none, for as long as lease says (if zero, the queue's, else 30 s). When
+// it expires before the job is finished, the job is given to somebody else, and nothing this claim says of it counts any more.
+// A job that was lost so twice is claimed alone; lost three times, it is dead ("poison").
+//
+// In a transaction (With) the jobs are taken when it commits.
+func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Duration) (Jobs, error) {
+	if queue == "" || n < 1 || lease < 0 {
+		return nil, fmt.Errorf("pawl: Claim(%q, %d, %v): want a queue's name, n ≥ 1 and a lease not negative", queue, n, lease)
+	}
+	who := claimer{}
+	if lease > 0 {
+		s := interval(lease)
+		who.lasting = &s
+	}
+	l := c.borrow(queue)
+	jobs, err := c.claimByHand(ctx, l, queue, n, who)
+	if err != nil {
+		return nil, fmt.Errorf("pawl: claim: %w", err) // The cache is dropped with it.
+	}
+	c.giveBack(queue, l)
+	return jobs, nil
+}
+
+func (c *Client) borrow(queue string) *lanes {
+	fresh := &lanes{}
+	fresh.reset()
+	fresh.queue(queue)
+	if c.db != nil {
+		return fresh // A transaction may see an older world: it shares no marks.
+	}
+	c.consumer.mu.Lock()
+	defer c.consumer.mu.Unlock()
+	if idle := c.consumer.idle[queue]; len(idle) > 0 {
+		l := idle[len(idle)-1]
+		c.consumer.idle[queue] = idle[:len(idle)-1]
+		return l
+	}
+	return fresh
+}
+
+func (c *Client) giveBack(queue string, l *lanes) {
+	if c.db != nil {
+		return
+	}
+	c.consumer.mu.Lock()
+	defer c.consumer.mu.Unlock()
+	if c.consumer.idle == nil {
+		c.consumer.idle = map[string][]*lanes{}
+	}
+	c.consumer.idle[queue] = append(c.consumer.idle[queue], l)
+}
+
+func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int, who claimer) (Jobs, error) {
+	if c.db == nil {
+		c.consumer.mu.Lock()
+		due := time.Since(c.consumer.rescued) >= time.Second
+		if due {
+			c.consumer.rescued = time.Now()
+		}
+		c.consumer.mu.Unlock()
+		if due {
+			if _, err := c.rescue(ctx, true); err != nil {
+				return nil, err
+			}
+		}
+		if err := c.survey(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := c.promote(ctx, l, []string{queue}); err != nil {
+		return nil, err
+	}
+	anywhere := func(string) int { return n }
+	take := func(p *plan) (Jobs, error) {
+		id := newLeaseID()
+		jobs, _, err := c.claim(ctx, l, p, who, id)
+		if err != nil && sqlState(err) == "" && !neverSent(err) && c.db == nil {
+			go c.unclaim(context.WithoutCancel(ctx), id)
+		}
+		if len(jobs) > 0 {
+			jobs[0].lease.byHand = true
+		}
+		return jobs, err
+	}
+	for looked := false; ; looked = true {
+		if p := l.suspects(anywhere); p != nil {
+			if jobs, err := take(p); err != nil || len(jobs) > 0 {
+				return jobs, err
+			}
+		}
+		if p := l.plan(n, looked, anywhere, false); len(p.lanes) > 0 {
+			if jobs, err := take(p); err != nil || len(jobs) > 0 {
+				return jobs, err
+			}
+		}
+		if looked {
+			return nil, nil
+		}
+		if _, err := c.look(ctx, l, []string{queue}); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Wait returns when a Claim of one of the queues may find something, or with ctx's error.
+func (c *Client) Wait(ctx context.Context, queues ...string) error {
+	if err := c.standing("Wait"); err != nil {
+		return err
+	}
+	if len(queues) == 0 {
+		return errors.New("pawl: Wait: name a queue")
+	}
+	sleep := newSleeper(c, queues)
+	var around sync.WaitGroup
+	listening, cancel := context.WithCancel(ctx)
+	defer around.Wait()
+	defer cancel()
+	asleep := false
+	for check, began := firstCheck, time.Now(); ; check = min(2*check, time.Second) {
+		var ready bool
+		var next *float64
+		if err := c.row(ctx, "select * from pawl.peek($1::text[])", []any{queues}, &ready, &next); err != nil {
+			return fmt.Errorf("pawl: wait: %w", err)
+		}
+		if ready {
+			return nil
+		}
+		if !asleep && time.Since(began) >= awake {
+			asleep = true
+			around.Go(func() { sleep.run(listening) })
+			sleep.announce(ctx)
+			check = firstCheck
+		}
+		wait := check
+		if next != nil {
+			wait = min(wait, time.Duration(max(*next, 0)*float64(time.Second)))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-sleep.woken:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// Complete finishes held jobs as completed. With With it is part of that transaction: effects written there and the completion
+// commit together, or not at all, so that the effects happen exactly once. A job that is not held any more is ErrLeaseLost, of
+// several an Errors with those; the others are completed. In a transaction ErrLeaseLost means: roll back.
+func (c *Client) Complete(ctx context.Context, jobs Held) error {
+	return c.answer(ctx, jobs, answer{verb: verbComplete})
+}
+
+// Archive is Complete, and keeps the job in the archive even where the queue's retention is zero.
+func (c *Client) Archive(ctx context.Context, jobs Held) error {
+	return c.answer(ctx, jobs, answer{verb: verbComplete, keep: true})
+}
+
+// Fail finishes an attempt of held jobs as failed, or as err says if it is an outcome (Snooze, RetryAfter, Cancel, Dead, …).
+// A nil err is an error: say Complete.
+func (c *Client) Fail(ctx context.Context, jobs Held, err error) error {
+	if err == nil {
+		return errors.New("pawl: Fail: err is nil; a job that succeeded is completed with Complete")
+	}
+	return c.answer(ctx, jobs, answerTo(nil, nil, err))
+}
+
+// Release gives held jobs back to be run again after the given time (0: at once, and next), no attempt used.
+func (c *Client) Release(ctx context.Context, jobs Held, after time.Duration) error {
+	s := seconds(max(after, 0))
+	return c.answer(ctx, jobs, answer{verb: "release", delay: &s})
+}
+
+func (c *Client) answer(ctx context.Context, which Held, like answer) error {
+	jobs := which.held()
+	if len(jobs) == 0 {
+		return nil
+	}
+	worker := jobs[0].Worker
+	answers := make([]answer, 0, len(jobs))
+	counts := map[*lease]int32{}
+	for _, job := range jobs {
+		if job.lease == nil {
+			return fmt.Errorf("pawl: job %d is not held: it was not claimed but looked up", job.ID)
+		}
+		a := like
+		a.job = job
+		if job.lease.byHand {
+			a.ran = time.Since(job.claimed)
+		}
+		answers = append(answers, a)
+		counts[job.lease]++
+	}
+	var ending []string
+	for l, n := range counts {
+		if l.byHand && l.left.Load() == n {
+			ending = append(ending, *l.id.Load())
+		}
+	}
+	var became map[ID]string
+	var err error
+	if c.db == nil {
+		became, err = c.finish(ctx, answers, worker, ending)
+		if errors.Is(err, errNoPartition) {
+			became, err = c.finish(ctx, answers, worker, ending)
+		}
+	}
+	if err == nil && len(became) < len(answers) {
+		rest := make([]answer, 0, len(answers)-len(became))
+		for _, a := range answers {
+			if _, ok := became[a.job.ID]; !ok {
+				rest = append(rest, a)
+			}
+		}
+		var more map[ID]string
+		more, err = c.finishWaiting(ctx, rest, worker, ending)
+		for id, what := range more {
+			if became == nil {
+				became = map[ID]string{}
+			}
+			became[id] = what
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("pawl: %s: %w", like.verb, err)
+	}
+	lost := Errors{}
+	for _, a := range answers {
+		if _, ok := became[a.job.ID]; !ok {
+			lost[a.job.ID] = ErrLeaseLost
+			continue
+		}
+		a.job.answered.Store(true)
+		if a.job.lease.byHand && c.db == nil {
+			a.job.lease.left.Add(-1)
+		}
+	}
+	return lost.orNil(len(jobs))
+}
+
+// orNil is e as an error; of a single job its own.
+func (e Errors) orNil(of int) error {
+	if len(e) == 0 {
+		return nil
+	}
+	if of == 1 {
+		for id, err := range e {
+			return fmt.Errorf("job %d: %w", id, err)
+		}
+	}
+	return e
+}
+
+// Extend lets held jobs keep their lease until now + lease; it never shortens. Of a part of a claimed batch it splits the lease:
+// the rest expires as before. A job a runner runs needs none: its lease lasts as long as the worker lives.
+// Jobs not held any more are ErrLeaseLost; the others are extended.
+func (c *Client) Extend(ctx context.Context, which Held, lasting time.Duration) error {
+	jobs := which.held()
+	if len(jobs) == 0 {
+		return nil
+	}
+	if lasting <= 0 {
+		return fmt.Errorf("pawl: Extend by %v: want a positive time; to give a job back say Release", lasting)
+	}
+	leases := make([]string, len(jobs))
+	for i, job := range jobs {
+		if job.lease == nil {
+			return fmt.Errorf("pawl: job %d is not held: it was not claimed but looked up", job.ID)
+		}
+		leases[i] = *job.lease.id.Load()
+	}
+	ids, epochs := pairs(jobs)
+	split := newLeaseID()
+	now := map[ID]string{}
+	err := c.query(ctx, "select * from pawl.extend($1::bigint[], $2::integer[], $3::uuid[], $4::uuid, $5::interval)",
+		[]any{ids, epochs, leases, split, interval(lasting)}, func(s scanner) error {
+			var id int64
+			var lease string
+			err := s.Scan(&id, &lease)
+			now[ID(id)] = lease
+			return err
+		})
+	if err != nil {
+		return fmt.Errorf("pawl: extend: %w", err)
+	}
+	lost := Errors{}
+	apart := &lease{byHand: true}
+	apart.id.Store(&split)
+	for _, job := range jobs {
+		switch lease, ours := now[job.ID]; {
+		case !ours:
+			lost[job.ID] = ErrLeaseLost
+		case lease == split:
+			job.lease.left.Add(-1)
+			job.lease = apart
+			apart.left.Add(1)
+		}
+	}
+	return lost.orNil(len(jobs))
+}

@@ -1,0 +1,432 @@
+package pawl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// answer is what becomes of a held job: complete, or a verb of fail.sql.
+type answer struct {
+	job     *JobInfo
+	verb    string
+	delay   *float64
+	backoff *string
+	err     *string // {"error": …, "stack": …}
+	keep    bool
+	ran     time.Duration
+	told    func(became string, err error) // Called once it is decided; may be nil.
+}
+
+const verbComplete = "complete"
+
+// answerTo reads what a handler returned.
+func answerTo(job *JobInfo, h *handler, err error) answer {
+	a := answer{job: job, verb: "retry"}
+	if err == nil || errors.Is(err, Skip) {
+		a.verb = verbComplete
+		return a
+	}
+	var stack string
+	if p, ok := errors.AsType[*PanicError](err); ok {
+		stack = p.Stack
+	}
+	o, said := errors.AsType[*outcome](err)
+	if said {
+		a.verb = o.verb
+		wait := o.delay
+		if !o.at.IsZero() {
+			wait = max(time.Until(o.at), 0)
+		}
+		if o.verb == "snooze" || o.verb == "retry" {
+			s := seconds(wait)
+			a.delay = &s
+		}
+	} else if _, bad := errors.AsType[*unprocessable](err); bad {
+		a.verb = "unprocessable"
+	}
+	if a.verb != "snooze" && (!said || o.err != nil) {
+		a.err = errorText(err, stack)
+	}
+	if a.verb == "retry" && a.delay == nil && h != nil {
+		if h.opts.Delay != nil {
+			if d := h.opts.Delay(job, err); d > 0 {
+				s := seconds(d)
+				a.delay = &s
+			}
+		}
+		if h.opts.Backoff != (Backoff{}) {
+			b, _ := json.Marshal(h.opts.Backoff.stored())
+			s := string(b)
+			a.backoff = &s
+		}
+	}
+	return a
+}
+
+// errorText is an error as it is kept with the job: bounded, and without what jsonb refuses.
+func errorText(err error, stack string) *string {
+	clean := func(s string, most int) string {
+		s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+		if len(s) > most {
+			s = strings.ToValidUTF8(s[:most], "") + " …"
+		}
+		return s
+	}
+	b, _ := json.Marshal(struct {
+		Error string `json:"error"`
+		Stack string `json:"stack,omitempty"`
+	}{clean(err.Error(), 4096), clean(stack, 8192)})
+	s := string(b)
+	return &s
+}
+
+// pairs are the (id, epoch) columns of jobs.
+func pairs(jobs []*JobInfo) (ids []int64, epochs []int32) {
+	ids, epochs = make([]int64, len(jobs)), make([]int32, len(jobs))
+	for i, j := range jobs {
+		ids[i], epochs[i] = int64(j.ID), j.epoch
+	}
+	return ids, epochs
+}
+
+// finish writes answers of one kind: all complete (and of one keep), or all not. became has an entry for each that was ours and
+// not locked by somebody. leases go with a complete, if every job of it was finished.
+func (c *Client) finish(ctx context.Context, answers []answer, worker string, leases []string) (became map[ID]string, err error) {
+	n := len(answers)
+	jobs := make([]*JobInfo, n)
+	waited, ran := make([]int64, n), make([]int64, n)
+	for i := range answers {
+		jobs[i] = answers[i].job
+		waited[i], ran[i] = answers[i].job.waited.Milliseconds(), answers[i].ran.Milliseconds()
+	}
+	ids, epochs := pairs(jobs)
+	became = make(map[ID]string, n)
+	defer func() {
+		if c.db == nil && sqlState(err) == "23514" {
+			// No partition for the day: nobody tended for a week, or a retention is new.
+			if c.makePartitions(ctx) == nil {
+				err = errNoPartition
+			}
+		}
+	}()
+	if n == 0 || answers[0].verb == verbComplete {
+		if leases == nil {
+			leases = []string{}
+		}
+		err = c.query(ctx, "select pawl.complete($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text, $7::boolean, $8::uuid[])",
+			[]any{ids, epochs, waited, ran, make([]*string, n), worker, n > 0 && answers[0].keep, leases},
+			func(s scanner) error {
+				var id int64
+				err := s.Scan(&id)
+				became[ID(id)] = string(StateCompleted)
+				return err
+			})
+		return became, err
+	}
+	verbs, delays := make([]string, n), make([]*float64, n)
+	backoffs, errs := make([]*string, n), make([]*string, n)
+	for i := range answers {
+		verbs[i], delays[i], backoffs[i], errs[i] = answers[i].verb, answers[i].delay, answers[i].backoff, answers[i].err
+	}
+	err = c.query(ctx, `select * from pawl.fail($1::bigint[], $2::integer[], $3::text[], $4::double precision[], $5::text[], $6::text[],
+		$7::bigint[], $8::bigint[], $9::text)`,
+		[]any{ids, epochs, verbs, delays, backoffs, errs, waited, ran, worker},
+		func(s scanner) error {
+			var id int64
+			var what string
+			err := s.Scan(&id, &what)
+			became[ID(id)] = what
+			return err
+		})
+	return became, err
+}
+
+// errNoPartition is a passing error: the archive has the partition by now.
+var errNoPartition = errors.New("pawl: the archive had no partition for the day; made one")
+
+// finishWaiting is finish for jobs whose rows may be locked by somebody: it waits for them.
+func (c *Client) finishWaiting(ctx context.Context, answers []answer, worker string, leases []string) (became map[ID]string, err error) {
+	err = c.inTx(ctx, func(c *Client) error {
+		jobs := make([]*JobInfo, len(answers))
+		for i := range answers {
+			jobs[i] = answers[i].job
+		}
+		ids, epochs := pairs(jobs)
+		if err := c.query(ctx, "select pawl.hold($1::bigint[], $2::integer[])", []any{ids, epochs}, nil); err != nil {
+			return err
+		}
+		became, err = c.finish(ctx, answers, worker, leases)
+		return err
+	})
+	return became, err
+}
+
+// inTx runs do in the client's transaction, or in one of its own where it has none.
+func (c *Client) inTx(ctx context.Context, do func(*Client) error) error {
+	if c.db != nil {
+		return do(c)
+	}
+	if c.pool == nil {
+		return c.query(ctx, "", nil, nil)
+	}
+	return pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return do(c.With(tx)) })
+}
+
+// finisher writes a runner's answers by natural batching: what gathers while a statement is under way goes with the next.
+// Its goroutines live only while there is work.
+type finisher struct {
+	client *Client
+	ctx    context.Context // Ends when the runner gives up delivering.
+	worker string
+
+	mu        sync.Mutex
+	completed []answer
+	failed    []answer
+	ended     []string // Leases whose last job is decided, still to be deleted.
+	flights   int
+	open      int // Answers not decided yet.
+	idle      chan struct{}
+}
+
+const (
+	maxFinishing     = 2   // Statements at once.
+	maxFinishAtOnce  = 500 // Jobs in one.
+	minFinishInAPair = 64  // A second statement is worth its cost from here on.
+)
+
+func (f *finisher) answer(a answer) {
+	f.mu.Lock()
+	f.open++
+	if a.verb == verbComplete {
+		f.completed = append(f.completed, a)
+	} else {
+		f.failed = append(f.failed, a)
+	}
+	start := f.flights == 0 || f.flights < maxFinishing && len(f.completed)+len(f.failed) >= minFinishInAPair
+	if start {
+		f.flights++
+	}
+	f.mu.Unlock()
+	if start {
+		go f.fly()
+	}
+}
+
+// backlog is how many answers are not decided yet.
+func (f *finisher) backlog() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open
+}
+
+func (f *finisher) fly() {
+	for {
+		f.mu.Lock()
+		take := func(from *[]answer) []answer {
+			n := min(len(*from), maxFinishAtOnce)
+			batch := append([]answer(nil), (*from)[:n]...)
+			rest := copy(*from, (*from)[n:])
+			clear((*from)[rest:])
+			*from = (*from)[:rest]
+			return batch
+		}
+		var batch []answer
+		if len(f.failed) > 0 && (len(f.completed) == 0 || len(f.failed) >= len(f.completed)) {
+			batch = take(&f.failed)
+		} else {
+			batch = take(&f.completed)
+		}
+		var leases []string
+		if len(batch) == 0 || batch[0].verb == verbComplete {
+			leases, f.ended = f.ended, nil
+		}
+		if len(batch) == 0 && len(leases) == 0 {
+			f.flights--
+			if f.flights == 0 && f.open == 0 {
+				select {
+				case f.idle <- struct{}{}:
+				default:
+				}
+			}
+			f.mu.Unlock()
+			return
+		}
+		f.mu.Unlock()
+		f.land(batch, leases)
+	}
+}
+
+// land writes a batch. A lease goes in the same statement as its last jobs, when all its others are decided already: each was
+// finished or found not ours by a statement that has committed, so no live pair of it is left.
+func (f *finisher) land(batch []answer, leases []string) {
+	ending := f.ending(batch)
+	lost := false
+	var became map[ID]string
+	err := persist(f.ctx, func() (err error) {
+		became, err = f.client.finish(f.ctx, batch, f.worker, append(ending, leases...))
+		lost = lost || err != nil && sqlState(err) == "" && !neverSent(err)
+		return err
+	})
+	if err != nil {
+		if isData(err) && len(batch) > 1 {
+			f.mu.Lock()
+			f.ended = append(f.ended, leases...)
+			f.mu.Unlock()
+			f.land(batch[:len(batch)/2], nil)
+			f.land(batch[len(batch)/2:], nil)
+			return
+		}
+		for _, a := range batch {
+			f.decide(a, "", fmt.Errorf("pawl: %s not delivered: %w", a.verb, err))
+		}
+		return
+	}
+	if len(became) == len(batch) && (len(batch) == 0 || batch[0].verb == verbComplete) {
+		leases, ending = nil, nil
+		for _, a := range batch {
+			a.job.lease.left.Add(-1)
+			f.tell(a, became[a.job.ID], nil)
+		}
+		f.done(len(batch))
+		return
+	}
+	if len(leases) > 0 {
+		f.mu.Lock()
+		f.ended = append(f.ended, leases...)
+		f.mu.Unlock()
+	}
+	// A stranger's lock must not hold up the others: what was passed by is tried alone; what a handler answered by hand, and
+	// is most likely gone, together.
+	var byHand []answer
+	for _, a := range batch {
+		if what, ok := became[a.job.ID]; ok {
+			f.decide(a, what, nil)
+		} else if a.job.answered.Load() {
+			byHand = append(byHand, a)
+		} else {
+			go f.again([]answer{a}, lost)
+		}
+	}
+	if len(byHand) > 0 {
+		go f.again(byHand, lost)
+	}
+}
+
+// ending are the leases that end with a batch.
+func (f *finisher) ending(batch []answer) (ids []string) {
+	if len(batch) == 0 || batch[0].verb != verbComplete {
+		return nil
+	}
+	counts := map[*lease]int32{}
+	for _, a := range batch {
+		counts[a.job.lease]++
+	}
+	for l, n := range counts {
+		if l.left.Load() == n {
+			ids = append(ids, *l.id.Load())
+		}
+	}
+	return ids
+}
+
+// again answers for jobs that a batch passed by: their rows were locked, or they are not ours any more.
+func (f *finisher) again(batch []answer, lost bool) {
+	var became map[ID]string
+	err := persist(f.ctx, func() (err error) {
+		became, err = f.client.finishWaiting(f.ctx, batch, f.worker, nil)
+		lost = lost || err != nil && sqlState(err) == "" && !neverSent(err)
+		return err
+	})
+	for _, a := range batch {
+		what, ours := became[a.job.ID]
+		switch {
+		case err != nil:
+			f.decide(a, "", fmt.Errorf("pawl: %s not delivered: %w", a.verb, err))
+		case ours:
+			f.decide(a, what, nil)
+		case a.job.answered.Load():
+			f.decide(a, string(StateCompleted), nil)
+		case lost:
+			// An earlier try may have been carried out and only its answer lost.
+			known, err := f.client.wasFinished(f.ctx, a.job)
+			if err == nil && !known {
+				err = ErrLeaseLost
+			}
+			f.decide(a, string(StateCompleted), err)
+		default:
+			f.decide(a, "", ErrLeaseLost)
+		}
+	}
+}
+
+func (c *Client) wasFinished(ctx context.Context, job *JobInfo) (known bool, err error) {
+	err = persist(ctx, func() error {
+		ids, epochs := pairs([]*JobInfo{job})
+		return c.query(ctx, "select pawl.finished($1::bigint[], $2::integer[])", []any{ids, epochs}, func(scanner) error {
+			known = true
+			return nil
+		})
+	})
+	return known, err
+}
+
+// decide ends an answer; the lease of the last one is to be deleted.
+func (f *finisher) decide(a answer, became string, err error) {
+	if a.job.lease.left.Add(-1) == 0 && (err == nil || errors.Is(err, ErrLeaseLost)) {
+		f.mu.Lock()
+		f.ended = append(f.ended, *a.job.lease.id.Load())
+		start := f.flights == 0
+		if start {
+			f.flights++
+		}
+		f.mu.Unlock()
+		if start {
+			go f.fly()
+		}
+	}
+	f.tell(a, became, err)
+	f.done(1)
+}
+
+func (f *finisher) tell(a answer, became string, err error) {
+	if a.told != nil {
+		a.told(became, err)
+	}
+}
+
+func (f *finisher) done(n int) {
+	f.mu.Lock()
+	f.open -= n
+	if f.open == 0 && f.flights == 0 {
+		select {
+		case f.idle <- struct{}{}:
+		default:
+		}
+	}
+	f.mu.Unlock()
+}
+
+// wait returns when every answer is decided and no lease is left to delete, or ctx ends.
+func (f *finisher) wait(ctx context.Context) error {
+	for {
+		f.mu.Lock()
+		busy := f.open > 0 || f.flights > 0
+		f.mu.Unlock()
+		if !busy {
+			return nil
+		}
+		select {
+		case <-f.idle:
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package pawl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// Mux leads kinds to handlers. The zero Mux is ready to use. Register everything before Run.
+type Mux struct {
+	handlers   map[string]*handler
+	middleware []Middleware
+}
+
+// NewMux is new(Mux).
+func NewMux() *Mux { return &Mux{} }
+
+// Middleware runs around a handler: it may look at the job, change the context, look at and change what next returns.
+// A panic of the handler is a *PanicError to it.
+type Middleware func(ctx context.Context, job *JobInfo, next func(context.Context) error) error
+
+// Use puts middleware around every handler, the first outermost.
+func (m *Mux) Use(middleware ...Middleware) { m.middleware = append(m.middleware, middleware...) }
+
+// KindOptions are for Handle; the zero value works.
+type KindOptions struct {
+	Kind    string        // If zero, T's (needed for RawArgs).
+	Aliases []string      // Former names.
+	Timeout time.Duration // Of one attempt: then its context ends with ErrTimeout. If zero, none.
+	Max     int           // Running at once in this process. If zero, the runner's.
+	Backoff Backoff       // Where the job has none of its own. If zero, the queue's.
+	// Delay, if not nil, computes the wait after a failed attempt; 0 falls back to Backoff.
+	Delay func(job *JobInfo, err error) time.Duration
+	Use   []Middleware // Inside those of Mux.Use.
+}
+
+type handler struct {
+	run  func(ctx context.Context, job *JobInfo) error
+	opts KindOptions
+	slot chan struct{} // Opts.Max places; nil: no limit.
+}
+
+// Handle registers the handler of T's kind. It panics when the kind has one already, or none can be told: a mistake to find at start.
+//
+// What the handler returns decides: nil completes; an error or a panic is a failed attempt, tried again after a backoff until
+// the attempts are used up and the job is dead; Snooze, RetryAfter, Cancel, Dead and Skip say something else, through any
+// wrapping. Args that do not decode into T make the job dead, "unprocessable".
+//
+// A handler's context ends with a cause: ErrCancelled, ErrLeaseLost, ErrTimeout or ErrShutdown. It has the values of Run's
+// context, where shared things may be put.
+func Handle[T Args](mux *Mux, handle func(context.Context, *Job[T]) error, options ...KindOptions) {
+	var o KindOptions
+	if len(options) > 0 {
+		o = options[0]
+	}
+	if o.Kind == "" {
+		o.Kind = kindOf[T]()
+	}
+	if o.Kind == "" {
+		panic(fmt.Sprintf("pawl: Handle[%T]: the kind is not known: set KindOptions.Kind", *new(T)))
+	}
+	if err := o.Backoff.check(); err != nil {
+		panic("pawl: Handle of " + o.Kind + ": Backoff: " + err.Error())
+	}
+	h := &handler{opts: o}
+	if o.Max > 0 {
+		h.slot = make(chan struct{}, o.Max)
+	}
+	h.run = func(ctx context.Context, info *JobInfo) error {
+		job := &Job[T]{JobInfo: info}
+		if err := decodeArgs(info, &job.Args); err != nil {
+			return &unprocessable{err}
+		}
+		return handle(ctx, job)
+	}
+	if mux.handlers == nil {
+		mux.handlers = map[string]*handler{}
+	}
+	for _, kind := range append([]string{o.Kind}, o.Aliases...) {
+		if _, taken := mux.handlers[kind]; taken {
+			panic("pawl: Handle: kind " + kind + " has a handler already")
+		}
+		mux.handlers[kind] = h
+	}
+}
+
+// kindOf asks T's zero value, made first where T is a pointer.
+func kindOf[T Args]() (kind string) {
+	var zero T
+	defer func() {
+		if recover() != nil {
+			kind = ""
+		}
+	}()
+	if json.Unmarshal([]byte("{}"), &zero) != nil {
+		zero = *new(T)
+	}
+	return zero.Kind()
+}
+
+func decodeArgs(info *JobInfo, args any) error {
+	if raw, ok := args.(*RawArgs); ok {
+		*raw = RawArgs{JSON: info.Args, kind: info.Kind}
+		return nil
+	}
+	if len(info.Args) == 0 {
+		return nil
+	}
+	return json.Unmarshal(info.Args, args)
+}
+
+// work runs a handler with its middleware and timeout; a panic comes out as *PanicError.
+func (m *Mux) work(ctx context.Context, h *handler, job *JobInfo) error {
+	if h.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, h.opts.Timeout, ErrTimeout)
+		defer cancel()
+	}
+	next := func(ctx context.Context) error { return caught(func() error { return h.run(ctx, job) }) }
+	if len(m.middleware)+len(h.opts.Use) == 0 {
+		return next(ctx)
+	}
+	wrap := func(middleware Middleware, inner func(context.Context) error) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return caught(func() error { return middleware(ctx, job, inner) })
+		}
+	}
+	for i := len(h.opts.Use) - 1; i >= 0; i-- {
+		next = wrap(h.opts.Use[i], next)
+	}
+	for i := len(m.middleware) - 1; i >= 0; i-- {
+		next = wrap(m.middleware[i], next)
+	}
+	return next(ctx)
+}
+
+// caught turns a panic into a *PanicError, and a runtime.Goexit (t.FailNow in a handler) too.
+func caught(do func() error) (err error) {
+	done := false
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: string(debug.Stack())}
+		} else if !done {
+			err = &PanicError{Value: "the handler's goroutine ended (runtime.Goexit)"}
+		}
+	}()
+	err = do()
+	done = true
+	return err
+}
+
+// outcome is an error that says what becomes of a job.
+type outcome struct {
+	verb  string // As fail.sql knows it: snooze, retry, cancel, dead.
+	delay time.Duration
+	at    time.Time
+	err   error
+}
+
+func (o *outcome) Error() string {
+	when := o.delay.String()
+	if !o.at.IsZero() {
+		when = o.at.String()
+	}
+	switch {
+	case o.err != nil:
+		return o.err.Error()
+	case o.verb == "snooze" || o.verb == "retry":
+		return "pawl: " + o.verb + ": " + when
+	default:
+		return "pawl: " + o.verb
+	}
+}
+
+func (o *outcome) Unwrap() error { return o.err }
+
+// Snooze: again after d, no attempt used.
+func Snooze(d time.Duration) error { return &outcome{verb: "snooze", delay: max(d, 0)} }
+
+// SnoozeUntil: again at t, no attempt used.
+func SnoozeUntil(t time.Time) error { return &outcome{verb: "snooze", at: t} }
+
+// RetryAfter: a failed attempt, with this wait instead of the backoff's.
+func RetryAfter(d time.Duration, err error) error {
+	return &outcome{verb: "retry", delay: max(d, 0), err: err}
+}
+
+// RetryAt: a failed attempt, tried again at t.
+func RetryAt(t time.Time, err error) error { return &outcome{verb: "retry", at: t, err: err} }
+
+// Cancel finishes the job as cancelled; err, the reason, may be nil.
+func Cancel(err error) error { return &outcome{verb: "cancel", err: err} }
+
+// Dead finishes the job as dead, whatever attempts are left; err, the reason, may be nil.
+func Dead(err error) error { return &outcome{verb: "dead", err: err} }
+
+// Skip completes the job without (more) work.
+var Skip = errors.New("pawl: skip")
+
+// unprocessable: args do not decode.
+type unprocessable struct{ err error }
+
+func (u *unprocessable) Error() string { return "pawl: args do not decode: " + u.err.Error() }
+func (u *unprocessable) Unwrap() error { return u.err }

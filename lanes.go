@@ -1,0 +1,304 @@
+package pawl
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// What a claimer remembers of the lanes it claims from. All of this is a cache: losing it costs time, never a job.
+//
+// Dead tickets pile up at the head of a lane, and stay while any snapshot older than them is open. So a claim does not start
+// at a lane's beginning. It starts at the mark, the highest position claimed so far, or a little before, at the safe mark.
+//
+// Between the safe mark and the mark there may be live tickets that a claim passed by: a transaction that drew its positions
+// early and committed late, a claimer that rolled back. Below the safe mark there are none. To advance it:
+//
+//  1. Take P, the mark. Every position up to P has been drawn.
+//  2. In a later statement take S, the number of the next transaction. Whoever drew a position up to P did so before S was
+//     read, and had a transaction number before it drew (all inserts see to that): its number is below S.
+//  3. When in some later snapshot the oldest running transaction is not below S, all of those have ended. What that same
+//     snapshot shows of tickets up to P is therefore all there will ever be: the safe mark becomes P, or one below the
+//     lowest ticket still there, read without skipping locked rows (a claimer that holds one may yet roll back).
+//
+// A walk from the safe mark to the mark costs in proportion to their distance, so it is made at a period in proportion to it:
+// a busy shallow lane is swept every few milliseconds, and one kept deep by an old writing transaction every few seconds.
+type lanes struct {
+	known  map[laneKey]*lane
+	queues map[string]*queueLanes
+	served int64
+}
+
+type laneKey struct {
+	queue    string
+	priority int32
+	channel  string
+}
+
+const (
+	laneReturned = -32768 // Tickets of jobs that were given back: before all priorities.
+	laneSuspect  = -32769 // Tickets of jobs that lost two leases: one at a time.
+
+	sweepPerTicket = 2 * time.Microsecond // Period of a sweep, for each position between safe mark and mark.
+	maxLanes       = 256                  // In one claim.
+)
+
+type lane struct {
+	laneKey
+	mark, safe int64
+	pending    int64 // P, with S in below; 0: none.
+	below      int64
+	live       bool // May have tickets.
+	served     int64
+	swept      time.Time // Last claim from the safe mark.
+	seen       time.Time // Last ticket.
+}
+
+// queueLanes is what is known of a queue: its scheduled tickets (floor is their safe mark, a time) and its share of claims.
+type queueLanes struct {
+	weight  int
+	floor   time.Time
+	moment  time.Time // P: everything due by then has been promoted.
+	below   int64
+	pending bool
+	dueAt   time.Time // By this process's clock; zero: nothing is scheduled, as far as known.
+}
+
+func (l *lanes) reset() { *l = lanes{known: map[laneKey]*lane{}, queues: map[string]*queueLanes{}} }
+
+// find says that a lane has tickets.
+func (l *lanes) find(key laneKey) *lane {
+	ln := l.known[key]
+	if ln == nil {
+		ln = &lane{laneKey: key}
+		l.known[key] = ln
+	}
+	ln.live, ln.seen = true, time.Now()
+	l.queue(key.queue)
+	return ln
+}
+
+func (l *lanes) queue(name string) *queueLanes {
+	q := l.queues[name]
+	if q == nil {
+		q = &queueLanes{weight: 1, floor: time.Unix(0, 0).UTC().AddDate(-4000, 0, 0)}
+		l.queues[name] = q
+	}
+	return q
+}
+
+// plan is one claim's lanes, as claim.sql takes them.
+type plan struct {
+	lanes      []*lane
+	fromSafe   []bool
+	queues     []string
+	priorities []int32
+	channels   []string
+	marks      []int64
+	quotas     []int32
+	most       int
+	saw        map[*lane]int
+}
+
+// plan lays out a claim of up to n jobs: queues by weight, in each the returned first, then priorities in order, channels of
+// one priority in turn with equal quotas. room says how many more a queue may have running. With idle, lanes that seemed
+// empty are asked too. With fresh, none of the returned: a suspect is running, and no other struck job should beside it.
+func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) *plan {
+	now := time.Now()
+	var chosen []*lane
+	weight := 0
+	counted := map[string]bool{}
+	for _, ln := range l.known {
+		if ln.priority == laneSuspect || fresh && ln.priority == laneReturned || !ln.live && !idle || room(ln.queue) <= 0 {
+			continue
+		}
+		chosen = append(chosen, ln)
+		if !counted[ln.queue] {
+			counted[ln.queue] = true
+			weight += l.queues[ln.queue].weight
+		}
+	}
+	served := map[string]int64{}
+	for _, ln := range chosen {
+		served[ln.queue] = max(served[ln.queue], ln.served)
+	}
+	slices.SortFunc(chosen, func(a, b *lane) int {
+		if a.live != b.live {
+			if a.live {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(served[a.queue], served[b.queue]), cmp.Compare(a.queue, b.queue),
+			cmp.Compare(a.priority, b.priority), cmp.Compare(a.served, b.served), cmp.Compare(a.channel, b.channel))
+	})
+	p := &plan{most: n, saw: map[*lane]int{}}
+	level := map[laneKey]int{} // Lanes of a queue and priority.
+	for _, ln := range chosen {
+		level[laneKey{queue: ln.queue, priority: ln.priority}]++
+	}
+	for _, ln := range chosen[:min(len(chosen), maxLanes)] {
+		share := n
+		if weight > 0 && len(counted) > 1 {
+			share = (n*l.queues[ln.queue].weight + weight - 1) / weight
+		}
+		share = min(share, room(ln.queue))
+		if k := level[laneKey{queue: ln.queue, priority: ln.priority}]; k > 1 {
+			share = (share + k - 1) / k
+		}
+		depth := time.Duration(ln.mark - ln.safe)
+		safe := now.Sub(ln.swept) >= depth*sweepPerTicket
+		p.add(ln, safe, max(share, 1))
+		if safe {
+			ln.swept = now
+		}
+	}
+	return p
+}
+
+// suspects is a claim of one job from a suspect lane; nil if there is none known.
+func (l *lanes) suspects(room func(queue string) int) *plan {
+	for _, ln := range l.known {
+		if ln.priority == laneSuspect && ln.live && room(ln.queue) > 0 {
+			p := &plan{most: 1, saw: map[*lane]int{}}
+			p.add(ln, true, 1)
+			return p
+		}
+	}
+	return nil
+}
+
+func (p *plan) add(ln *lane, safe bool, quota int) {
+	start := ln.mark
+	if safe {
+		start = ln.safe
+	}
+	p.lanes, p.fromSafe = append(p.lanes, ln), append(p.fromSafe, safe)
+	p.queues, p.priorities, p.channels = append(p.queues, ln.queue), append(p.priorities, ln.priority), append(p.channels, ln.channel)
+	p.marks, p.quotas = append(p.marks, start), append(p.quotas, int32(min(quota, math.MaxInt32)))
+}
+
+// took notes a ticket taken.
+func (l *lanes) took(p *plan, key laneKey, pos int64) {
+	ln := l.known[key]
+	if ln == nil {
+		return // Forgotten while the claim was under way.
+	}
+	ln.mark = max(ln.mark, pos)
+	p.saw[ln]++
+}
+
+// learn draws the conclusions of a claim that took total tickets: which lanes are empty.
+func (l *lanes) learn(p *plan, total int) {
+	now := time.Now()
+	for i, ln := range p.lanes {
+		n := p.saw[ln]
+		if n > 0 {
+			l.served++
+			ln.served, ln.seen = l.served, now
+		}
+		switch {
+		case n >= int(p.quotas[i]):
+			ln.live = true
+		case total < p.most && p.fromSafe[i]:
+			ln.live = false
+		case total < p.most:
+			ln.swept = time.Time{} // Empty above the mark: look below it next.
+		}
+	}
+}
+
+// gaps are the stretches of all lanes between those known, where lanes.sql looks for more: of the chosen queues, or of all.
+func (l *lanes) gaps(chosen []string) (lows, highs []laneKey) {
+	keys := make([]laneKey, 0, len(l.known))
+	for key := range l.known {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b laneKey) int {
+		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.priority, b.priority), cmp.Compare(a.channel, b.channel))
+	})
+	stretch := func(low, high laneKey, keys []laneKey) {
+		for _, key := range keys {
+			lows, highs = append(lows, low), append(highs, key)
+			low = key
+		}
+		lows, highs = append(lows, low), append(highs, high)
+	}
+	const first, last = math.MinInt32, math.MaxInt32
+	if chosen == nil {
+		stretch(laneKey{"", first, ""}, laneKey{"\U0010FFFF", last, ""}, keys)
+		return lows, highs
+	}
+	for _, queue := range chosen {
+		var own []laneKey
+		for _, key := range keys {
+			if key.queue == queue {
+				own = append(own, key)
+			}
+		}
+		stretch(laneKey{queue, first, ""}, laneKey{queue, last, ""}, own)
+	}
+	return lows, highs
+}
+
+// advancing are the lanes whose safe mark may move, and the queues whose floor may.
+func (l *lanes) advancing() (lanes []*lane, queues []string) {
+	for _, ln := range l.known {
+		if ln.mark > ln.safe && len(lanes) < maxLanes {
+			lanes = append(lanes, ln)
+		}
+	}
+	for name, q := range l.queues {
+		if q.moment.After(q.floor) {
+			queues = append(queues, name)
+		}
+	}
+	return lanes, queues
+}
+
+// advance applies one snapshot: low is the lowest position above the safe mark that it shows, 0 for none. P is the mark as it
+// was when the snapshot's statement was sent.
+func (ln *lane) advance(low, p, oldest, next int64) {
+	if low > 0 && low <= ln.mark {
+		ln.live = true
+	}
+	if ln.pending > 0 && oldest >= ln.below {
+		safe := ln.pending
+		if low > 0 {
+			safe = min(safe, low-1)
+		}
+		ln.safe = max(ln.safe, safe)
+		ln.pending = 0
+	}
+	if ln.pending == 0 && p > ln.safe {
+		ln.pending, ln.below = p, next
+	}
+}
+
+// advance is the same for a queue's scheduled tickets. A ticket goes there only if its time was ahead by the clock of the
+// statement that put it in, so that one with a time up to P was put in before P, by a transaction that had its number.
+func (q *queueLanes) advance(low time.Time, p time.Time, oldest, next int64) {
+	if q.pending && oldest >= q.below {
+		floor := q.moment
+		if !low.IsZero() && !low.After(floor) {
+			floor = low.Add(-time.Microsecond)
+		}
+		if floor.After(q.floor) {
+			q.floor = floor
+		}
+		q.pending = false
+	}
+	if !q.pending && p.After(q.floor) {
+		q.moment, q.below, q.pending = p, next, true
+	}
+}
+
+// forget drops lanes long empty, so that channels that came and went do not fill the memory.
+func (l *lanes) forget(idle time.Duration) {
+	for key, ln := range l.known {
+		if !ln.live && ln.mark == ln.safe && time.Since(ln.seen) > idle {
+			delete(l.known, key)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package pawl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Queue is a queue somebody said something of. One that was only used has no row and the default policy.
+type Queue struct {
+	Name   string
+	Paused bool
+	Policy QueuePolicy
+}
+
+// QueuePolicy is kept in the database and obeyed by every runner; a zero field is the default.
+type QueuePolicy struct {
+	MaxAttempts int           // If zero, 20.
+	Backoff     Backoff       // Where neither job nor kind has one.
+	Lease       time.Duration // Of a Claim that names none. If zero, 30 s.
+	Retention   *Retention    // If nil: completed and cancelled 24 h, dead 30 d.
+}
+
+// Retention is how long finished jobs are kept; literally: zero deletes at once.
+type Retention struct{ Completed, Cancelled, Dead time.Duration }
+
+// PutQueue sets a queue's policy, whole; it keeps the pause.
+func (c *Client) PutQueue(ctx context.Context, name string, policy QueuePolicy) error {
+	if name == "" || len(name) > maxName {
+		return fmt.Errorf("pawl: PutQueue: a queue's name has 1 to %d bytes", maxName)
+	}
+	if err := policy.Backoff.check(); err != nil {
+		return fmt.Errorf("pawl: PutQueue: Backoff: %w", err)
+	}
+	if policy.MaxAttempts < 0 || policy.MaxAttempts > 32767 || policy.Lease < 0 {
+		return errors.New("pawl: PutQueue: want MaxAttempts from 0 to 32767 and Lease not negative")
+	}
+	var attempts *int16
+	var backoff, lease, completed, cancelled, dead *string
+	if policy.MaxAttempts > 0 {
+		n := int16(policy.MaxAttempts)
+		attempts = &n
+	}
+	if policy.Backoff != (Backoff{}) {
+		b, _ := json.Marshal(policy.Backoff.stored())
+		s := string(b)
+		backoff = &s
+	}
+	span := func(d time.Duration) *string { s := interval(d); return &s }
+	if policy.Lease > 0 {
+		lease = span(policy.Lease)
+	}
+	if r := policy.Retention; r != nil {
+		if r.Completed < 0 || r.Cancelled < 0 || r.Dead < 0 {
+			return errors.New("pawl: PutQueue: a Retention is negative; zero deletes at once")
+		}
+		completed, cancelled, dead = span(r.Completed), span(r.Cancelled), span(r.Dead)
+	}
+	err := c.query(ctx, `insert into pawl.queue (name, max_attempts, backoff, lease, retain_completed, retain_cancelled, retain_dead)
+		values ($1::text, $2::smallint, $3::text::jsonb, $4::interval, $5::interval, $6::interval, $7::interval)
+		on conflict (name) do update set max_attempts = excluded.max_attempts, backoff = excluded.backoff, lease = excluded.lease,
+			retain_completed = excluded.retain_completed, retain_cancelled = excluded.retain_cancelled, retain_dead = excluded.retain_dead`,
+		[]any{name, attempts, backoff, lease, completed, cancelled, dead}, nil)
+	if err == nil && policy.Retention != nil && c.db == nil {
+		err = c.makePartitions(ctx)
+	}
+	return err
+}
+
+// PauseQueue stops claims of a queue, at once and everywhere; running jobs go on.
+func (c *Client) PauseQueue(ctx context.Context, name string) error {
+	return c.setPaused(ctx, name, true)
+}
+
+// ResumeQueue ends a pause.
+func (c *Client) ResumeQueue(ctx context.Context, name string) error {
+	return c.setPaused(ctx, name, false)
+}
+
+func (c *Client) setPaused(ctx context.Context, name string, paused bool) error {
+	if name == "" || len(name) > maxName {
+		return fmt.Errorf("pawl: a queue's name has 1 to %d bytes", maxName)
+	}
+	err := c.query(ctx, `insert into pawl.queue (name, paused) values ($1::text, $2::boolean)
+		on conflict (name) do update set paused = excluded.paused`, []any{name, paused}, nil)
+	if err == nil && !paused {
+		err = c.query(ctx, "select pawl.wake(array[$1::text])", []any{name}, nil)
+	}
+	return err
+}
+
+// Queues are the queues somebody said something of, and those with jobs in ready or scheduled, by name.
+func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
+	l := &lanes{}
+	l.reset()
+	if _, err := c.look(ctx, l, nil); err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(l.queues))
+	for name := range l.queues {
+		names = append(names, name)
+	}
+	var queues []Queue
+	err := c.query(ctx, `select u.name, coalesce(q.paused, false), coalesce(q.max_attempts, 0::smallint), q.backoff::text,
+			extract(epoch from q.lease)::double precision, extract(epoch from q.retain_completed)::double precision,
+			extract(epoch from q.retain_cancelled)::double precision, extract(epoch from q.retain_dead)::double precision
+		from (select name from pawl.queue union select unnest($1::text[])) u (name)
+		left join pawl.queue q on q.name = u.name
+		order by u.name collate "C"`, []any{names}, func(s scanner) error {
+		var q Queue
+		var attempts int16
+		var backoff *string
+		var lease, completed, cancelled, dead *float64
+		if err := s.Scan(&q.Name, &q.Paused, &attempts, &backoff, &lease, &completed, &cancelled, &dead); err != nil {
+			return err
+		}
+		q.Policy.MaxAttempts = int(attempts)
+		if backoff != nil {
+			var b storedBackoff
+			if err := json.Unmarshal([]byte(*backoff), &b); err != nil {
+				return err
+			}
+			q.Policy.Backoff = b.backoff()
+		}
+		span := func(s *float64) time.Duration { return time.Duration(*s * float64(time.Second)) }
+		if lease != nil {
+			q.Policy.Lease = span(lease)
+		}
+		if completed != nil && cancelled != nil && dead != nil {
+			q.Policy.Retention = &Retention{span(completed), span(cancelled), span(dead)}
+		}
+		queues = append(queues, q)
+		return nil
+	})
+	return queues, err
+}

@@ -1,0 +1,59 @@
+-- remove: take jobs out for good, whatever their state: cancel and delete.
+--   ids, epochs   which; an epoch not null: only if still held at it
+--   keep          cancel: to archive; else delete: leaves nothing, finished ones are deleted too
+-- Moves: job row and ticket away, in one transaction. Returns the ids that were there.
+-- Index: primary keys; for finished ones archive's BRIN.
+-- Survives: a claim at work (it holds the ticket, so this waits for it, and then takes the job from under its holder: the
+-- epoch matches nothing any more); a promotion at work (its new ticket is seen by the last statement).
+-- Locks tickets before jobs, as promotion does.
+create or replace function pawl.remove(ids bigint[], epochs integer[], keep boolean) returns setof bigint
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  removed bigint[];
+begin
+  with want as materialized (
+    select j.id, j.epoch, j.queue, j.channel, j.priority, coalesce(j.pos, j.id) as pos, j.run_at
+    from (select u.id, u.epoch from unnest(remove.ids, remove.epochs) as u (id, epoch) order by u.id) u
+    join pawl.job j on j.id = u.id and (u.epoch is null or j.epoch = u.epoch)
+  ),
+  ready as (
+    delete from pawl.ready t using want w
+    where t.queue = w.queue and t.priority = any (array[w.priority, -32768, -32769]) and t.channel = w.channel and t.pos = w.pos
+  ),
+  scheduled as (
+    delete from pawl.scheduled s using want w where s.queue = w.queue and s.run_at = w.run_at and s.job_id = w.id
+  )
+  select array_agg(w.id) from want w into removed;
+
+  with gone as (
+    delete from pawl.job j
+    using unnest(remove.ids, remove.epochs) as u (id, epoch)
+    where j.id = u.id and (u.epoch is null or j.epoch = u.epoch)
+    returning j.*
+  ),
+  leftover as (
+    delete from pawl.ready t using gone g
+    where t.queue = g.queue and t.priority = any (array[g.priority, -32768, -32769]) and t.channel = g.channel and t.pos = coalesce(g.pos, g.id)
+  ),
+  kept as (
+    insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts, state, queue,
+                              channel, kind, args, data, fingerprint, unique_key, opts, errors, checkpoint)
+    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, g.priority, g.attempt, g.max_attempts, 'cancelled', g.queue,
+           g.channel, g.kind, g.args, g.data, g.fingerprint, g.unique_key, g.opts, g.errors, g.checkpoint
+    from gone g
+    left join pawl.queue q on q.name = g.queue,
+    lateral (select clock_timestamp() as now, coalesce(q.retain_cancelled, interval '1 day') as retain) t
+    where remove.keep and t.retain > '0'
+  )
+  select coalesce(array_agg(g.id), '{}') from gone g into removed;
+  return query select unnest(removed);
+
+  if not keep then
+    return query
+    with rest as (select u.id from unnest(remove.ids, remove.epochs) as u (id, epoch) where u.epoch is null and u.id <> all (removed)),
+    dead as (delete from pawl.dead d using rest r where d.id = r.id returning d.id),
+    archived as (delete from pawl.archive a using rest r where a.id = r.id returning a.id)
+    select d.id from dead d union all select a.id from archived a;
+  end if;
+end $$;

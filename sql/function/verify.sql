@@ -1,0 +1,32 @@
+-- verify: count what breaks the invariant: a live job has exactly one of a ticket with its epoch or a place in a lease with its epoch.
+-- Moves nothing. Reads all live jobs: not for a hot path. One snapshot, so it may run beside the queue at work.
+create or replace function pawl.verify() returns table (problem text, jobs bigint, example bigint) language sql stable as $$
+  with place as (
+    select t.job_id, t.epoch, 'ready' as kind from pawl.ready t
+    union all
+    select s.job_id, s.epoch, 'scheduled' from pawl.scheduled s
+    union all
+    select u.id, u.epoch, 'lease' from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
+  ),
+  counted as (
+    select j.id, count(p.job_id) as places
+    from pawl.job j
+    left join place p on p.job_id = j.id and p.epoch = j.epoch
+    group by j.id
+  ),
+  stray as (
+    select p.job_id, p.kind
+    from place p
+    where p.kind <> 'lease' and not exists (select from pawl.job j where j.id = p.job_id and j.epoch = p.epoch)
+  ),
+  twice as (
+    select j.id from pawl.job j where exists (select from pawl.archive a where a.id = j.id) or exists (select from pawl.dead d where d.id = j.id)
+  )
+  select 'live job with neither ticket nor lease', count(*), min(id) from counted where places = 0
+  union all
+  select 'live job with more than one ticket or lease', count(*), min(id) from counted where places > 1
+  union all
+  select 'ticket without its job', count(*), min(job_id) from stray
+  union all
+  select 'job both live and finished', count(*), min(id) from twice
+$$;

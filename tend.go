@@ -1,0 +1,94 @@
+package pawl
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Tend does only the chores (rescue, retention, partitions) until ctx ends, and returns nil then. Every Run does them beside its
+// work unless told not to; Tend is for a process of their own, or where consumers alone work.
+// Chores need no leader: each is safe to run anywhere, twice, or late.
+func (c *Client) Tend(ctx context.Context) error {
+	if err := c.standing("Tend"); err != nil {
+		return err
+	}
+	if err := c.checkSchema(ctx); err != nil {
+		return err
+	}
+	c.tend(ctx, 3*time.Second)
+	return nil
+}
+
+// chore is one duty: done every so often, and not more than a twentieth of the time.
+type chore struct {
+	name  string
+	every time.Duration
+	do    func(context.Context) error
+}
+
+func (c *Client) tend(ctx context.Context, heartbeat time.Duration) {
+	w := &watch{client: c, stale: 3 * heartbeat}
+	chores := []chore{
+		{"rescue", heartbeat / 3, w.rescue},
+		{"partitions", time.Hour, c.makePartitions},
+		{"retention", 10 * time.Minute, c.retain},
+	}
+	var each sync.WaitGroup
+	for _, ch := range chores {
+		each.Go(func() { ch.run(ctx, c.config.Logger) })
+	}
+	each.Wait()
+}
+
+func (ch chore) run(ctx context.Context, log *slog.Logger) {
+	// Spread over the workers: they often start together.
+	wait := time.Duration(rand.Int64N(int64(min(ch.every, 10*time.Second)) + 1))
+	for pause(ctx, wait) {
+		began := time.Now()
+		if err := ch.do(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("pawl: chore failed, it will be tried again", "chore", ch.name, "error", err)
+		}
+		wait = max(ch.every, 20*time.Since(began))
+	}
+}
+
+// watch rescues, and knows when it was itself cut off.
+type watch struct {
+	client *Client
+	stale  time.Duration
+	last   time.Time // The last rescue that worked.
+	blind  time.Time // Until then workers are not judged: their heartbeats may be late for the reason we were.
+}
+
+func (w *watch) rescue(ctx context.Context) error {
+	now := time.Now()
+	if !w.last.IsZero() && now.Sub(w.last) > w.stale {
+		w.blind = now.Add(w.stale)
+	}
+	_, err := w.client.rescue(ctx, !now.Before(w.blind))
+	if err == nil {
+		w.last = time.Now()
+	}
+	return err
+}
+
+// rescue gives back what lost leases hold, until there is none left.
+func (c *Client) rescue(ctx context.Context, judge bool) (jobs int64, err error) {
+	for {
+		const most = 100
+		var workers, leases, moved, poisoned int64
+		if err := c.row(ctx, "select * from pawl.rescue($1::integer, $2::boolean)", []any{most, judge}, &workers, &leases, &moved, &poisoned); err != nil {
+			return jobs, err
+		}
+		if workers+moved > 0 {
+			c.config.Logger.Warn("pawl: rescued", "workers", workers, "leases", leases, "jobs", moved, "dead", poisoned)
+		}
+		jobs += moved
+		if leases < most {
+			return jobs, nil
+		}
+	}
+}
