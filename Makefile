@@ -1,0 +1,24 @@
+# What each target needs it installs itself where it may; see scripts/.
+
+.PHONY: demo test bench bench-peers lint
+
+demo: ## Start a private PostgreSQL, run the real thing, show it.
+	@sh scripts/postgres.sh
+	@go run ./cmd/pawl demo
+
+test: ## All tests, with the race detector.
+	@sh scripts/postgres.sh
+	go vet ./...
+	go test -race -timeout 15m ./...
+
+bench: ## Pawl's own benchmark on a private server, fsync on.
+	@sh scripts/postgres.sh
+	@go run ./cmd/pawl bench
+
+bench-peers: ## Pawl beside River on one private server, with ratios.
+	@sh scripts/postgres.sh
+	@sh scripts/bench-peers.sh
+
+lint:
+	test -z "$$(gofmt -l .)"
+	go vet ./...
