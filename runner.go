@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -93,11 +94,15 @@ type runner struct {
 	struck   int            // Of them have a strike.
 	freed    chan struct{}  // A job ended and there is room again.
 	jobs     sync.WaitGroup
+	pending  []*running // Claimed, no goroutine yet.
+	idle     int        // Goroutines that wait for tasks.
+	tasks    chan struct{}
 	drain    chan struct{} // Closed when ctx ends: what has not started is given back.
 }
 
 type running struct {
 	job    *JobInfo
+	ctx    context.Context
 	cancel context.CancelCauseFunc
 	since  time.Time
 }
@@ -123,7 +128,7 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	}
 	r := &runner{
 		client: c, mux: mux, config: config, log: c.config.Logger, held: map[ID]*running{}, perQueue: map[string]int{},
-		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}),
+		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}),
 	}
 	r.lanes.reset()
 	if config.Queues != nil {
@@ -482,6 +487,7 @@ func (r *runner) carryOut(ctx context.Context, p *plan, who claimer) (Jobs, int,
 	for _, job := range jobs {
 		r.start(job)
 	}
+	r.dispatch()
 	return jobs, total, nil
 }
 
@@ -499,11 +505,58 @@ func (r *runner) start(job *JobInfo) {
 		r.suspect = true
 	}
 	r.mu.Unlock()
-	r.jobs.Go(func() {
-		a, err := r.work(ctx, job)
+	run.ctx = ctx
+	r.jobs.Add(1)
+	r.mu.Lock()
+	r.pending = append(r.pending, run)
+	r.mu.Unlock()
+}
+
+// dispatch sees to it that every pending job has a goroutine. It yields after each: short handlers are then run in passing by few
+// goroutines, whose stacks have grown already, while each that blocks is followed by another. (A goroutine a job spent a third
+// of the client's CPU on growing stacks.)
+func (r *runner) dispatch() {
+	for {
+		r.mu.Lock()
+		if len(r.pending) == 0 {
+			r.mu.Unlock()
+			return
+		}
+		if r.idle > 0 {
+			r.idle--
+			r.mu.Unlock()
+			r.tasks <- struct{}{}
+		} else {
+			r.mu.Unlock()
+			go r.serve()
+		}
+		runtime.Gosched()
+	}
+}
+
+// serve runs pending jobs one after the other.
+func (r *runner) serve() {
+	for {
+		r.mu.Lock()
+		if len(r.pending) == 0 {
+			r.idle++
+			r.mu.Unlock()
+			select {
+			case <-r.tasks:
+				continue
+			case <-r.drain:
+				return
+			}
+		}
+		run := r.pending[0]
+		r.pending[0] = nil
+		r.pending = r.pending[1:]
+		r.mu.Unlock()
+		a, err := r.work(run.ctx, run.job)
 		r.done(run, a, err)
-		cancel(nil)
-	})
+		run.cancel(nil)
+		r.jobs.Done()
+	}
 }
 
 // work runs the handler and says what becomes of the job.
