@@ -1,6 +1,6 @@
 # What each target needs it installs itself where it may; see scripts/.
 
-.PHONY: demo test bench bench-peers lint
+.PHONY: demo test bench bench-peers schema lint
 
 demo: ## Start a private PostgreSQL, run the real thing, show it.
 	@sh scripts/postgres.sh
@@ -22,3 +22,7 @@ bench-peers: ## Pawl beside River on one private server, with ratios.
 lint:
 	test -z "$$(gofmt -l .)"
 	go vet ./...
+
+schema: ## Write sql/schema.sql anew.
+	@sh scripts/postgres.sh
+	go test -run TestSchemaDump . -update

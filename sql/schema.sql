@@ -1,0 +1,229 @@
+-- What the migrations and functions make, for reading. Made by `make schema`; a test compares it.
+
+table archive (
+  id bigint not null,
+  finished_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  created_at timestamp with time zone not null,
+  run_at timestamp with time zone,
+  waited_ms bigint,
+  ran_ms bigint,
+  epoch integer not null,
+  priority smallint not null,
+  attempt smallint not null,
+  max_attempts smallint,
+  state text collate "C" not null,
+  queue text collate "C" not null,
+  channel text collate "C" not null,
+  kind text collate "C" not null,
+  worker text,
+  args jsonb,
+  data bytea,
+  fingerprint text collate "C",
+  unique_key text collate "C",
+  opts jsonb,
+  errors jsonb,
+  checkpoint jsonb,
+  result jsonb
+) partition by RANGE (expires_at);
+
+table dead (
+  id bigint not null,
+  finished_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  created_at timestamp with time zone not null,
+  run_at timestamp with time zone,
+  waited_ms bigint,
+  ran_ms bigint,
+  epoch integer not null,
+  priority smallint not null,
+  attempt smallint not null,
+  max_attempts smallint,
+  strikes smallint not null,
+  reason text collate "C" not null,
+  queue text collate "C" not null,
+  channel text collate "C" not null,
+  kind text collate "C" not null,
+  worker text,
+  args jsonb,
+  data bytea,
+  fingerprint text collate "C",
+  unique_key text collate "C",
+  opts jsonb,
+  errors jsonb,
+  checkpoint jsonb
+) with (vacuum_truncate=false);
+
+table job (
+  id bigint not null,
+  pos bigint,
+  created_at timestamp with time zone not null,
+  run_at timestamp with time zone,
+  epoch integer not null,
+  priority smallint not null,
+  attempt smallint not null default 0,
+  max_attempts smallint,
+  strikes smallint not null default 0,
+  queue text collate "C" not null,
+  channel text collate "C" not null,
+  kind text collate "C" not null,
+  args jsonb,
+  data bytea,
+  fingerprint text collate "C",
+  unique_key text collate "C",
+  opts jsonb,
+  errors jsonb,
+  checkpoint jsonb
+) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
+
+table lease (
+  id uuid not null,
+  worker_id bigint,
+  expires_at timestamp with time zone,
+  jobs bigint[] not null,
+  epochs integer[] not null
+) with (autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_threshold=1000000000, vacuum_truncate=false, toast_tuple_target=8160);
+
+table migration (
+  version integer not null,
+  name text not null,
+  applied_at timestamp with time zone not null default now()
+);
+
+table queue (
+  name text collate "C" not null,
+  paused boolean not null default false,
+  max_attempts smallint,
+  backoff jsonb,
+  lease interval,
+  retain_completed interval,
+  retain_cancelled interval,
+  retain_dead interval,
+  created_at timestamp with time zone not null default now()
+);
+
+table ready (
+  pos bigint not null,
+  job_id bigint not null,
+  epoch integer not null,
+  priority integer not null,
+  queue text collate "C" not null,
+  channel text collate "C" not null
+) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
+
+table scheduled (
+  run_at timestamp with time zone not null,
+  job_id bigint not null,
+  epoch integer not null,
+  queue text collate "C" not null
+) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
+
+table worker (
+  id bigint not null,
+  name text not null,
+  host text not null,
+  pid integer not null,
+  version text not null,
+  queues text[],
+  state text not null default 'ready'::text,
+  running integer not null default 0,
+  started_at timestamp with time zone not null,
+  seen_at timestamp with time zone not null,
+  stale_after interval not null
+) with (fillfactor=50, autovacuum_vacuum_threshold=100, autovacuum_vacuum_scale_factor=0.1, vacuum_truncate=false);
+
+CREATE INDEX archive_id ON ONLY pawl.archive USING brin (id int8_minmax_multi_ops) WITH (pages_per_range='32', autosummarize='on');
+
+CREATE INDEX dead_expires_at ON pawl.dead USING btree (expires_at);
+
+CREATE UNIQUE INDEX dead_pkey ON pawl.dead USING btree (id);
+
+CREATE UNIQUE INDEX job_pkey ON pawl.job USING btree (id);
+
+CREATE UNIQUE INDEX lease_pkey ON pawl.lease USING btree (id);
+
+CREATE UNIQUE INDEX migration_pkey ON pawl.migration USING btree (version);
+
+CREATE UNIQUE INDEX queue_pkey ON pawl.queue USING btree (name);
+
+CREATE UNIQUE INDEX ready_pkey ON pawl.ready USING btree (queue, priority, channel, pos);
+
+CREATE UNIQUE INDEX scheduled_pkey ON pawl.scheduled USING btree (queue, run_at, job_id);
+
+CREATE UNIQUE INDEX worker_pkey ON pawl.worker USING btree (id);
+
+sequence pos cache 1;
+
+sequence worker_id_seq cache 1;
+
+function backoff(backoff jsonb, attempt integer)
+  returns double precision;
+
+function beat(worker bigint, running integer, ids bigint[], epochs integer[])
+  returns bigint[];
+
+function claim(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], quotas integer[])
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
+
+function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
+  returns SETOF bigint;
+
+function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
+  returns TABLE(id bigint, lease uuid);
+
+function fail(ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[], waited bigint[], ran bigint[], worker text)
+  returns TABLE(id bigint, became text);
+
+function finished(ids bigint[], epochs integer[])
+  returns SETOF bigint;
+
+function get(ids bigint[])
+  returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb);
+
+function hold(ids bigint[], epochs integer[])
+  returns SETOF bigint;
+
+function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
+  returns SETOF bigint;
+
+function lane(priority integer, strikes integer, returned boolean)
+  returns integer;
+
+function lanes(low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[], queues text[], any_queue boolean)
+  returns TABLE(queue text, priority integer, channel text);
+
+function marks(queues text[], priorities integer[], channels text[], safes bigint[], scheduled text[], floors timestamp with time zone[])
+  returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint);
+
+function peek(queues text[])
+  returns TABLE(ready boolean, wait double precision);
+
+function promote(queues text[], floors timestamp with time zone[], most integer)
+  returns TABLE(queue text, moved bigint, due boolean, wait double precision, moment timestamp with time zone);
+
+function register(name text, host text, pid integer, version text, queues text[], stale interval)
+  returns bigint;
+
+function remove(ids bigint[], epochs integer[], keep boolean)
+  returns SETOF bigint;
+
+function rescue(most integer, judge boolean)
+  returns TABLE(workers bigint, leases bigint, jobs bigint, poisoned bigint);
+
+function retry(ids bigint[])
+  returns SETOF bigint;
+
+function sleep_key(queue text)
+  returns bigint;
+
+function unclaim(lease uuid)
+  returns bigint;
+
+function unregister(worker bigint)
+  returns void;
+
+function verify()
+  returns TABLE(problem text, jobs bigint, example bigint);
+
+function wake(queues text[])
+  returns integer;
