@@ -209,9 +209,9 @@ func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found
 	return found, err
 }
 
-// survey reads one snapshot and advances what it can: safe marks, floors. It also sees which lanes have tickets.
+// survey reads one snapshot and advances what it can: safe marks, floors. It also sees which lanes have tickets again.
 func (c *Client) survey(ctx context.Context, lanes *lanes) error {
-	on, scheduled := lanes.advancing()
+	on, scheduled := lanes.surveyed()
 	if len(on)+len(scheduled) == 0 {
 		return nil
 	}

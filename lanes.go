@@ -242,10 +242,11 @@ func (l *lanes) gaps(chosen []string) (lows, highs []laneKey) {
 	return lows, highs
 }
 
-// advancing are the lanes whose safe mark may move, and the queues whose floor may.
-func (l *lanes) advancing() (lanes []*lane, queues []string) {
+// surveyed are the lanes to be looked at in a survey: those whose safe mark may move, and those that seemed empty, because a claim
+// that finds enough elsewhere does not ask them. Of very many it is a part, by chance. And the queues whose floor may move.
+func (l *lanes) surveyed() (lanes []*lane, queues []string) {
 	for _, ln := range l.known {
-		if ln.mark > ln.safe && len(lanes) < maxLanes {
+		if (ln.mark > ln.safe || !ln.live) && len(lanes) < 4*maxLanes {
 			lanes = append(lanes, ln)
 		}
 	}
@@ -260,7 +261,7 @@ func (l *lanes) advancing() (lanes []*lane, queues []string) {
 // advance applies one snapshot: low is the lowest position above the safe mark that it shows, 0 for none. P is the mark as it
 // was when the snapshot's statement was sent.
 func (ln *lane) advance(low, p, oldest, next int64) {
-	if low > 0 && low <= ln.mark {
+	if low > 0 {
 		ln.live = true
 	}
 	if ln.pending > 0 && oldest >= ln.below {

@@ -247,31 +247,40 @@ func (r *runner) beat(ctx context.Context) {
 			}
 		case lost == nil:
 			r.log.Warn("pawl: this worker was taken for dead; its jobs run elsewhere", "worker", r.config.Name)
-			r.lose(func(run *running) bool { return run.since.Before(began) })
+			r.lose(ErrLeaseLost, func(run *running) bool { return run.since.Before(began) })
 			if err := r.register(ctx); err != nil && ctx.Err() == nil {
 				r.log.Warn("pawl: worker not registered again", "error", err)
 			}
 		case len(*lost) > 0:
-			gone := map[ID]bool{}
-			for _, id := range *lost {
-				gone[ID(id)] = true
-			}
-			asked := map[*JobInfo]bool{}
-			for _, job := range jobs {
-				asked[job] = true
-			}
-			r.lose(func(run *running) bool { return gone[run.job.ID] && asked[run.job] && !run.job.answered.Load() })
+			r.lost(ctx, jobs, *lost)
 		}
 	}
 }
 
+// lost ends the handlers of jobs that are not this worker's any more: cancelled ones are in the archive at the epoch they are held at.
+func (r *runner) lost(ctx context.Context, asked []*JobInfo, ids []int64) {
+	gone := map[ID]*JobInfo{}
+	for _, job := range asked {
+		if slices.Contains(ids, int64(job.ID)) && !job.answered.Load() {
+			gone[job.ID] = job
+		}
+	}
+	for _, job := range gone {
+		cause := ErrLeaseLost
+		if cancelled, err := r.client.wasFinished(ctx, job); err == nil && cancelled {
+			cause = ErrCancelled
+		}
+		r.lose(cause, func(run *running) bool { return run.job == job })
+	}
+}
+
 // lose ends the contexts of lost jobs; what was claimed after the question was asked is not meant.
-func (r *runner) lose(meant func(*running) bool) {
+func (r *runner) lose(cause error, meant func(*running) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, run := range r.held {
 		if meant(run) {
-			run.cancel(ErrLeaseLost)
+			run.cancel(cause)
 		}
 	}
 }
@@ -485,6 +494,10 @@ func (r *runner) carryOut(ctx context.Context, p *plan, who claimer) (Jobs, int,
 		return nil, 0, err
 	}
 	for _, job := range jobs {
+		if ctx.Err() != nil {
+			r.finish.answer(answer{job: job, verb: "release", delay: new(float64)})
+			continue
+		}
 		r.start(job)
 	}
 	r.dispatch()
