@@ -14,7 +14,7 @@ create or replace function pawl.claim(
   queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea,
   priority smallint, attempt smallint, max_attempts smallint, strikes smallint, created_at timestamptz, run_at timestamptz,
   fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamptz
-) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   return query

@@ -7,7 +7,7 @@ create or replace function pawl.lanes(
   low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[],
   queues text[], any_queue boolean
 ) returns table (queue text, priority integer, channel text)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
 declare
   high_queue text; high_priority integer; high_channel text; known text[]; found_one boolean;

@@ -6,7 +6,7 @@
 create or replace function pawl.marks(
   queues text[], priorities integer[], channels text[], safes bigint[], scheduled text[], floors timestamptz[]
 ) returns table (ord bigint, low_pos bigint, low_at timestamptz, oldest bigint, next bigint)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   return query

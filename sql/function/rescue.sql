@@ -46,6 +46,7 @@ begin
   end if;
 
   set local enable_seqscan = off;
+  set local enable_bitmapscan = off;
   with pair as materialized (
     select u.id, u.epoch
     from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
