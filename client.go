@@ -125,6 +125,19 @@ func (c *Client) standing(verb string) error {
 	return nil
 }
 
+// apart is a client like c with a few connections of its own, made as the pool makes its.
+func (c *Client) apart(ctx context.Context) (*Client, error) {
+	config := c.pool.Config()
+	config.MaxConns, config.MinConns, config.MinIdleConns = 5, 0, 0 // To claim, to finish, twice, to beat, to tend.
+	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
+	if err != nil {
+		return nil, err
+	}
+	own := &Client{installation: &installation{pool: pool, config: c.config, source: c.source}}
+	own.inserter.client = own
+	return own, nil
+}
+
 // MigrateOptions are for Migrate.
 type MigrateOptions struct {
 	To     int       // Schema version. If zero, this binary's.

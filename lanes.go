@@ -109,8 +109,23 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 	var chosen []*lane
 	weight := 0
 	counted := map[string]bool{}
+	lowest := map[string]int32{} // The least urgent live lane of each queue.
 	for _, ln := range l.known {
-		if ln.priority == laneSuspect || fresh && ln.priority == laneReturned || !ln.live && !idle || room(ln.queue) <= 0 {
+		if ln.live {
+			if p, known := lowest[ln.queue]; !known || ln.priority > p {
+				lowest[ln.queue] = ln.priority
+			}
+		}
+	}
+	const mostUrgent = 16
+	urgent := map[*lane]bool{} // They seemed empty, but what comes there must not wait for the next survey.
+	for _, ln := range l.known {
+		if !ln.live && len(lowest) > 0 && ln.priority < lowest[ln.queue] && len(urgent) < mostUrgent {
+			urgent[ln] = true
+		}
+	}
+	for _, ln := range l.known {
+		if ln.priority == laneSuspect || fresh && ln.priority == laneReturned || !ln.live && !idle && !urgent[ln] || room(ln.queue) <= 0 {
 			continue
 		}
 		chosen = append(chosen, ln)
@@ -124,8 +139,8 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 		served[ln.queue] = max(served[ln.queue], ln.served)
 	}
 	slices.SortFunc(chosen, func(a, b *lane) int {
-		if a.live != b.live {
-			if a.live {
+		if early := a.live || urgent[a]; early != (b.live || urgent[b]) {
+			if early {
 				return -1
 			}
 			return 1

@@ -126,6 +126,14 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	if err := c.checkSchema(ctx); err != nil {
 		return err
 	}
+	// Connections of the runner's own: handlers may take every one of the pool's, and then a worker that could not get one for
+	// its heartbeat would be taken for dead.
+	own, err := c.apart(ctx)
+	if err != nil {
+		return fmt.Errorf("pawl: run: %w", err)
+	}
+	defer own.pool.Close()
+	c = own
 	r := &runner{
 		client: c, mux: mux, config: config, log: c.config.Logger, held: map[ID]*running{}, perQueue: map[string]int{},
 		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}),
