@@ -126,7 +126,11 @@ func textParam(v any) any {
 	}
 	switch v := v.(type) {
 	case time.Time:
-		return v.UTC().Format("2006-01-02 15:04:05.999999Z07:00")
+		v = v.UTC()
+		if v.Year() < 1 {
+			return v.AddDate(1-2*v.Year(), 0, 0).Format("2006-01-02 15:04:05.999999Z07:00") + " BC"
+		}
+		return v.Format("2006-01-02 15:04:05.999999Z07:00")
 	case time.Duration:
 		return interval(v)
 	case bool:

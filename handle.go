@@ -137,19 +137,14 @@ func (m *Mux) work(ctx context.Context, h *handler, job *JobInfo) error {
 	return next(ctx)
 }
 
-// caught turns a panic into a *PanicError, and a runtime.Goexit (t.FailNow in a handler) too.
+// caught turns a panic into a *PanicError.
 func caught(do func() error) (err error) {
-	done := false
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{Value: v, Stack: string(debug.Stack())}
-		} else if !done {
-			err = &PanicError{Value: "the handler's goroutine ended (runtime.Goexit)"}
 		}
 	}()
-	err = do()
-	done = true
-	return err
+	return do()
 }
 
 // outcome is an error that says what becomes of a job.

@@ -573,11 +573,20 @@ func (r *runner) serve() {
 		r.pending[0] = nil
 		r.pending = r.pending[1:]
 		r.mu.Unlock()
-		a, err := r.work(run.ctx, run.job)
+		r.one(run)
+	}
+}
+
+// one runs a job; also a handler that ends its goroutine (runtime.Goexit, as t.FailNow does) has an answer then.
+func (r *runner) one(run *running) {
+	var err error = &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
+	a := answerTo(run.job, nil, err)
+	defer func() {
 		r.done(run, a, err)
 		run.cancel(nil)
 		r.jobs.Done()
-	}
+	}()
+	a, err = r.work(run.ctx, run.job)
 }
 
 // work runs the handler and says what becomes of the job.
