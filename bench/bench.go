@@ -1,206 +1,330 @@
-// Package bench measures Pawl. Each scenario has a file of its own, whose
-// comments say what it measures; docs and `pawl bench --help` list them.
-//
-// A scenario runs on a schema made anew, holding its preload and nothing else,
-// with fresh planner statistics and a fresh checkpoint. At its end
-// [pawl.Client.Verify] must find nothing, and no job may be missing.
+// Package bench measures Pawl on a real server: a file a group of scenarios, each returning one Result.
 package bench
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/localpg"
 )
 
-// Config says what to measure, and how.
+// Config says what to measure, and how. Flags of `pawl bench` fill it.
 type Config struct {
-	Scenarios   []string // If empty, all but the long ones.
-	DatabaseURL string   // If empty, a private server is started for the run.
-
-	Jobs      int           // Of insert, insert-concurrent, work, depth and bare.
-	Duration  time.Duration // Of flow, retry, the pinned ones and latency.
-	Window    time.Duration // First and last of the pinned ones; at most half of Duration.
-	Rate      int           // Inserts a second of latency.
-	ArgsBytes int           // Of each job's args as JSON.
-	Runners   int           // Run loops in this process, each with a pool of its own.
-	Min, Max  int           // RunnerConfig's. If both are zero, tuned, see Defaults.
-	Defaults  bool          // Leaves Min and Max to RunnerConfig. latency always does if both are zero.
-	Depth     int           // Rows of each sort that depth works on top of.
-	Held      int           // Jobs the process killed in rescue holds.
-	Repeat    int           // Runs of each scenario; the median is reported.
-
-	// Holder is the command that becomes rescue's process to be killed: it
-	// calls [Hold]. It must end when its standard input does.
-	Holder []string
-
-	JSON     bool      // One object a line on Out for each scenario, instead of a table.
-	Out      io.Writer // Results.
-	Progress io.Writer // Jobs per second, each second; nil: none.
+	Scenarios   []string // If empty, Short.
+	Jobs        int
+	Duration    time.Duration
+	ArgsBytes   int
+	Runners     int
+	Min, Max    int  // Of each runner; 0: tuned to the scenario.
+	Defaults    bool // RunnerConfig's own defaults.
+	DatabaseURL string
+	JSON        bool
+	Rate        int
+	Window      time.Duration
+	Depth       int
+	Held        int
+	Repeat      int
+	Out         io.Writer
+	Progress    io.Writer // nil: none
+	Rescue      func(url string) []string
 }
 
-// Tuned is what Min and Max are where nothing else was asked for: few claims
-// of many jobs each are what throughput wants.
-const (
-	tunedMin = 1000
-	tunedMax = 2000
-)
-
-// What RunnerConfig's zero Min and Max stand for.
-const (
-	defaultMin = 16
-	defaultMax = 32
-)
-
-const (
-	batch   = 10_000 // Jobs of an InsertMany.
-	backlog = 20_000 // Most unfinished jobs of flow and its kin.
-)
-
-// A scenario measures one thing.
 type scenario struct {
-	name    string
-	short   string // What it measures, in a line.
-	long    bool   // Left out unless named.
-	preload func(Config) int
-	run     func(context.Context, *measurement) error
+	about string
+	short bool
+	run   func(*bench, context.Context) (*Result, error)
 }
 
-func scenarios() []scenario {
-	none := func(Config) int { return 0 }
-	jobs := func(c Config) int { return c.Jobs }
-	unfinished := func(Config) int { return backlog }
-	return []scenario{
-		{"insert", "InsertMany in batches of 10,000 by one caller", false, none, runInsert},
-		{"insert-concurrent", "1,000 goroutines calling Insert singly", false, none, runInsertConcurrent},
-		{"work", "burn --jobs ready jobs down, until the last is completed in the database", false, jobs, runWork},
-		{"bare", "the same by the claim and complete functions alone: the ceiling for work", false, jobs, runBare},
-		{"flow", "insert and work at once for --duration", false, unfinished, runFlow},
-		{"retry", "flow with a fifth of the jobs failing once", false, unfinished, runRetry},
-		{"latency", "from the call of Insert to the start of the handler, at --rate inserts a second", false, none, runLatency},
-		{"pinned", "flow beside an open snapshot; give it a --duration of a minute or more", false, unfinished, runPinned},
-		{"pinned-writer", "flow beside an open transaction that has written", false, unfinished, runPinnedWriter},
-		{"rescue", "from the kill of a process that holds --held jobs until the last of them runs elsewhere", false, rescueBacklog, runRescue},
-		{"depth", "work on top of --depth ready, scheduled and archived rows each, against none; takes minutes", true, none, runDepth},
-	}
+var scenarios = map[string]scenario{
+	"insert":            {"InsertMany in batches of 10,000", true, (*bench).insertMany},
+	"insert-concurrent": {"1,000 goroutines calling Insert", true, (*bench).insertConcurrent},
+	"work":              {"burn down a backlog with a handler that does nothing", true, (*bench).work},
+	"flow":              {"insert and work at once", true, (*bench).flow},
+	"latency":           {"paced single inserts, from the call to the handler's start", true, (*bench).latency},
+	"retry":             {"flow with 20 % of the jobs failing at first", true, (*bench).retry},
+	"bare":              {"the same SQL from one loop without the library: the ceiling of work", true, (*bench).bare},
+	"pinned":            {"flow with a reader's snapshot open", false, (*bench).pinned},
+	"pinned-writer":     {"flow with a writing transaction open", false, (*bench).pinnedWriter},
+	"depth":             {"work on top of millions of rows, against none", false, (*bench).depth},
+	"rescue":            {"kill -9 of a worker to the restart of its last job", false, (*bench).rescue},
 }
 
-// Describe lists the scenarios, one a line, each with what it measures.
-func Describe() string {
+// Names are the scenarios, with what they do.
+func Names() string {
 	var b strings.Builder
-	for _, s := range scenarios() {
-		fmt.Fprintf(&b, "  %-18s %s\n", s.name, s.short)
+	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
+		fmt.Fprintf(&b, "  %-18s %s\n", name, scenarios[name].about)
 	}
 	return b.String()
 }
 
-// Check is the error Run would begin with: the config's first mistake.
-func (c Config) Check() error {
-	for _, name := range c.Scenarios {
-		if _, err := find(name); err != nil {
+// Result is one scenario's figures, and its line of JSON.
+type Result struct {
+	System        string  `json:"system"`
+	Scenario      string  `json:"scenario"`
+	Jobs          int64   `json:"jobs"`
+	Seconds       float64 `json:"seconds"`
+	JobsPerSecond float64 `json:"jobs_per_second"`
+
+	P50 *float64 `json:"p50_ms,omitempty"`
+	P90 *float64 `json:"p90_ms,omitempty"`
+	P99 *float64 `json:"p99_ms,omitempty"`
+	Max *float64 `json:"max_ms,omitempty"`
+
+	SecondsToRerun *float64  `json:"seconds_to_rerun,omitempty"`
+	FirstWindow    *float64  `json:"first_window_jobs_per_second,omitempty"`
+	LastWindow     *float64  `json:"last_window_jobs_per_second,omitempty"`
+	Ratio          *float64  `json:"ratio,omitempty"`
+	PerSecond      []float64 `json:"per_second,omitempty"`
+
+	WALBytes     int64    `json:"wal_bytes"`
+	Transactions int64    `json:"transactions"`
+	DeadTuples   int64    `json:"dead_tuples"`
+	CPUClient    float64  `json:"cpu_client_seconds_per_1000"`
+	CPUServer    *float64 `json:"cpu_server_seconds_per_1000,omitempty"`
+	ArgsBytes    int      `json:"args_bytes"`
+	Runners      int      `json:"runners"`
+	MinRunning   int      `json:"min"`
+	MaxRunning   int      `json:"max"`
+	Settings     Settings `json:"settings"`
+}
+
+// Settings are the server's that matter to the figures.
+type Settings struct {
+	Version           string `json:"version"`
+	Fsync             string `json:"fsync"`
+	SynchronousCommit string `json:"synchronous_commit"`
+	SharedBuffers     string `json:"shared_buffers"`
+}
+
+type bench struct {
+	Config
+	url      string
+	pool     *pgxpool.Pool
+	client   *pawl.Client
+	settings Settings
+	server   int // The postmaster's pid; 0 if not on this machine.
+}
+
+// database is made and dropped on a given server.
+const database = "pawl_bench"
+
+// ServerSettings are those of a private server: big enough that checkpoints and reads from disk are not what is measured.
+var ServerSettings = map[string]string{"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "200"}
+
+// Run measures the scenarios and writes a line for each.
+func Run(ctx context.Context, config Config) (err error) {
+	names := config.Scenarios
+	if len(names) == 0 {
+		for _, name := range slices.Sorted(maps.Keys(scenarios)) {
+			if scenarios[name].short {
+				names = append(names, name)
+			}
+		}
+	}
+	for _, name := range names {
+		if _, ok := scenarios[name]; !ok {
+			return fmt.Errorf("bench: no scenario %q; there are:\n%s", name, Names())
+		}
+	}
+	if config.Jobs < 1 || config.Duration <= 0 || config.Runners < 1 || config.ArgsBytes < 20 || config.Rate < 1 || config.Repeat < 1 || config.Held < 1 || config.Depth < 0 {
+		return fmt.Errorf("bench: want jobs, duration, runners, rate, repeat and held above 0 and args-bytes from 20")
+	}
+	b := &bench{Config: config}
+	defer b.close()
+	if config.DatabaseURL == "" {
+		server, err := localpg.Start(ctx, localpg.Config{Durable: true, Settings: ServerSettings})
+		if err != nil {
 			return err
 		}
+		defer server.Stop()
+		b.DatabaseURL = server.URL("postgres")
 	}
-	for _, n := range []struct {
-		flag  string
-		value int
-	}{{"--jobs", c.Jobs}, {"--rate", c.Rate}, {"--runners", c.Runners}, {"--depth", c.Depth}, {"--held", c.Held}, {"--repeat", c.Repeat}} {
-		if n.value < 1 {
-			return fmt.Errorf("%s %d: want at least 1", n.flag, n.value)
+	if err := b.connect(ctx); err != nil {
+		return err
+	}
+	for _, name := range names {
+		var runs []*Result
+		for range config.Repeat {
+			if err := b.fresh(ctx); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			result, err := scenarios[name].run(b, ctx)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			findings, err := b.client.Verify(ctx)
+			if err != nil {
+				return fmt.Errorf("%s: verify: %w", name, err)
+			}
+			if len(findings) > 0 {
+				return fmt.Errorf("%s: the queue is broken afterwards: %v", name, findings)
+			}
+			result.Scenario = name
+			runs = append(runs, result)
 		}
-	}
-	if c.ArgsBytes < minArgsBytes {
-		return fmt.Errorf("--args-bytes %d: want at least %d", c.ArgsBytes, minArgsBytes)
-	}
-	if c.Duration < time.Second || c.Window <= 0 {
-		return fmt.Errorf("--duration %v, --window %v: want at least a second and a positive time", c.Duration, c.Window)
-	}
-	if c.Min < 0 || c.Max < 0 || c.Max > 0 && c.Min > c.Max {
-		return fmt.Errorf("--min %d, --max %d: want 1 ≤ min ≤ max, or leave them out", c.Min, c.Max)
-	}
-	if c.Defaults && (c.Min != 0 || c.Max != 0) {
-		return errors.New("--defaults stands for RunnerConfig's own min and max: leave out --min and --max, or it")
+		slices.SortFunc(runs, func(a, b *Result) int { return int(a.JobsPerSecond - b.JobsPerSecond) })
+		if err := runs[len(runs)/2].write(config.Out, config.JSON); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func find(name string) (scenario, error) {
-	all := scenarios()
-	i := slices.IndexFunc(all, func(s scenario) bool { return s.name == name })
-	if i >= 0 {
-		return all[i], nil
+func (b *bench) close() {
+	if b.pool == nil {
+		return
 	}
-	names := make([]string, len(all))
-	for i, s := range all {
-		names[i] = s.name
+	b.pool.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if conn, err := pgx.Connect(ctx, b.DatabaseURL); err == nil {
+		conn.Exec(ctx, "drop database if exists "+database+" with (force)")
+		conn.Close(ctx)
 	}
-	return scenario{}, fmt.Errorf("unknown scenario %q: want any of %s", name, strings.Join(names, ", "))
 }
 
-// Run measures the scenarios one after the other and writes their results.
-func Run(ctx context.Context, config Config) (err error) {
-	if err := config.Check(); err != nil {
+func (b *bench) connect(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, b.DatabaseURL)
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	defer conn.Close(ctx)
+	for _, text := range []string{"drop database if exists " + database + " with (force)", "create database " + database} {
+		if _, err := conn.Exec(ctx, text); err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
+	}
+	if err := conn.QueryRow(ctx, `select current_setting('server_version'), current_setting('fsync'),
+		current_setting('synchronous_commit'), current_setting('shared_buffers')`).Scan(
+		&b.settings.Version, &b.settings.Fsync, &b.settings.SynchronousCommit, &b.settings.SharedBuffers); err != nil {
 		return err
 	}
-	config.Window = min(config.Window, config.Duration/2)
-	var chosen []scenario
-	for _, name := range config.Scenarios {
-		s, _ := find(name) // Checked above.
-		chosen = append(chosen, s)
-	}
-	if len(chosen) == 0 {
-		chosen = slices.DeleteFunc(scenarios(), func(s scenario) bool { return s.long })
-	}
-
-	db, err := open(ctx, config.DatabaseURL)
+	b.server = postmaster(int(conn.PgConn().PID()))
+	config, err := pgxpool.ParseConfig(b.DatabaseURL)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.close()) }()
-
-	var results []*Result
-	for _, s := range chosen {
-		res, err := repeat(ctx, config, db, s)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		results = append(results, res)
-		if config.JSON {
-			if err := json.NewEncoder(config.Out).Encode(res); err != nil {
-				return err
-			}
-		}
+	config.ConnConfig.Database = database
+	config.MaxConns = 16
+	b.pool, err = pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return err
 	}
-	if config.JSON {
-		return nil
-	}
-	return writeTable(config.Out, results)
+	b.client, err = pawl.New(b.pool, pawl.Config{Logger: quiet})
+	return err
 }
 
-// repeat measures a scenario as often as asked and returns the median run, of
-// an even number the lower of the two in the middle: a run that took place.
-func repeat(ctx context.Context, config Config, db *database, s scenario) (*Result, error) {
-	var runs []*Result
-	for range config.Repeat {
-		res, err := measure(ctx, config, db, s)
-		if err != nil {
-			return nil, err
+// fresh makes the schema anew.
+func (b *bench) fresh(ctx context.Context) error {
+	if err := b.client.Uninstall(ctx); err != nil {
+		return err
+	}
+	return b.client.Migrate(ctx)
+}
+
+// settle makes runs comparable: statistics made, hint bits set, no checkpoint due.
+func (b *bench) settle(ctx context.Context) error {
+	for _, text := range []string{"vacuum analyze pawl.job", "vacuum analyze pawl.ready", "vacuum analyze pawl.scheduled", "checkpoint"} {
+		if _, err := b.pool.Exec(ctx, text, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
 		}
-		runs = append(runs, res)
 	}
-	figures := make([]float64, len(runs))
-	for i, r := range runs {
-		figures[i] = r.figure()
+	return nil
+}
+
+// runnerConfig is the runner's as the flags say, or tuned for floods of handlers that do nothing.
+func (b *bench) runnerConfig(tuned bool) pawl.RunnerConfig {
+	switch {
+	case b.Min > 0 || b.Max > 0:
+		return pawl.RunnerConfig{Min: b.Min, Max: b.Max}
+	case b.Defaults || !tuned:
+		return pawl.RunnerConfig{}
+	default:
+		return pawl.RunnerConfig{Min: 1000, Max: 2000}
 	}
-	if len(runs) == 1 {
-		return runs[0], nil
+}
+
+func (b *bench) result(config pawl.RunnerConfig) *Result {
+	r := &Result{System: "pawl", ArgsBytes: b.ArgsBytes, Runners: b.Runners, MinRunning: config.Min, MaxRunning: config.Max, Settings: b.settings}
+	if r.MaxRunning == 0 {
+		r.MinRunning, r.MaxRunning = 16, 32
 	}
-	sorted := slices.Sorted(slices.Values(figures))
-	res := runs[slices.Index(figures, sorted[(len(sorted)-1)/2])]
-	res.Runs = figures
-	return res, nil
+	return r
+}
+
+func (r *Result) write(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	fmt.Fprintf(w, "%-18s %9d jobs %8.2f s %9.0f jobs/s", r.Scenario, r.Jobs, r.Seconds, r.JobsPerSecond)
+	if r.P50 != nil {
+		fmt.Fprintf(w, "   p50 %.2f p90 %.2f p99 %.2f max %.2f ms", *r.P50, *r.P90, *r.P99, *r.Max)
+	}
+	if r.SecondsToRerun != nil {
+		fmt.Fprintf(w, "   %.1f s from the kill to the last restart", *r.SecondsToRerun)
+	}
+	if r.FirstWindow != nil {
+		fmt.Fprintf(w, "   first window %.0f/s, last %.0f/s", *r.FirstWindow, *r.LastWindow)
+	}
+	if r.Ratio != nil {
+		fmt.Fprintf(w, "   %.2f of none", *r.Ratio)
+	}
+	server := "?"
+	if r.CPUServer != nil {
+		server = fmt.Sprintf("%.4f", *r.CPUServer)
+	}
+	_, err := fmt.Fprintf(w, "\n%18s WAL %.0f MB, %d transactions, %d dead tuples, CPU s per 1,000 jobs: client %.4f, server %s; %d runner(s) %d..%d; PostgreSQL %s, fsync %s, synchronous_commit %s, shared_buffers %s\n",
+		"", float64(r.WALBytes)/1e6, r.Transactions, r.DeadTuples, r.CPUClient, server, r.Runners, r.MinRunning, r.MaxRunning,
+		r.Settings.Version, r.Settings.Fsync, r.Settings.SynchronousCommit, r.Settings.SharedBuffers)
+	return err
+}
+
+// progress shows a rate each second while something is counted.
+func (b *bench) progress(name string, each time.Duration, count func() int64) (stop func() []float64) {
+	done := make(chan chan []float64)
+	go func() {
+		tick := time.NewTicker(each)
+		defer tick.Stop()
+		var rates []float64
+		last := count()
+		for {
+			select {
+			case <-tick.C:
+				now := count()
+				rate := float64(now-last) / each.Seconds()
+				rates, last = append(rates, rate), now
+				if b.Progress != nil {
+					fmt.Fprintf(b.Progress, "%s %4.0f s %9.0f jobs/s\r", name, float64(len(rates))*each.Seconds(), rate)
+				}
+			case answer := <-done:
+				if b.Progress != nil {
+					fmt.Fprintf(b.Progress, "%60s\r", "")
+				}
+				answer <- rates
+				return
+			}
+		}
+	}()
+	return func() []float64 {
+		answer := make(chan []float64)
+		done <- answer
+		return <-answer
+	}
+}
+
+// IsTerminal says whether a file is one.
+func IsTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

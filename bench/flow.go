@@ -3,126 +3,206 @@ package bench
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pawlhq/pawl"
 )
 
-func runFlow(ctx context.Context, m *measurement) error { return m.flow(ctx, noop) }
+const backlog = 20_000 // Most unfinished jobs in a flow.
 
-// flow inserts and works jobs at once for the duration. There is a backlog at
-// the start, so jobs are never scarce.
-func (m *measurement) flow(ctx context.Context, work workFunc) error {
-	client, done, err := m.inserter(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	rs, err := m.newRunners(ctx, work)
-	if err != nil {
-		return err
-	}
-	defer rs.close()
-	look, err := m.db.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer look.Close(context.WithoutCancel(ctx))
-	defer m.display.watch("worked", rs.succeeded.Load)()
+func (b *bench) flow(ctx context.Context) (*Result, error) { return b.stream(ctx, "flow", 0) }
 
-	preloaded := m.inserted.Load()
-	before, err := m.db.usage(ctx)
-	if err != nil {
-		return err
-	}
-	rs.run(ctx)
-	inserting, stopInsert := context.WithCancel(ctx)
-	defer stopInsert()
-	inserted := make(chan error, 1)
-	go func() {
-		inserted <- m.keepBacklog(inserting, client, rs)
-		stopInsert() // Of a wait cut short, the inserter's own error is the cause.
-	}()
+// retry is flow with a fifth of the jobs failing at their first attempt, tried again after a second.
+func (b *bench) retry(ctx context.Context) (*Result, error) { return b.stream(ctx, "retry", 5) }
 
-	first := rs.countAt(inserting, m.Window)
-	counts := rs.countSeconds(inserting, m.Duration)
-	late := rs.countAt(inserting, m.Duration-m.Window)
-	f, l, c := <-first, <-late, <-counts
-	put := m.inserted.Load()
-	last := rs.succeeded.Load()
-	after, err := m.db.usage(ctx)
-	if err != nil {
-		return errors.Join(<-inserted, err)
-	}
-	// What is completed in the database: handlers run ahead of that. The
-	// archive alone, for it has no dead rows to walk over.
-	elapsed := time.Since(rs.start)
-	var completed int64
-	err = look.QueryRow(ctx, "select count(*) from pawl.archive").Scan(&completed)
-	stopInsert()
-	if err := errors.Join(<-inserted, rs.broken(), err, rs.stop()); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-
-	m.result.finish(completed, elapsed, before, after)
-	m.result.FlowFigures = &FlowFigures{Inserted: put - preloaded, Backlog: backlog, BacklogAtEnd: put - last, Rates: rates(c)}
-	if w := m.result.WindowFigures; w != nil {
-		w.FirstJobsPerSecond = float64(f) / m.Window.Seconds()
-		w.LastJobsPerSecond = float64(last-l) / m.Window.Seconds()
-	}
-	return nil
+// pinned holds a snapshot open: no dead tuple made since can be removed.
+func (b *bench) pinned(ctx context.Context) (*Result, error) {
+	return b.under(ctx, "pinned", pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, "select count(*) from pawl.queue")
 }
 
-// countAt sends the number of worked jobs at a time after the start, or sooner
-// if ctx ends.
-func (rs *runners) countAt(ctx context.Context, at time.Duration) <-chan int64 {
-	count := make(chan int64, 1)
+// pinnedWriter holds a transaction open that has a number: safe marks cannot advance past it either.
+func (b *bench) pinnedWriter(ctx context.Context) (*Result, error) {
+	return b.under(ctx, "pinned-writer", pgx.TxOptions{}, "select pg_current_xact_id()")
+}
+
+func (b *bench) under(ctx context.Context, name string, options pgx.TxOptions, first string) (*Result, error) {
+	tx, err := b.pool.BeginTx(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx))
+	if _, err := tx.Exec(ctx, first); err != nil {
+		return nil, err
+	}
+	return b.stream(ctx, name, 0)
+}
+
+// stream inserts and works at once. Of every failing-th job the first attempt fails; 0: of none.
+func (b *bench) stream(ctx context.Context, name string, failing int64) (*Result, error) {
+	if err := b.settle(ctx); err != nil {
+		return nil, err
+	}
+	var inserted, worked atomic.Int64
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[task]) error {
+		if job.Args.Fail && job.Attempt == 1 {
+			return pawl.RetryAfter(time.Second, errors.New("fails once"))
+		}
+		worked.Add(1)
+		return nil
+	})
+	config := b.runnerConfig(true)
+	before, err := b.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := b.runners(running, mux, config)
+	inserting := make(chan error, 1)
 	go func() {
+		for running.Err() == nil {
+			if inserted.Load()-worked.Load() > backlog {
+				tick(running)
+				continue
+			}
+			jobs := b.specs(inserted.Load(), 1000)
+			for i := range jobs {
+				if t := jobs[i].Args.(task); failing > 0 && t.N%failing == 0 {
+					t.Fail = true
+					jobs[i].Args = t
+				}
+			}
+			if _, err := b.client.InsertMany(running, jobs); err != nil {
+				if running.Err() == nil {
+					inserting <- err
+				}
+				break
+			}
+			inserted.Add(1000)
+		}
+		close(inserting)
+	}()
+	progress := b.progress(name, time.Second, worked.Load)
+	began := time.Now()
+	timer := time.NewTimer(b.Duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case err := <-inserting:
+		return nil, err
+	case err := <-ended:
+		return nil, errors.Join(errors.New("the runners ended early"), err)
+	}
+	jobs, took := worked.Load(), time.Since(began)
+	rates := progress()
+	r := b.result(config)
+	r.PerSecond = rates
+	if err := b.spent(ctx, r, jobs, took, before); err != nil {
+		return nil, err
+	}
+	stop()
+	if err := errors.Join(<-ended, <-inserting); err != nil {
+		return nil, err
+	}
+	if window := min(int(b.Window/time.Second), len(rates)/2); window > 0 {
+		first, last := mean(rates[:window]), mean(rates[len(rates)-window:])
+		r.FirstWindow, r.LastWindow = &first, &last
+	}
+	return r, nil
+}
+
+func mean(rates []float64) (sum float64) {
+	for _, rate := range rates {
+		sum += rate
+	}
+	return sum / float64(len(rates))
+}
+
+// tick waits a moment.
+func tick(ctx context.Context) {
+	timer := time.NewTimer(time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// latency inserts singly at a pace and measures from the call of Insert to the handler's start. The first and last second
+// are not counted.
+func (b *bench) latency(ctx context.Context) (*Result, error) {
+	config := b.runnerConfig(false)
+	n := b.Rate * int(b.Duration/time.Second)
+	n = max(n, b.Rate)
+	margin := b.Rate
+	called, started := make([]time.Time, n+2*margin), make([]atomic.Int64, n+2*margin)
+	var count atomic.Int64
+	done := make(chan struct{})
+	mux := pawl.NewMux()
+	epoch := time.Now()
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[task]) error {
+		started[job.Args.N].Store(int64(time.Since(epoch)))
+		if count.Add(1) == int64(len(started)) {
+			close(done)
+		}
+		return nil
+	})
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := b.runners(running, mux, config)
+	before, err := b.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	errs := make(chan error, len(called))
+	began := time.Now()
+	pace := time.NewTicker(time.Second / time.Duration(b.Rate))
+	defer pace.Stop()
+	for i := range called {
 		select {
+		case <-pace.C:
 		case <-ctx.Done():
-		case <-time.After(time.Until(rs.start.Add(at))):
+			return nil, ctx.Err()
 		}
-		count <- rs.succeeded.Load()
-	}()
-	return count
-}
-
-// countSeconds sends the number of worked jobs after each whole second, all at
-// the end.
-func (rs *runners) countSeconds(ctx context.Context, duration time.Duration) <-chan []int64 {
-	counts := make(chan []int64, 1)
-	go func() {
-		var c []int64
-		for at := time.Second; at <= duration && ctx.Err() == nil; at += time.Second {
-			c = append(c, <-rs.countAt(ctx, at))
-		}
-		<-rs.countAt(ctx, duration)
-		counts <- c
-	}()
-	return counts
-}
-
-// keepBacklog inserts a batch whenever there is room for one below the
-// backlog's bound, until ctx ends.
-func (m *measurement) keepBacklog(ctx context.Context, client *pawl.Client, rs *runners) error {
-	const size = backlog / 4
-	specs := make([]pawl.JobSpec, size)
-	for ctx.Err() == nil {
-		if err := rs.broken(); err != nil {
-			return err
-		}
-		if m.inserted.Load()-rs.succeeded.Load()+size > backlog {
-			time.Sleep(time.Millisecond)
-			continue
-		}
-		// Not with ctx: a batch cut off midway would be an error, and its jobs
-		// not counted.
-		if err := m.insertBatch(context.WithoutCancel(ctx), client, specs, size); err != nil {
-			return err
-		}
+		called[i] = time.Now()
+		go func() {
+			_, err := b.client.Insert(ctx, b.task(int64(i)))
+			if err != nil {
+				errs <- err
+			}
+		}()
 	}
-	return nil
+	select {
+	case <-done:
+	case err := <-errs:
+		return nil, err
+	case err := <-ended:
+		return nil, errors.Join(errors.New("the runners ended early"), err)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	took := time.Since(began)
+	r := b.result(config)
+	if err := b.spent(ctx, r, int64(len(called)), took, before); err != nil {
+		return nil, err
+	}
+	stop()
+	if err := <-ended; err != nil {
+		return nil, err
+	}
+	waits := make([]float64, 0, n)
+	for i := margin; i < margin+n; i++ {
+		at := epoch.Add(time.Duration(started[i].Load()))
+		waits = append(waits, float64(at.Sub(called[i]))/float64(time.Millisecond))
+	}
+	slices.Sort(waits)
+	at := func(share float64) *float64 { return &waits[min(int(share*float64(len(waits))), len(waits)-1)] }
+	r.P50, r.P90, r.P99, r.Max = at(0.5), at(0.9), at(0.99), at(1)
+	return r, nil
 }

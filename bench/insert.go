@@ -2,61 +2,94 @@ package bench
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pawlhq/pawl"
 )
 
-// runInsert is one caller with a lot to put in.
-func runInsert(ctx context.Context, m *measurement) error {
-	return m.timeInsert(ctx, func(client *pawl.Client) error { return m.insertAll(ctx, client, m.Jobs) })
+// task is the job of all scenarios: distinct args of a given size.
+type task struct {
+	N    int64  `json:"n"`
+	Fail bool   `json:"fail,omitempty"`
+	Held bool   `json:"held,omitempty"`
+	Pad  string `json:"pad"`
 }
 
-// callers is how many goroutines insert at once in insert-concurrent, like
-// requests being served; they share the pool's few connections.
-const callers = 1000
+func (task) Kind() string { return "bench" }
 
-func runInsertConcurrent(ctx context.Context, m *measurement) error {
-	return m.timeInsert(ctx, func(client *pawl.Client) error {
-		// A caller beyond the last job draws a number too, hence another counter.
-		drawn, next := int64(m.Jobs), &m.inserted
-		err := together(ctx, callers, func(ctx context.Context) error {
-			for {
-				id := next.Add(1) - 1
-				if id >= drawn {
-					return nil
-				}
-				if _, err := client.Insert(ctx, newArgs(id, m.ArgsBytes)); err != nil {
-					return err
+func (b *bench) task(n int64) task {
+	return task{N: n, Pad: strings.Repeat("x", max(b.ArgsBytes-len(fmt.Sprintf(`{"n":%d,"pad":""}`, n)), 0))}
+}
+
+func (b *bench) specs(from, n int64) []pawl.JobSpec {
+	jobs := make([]pawl.JobSpec, n)
+	for i := range jobs {
+		jobs[i].Args = b.task(from + int64(i))
+	}
+	return jobs
+}
+
+// fill inserts n jobs.
+func (b *bench) fill(ctx context.Context, n int64) error {
+	for from := int64(0); from < n; from += 10_000 {
+		if _, err := b.client.InsertMany(ctx, b.specs(from, min(10_000, n-from))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) insertMany(ctx context.Context) (*Result, error) {
+	if err := b.settle(ctx); err != nil {
+		return nil, err
+	}
+	before, err := b.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	if err := b.fill(ctx, int64(b.Jobs)); err != nil {
+		return nil, err
+	}
+	r := b.result(pawl.RunnerConfig{})
+	return r, b.spent(ctx, r, int64(b.Jobs), time.Since(began), before)
+}
+
+func (b *bench) insertConcurrent(ctx context.Context) (*Result, error) {
+	if err := b.settle(ctx); err != nil {
+		return nil, err
+	}
+	before, err := b.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const callers = 1000
+	var (
+		next  atomic.Int64
+		wg    sync.WaitGroup
+		once  sync.Once
+		wrong error
+	)
+	began := time.Now()
+	for range callers {
+		wg.Go(func() {
+			for n := next.Add(1); n <= int64(b.Jobs); n = next.Add(1) {
+				if _, err := b.client.Insert(ctx, b.task(n)); err != nil {
+					once.Do(func() { wrong = err })
+					return
 				}
 			}
 		})
-		next.Store(drawn)
-		return err
-	})
-}
-
-func (m *measurement) timeInsert(ctx context.Context, insert func(*pawl.Client) error) error {
-	client, done, err := m.inserter(ctx)
-	if err != nil {
-		return err
 	}
-	defer done()
-	defer m.display.watch("inserted", m.inserted.Load)()
-
-	before, err := m.db.usage(ctx)
-	if err != nil {
-		return err
+	wg.Wait()
+	took := time.Since(began)
+	if wrong != nil {
+		return nil, wrong
 	}
-	start := time.Now()
-	if err := insert(client); err != nil {
-		return err
-	}
-	elapsed := time.Since(start)
-	after, err := m.db.usage(ctx)
-	if err != nil {
-		return err
-	}
-	m.result.finish(int64(m.Jobs), elapsed, before, after)
-	return nil
+	r := b.result(pawl.RunnerConfig{})
+	return r, b.spent(ctx, r, int64(b.Jobs), took, before)
 }

@@ -2,107 +2,102 @@ package bench
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// usage is what has been spent so far; two of them make a measurement.
+var quiet = slog.New(slog.DiscardHandler)
+
+// usage is what has been spent so far; two make a measurement.
 type usage struct {
-	at     time.Time
-	wal    int64 // bytes, of the whole server
-	client time.Duration
-	server time.Duration // of the whole server; 0 if not readable
+	wal, transactions int64
+	client, server    time.Duration
 }
 
-func (db *database) usage(ctx context.Context) (usage, error) {
-	var u usage
-	err := db.admin.QueryRow(ctx, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint").Scan(&u.wal)
+func (b *bench) usage(ctx context.Context) (u usage, err error) {
+	err = b.pool.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint,
+		(select xact_commit + xact_rollback from pg_stat_database where datname = current_database())`).Scan(&u.wal, &u.transactions)
+	var r syscall.Rusage
+	if e := syscall.Getrusage(syscall.RUSAGE_SELF, &r); e == nil {
+		u.client = time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	}
+	u.server = serverCPU(b.server)
+	return u, err
+}
+
+// spent fills in what a number of jobs took.
+func (b *bench) spent(ctx context.Context, r *Result, jobs int64, took time.Duration, before usage) error {
+	after, err := b.usage(ctx)
 	if err != nil {
-		return u, fmt.Errorf("read WAL position: %w", err)
+		return err
 	}
-	u.client = ownCPU()
-	if db.postmaster != 0 {
-		u.server = serverCPU(db.postmaster)
+	r.Jobs, r.Seconds = jobs, took.Seconds()
+	r.JobsPerSecond = float64(jobs) / took.Seconds()
+	r.WALBytes, r.Transactions = after.wal-before.wal, after.transactions-before.transactions
+	if jobs > 0 {
+		r.CPUClient = (after.client - before.client).Seconds() / float64(jobs) * 1000
+		if b.server != 0 {
+			cpu := (after.server - before.server).Seconds() / float64(jobs) * 1000
+			r.CPUServer = &cpu
+		}
 	}
-	u.at = time.Now()
-	return u, nil
+	return b.pool.QueryRow(ctx, "select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables where schemaname = 'pawl'").Scan(&r.DeadTuples)
 }
 
-// procStat is the part of /proc/PID/stat that is needed here.
-type procStat struct {
-	comm     string
-	ppid     int
-	own      time.Duration // user and system time
-	children time.Duration // the same of children that have exited
+// postmaster is the parent of a server process on this machine; 0 where there is none.
+func postmaster(backend int) int {
+	fields := stat(backend)
+	if fields == nil || fields[0] != "postgres" && !strings.HasPrefix(fields[0], "postgres") {
+		return 0
+	}
+	parent, _ := strconv.Atoi(fields[2])
+	return parent
 }
 
-func readStat(pid int) (procStat, error) {
+// stat is /proc/PID/stat: the command, the state, the parent, …
+func stat(pid int) []string {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return procStat{}, err
+		return nil
 	}
-	// The command is in parentheses and may itself contain any character, so
-	// the numbered fields begin after the last closing one, with field 3.
-	open, end := strings.IndexByte(string(text), '('), strings.LastIndexByte(string(text), ')')
-	if open < 0 || end < open {
-		return procStat{}, fmt.Errorf("unexpected format of /proc/%d/stat", pid)
+	// The command is in parentheses and may contain anything.
+	first, last := strings.IndexByte(string(text), '('), strings.LastIndexByte(string(text), ')')
+	if first < 0 || last < first {
+		return nil
 	}
-	fields := strings.Fields(string(text[end+1:]))
-	if len(fields) < 15 {
-		return procStat{}, fmt.Errorf("unexpected format of /proc/%d/stat", pid)
-	}
-	field := func(n int) int64 {
-		v, _ := strconv.ParseInt(fields[n-3], 10, 64)
-		return v
-	}
-	// USER_HZ has been 100 on every Linux platform Go runs on.
-	const tick = time.Second / 100
-	return procStat{
-		comm:     string(text[open+1 : end]),
-		ppid:     int(field(4)),
-		own:      time.Duration(field(14)+field(15)) * tick,
-		children: time.Duration(field(16)+field(17)) * tick,
-	}, nil
+	return append([]string{string(text[first+1 : last])}, strings.Fields(string(text[last+1:]))...)
 }
 
-// findPostmaster returns the parent of a backend, or 0 if /proc does not show
-// the pair as a PostgreSQL server's.
-func findPostmaster(backend int) int {
-	child, err := readStat(backend)
-	if err != nil || !strings.HasPrefix(child.comm, "postgres") {
-		return 0
-	}
-	parent, err := readStat(child.ppid)
-	if err != nil || !strings.HasPrefix(parent.comm, "postgres") {
-		return 0
-	}
-	return child.ppid
-}
-
-// serverCPU adds up the postmaster, its children, and, because backends come
-// and go, the children it has already waited for.
+// serverCPU is the processor time of a server's processes, those that have ended included.
 func serverCPU(postmaster int) time.Duration {
-	pm, err := readStat(postmaster)
-	if err != nil {
+	if postmaster == 0 {
 		return 0
 	}
-	sum := pm.own + pm.children
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return 0
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on Linux.
+	ticks := func(fields []string, at ...int) (sum time.Duration) {
+		for _, i := range at {
+			if i < len(fields) {
+				n, _ := strconv.ParseInt(fields[i], 10, 64)
+				sum += time.Duration(n) * tick
+			}
+		}
+		return sum
 	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
+	const utime, stime, cutime, cstime = 12, 13, 14, 15
+	total := ticks(stat(postmaster), utime, stime, cutime, cstime)
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
 		if err != nil {
 			continue
 		}
-		// A process that is gone by now is in the next reading's children.
-		if st, err := readStat(pid); err == nil && st.ppid == postmaster {
-			sum += st.own + st.children
+		if fields := stat(pid); len(fields) > 15 && fields[2] == strconv.Itoa(postmaster) {
+			total += ticks(fields, utime, stime)
 		}
 	}
-	return sum
+	return total
 }
