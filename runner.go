@@ -335,35 +335,55 @@ func (r *runner) free(ctx context.Context) int {
 
 const (
 	firstCheck = time.Millisecond       // After a claim found nothing; doubled each time.
-	awake      = 100 * time.Millisecond // So long a runner looks by itself before it asks to be woken.
+	awake      = 100 * time.Millisecond // Looking by itself so long, a runner asks to be woken whatever was before.
+	densely    = 100                    // Jobs in a window of 100 ms from which it looks by itself instead of being woken.
 )
 
+// traffic counts jobs in windows, to tell a stream from a trickle.
+type traffic struct {
+	since     time.Time
+	last, now int
+}
+
+func (t *traffic) add(at time.Time, n int) {
+	if gone := at.Sub(t.since); gone >= awake {
+		t.last = t.now
+		if gone >= 2*awake {
+			t.last = 0
+		}
+		t.since, t.now = at, 0
+	}
+	t.now += n
+}
+
 // loop is the claim loop.
+//
+// With nothing to do it looks again after 1, 2, 4, 8 … ms. In a trickle, or after a while of nothing, it asks to be woken: from
+// then on every insert notifies, so that a claim follows it at once and none is made in vain. In a dense stream it does without:
+// there a NOTIFY on every insert would cost far more than looking.
 func (r *runner) loop(ctx context.Context) {
 	var (
 		lookedAt, surveyedAt, promotedAt time.Time
 		lookCost, surveyCost             time.Duration
 		check                            = firstCheck
-		emptySince                       time.Time
-		asleep                           bool
+		emptySince                       time.Time // Since when claims find nothing; zero: the last one did.
+		asked                            bool      // To be woken.
+		flow                             traffic
 		failures                         int
 	)
-	for name, q := range r.config.Queues {
-		r.lanes.queue(name).weight = max(q.Weight, 1)
-	}
-	wake := func() {
-		if asleep {
-			r.sleep.rise()
-			asleep = false
+	weigh := func() {
+		for name, q := range r.config.Queues {
+			r.lanes.queue(name).weight = max(q.Weight, 1)
 		}
-		check, emptySince = firstCheck, time.Time{}
 	}
-	defer wake()
-	timed := func(do func() error) (cost time.Duration, err error) {
-		began := time.Now()
-		err = do()
-		return time.Since(began), err
+	weigh()
+	rise := func() {
+		if asked {
+			r.sleep.rise()
+			asked, check = false, firstCheck
+		}
 	}
+	defer rise()
 	for ctx.Err() == nil {
 		n := r.free(ctx)
 		if n == 0 {
@@ -371,77 +391,98 @@ func (r *runner) loop(ctx context.Context) {
 		}
 		idle := !emptySince.IsZero()
 		now := time.Now()
-		err := func() (err error) {
-			if now.Sub(lookedAt) >= max(20*lookCost, time.Second) || idle && now.Sub(lookedAt) >= 20*lookCost || idle && lookCost < time.Millisecond {
-				lookedAt = now
-				if lookCost, err = timed(func() error { _, err := r.client.look(ctx, r.lanes, r.queues); return err }); err != nil {
-					return err
-				}
-			}
+		got, err := func() (got int, err error) {
 			if due := r.due(now, now.Sub(promotedAt) >= 20*time.Millisecond && (idle || now.Sub(promotedAt) >= r.config.PollInterval/4)); len(due) > 0 {
 				promotedAt = now
-				if moved, err := r.client.promote(ctx, r.lanes, due); err != nil {
-					return err
-				} else if moved > 0 {
+				moved, err := r.client.promote(ctx, r.lanes, due)
+				if err != nil {
+					return 0, err
+				}
+				if moved > 0 {
 					lookedAt, idle = time.Time{}, true
 				}
 			}
 			if now.Sub(surveyedAt) >= max(20*surveyCost, 50*time.Millisecond) {
 				surveyedAt = now
-				if surveyCost, err = timed(func() error { return r.client.survey(ctx, r.lanes) }); err != nil {
-					return err
+				if err := r.client.survey(ctx, r.lanes); err != nil {
+					return 0, err
 				}
+				surveyCost = time.Since(now)
 				r.lanes.forget(5 * time.Minute)
 			}
-			return nil
-		}()
-		got := 0
-		if err == nil {
 			got, err = r.take(ctx, n, idle)
-		}
+			if err != nil {
+				return 0, err
+			}
+			// Lanes not known yet are looked for when there is nothing in those that are, and every second.
+			if since := now.Sub(lookedAt); since >= max(20*lookCost, time.Second) || got == 0 && idle && (since >= 20*lookCost || lookCost < time.Millisecond) {
+				lookedAt = time.Now()
+				found, err := r.client.look(ctx, r.lanes, r.queues)
+				if err != nil {
+					return got, err
+				}
+				lookCost = time.Since(lookedAt)
+				if found > 0 && got == 0 {
+					return r.take(ctx, n, idle)
+				}
+			}
+			return got, nil
+		}()
+		flow.add(now, got)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			failures++
 			r.log.Warn("pawl: claim failed, trying again", "worker", r.config.Name, "error", err)
-			weights := r.config.Queues
 			r.lanes.reset()
-			for name, q := range weights {
-				r.lanes.queue(name).weight = max(q.Weight, 1)
-			}
-			lookedAt = time.Time{}
+			weigh()
+			lookedAt, promotedAt = time.Time{}, time.Time{}
 			pause(ctx, min(50*time.Millisecond<<min(failures, 7), 5*time.Second))
+			continue
 		case got > 0:
-			failures = 0
-			wake()
-		default:
-			failures = 0
-			if emptySince.IsZero() {
-				emptySince = now
-				continue // Once more at once, from the safe marks and with lanes that seemed empty.
+			failures, emptySince = 0, time.Time{}
+			if flow.now >= densely {
+				rise()
 			}
-			wait := check
-			check = min(2*check, r.config.PollInterval)
-			if !asleep && now.Sub(emptySince) >= awake && r.sleep.announce(ctx) {
-				// From now on inserts wake us; those whose transactions are open just now are found by looking some more.
-				asleep, check = true, 2*firstCheck
+			if !asked {
+				check = firstCheck
+			}
+			if !asked || got >= n {
 				continue
 			}
-			if at, ok := r.nextDue(); ok {
-				wait = min(wait, max(time.Until(at), 0))
+			// A short claim, and whatever comes from now on wakes us.
+		case emptySince.IsZero():
+			failures, emptySince = 0, now
+			if !asked {
+				continue // Once more at once, from the safe marks and with lanes that seemed empty.
 			}
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-r.sleep.woken:
-				lookCost = min(lookCost, 100*time.Microsecond) // Somebody says there is something: look now.
-				promotedAt = time.Time{}
-				wake()
-				emptySince = time.Now()
-			case <-ctx.Done():
+		case !asked:
+			calm := flow.last < densely/2 && flow.now < densely/2 && now.Sub(emptySince) >= 2*firstCheck
+			if (calm || now.Sub(emptySince) >= awake) && r.sleep.announce(ctx) {
+				// Inserts whose transactions are open just now do not know; they are found by looking some more.
+				asked, check = true, 2*firstCheck
+				continue
 			}
-			timer.Stop()
+		}
+		wait := check
+		check = min(2*check, r.config.PollInterval)
+		if at, ok := r.nextDue(); ok {
+			wait = min(wait, max(time.Until(at), 0))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+			if emptySince.IsZero() {
+				emptySince = now
+			}
+		case <-r.sleep.woken:
+			promotedAt, emptySince = time.Time{}, time.Now()
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if asked && !r.sleep.awakes() {
+			asked, check = false, firstCheck // The connection is gone, and the lock with it.
 		}
 	}
 }

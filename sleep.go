@@ -121,13 +121,8 @@ func (s *sleeper) session(ctx context.Context) error {
 	}
 }
 
-// channel is the NOTIFY channel as wake.sql writes it for this schema.
-func (s *sleeper) channel() string {
-	if s.client.config.Schema == "pawl" {
-		return "pawl.wake"
-	}
-	return pgx.Identifier{s.client.config.Schema}.Sanitize() + ".wake"
-}
+// channel is the NOTIFY channel as wake.sql has it for this schema, quotes and all.
+func (s *sleeper) channel() string { return s.client.source.Into(s.client.config.Schema, "pawl.wake") }
 
 func (s *sleeper) lock(ctx context.Context, conn *pgx.Conn, on bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
@@ -176,6 +171,13 @@ func (s *sleeper) announce(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// awakes says whether inserts still see the sleeper.
+func (s *sleeper) awakes() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held
 }
 
 // rise says that the runner is awake.
