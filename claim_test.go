@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
 func TestClaimTakesInOrder(t *testing.T) {
@@ -324,9 +323,7 @@ func TestWait(t *testing.T) {
 	client, pool := install(t)
 	answer := make(chan error, 1)
 	go func() { answer <- client.Wait(t.Context(), "a", "b") }()
-	pgtest.Wait(t, "the waiter to sleep", func() bool {
-		return value[int](t, pool, "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())") == 2
-	})
+	asleep(t, pool, 2)
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "c"})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "b"})
 	if err := <-answer; err != nil {

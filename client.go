@@ -95,6 +95,20 @@ func (c *Client) query(ctx context.Context, text string, args []any, each func(s
 		each = func(scanner) error { return nil }
 	}
 	err := query(ctx, db, text, args, each)
+	if err == nil || c.db != nil {
+		return err
+	}
+	if sqlState(err) == noPartition && c.makePartitions(ctx) == nil {
+		err = query(ctx, db, text, args, each)
+	}
+	return c.explain(ctx, err)
+}
+
+// noPartition: the archive has no partition for the day. Nobody tended for a week, or a retention is new.
+const noPartition = "23514"
+
+// explain adds to an error of a missing table or function what is the matter with the schema.
+func (c *Client) explain(ctx context.Context, err error) error {
 	if err != nil && isMissing(err) && c.db == nil {
 		return errors.Join(c.checkSchema(ctx), err)
 	}

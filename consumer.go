@@ -199,7 +199,12 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 	worker := jobs[0].Worker
 	answers := make([]answer, 0, len(jobs))
 	counts := map[*lease]int32{}
+	named := make(map[ID]bool, len(jobs))
 	for _, job := range jobs {
+		if named[job.ID] {
+			continue
+		}
+		named[job.ID] = true
 		if job.lease == nil {
 			return fmt.Errorf("pawl: job %d is not held: it was not claimed but looked up", job.ID)
 		}
@@ -221,9 +226,6 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 	var err error
 	if c.db == nil {
 		became, err = c.finish(ctx, answers, worker, ending)
-		if errors.Is(err, errNoPartition) {
-			became, err = c.finish(ctx, answers, worker, ending)
-		}
 	}
 	if err == nil && len(became) < len(answers) {
 		rest := make([]answer, 0, len(answers)-len(became))

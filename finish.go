@@ -108,14 +108,6 @@ func (c *Client) finish(ctx context.Context, answers []answer, worker string, le
 	}
 	ids, epochs := pairs(jobs)
 	became = make(map[ID]string, n)
-	defer func() {
-		if c.db == nil && sqlState(err) == "23514" {
-			// No partition for the day: nobody tended for a week, or a retention is new.
-			if c.makePartitions(ctx) == nil {
-				err = errNoPartition
-			}
-		}
-	}()
 	if n == 0 || answers[0].verb == verbComplete {
 		if leases == nil {
 			leases = []string{}
@@ -147,9 +139,6 @@ func (c *Client) finish(ctx context.Context, answers []answer, worker string, le
 		})
 	return became, err
 }
-
-// errNoPartition is a passing error: the archive has the partition by now.
-var errNoPartition = errors.New("pawl: the archive had no partition for the day; made one")
 
 // finishWaiting is finish for jobs whose rows may be locked by somebody: it waits for them.
 func (c *Client) finishWaiting(ctx context.Context, answers []answer, worker string, leases []string) (became map[ID]string, err error) {

@@ -36,7 +36,6 @@ func TestOutcomes(t *testing.T) {
 		{name: "error", handle: func() error { return errBoom }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "boom"},
 		{name: "panic", handle: func() error { panic("ouch") }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "panic: ouch"},
 		{name: "panic with an error", handle: func() error { panic(pawl.Cancel(errBoom)) }, state: pawl.StateCancelled, used: 1, said: "boom"},
-		{name: "Goexit", handle: func() error { runtime.Goexit(); return nil }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "Goexit"},
 		{name: "retry later", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, state: pawl.StateScheduled, used: 1, said: "boom", wait: time.Hour},
 		{name: "retry at", handle: func() error { return pawl.RetryAt(time.Now().Add(time.Hour), errBoom) }, state: pawl.StateScheduled, used: 1, said: "boom", wait: time.Hour},
 		{name: "retry without attempts left", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "boom"},
@@ -87,6 +86,20 @@ func TestOutcomes(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// As t.FailNow in a handler does it: the job must not hang, nor its place in the runner be lost.
+func TestGoexitIsAFailedAttempt(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { runtime.Goexit(); return nil })
+	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
+	stop := start(t, client, mux, pawl.RunnerConfig{Max: 1, DrainTimeout: 10 * time.Millisecond})
+	defer stop()
+	if job := await(t, client, id, pawl.StateDead); len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "Goexit") {
+		t.Errorf("errors are %v", job.Errors)
 	}
 }
 

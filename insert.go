@@ -58,7 +58,7 @@ func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult
 	}
 	ids, err := insert(ctx, rows)
 	if err != nil {
-		return nil, fmt.Errorf("pawl: insert: %w", err)
+		return nil, fmt.Errorf("pawl: insert: %w", c.explain(ctx, err))
 	}
 	results := make([]InsertResult, len(ids))
 	for i, id := range ids {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -266,4 +267,15 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	if err := client.Wait(ctx, "default"); err == nil {
 		t.Error("Wait on an empty queue returned nil with its context ended")
 	}
+}
+
+const hour = 60 * time.Minute
+
+// asleep waits until n keys are held by sleepers: runners and waiters that want to be woken.
+func asleep(t testing.TB, pool *pgxpool.Pool, n int) {
+	t.Helper()
+	pgtest.Wait(t, "somebody to sleep", func() bool {
+		return value[int](t, pool, `select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted
+			and database = (select oid from pg_database where datname = current_database())`) == n
+	})
 }

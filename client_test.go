@@ -1,0 +1,171 @@
+package pawl_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+func TestNewMistakes(t *testing.T) {
+	t.Parallel()
+	for _, config := range []pawl.Config{
+		{Schema: "a-b"}, {Schema: `a"b`}, {Schema: "1a"}, {Schema: strings.Repeat("x", 64)}, {ListenURL: "postgres://%"},
+		{Validation: pawl.Validation{ArgsBytes: -1}},
+	} {
+		if _, err := pawl.New(nil, config); err == nil {
+			t.Errorf("New accepted %+v", config)
+		}
+	}
+}
+
+func TestNotInstalled(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, pgtest.Empty(t))
+	client, err := pawl.New(pool, pawl.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(what string, err error) {
+		t.Helper()
+		if schema, ok := errors.AsType[*pawl.SchemaError](err); !ok || schema.Have != 0 || schema.Want == 0 {
+			t.Errorf("%s: got %v, want a *SchemaError", what, err)
+		}
+	}
+	_, err = client.Insert(t.Context(), Note{1})
+	want("Insert", err)
+	_, err = client.InsertMany(t.Context(), notes(3000))
+	want("InsertMany", err)
+	_, err = client.Claim(t.Context(), "default", 1, 0)
+	want("Claim", err)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
+	want("Run", client.Run(t.Context(), mux, pawl.RunnerConfig{}))
+	want("Tend", client.Tend(t.Context()))
+}
+
+func TestMigrateConcurrently(t *testing.T) {
+	t.Parallel()
+	client, pool := connect(t, pgtest.Empty(t))
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			if err := client.Migrate(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := value[int](t, pool, "select count(*) - max(version) from pawl.migration"); n != 0 {
+		t.Error("a migration was applied twice or left out")
+	}
+	insert(t, client, Note{1})
+	if err := client.Complete(t.Context(), claim(t, client, 1)); err != nil {
+		t.Error(err)
+	}
+	if err := client.Migrate(t.Context()); err != nil {
+		t.Errorf("migrating again: %v", err)
+	}
+	if err := client.Uninstall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if value[bool](t, pool, "select exists (select from pg_namespace where nspname = 'pawl')") {
+		t.Error("Uninstall left the schema")
+	}
+	if err := client.Migrate(t.Context()); err != nil {
+		t.Errorf("migrating after Uninstall: %v", err)
+	}
+}
+
+func TestMigrateTo(t *testing.T) {
+	t.Parallel()
+	client, pool := connect(t, pgtest.Empty(t))
+	var dry bytes.Buffer
+	if err := client.Migrate(t.Context(), pawl.MigrateOptions{DryRun: &dry}); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"create table \"pawl\".job", "function \"pawl\".claim"} {
+		if !strings.Contains(dry.String(), part) {
+			t.Errorf("the dry run does not say %q", part)
+		}
+	}
+	if value[bool](t, pool, "select exists (select from pg_namespace where nspname = 'pawl')") {
+		t.Fatal("a dry run made the schema")
+	}
+	if err := client.Migrate(t.Context(), pawl.MigrateOptions{To: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if v := value[int](t, pool, "select max(version) from pawl.migration"); v != 1 {
+		t.Errorf("the schema is at version %d, want 1", v)
+	}
+	if err := client.Migrate(t.Context(), pawl.MigrateOptions{To: 1000}); err == nil {
+		t.Error("migrating to a version nobody knows returned nil")
+	}
+	if err := client.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNewerSchemaIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	exec(t, pool, "insert into pawl.migration (version, name) values (9999, 'of the future')")
+	exec(t, pool, "drop function pawl.backoff")
+	err := client.Migrate(t.Context())
+	if schema, ok := errors.AsType[*pawl.SchemaError](err); !ok || schema.Have != 9999 || schema.Want >= 9999 {
+		t.Errorf("got %v, want a *SchemaError with 9999", err)
+	}
+	if value[bool](t, pool, "select to_regproc('pawl.backoff') is not null") {
+		t.Error("an older binary replaced the functions of a newer schema")
+	}
+	insert(t, client, Note{1}) // Migrations only add: the older binary goes on.
+}
+
+// Two installations in one database share nothing: not jobs, not wake-ups, not advisory locks.
+func TestTwoInstallations(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	first, _ := connect(t, url)
+	second, pool := connect(t, url, func(c *pawl.Config) { c.Schema = "Other_1" })
+	if err := second.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, client := range []*pawl.Client{first, second} {
+		if _, err := client.InsertMany(t.Context(), notes(2500)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if jobs := claim(t, second, 3000); len(jobs) != 2500 {
+		t.Errorf("claimed %d of 2500", len(jobs))
+	} else if err := second.Complete(t.Context(), jobs); err != nil {
+		t.Error(err)
+	}
+	if err := second.PauseQueue(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	if jobs := claim(t, first, 3000); len(jobs) != 2500 {
+		t.Errorf("claimed %d of 2500 of the first", len(jobs))
+	} else if err := first.Complete(t.Context(), jobs); err != nil {
+		t.Error(err)
+	}
+	if err := second.ResumeQueue(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
+	start(t, second, mux, pawl.RunnerConfig{PollInterval: hour})
+	asleep(t, pool, 1)
+	await(t, second, insert(t, second, Note{1}), pawl.StateCompleted)
+	if err := second.PutQueue(t.Context(), "default", pawl.QueuePolicy{Retention: &pawl.Retention{Completed: 40 * 24 * hour}}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, second, insert(t, second, Note{1}), pawl.StateCompleted)
+	if n := value[int](t, pool, "select count(*) from pawl.archive"); n != 2500 {
+		t.Errorf("the first archive has %d jobs", n)
+	}
+}
