@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +22,7 @@ type answer struct {
 	err     *string // {"error": …, "stack": …}
 	keep    bool
 	ran     time.Duration
-	told    func(became string, err error) // Called once it is decided; may be nil.
+	cause   error // What the handler returned.
 }
 
 const verbComplete = "complete"
@@ -174,6 +175,7 @@ type finisher struct {
 	client *Client
 	ctx    context.Context // Ends when the runner gives up delivering.
 	worker string
+	told   func(a answer, became string, err error) // Of every answer but the plain successes, once it is decided; may be nil.
 
 	mu        sync.Mutex
 	completed []answer
@@ -278,10 +280,20 @@ func (f *finisher) land(batch []answer, leases []string) {
 		return
 	}
 	if len(became) == len(batch) && (len(batch) == 0 || batch[0].verb == verbComplete) {
-		leases, ending = nil, nil
+		// A lease whose jobs were in two batches at once is ended by neither; it goes with the next.
+		var ended []string
 		for _, a := range batch {
-			a.job.lease.left.Add(-1)
+			if a.job.lease.left.Add(-1) == 0 {
+				if id := *a.job.lease.id.Load(); !slices.Contains(ending, id) {
+					ended = append(ended, id)
+				}
+			}
 			f.tell(a, became[a.job.ID], nil)
+		}
+		if len(ended) > 0 {
+			f.mu.Lock()
+			f.ended = append(f.ended, ended...)
+			f.mu.Unlock()
 		}
 		f.done(len(batch))
 		return
@@ -385,8 +397,8 @@ func (f *finisher) decide(a answer, became string, err error) {
 }
 
 func (f *finisher) tell(a answer, became string, err error) {
-	if a.told != nil {
-		a.told(became, err)
+	if f.told != nil && (a.verb != verbComplete || err != nil) {
+		f.told(a, became, err)
 	}
 }
 

@@ -148,6 +148,7 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	delivering, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	r.finish = &finisher{client: c, ctx: delivering, worker: config.Name, idle: make(chan struct{}, 1)}
+	r.finish.told = r.told
 	r.sleep = newSleeper(c, r.queues)
 	if err := r.register(ctx); err != nil {
 		return fmt.Errorf("pawl: register worker: %w", err)
@@ -661,15 +662,7 @@ func (r *runner) work(ctx context.Context, job *JobInfo) (answer, error) {
 // done hands over the answer and frees the place.
 func (r *runner) done(run *running, a answer, err error) {
 	job := run.job
-	if a.verb != verbComplete {
-		a.told = func(became string, delivery error) { r.told(job, a, err, became, delivery) }
-	} else {
-		a.told = func(_ string, delivery error) {
-			if delivery != nil {
-				r.told(job, a, nil, "", delivery)
-			}
-		}
-	}
+	a.cause = err
 	r.mu.Lock()
 	if r.held[job.ID] != run {
 		// Its place was taken by a later claim of the same job: this one was lost.
@@ -701,7 +694,11 @@ func (r *runner) done(run *running, a answer, err error) {
 }
 
 // told logs and reports what became of a job that did not simply complete.
-func (r *runner) told(job *JobInfo, a answer, err error, became string, delivery error) {
+func (r *runner) told(a answer, became string, delivery error) {
+	job, err := a.job, a.cause
+	if a.verb == verbComplete {
+		err = nil // Skip.
+	}
 	level, said := slog.LevelInfo, became
 	if delivery != nil {
 		level, said = slog.LevelWarn, delivery.Error()
