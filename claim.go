@@ -176,6 +176,7 @@ func (c *Client) promote(ctx context.Context, lanes *lanes, queues []string) (mo
 
 // look finds lanes and queues not known yet, of the chosen queues or of all.
 func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found int, err error) {
+	lanes.looked = time.Now()
 	lows, highs := lanes.gaps(chosen)
 	split := func(keys []laneKey) (queues []string, priorities []int32, channels []string) {
 		for _, key := range keys {

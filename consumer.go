@@ -91,13 +91,18 @@ func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int,
 	take := func(p *plan) (Jobs, error) {
 		id := newLeaseID()
 		jobs, _, err := c.claim(ctx, l, p, who, id)
-		if err != nil && sqlState(err) == "" && !neverSent(err) && c.db == nil {
+		if isAmbiguous(err) && c.db == nil {
 			go c.unclaim(context.WithoutCancel(ctx), id)
 		}
 		if len(jobs) > 0 {
 			jobs[0].lease.byHand = true
 		}
 		return jobs, err
+	}
+	if time.Since(l.looked) >= time.Second {
+		if _, err := c.look(ctx, l, []string{queue}); err != nil {
+			return nil, err
+		}
 	}
 	for looked := false; ; looked = true {
 		if p := l.suspects(anywhere); p != nil {

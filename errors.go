@@ -119,5 +119,12 @@ func isPassing(err error) bool {
 	}
 }
 
-// neverSent says whether the statement surely did not reach the server.
-func neverSent(err error) bool { return pgconn.SafeToRetry(err) }
+// isAmbiguous says whether the statement may have been carried out and only its answer lost: it was sent, and then the connection
+// failed or the server ended it, which it may do between the commit and the answer.
+func isAmbiguous(err error) bool {
+	if err == nil || pgconn.SafeToRetry(err) {
+		return false
+	}
+	s := sqlState(err)
+	return s == "" || strings.HasPrefix(s, "57P") || strings.HasPrefix(s, "08")
+}

@@ -262,7 +262,7 @@ func (f *finisher) land(batch []answer, leases []string) {
 	var became map[ID]string
 	err := persist(f.ctx, func() (err error) {
 		became, err = f.client.finish(f.ctx, batch, f.worker, append(ending, leases...))
-		lost = lost || err != nil && sqlState(err) == "" && !neverSent(err)
+		lost = lost || isAmbiguous(err)
 		return err
 	})
 	if err != nil {
@@ -342,7 +342,7 @@ func (f *finisher) again(batch []answer, lost bool) {
 	var became map[ID]string
 	err := persist(f.ctx, func() (err error) {
 		became, err = f.client.finishWaiting(f.ctx, batch, f.worker, nil)
-		lost = lost || err != nil && sqlState(err) == "" && !neverSent(err)
+		lost = lost || isAmbiguous(err)
 		return err
 	})
 	for _, a := range batch {

@@ -28,6 +28,7 @@ type lanes struct {
 	known  map[laneKey]*lane
 	queues map[string]*queueLanes
 	served int64
+	looked time.Time // When lanes not known yet were last looked for.
 }
 
 type laneKey struct {
@@ -222,6 +223,16 @@ func (l *lanes) learn(p *plan, total int) {
 			ln.swept = time.Time{} // Empty above the mark: look below it next.
 		}
 	}
+}
+
+// more says whether any lane is known to have tickets left.
+func (l *lanes) more() bool {
+	for _, ln := range l.known {
+		if ln.live {
+			return true
+		}
+	}
+	return false
 }
 
 // gaps are the stretches of all lanes between those known, where lanes.sql looks for more: of the chosen queues, or of all.

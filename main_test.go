@@ -53,6 +53,14 @@ func install(t testing.TB, options ...func(*pawl.Config)) (*pawl.Client, *pgxpoo
 // connect is install on a database that is there already.
 func connect(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
 	t.Helper()
+	client, pool := unchecked(t, url, options...)
+	t.Cleanup(func() { check(t, client) })
+	return client, pool
+}
+
+// unchecked is connect for a test that breaks the library to show that a rule is needed.
+func unchecked(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
+	t.Helper()
 	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 8 })
 	config := pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	for _, option := range options {
@@ -62,7 +70,6 @@ func connect(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Cli
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { check(t, client) })
 	return client, pool
 }
 

@@ -94,8 +94,9 @@ type runner struct {
 	struck   int            // Of them have a strike.
 	freed    chan struct{}  // A job ended and there is room again.
 	jobs     sync.WaitGroup
-	pending  []*running // Claimed, no goroutine yet.
-	idle     int        // Goroutines that wait for tasks.
+	leases   map[string]*lease // This worker's, by id; nil while the claim is under way.
+	pending  []*running        // Claimed, no goroutine yet.
+	idle     int               // Goroutines that wait for tasks.
 	tasks    chan struct{}
 	drain    chan struct{} // Closed when ctx ends: what has not started is given back.
 }
@@ -135,7 +136,7 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	defer own.pool.Close()
 	c = own
 	r := &runner{
-		client: c, mux: mux, config: config, log: c.config.Logger, held: map[ID]*running{}, perQueue: map[string]int{},
+		client: c, mux: mux, config: config, log: c.config.Logger, held: map[ID]*running{}, leases: map[string]*lease{}, perQueue: map[string]int{},
 		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}),
 	}
 	r.lanes.reset()
@@ -235,6 +236,7 @@ func (r *runner) register(ctx context.Context) error {
 
 // beat is the heartbeat: it tells that this worker lives, and learns what it lost.
 func (r *runner) beat(ctx context.Context) {
+	strange := map[string]bool{}
 	for pause(ctx, r.config.Heartbeat) {
 		began := time.Now()
 		r.mu.Lock()
@@ -263,7 +265,44 @@ func (r *runner) beat(ctx context.Context) {
 		case len(*lost) > 0:
 			r.lost(ctx, jobs, *lost)
 		}
+		if err == nil && lost != nil {
+			strange = r.reconcile(ctx, worker, strange)
+		}
 	}
+}
+
+// reconcile gives up leases that the database has for this worker and it does not know, twice in a row: of a claim whose answer was
+// lost beyond asking, or brought back by a failover. Without that their jobs would be held for as long as the worker lives.
+func (r *runner) reconcile(ctx context.Context, worker int64, before map[string]bool) (strange map[string]bool) {
+	r.mu.Lock()
+	for id, l := range r.leases {
+		if l != nil && l.left.Load() <= 0 {
+			delete(r.leases, id)
+		}
+	}
+	known := maps.Clone(r.leases)
+	r.mu.Unlock()
+	strange = map[string]bool{}
+	err := r.client.query(ctx, "select id::text from pawl.leases($1::bigint) id", []any{worker}, func(s scanner) error {
+		var id string
+		err := s.Scan(&id)
+		if _, ok := known[id]; !ok {
+			strange[id] = true
+		}
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	for id := range strange {
+		if before[id] {
+			if err := r.client.unclaim(ctx, id); err != nil {
+				return nil
+			}
+			delete(strange, id)
+		}
+	}
+	return strange
 }
 
 // lost ends the handlers of jobs that are not this worker's any more: cancelled ones are in the archive at the epoch they are held at.
@@ -449,10 +488,10 @@ func (r *runner) loop(ctx context.Context) {
 			if !asked {
 				check = firstCheck
 			}
-			if !asked || got >= n {
+			if !asked || r.lanes.more() {
 				continue
 			}
-			// A short claim, and whatever comes from now on wakes us.
+			// All is taken, and whatever comes from now on wakes us.
 		case emptySince.IsZero():
 			failures, emptySince = 0, now
 			if !asked {
@@ -472,7 +511,12 @@ func (r *runner) loop(ctx context.Context) {
 			wait = min(wait, max(time.Until(at), 0))
 		}
 		timer := time.NewTimer(wait)
+		var freed chan struct{} // What is left waits for a place in its queue.
+		if r.lanes.more() {
+			freed = r.freed
+		}
 		select {
+		case <-freed:
 		case <-timer.C:
 			if emptySince.IsZero() {
 				emptySince = now
@@ -523,12 +567,36 @@ func (r *runner) take(ctx context.Context, n int, idle bool) (got int, err error
 			}
 		}
 	}
-	p := r.lanes.plan(n, idle, r.room, suspect)
+	// A queue with a maximum of its own has a claim of its own, which takes no more than that.
+	for name, q := range r.config.Queues {
+		if q.Max == 0 {
+			continue
+		}
+		p := r.lanes.plan(min(n-got, r.room(name)), idle, func(queue string) int {
+			if queue == name {
+				return r.room(name)
+			}
+			return 0
+		}, suspect)
+		if len(p.lanes) == 0 {
+			continue
+		}
+		_, total, err := r.carryOut(ctx, p, who)
+		if got += total; err != nil || got >= n {
+			return got, err
+		}
+	}
+	p := r.lanes.plan(n-got, idle, func(queue string) int {
+		if r.config.Queues[queue].Max > 0 {
+			return 0
+		}
+		return r.room(queue)
+	}, suspect)
 	if len(p.lanes) == 0 {
-		return 0, nil
+		return got, nil
 	}
 	_, total, err := r.carryOut(ctx, p, who)
-	return total, err
+	return got + total, err
 }
 
 func (r *runner) carryOut(ctx context.Context, p *plan, who claimer) (Jobs, int, error) {
@@ -536,9 +604,19 @@ func (r *runner) carryOut(ctx context.Context, p *plan, who claimer) (Jobs, int,
 	// Not ctx: an answer lost because we stopped listening would have to be undone.
 	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
+	r.mu.Lock()
+	r.leases[id] = nil
+	r.mu.Unlock()
 	jobs, total, err := r.client.claim(claiming, r.lanes, p, who, id)
+	r.mu.Lock()
+	if len(jobs) > 0 {
+		r.leases[id] = jobs[0].lease
+	} else {
+		delete(r.leases, id)
+	}
+	r.mu.Unlock()
 	if err != nil {
-		if sqlState(err) == "" && !neverSent(err) {
+		if isAmbiguous(err) {
 			r.jobs.Go(func() { r.client.unclaim(r.finish.ctx, id) })
 		}
 		return nil, 0, err

@@ -87,7 +87,7 @@ func (c *Client) rescue(ctx context.Context, judge bool) (jobs int64, err error)
 			c.config.Logger.Warn("pawl: rescued", "workers", workers, "leases", leases, "jobs", moved, "dead", poisoned)
 		}
 		jobs += moved
-		if leases < most {
+		if leases < most || moved == 0 {
 			return jobs, nil
 		}
 	}

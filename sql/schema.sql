@@ -192,6 +192,9 @@ function lane(priority integer, strikes integer, returned boolean)
 function lanes(low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[], queues text[], any_queue boolean)
   returns TABLE(queue text, priority integer, channel text);
 
+function leases(worker bigint)
+  returns SETOF uuid;
+
 function marks(queues text[], priorities integer[], channels text[], safes bigint[], scheduled text[], floors timestamp with time zone[])
   returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint);
 

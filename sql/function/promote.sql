@@ -4,7 +4,7 @@
 -- Returns a row a queue: how many moved, whether more are due, seconds until the next is due (null: none).
 -- Index: scheduled's primary key from the floor; job's primary key.
 -- Survives: two promoters and a claimer (skip locked); a verb that holds the ticket or the job row (both skipped, so nothing
--- here waits and the order of locks is ticket, then job, as in every verb).
+-- here waits).
 create or replace function pawl.promote(queues text[], floors timestamptz[], most integer)
 returns table (queue text, moved bigint, due boolean, wait double precision, moment timestamptz)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$

@@ -3,38 +3,36 @@
 --   keep          cancel: to archive; else delete: leaves nothing, finished ones are deleted too
 -- Moves: job row and ticket away, in one transaction. Returns the ids that were there.
 -- Index: primary keys; for finished ones archive's BRIN.
--- Survives: a claim at work (it holds the ticket, so this waits for it, and then takes the job from under its holder: the
--- epoch matches nothing any more); a promotion at work (its new ticket is seen by the last statement).
--- Locks tickets before jobs, as promotion does.
+-- Survives: whoever holds the job row (waited for); a promotion or a claim at work (they skip a locked job; a ticket taken meanwhile
+-- is waited for, and the job taken from under its holder: its epoch matches nothing any more).
+-- Four statements, each with a snapshot of its own: lock, ticket, job. Locks jobs by id, then tickets; who takes tickets first waits for no job.
 create or replace function pawl.remove(ids bigint[], epochs integer[], keep boolean) returns setof bigint
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   removed bigint[];
 begin
+  perform j.id
+  from (select u.id, u.epoch from unnest(remove.ids, remove.epochs) as u (id, epoch) order by u.id) u,
+       lateral (select j.id from pawl.job j where j.id = u.id and (u.epoch is null or j.epoch = u.epoch) for update) j;
+
   with want as materialized (
-    select j.id, j.epoch, j.queue, j.channel, j.priority, coalesce(j.pos, j.id) as pos, j.run_at
-    from (select u.id, u.epoch from unnest(remove.ids, remove.epochs) as u (id, epoch) order by u.id) u
+    select j.id, j.queue, j.channel, j.priority, coalesce(j.pos, j.id) as pos, j.run_at
+    from unnest(remove.ids, remove.epochs) as u (id, epoch)
     join pawl.job j on j.id = u.id and (u.epoch is null or j.epoch = u.epoch)
   ),
   ready as (
     delete from pawl.ready t using want w
     where t.queue = w.queue and t.priority = any (array[w.priority, -32768, -32769]) and t.channel = w.channel and t.pos = w.pos
-  ),
-  scheduled as (
-    delete from pawl.scheduled s using want w where s.queue = w.queue and s.run_at = w.run_at and s.job_id = w.id
   )
-  select array_agg(w.id) from want w into removed;
+  delete from pawl.scheduled s using want w
+  where s.queue = w.queue and s.run_at = w.run_at and s.job_id = w.id;
 
   with gone as (
     delete from pawl.job j
     using unnest(remove.ids, remove.epochs) as u (id, epoch)
     where j.id = u.id and (u.epoch is null or j.epoch = u.epoch)
     returning j.*
-  ),
-  leftover as (
-    delete from pawl.ready t using gone g
-    where t.queue = g.queue and t.priority = any (array[g.priority, -32768, -32769]) and t.channel = g.channel and t.pos = coalesce(g.pos, g.id)
   ),
   kept as (
     insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts, state, queue,

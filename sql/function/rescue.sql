@@ -36,6 +36,7 @@ begin
     select l.id from pawl.lease l
     where l.expires_at < moment
        or l.worker_id is not null and not exists (select from pawl.worker w where w.id = l.worker_id)
+    order by random() -- Leases that cannot be emptied now must not stand before the others for ever.
     limit most
     for update of l skip locked
   );

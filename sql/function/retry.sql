@@ -2,12 +2,16 @@
 -- need not wait. Returns the ids that were changed; the ready and the running are left as they are.
 -- Moves: a row from dead or archive to job, or a ticket from scheduled, and a new ticket in ready, the epoch one up.
 -- Index: primary keys; for the cancelled archive's BRIN.
--- Survives: two retries (the row is deleted by one of them); a promotion at work (it holds the ticket: this waits, and finds it gone).
+-- Survives: two retries (the row is deleted by one of them); a promotion at work (this waits for the ticket, and finds it gone).
+-- Locks jobs by id, then tickets.
 create or replace function pawl.retry(ids bigint[]) returns setof bigint
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   perform pg_current_xact_id();
+  perform j.id
+  from (select u.id from unnest(retry.ids) as u (id) order by u.id) u,
+       lateral (select j.id from pawl.job j where j.id = u.id for update) j;
   return query
   with dead as (
     delete from pawl.dead d where d.id = any (retry.ids)
