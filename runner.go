@@ -408,6 +408,7 @@ func (r *runner) loop(ctx context.Context) {
 		check                            = firstCheck
 		emptySince                       time.Time // Since when claims find nothing; zero: the last one did.
 		asked                            bool      // To be woken.
+		owed                             bool      // Woken, and perhaps for a lane not known yet: a look is due as soon as its cost allows.
 		flow                             traffic
 		failures                         int
 	)
@@ -455,8 +456,8 @@ func (r *runner) loop(ctx context.Context) {
 				return 0, err
 			}
 			// Lanes not known yet are looked for when there is nothing in those that are, and every second.
-			if since := now.Sub(lookedAt); since >= max(20*lookCost, time.Second) || got == 0 && idle && (since >= 20*lookCost || lookCost < time.Millisecond) {
-				lookedAt = time.Now()
+			if since := now.Sub(lookedAt); since >= max(20*lookCost, time.Second) || owed && since >= 20*lookCost || got == 0 && idle && (since >= 20*lookCost || lookCost < time.Millisecond) {
+				lookedAt, owed = time.Now(), false
 				found, err := r.client.look(ctx, r.lanes, r.queues)
 				if err != nil {
 					return got, err
@@ -510,6 +511,9 @@ func (r *runner) loop(ctx context.Context) {
 		if at, ok := r.nextDue(); ok {
 			wait = min(wait, max(time.Until(at), 0))
 		}
+		if owed {
+			wait = min(wait, max(20*lookCost-time.Since(lookedAt), 0))
+		}
 		timer := time.NewTimer(wait)
 		var freed chan struct{} // What is left waits for a place in its queue.
 		if r.lanes.more() {
@@ -522,7 +526,7 @@ func (r *runner) loop(ctx context.Context) {
 				emptySince = now
 			}
 		case <-r.sleep.woken:
-			promotedAt, emptySince = time.Time{}, time.Now()
+			promotedAt, emptySince, owed = time.Time{}, time.Now(), true
 		case <-ctx.Done():
 		}
 		timer.Stop()
