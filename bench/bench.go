@@ -2,6 +2,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -173,7 +174,7 @@ func Run(ctx context.Context, config Config) (err error) {
 			result.Scenario = name
 			runs = append(runs, result)
 		}
-		slices.SortFunc(runs, func(a, b *Result) int { return int(a.JobsPerSecond - b.JobsPerSecond) })
+		slices.SortFunc(runs, func(a, b *Result) int { return cmp.Compare(a.figure(), b.figure()) })
 		if err := runs[len(runs)/2].write(config.Out, config.JSON); err != nil {
 			return err
 		}
@@ -261,6 +262,18 @@ func (b *bench) result(config pawl.RunnerConfig) *Result {
 		r.MinRunning, r.MaxRunning = 16, 32
 	}
 	return r
+}
+
+// figure is what a scenario is measured by: a time where that is its point, else a rate.
+func (r *Result) figure() float64 {
+	switch {
+	case r.SecondsToRerun != nil:
+		return *r.SecondsToRerun
+	case r.P50 != nil:
+		return *r.P50
+	default:
+		return r.JobsPerSecond
+	}
 }
 
 func (r *Result) write(w io.Writer, asJSON bool) error {

@@ -2,12 +2,14 @@
 # Pawl beside River on one private server, fsync on, in alternation; prints the table of medians with ratios.
 #   PEER_ROUNDS   rounds, default 3
 #   PEER_JOBS     jobs of insert and work, default 200000
+#   PEER_DURATION  length of flow, retry and latency, default 10s
 #   PEER_OUT      where the table goes, default docs/bench/DATE-peers.md
 # Needs Go and PostgreSQL's binaries (scripts/postgres.sh). Leaves nothing behind but the table.
 set -eu
 cd "$(dirname "$0")/.."
 rounds=${PEER_ROUNDS:-3}
 jobs=${PEER_JOBS:-200000}
+duration=${PEER_DURATION:-10s}
 out=${PEER_OUT:-docs/bench/$(date -u +%F)-peers.md}
 dir=$(mktemp -d)
 mkfifo "$dir/hold"
@@ -23,8 +25,8 @@ until [ -s "$dir/url" ]; do
     sleep 0.1
 done
 url=$(cat "$dir/url")
-pawl() { "$dir/pawl" bench --database-url "$url" --json "$@" 9>&- >>"$dir/pawl.json"; }
-river() { "$dir/river" --database-url "$url" --json "$@" 9>&- >>"$dir/river.json"; }
+pawl() { "$dir/pawl" bench --database-url "$url" --duration "$duration" --json "$@" 9>&- >>"$dir/pawl.json"; }
+river() { "$dir/river" --database-url "$url" --duration "$duration" --json "$@" 9>&- >>"$dir/river.json"; }
 for round in $(seq "$rounds"); do
     echo "round $round of $rounds" >&2
     for scenario in insert work flow retry; do

@@ -97,7 +97,7 @@ begin
     where o.became = 'dead' and t.retain > '0'
   )
   select m.id, m.became from mine m;
-  if 'release' = any (outcomes) then
+  if outcomes && '{retry,snooze,release}' then
     perform pawl.wake(array(select distinct j.queue from unnest(ids) u (id) join pawl.job j on j.id = u.id));
   end if;
 end $$;

@@ -10,7 +10,7 @@ begin
   from unnest(peek.queues) as u (queue)
   cross join lateral (
     select exists (select from pawl.ready t where t.queue = u.queue)
-           or exists (select from pawl.lease l where l.expires_at < clock_timestamp()) as any
+           or exists (select from pawl.lease l where l.expires_at < clock_timestamp() and l.jobs <> '{}') as any
   ) r
   left join lateral (select s.run_at from pawl.scheduled s where s.queue = u.queue order by s.run_at limit 1) s on true
   where not exists (select from pawl.queue q where q.name = u.queue and q.paused);
