@@ -36,8 +36,8 @@ type Config struct {
 	Held        int
 	Repeat      int
 	Out         io.Writer
-	Progress    io.Writer // nil: none
-	Rescue      func(url string) []string
+	Progress    io.Writer       // nil: none
+	Rescue      func() []string // The command line of the worker that rescue kills; it calls Hold.
 }
 
 type scenario struct {

@@ -31,9 +31,10 @@ func (b *bench) rescue(ctx context.Context) (*Result, error) {
 	if err := b.fill(ctx, waiting); err != nil {
 		return nil, err
 	}
-	command := b.Rescue(b.pool.Config().ConnString())
+	command := b.Rescue()
 	child := exec.CommandContext(ctx, command[0], command[1:]...)
-	child.Env = append(os.Environ(), fmt.Sprintf("PAWL_BENCH_HELD=%d", b.Held))
+	// Not as an argument: a URL may have a password, and arguments are for everybody to see.
+	child.Env = append(os.Environ(), fmt.Sprintf("PAWL_BENCH_HELD=%d", b.Held), "PAWL_BENCH_URL="+b.DatabaseURL)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err != nil {
@@ -110,7 +111,12 @@ func (b *bench) rescue(ctx context.Context) (*Result, error) {
 
 // Hold is the worker that rescue kills: it says so when it holds as many jobs as it should, and then waits for its end.
 func Hold(ctx context.Context, url string, held int) error {
-	pool, err := pgxpool.New(ctx, url)
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return err
+	}
+	config.ConnConfig.Database = database
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func benchCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			config.Rescue = func(url string) []string { return []string{self, "bench", "hold", url} }
+			config.Rescue = func() []string { return []string{self, "bench", "hold"} }
 			return bench.Run(command.Context(), config)
 		},
 	}
@@ -48,12 +48,12 @@ func benchCommand() *cobra.Command {
 	flags.IntVar(&config.Held, "held", 500, "jobs the worker killed by rescue holds")
 	flags.IntVar(&config.Repeat, "repeat", 1, "run each scenario so often and print the median")
 	command.AddCommand(
-		&cobra.Command{Use: "hold URL", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(command *cobra.Command, args []string) error {
+		&cobra.Command{Use: "hold", Hidden: true, Args: cobra.NoArgs, RunE: func(command *cobra.Command, _ []string) error {
 			held, err := strconv.Atoi(os.Getenv("PAWL_BENCH_HELD"))
 			if err != nil {
 				return err
 			}
-			return bench.Hold(command.Context(), args[0], held)
+			return bench.Hold(command.Context(), os.Getenv("PAWL_BENCH_URL"), held)
 		}},
 		&cobra.Command{Use: "server", Hidden: true, Short: "a private server until standard input closes; prints its URL", RunE: func(command *cobra.Command, _ []string) error {
 			server, err := localpg.Start(command.Context(), localpg.Config{Durable: true, Settings: bench.ServerSettings})
