@@ -31,10 +31,10 @@ type storedBackoff struct {
 func (b Backoff) stored() *storedBackoff {
 	s := &storedBackoff{Base: 1, Max: 3600, Growth: 2, Power: b.Power, Jitter: 0.1}
 	if b.Base != 0 {
-		s.Base = seconds(b.Base)
+		s.Base = b.Base.Seconds()
 	}
 	if b.Max != 0 {
-		s.Max = seconds(b.Max)
+		s.Max = b.Max.Seconds()
 	}
 	if b.Growth != 0 {
 		s.Growth = b.Growth
@@ -72,5 +72,5 @@ func (b Backoff) check() error {
 func (b Backoff) Wait(attempt int) time.Duration {
 	s, n := b.stored(), float64(max(attempt, 1))
 	wait := math.Exp(max(-20, min(math.Log(s.Base)+(n-1)*math.Log(s.Growth)+s.Power*math.Log(n), math.Log(s.Max))))
-	return time.Duration(wait * (1 + s.Jitter*(2*rand.Float64()-1)) * float64(time.Second))
+	return time.Duration(min(wait*(1+s.Jitter*(2*rand.Float64()-1))*float64(time.Second), math.MaxInt64/2))
 }

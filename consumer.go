@@ -192,7 +192,7 @@ func (c *Client) Fail(ctx context.Context, jobs Held, err error) error {
 
 // Release gives held jobs back to be run again after the given time (0: at once, and next), no attempt used.
 func (c *Client) Release(ctx context.Context, jobs Held, after time.Duration) error {
-	s := seconds(max(after, 0))
+	s := max(after, 0).Seconds()
 	return c.answer(ctx, jobs, answer{verb: "release", delay: &s})
 }
 

@@ -144,5 +144,3 @@ func textParam(v any) any {
 func interval(d time.Duration) string {
 	return strconv.FormatInt(d.Microseconds(), 10) + " microseconds"
 }
-
-func seconds(d time.Duration) float64 { return d.Seconds() }

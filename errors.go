@@ -17,8 +17,6 @@ var (
 	ErrLeaseLost = errors.New("pawl: lease lost: the job is not held by this claim any more, nothing was changed")
 	// ErrNotFound: there is nothing of this id or name.
 	ErrNotFound = errors.New("pawl: not found")
-	// ErrRunning: the verb takes jobs that are not running; cancel the job first or wait for it.
-	ErrRunning = errors.New("pawl: the job is running")
 
 	// ErrCancelled, ErrTimeout and ErrShutdown are causes: why a handler's context ended (context.Cause).
 	ErrCancelled = errors.New("pawl: job cancelled")

@@ -46,7 +46,7 @@ func answerTo(job *JobInfo, h *handler, err error) answer {
 			wait = max(time.Until(o.at), 0)
 		}
 		if o.verb == "snooze" || o.verb == "retry" {
-			s := seconds(wait)
+			s := wait.Seconds()
 			a.delay = &s
 		}
 	} else if _, bad := errors.AsType[*unprocessable](err); bad {
@@ -58,7 +58,7 @@ func answerTo(job *JobInfo, h *handler, err error) answer {
 	if a.verb == "retry" && a.delay == nil && h != nil {
 		if h.opts.Delay != nil {
 			if d := h.opts.Delay(job, err); d > 0 {
-				s := seconds(d)
+				s := d.Seconds()
 				a.delay = &s
 			}
 		}
@@ -425,7 +425,6 @@ func (f *finisher) wait(ctx context.Context) error {
 		}
 		select {
 		case <-f.idle:
-		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

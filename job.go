@@ -231,7 +231,7 @@ func (c *Client) resolve(index int, job Args) (row, error) {
 	case spec.Delay < 0:
 		return invalid("Delay", "is negative: %v", spec.Delay)
 	case spec.Delay > 0:
-		s := seconds(spec.Delay)
+		s := spec.Delay.Seconds()
 		r.delay = &s
 	case !spec.RunAt.IsZero():
 		if y := spec.RunAt.Year(); y < -4000 || y > 200000 {

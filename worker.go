@@ -1,0 +1,126 @@
+package pawl
+
+import (
+	"context"
+	"maps"
+	"os"
+	"runtime/debug"
+	"slices"
+	"time"
+)
+
+func (r *runner) register(ctx context.Context) error {
+	host, _ := os.Hostname()
+	version := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+	}
+	var id int64
+	err := r.client.row(ctx, "select pawl.register($1::text, $2::text, $3::integer, $4::text, $5::text[], $6::interval)",
+		[]any{r.config.Name, host, os.Getpid(), version, r.queues, interval(3 * r.config.Heartbeat)}, &id)
+	if err == nil {
+		r.mu.Lock()
+		r.worker = id
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// beat is the heartbeat: it tells that this worker lives, and learns what it lost.
+func (r *runner) beat(ctx context.Context) {
+	strange := map[string]bool{}
+	for pause(ctx, r.config.Heartbeat) {
+		began := time.Now()
+		r.mu.Lock()
+		worker, count := r.worker, r.count
+		jobs := make([]*JobInfo, 0, len(r.held))
+		for _, run := range r.held {
+			jobs = append(jobs, run.job)
+		}
+		r.mu.Unlock()
+		ids, epochs := pairs(jobs)
+		var lost *[]int64
+		trying, cancel := context.WithTimeout(ctx, max(r.config.Heartbeat, time.Second))
+		err := r.client.row(trying, "select pawl.beat($1::bigint, $2::integer, $3::bigint[], $4::integer[])", []any{worker, count, ids, epochs}, &lost)
+		cancel()
+		switch {
+		case err != nil:
+			if ctx.Err() == nil {
+				r.log.Warn("pawl: heartbeat failed", "worker", r.config.Name, "error", err)
+			}
+		case lost == nil:
+			r.log.Warn("pawl: this worker was taken for dead; its jobs run elsewhere", "worker", r.config.Name)
+			r.lose(ErrLeaseLost, func(run *running) bool { return run.since.Before(began) })
+			if err := r.register(ctx); err != nil && ctx.Err() == nil {
+				r.log.Warn("pawl: worker not registered again", "error", err)
+			}
+		case len(*lost) > 0:
+			r.lost(ctx, jobs, *lost)
+		}
+		if err == nil && lost != nil {
+			strange = r.reconcile(ctx, worker, strange)
+		}
+	}
+}
+
+// reconcile gives up leases that the database has for this worker and it does not know, twice in a row: of a claim whose answer was
+// lost beyond asking, or brought back by a failover. Without that their jobs would be held for as long as the worker lives.
+func (r *runner) reconcile(ctx context.Context, worker int64, before map[string]bool) (strange map[string]bool) {
+	r.mu.Lock()
+	for id, l := range r.leases {
+		if l != nil && l.left.Load() <= 0 {
+			delete(r.leases, id)
+		}
+	}
+	known := maps.Clone(r.leases)
+	r.mu.Unlock()
+	strange = map[string]bool{}
+	err := r.client.query(ctx, "select id::text from pawl.leases($1::bigint) id", []any{worker}, func(s scanner) error {
+		var id string
+		err := s.Scan(&id)
+		if _, ok := known[id]; !ok {
+			strange[id] = true
+		}
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	for id := range strange {
+		if before[id] {
+			if err := r.client.unclaim(ctx, id); err != nil {
+				return nil
+			}
+			delete(strange, id)
+		}
+	}
+	return strange
+}
+
+// lost ends the handlers of jobs that are not this worker's any more: cancelled ones are in the archive at the epoch they are held at.
+func (r *runner) lost(ctx context.Context, asked []*JobInfo, ids []int64) {
+	gone := map[ID]*JobInfo{}
+	for _, job := range asked {
+		if slices.Contains(ids, int64(job.ID)) && !job.answered.Load() {
+			gone[job.ID] = job
+		}
+	}
+	for _, job := range gone {
+		cause := ErrLeaseLost
+		if cancelled, err := r.client.wasFinished(ctx, job); err == nil && cancelled {
+			cause = ErrCancelled
+		}
+		r.lose(cause, func(run *running) bool { return run.job == job })
+	}
+}
+
+// lose ends the contexts of lost jobs; what was claimed after the question was asked is not meant.
+func (r *runner) lose(cause error, meant func(*running) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, run := range r.held {
+		if meant(run) {
+			run.cancel(cause)
+		}
+	}
+}
