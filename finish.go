@@ -71,19 +71,21 @@ func answerTo(job *JobInfo, h *handler, err error) answer {
 	return a
 }
 
+// bounded is a text of at most so many bytes, without what PostgreSQL's text refuses.
+func bounded(s string, most int) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + " …"
+	}
+	return s
+}
+
 // errorText is an error as it is kept with the job: bounded, and without what jsonb refuses.
 func errorText(err error, stack string) *string {
-	clean := func(s string, most int) string {
-		s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
-		if len(s) > most {
-			s = strings.ToValidUTF8(s[:most], "") + " …"
-		}
-		return s
-	}
 	b, _ := json.Marshal(struct {
 		Error string `json:"error"`
 		Stack string `json:"stack,omitempty"`
-	}{clean(err.Error(), 4096), clean(stack, 8192)})
+	}{bounded(err.Error(), 4096), bounded(stack, 8192)})
 	s := string(b)
 	return &s
 }

@@ -367,7 +367,7 @@ func (r *runner) told(a answer, became string, delivery error) {
 	}
 	final := became == string(StateDead) || became == string(StateCancelled)
 	if err != nil {
-		r.log.Log(r.base, level, "pawl: job failed", "job", job.ID, "kind", job.Kind, "queue", job.Queue, "attempt", job.Attempt, "became", said, "error", err)
+		r.log.Log(r.base, level, "pawl: job failed", "job", job.ID, "kind", job.Kind, "queue", job.Queue, "attempt", job.Attempt, "became", said, "error", bounded(err.Error(), 1024))
 	} else if delivery != nil {
 		r.log.Log(r.base, level, "pawl: outcome not delivered", "job", job.ID, "kind", job.Kind, "outcome", a.verb, "error", delivery)
 	}

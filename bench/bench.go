@@ -118,7 +118,10 @@ type bench struct {
 }
 
 // database is made and dropped on a given server.
-const database = "pawl_bench"
+const (
+	database = "pawl_bench"
+	mine     = "made by pawl bench, dropped by it" // Its comment: another's database of that name is left alone.
+)
 
 // ServerSettings are those of a private server: big enough that checkpoints and reads from disk are not what is measured.
 var ServerSettings = map[string]string{"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "200"}
@@ -201,7 +204,15 @@ func (b *bench) connect(ctx context.Context) error {
 		return fmt.Errorf("bench: %w", err)
 	}
 	defer conn.Close(ctx)
-	for _, text := range []string{"drop database if exists " + database + " with (force)", "create database " + database} {
+	var foreign bool
+	if err := conn.QueryRow(ctx, "select coalesce(bool_or(shobj_description(oid, 'pg_database') is distinct from $2), false) from pg_database where datname = $1",
+		database, mine).Scan(&foreign); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	if foreign {
+		return fmt.Errorf("bench: there is a database %s on this server that this benchmark did not make: rename it, or use another server", database)
+	}
+	for _, text := range []string{"drop database if exists " + database + " with (force)", "create database " + database, "comment on database " + database + " is '" + mine + "'"} {
 		if _, err := conn.Exec(ctx, text); err != nil {
 			return fmt.Errorf("bench: %w", err)
 		}
