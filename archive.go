@@ -59,8 +59,11 @@ func (c *Client) makePartitions(ctx context.Context) error {
 	})
 }
 
-// retain drops what is past its retention: partitions of the archive, and the dead.
+// retain drops what is past its retention: partitions of the archive, the dead, and workers gone for a day.
 func (c *Client) retain(ctx context.Context) error {
+	if err := c.query(ctx, "delete from pawl.worker where gone_at < clock_timestamp() - interval '1 day'", nil, nil); err != nil {
+		return err
+	}
 	for {
 		var n int64
 		if err := c.row(ctx, `with gone as (

@@ -305,7 +305,7 @@ func TestExtendKeepsWhatItSaysBeyondTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second' where expires_at < clock_timestamp() + interval '10 minutes'")
-	exec(t, pool, "select * from pawl.rescue(100, true)")
+	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	if got := claim(t, client, 2); len(got) != 1 || got[0].ID != jobs[1].ID {
 		t.Errorf("redelivered %v, want only the job that was not extended", numbers(t, got))
 	}

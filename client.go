@@ -142,7 +142,7 @@ func (c *Client) standing(verb string) error {
 // apart is a client like c with a few connections of its own, made as the pool makes its.
 func (c *Client) apart(ctx context.Context) (*Client, error) {
 	config := c.pool.Config()
-	config.MaxConns, config.MinConns, config.MinIdleConns = 5, 0, 0 // To claim, to finish, twice, to beat, to tend.
+	config.MaxConns, config.MinConns, config.MinIdleConns = 8, 0, 0 // To claim, to finish twice and what was passed by, to beat, to tend.
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
 	if err != nil {
 		return nil, err

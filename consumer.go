@@ -76,7 +76,7 @@ func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int,
 		}
 		c.consumer.mu.Unlock()
 		if due {
-			if _, err := c.rescue(ctx, true); err != nil {
+			if _, err := c.rescue(ctx, true, false); err != nil {
 				return nil, err
 			}
 		}

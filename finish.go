@@ -23,6 +23,8 @@ type answer struct {
 	keep    bool
 	ran     time.Duration
 	cause   error // What the handler returned.
+	passed  int   // How often its row was found locked.
+	lost    bool  // A try's answer was lost: it may have been carried out.
 }
 
 const verbComplete = "complete"
@@ -260,7 +262,7 @@ func (f *finisher) fly() {
 // finished or found not ours by a statement that has committed, so no live pair of it is left.
 func (f *finisher) land(batch []answer, leases []string) {
 	ending := f.ending(batch)
-	lost := false
+	lost := slices.ContainsFunc(batch, func(a answer) bool { return a.lost })
 	var became map[ID]string
 	err := persist(f.ctx, func() (err error) {
 		became, err = f.client.finish(f.ctx, batch, f.worker, append(ending, leases...))
@@ -305,21 +307,15 @@ func (f *finisher) land(batch []answer, leases []string) {
 		f.ended = append(f.ended, leases...)
 		f.mu.Unlock()
 	}
-	// A stranger's lock must not hold up the others: what was passed by is tried alone; what a handler answered by hand, and
-	// is most likely gone, together.
-	var byHand []answer
+	var passed []answer
 	for _, a := range batch {
 		if what, ok := became[a.job.ID]; ok {
 			f.decide(a, what, nil)
-		} else if a.job.answered.Load() {
-			byHand = append(byHand, a)
 		} else {
-			go f.again([]answer{a}, lost)
+			passed = append(passed, a)
 		}
 	}
-	if len(byHand) > 0 {
-		go f.again(byHand, lost)
-	}
+	go f.passed(passed, lost)
 }
 
 // ending are the leases that end with a batch.
@@ -339,42 +335,65 @@ func (f *finisher) ending(batch []answer) (ids []string) {
 	return ids
 }
 
-// again answers for jobs that a batch passed by: their rows were locked, or they are not ours any more.
-func (f *finisher) again(batch []answer, lost bool) {
-	var became map[ID]string
+// passed is for what a batch passed by. What is not ours any more is decided; what is locked by somebody is tried again after a
+// while, without waiting in the database: neither other jobs nor a connection wait for a stranger's transaction.
+func (f *finisher) passed(batch []answer, lost bool) {
+	jobs := make([]*JobInfo, len(batch))
+	for i, a := range batch {
+		jobs[i] = a.job
+	}
+	var missing, known map[ID]bool
 	err := persist(f.ctx, func() (err error) {
-		became, err = f.client.finishWaiting(f.ctx, batch, f.worker, nil)
-		lost = lost || isAmbiguous(err)
+		missing, err = f.client.missing(f.ctx, jobs)
 		return err
 	})
+	if err == nil && lost && len(missing) > 0 {
+		// An earlier try may have been carried out and only its answer lost.
+		known, err = f.client.finished(f.ctx, slices.DeleteFunc(jobs, func(job *JobInfo) bool { return !missing[job.ID] }))
+	}
+	var locked []answer
 	for _, a := range batch {
-		what, ours := became[a.job.ID]
 		switch {
 		case err != nil:
 			f.decide(a, "", fmt.Errorf("pawl: %s not delivered: %w", a.verb, err))
-		case ours:
-			f.decide(a, what, nil)
-		case a.job.answered.Load():
+		case !missing[a.job.ID]:
+			a.passed, a.lost = a.passed+1, lost
+			locked = append(locked, a)
+		case a.job.answered.Load() || known[a.job.ID]:
 			f.decide(a, string(StateCompleted), nil)
-		case lost:
-			// An earlier try may have been carried out and only its answer lost.
-			known, err := f.client.wasFinished(f.ctx, a.job)
-			if err == nil && !known {
-				err = ErrLeaseLost
-			}
-			f.decide(a, string(StateCompleted), err)
 		default:
 			f.decide(a, "", ErrLeaseLost)
 		}
 	}
+	if len(locked) > 0 {
+		pause(f.ctx, min(5*time.Millisecond<<min(locked[0].passed, 8), time.Second))
+		f.land(locked, nil)
+	}
 }
 
-func (c *Client) wasFinished(ctx context.Context, job *JobInfo) (known bool, err error) {
+// missing are those of the jobs that are not live at the epoch they are held at.
+func (c *Client) missing(ctx context.Context, jobs []*JobInfo) (missing map[ID]bool, err error) {
+	ids, epochs := pairs(jobs)
+	missing = map[ID]bool{}
+	err = c.query(ctx, "select id from unnest(pawl.missing($1::bigint[], $2::integer[])) id", []any{ids, epochs}, func(s scanner) error {
+		var id int64
+		err := s.Scan(&id)
+		missing[ID(id)] = true
+		return err
+	})
+	return missing, err
+}
+
+// finished are those of the jobs that were finished at the epoch they are held at.
+func (c *Client) finished(ctx context.Context, jobs []*JobInfo) (known map[ID]bool, err error) {
+	ids, epochs := pairs(jobs)
 	err = persist(ctx, func() error {
-		ids, epochs := pairs([]*JobInfo{job})
-		return c.query(ctx, "select pawl.finished($1::bigint[], $2::integer[])", []any{ids, epochs}, func(scanner) error {
-			known = true
-			return nil
+		known = map[ID]bool{}
+		return c.query(ctx, "select * from pawl.finished($1::bigint[], $2::integer[])", []any{ids, epochs}, func(s scanner) error {
+			var id int64
+			err := s.Scan(&id)
+			known[ID(id)] = true
+			return err
 		})
 	})
 	return known, err

@@ -206,7 +206,7 @@ func elapse(t testing.TB, pool *pgxpool.Pool) {
 func expire(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
-	exec(t, pool, "select * from pawl.rescue(100, true)")
+	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 }
 
 // blocked waits until n sessions of the test's database wait for a lock.

@@ -1,14 +1,17 @@
 package pawl_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	osexec "os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,7 +104,7 @@ func TestRunDrains(t *testing.T) {
 			t.Error("an attempt was used by a job that had not started")
 		}
 	}
-	if n := value[int](t, pool, "select count(*) from pawl.worker"); n != 0 {
+	if n := value[int](t, pool, "select count(*) from pawl.worker where gone_at is null"); n != 0 {
 		t.Error("the worker is still registered")
 	}
 	if n := len(claim(t, client, 10)); n != 4 {
@@ -445,9 +448,42 @@ func TestALostHeartbeat(t *testing.T) {
 	if !errors.Is(causes[0], pawl.ErrLeaseLost) {
 		t.Errorf("the cause was %v, want ErrLeaseLost", causes[0])
 	}
-	exec(t, pool, "select * from pawl.rescue(100, true)")
+	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	if job := await(t, client, id, pawl.StateCompleted); job.Attempt != 1 {
 		t.Errorf("attempt %d, want 1: a rescue uses none", job.Attempt)
+	}
+}
+
+// Between a heartbeat's question and its answer many jobs finish. They are not lost, and not to be searched for in the archive, one
+// after the other: that once took longer than the heartbeat may be silent.
+func TestFinishedJobsAreNotTakenForLost(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	exec(t, pool, `create sequence pawl.searched;
+		create or replace function pawl.finished(ids bigint[], epochs integer[]) returns setof bigint language sql as 'select nextval(''pawl.searched'') limit 0'`)
+	exec(t, pool, `create or replace function pawl.missing(ids bigint[], epochs integer[]) returns bigint[] language sql as
+		'select pg_sleep(0.2); select coalesce(array_agg(u.id), ''{}'') from unnest(ids, epochs) u (id, epoch) where not exists (select from pawl.job j where (j.id, j.epoch) = (u.id, u.epoch))'`)
+	mux := pawl.NewMux()
+	var done atomic.Int64
+	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
+		select { // Long enough that a heartbeat finds it held.
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		done.Add(1)
+		return ctx.Err()
+	})
+	const n = 3000
+	if _, err := client.InsertMany(t.Context(), notes(n)); err != nil {
+		t.Fatal(err)
+	}
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 100 * time.Millisecond})
+	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	if done.Load() != n {
+		t.Errorf("%d jobs ran, want %d", done.Load(), n)
+	}
+	if value[bool](t, pool, "select is_called from pawl.searched") {
+		t.Error("jobs that finished were searched for in the archive")
 	}
 }
 
@@ -552,22 +588,14 @@ func TestALeaseItsWorkerDoesNotKnow(t *testing.T) {
 func TestAKilledProcess(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	const n = 8
 	results, err := client.InsertMany(t.Context(), notes(n))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := childProcess(self, pool.Config().ConnString())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	cmd, _ := childProcess(t, pool)
 	pgtest.Wait(t, "the child to hold the jobs", func() bool {
-		return value[int](t, pool, "select coalesce(max(running), 0) from pawl.worker") == n
+		return value[int](t, pool, "select coalesce(max(running), 0) from pawl.worker where gone_at is null") == n
 	})
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -583,26 +611,165 @@ func TestAKilledProcess(t *testing.T) {
 	}
 }
 
-func childProcess(self, url string) *osexec.Cmd {
-	cmd := osexec.Command(self)
-	cmd.Env = append(os.Environ(), childEnv+"="+url)
-	return cmd
+// A process is frozen while it holds two jobs and thaws when they run elsewhere. One handler's context ends; the other had returned
+// before it could know, and what it answered does not count.
+func TestAFrozenProcess(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	waits, returns := insert(t, client, Note{1}), insert(t, client, Note{returnsSoon})
+	cmd, lines := childProcess(t, pool)
+	pgtest.Wait(t, "the child to hold the jobs", func() bool {
+		return value[int](t, pool, "select coalesce(max(running), 0) from pawl.worker where gone_at is null") == 2
+	})
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	g, mux := newGate(), pawl.NewMux()
+	pawl.Handle(mux, g.handle)
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 500 * time.Millisecond, Name: "other"})
+	within(t, "the jobs to run elsewhere", g.running)
+	within(t, "both", g.running)
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for !told["cause"] || !told["refused"] {
+		line := within(t, fmt.Sprintf("the child to say what it lost; it said %v", told), lines)
+		told["cause"] = told["cause"] || strings.Contains(line, "handler ended: "+pawl.ErrLeaseLost.Error())
+		told["refused"] = told["refused"] || strings.Contains(line, "outcome not delivered") && strings.Contains(line, pawl.ErrLeaseLost.Error())
+	}
+	for _, id := range []pawl.ID{waits, returns} {
+		if job := await(t, client, id, pawl.StateRunning); job.Attempt != 1 {
+			t.Errorf("attempt %d, want 1", job.Attempt)
+		}
+	}
+	cmd.Process.Kill()
+	close(g.leave)
+	for _, id := range []pawl.ID{waits, returns} {
+		if job := await(t, client, id, pawl.StateCompleted); job.Worker != "other" {
+			t.Errorf("job %d was completed by %s", id, job.Worker)
+		}
+	}
+	if n := value[int](t, pool, "select count(*) from pawl.archive"); n != 2 {
+		t.Errorf("%d archived, want 2", n)
+	}
 }
 
-// childEnv makes the test binary a worker on the database it names, which never finishes a job.
+// A job that kills its process is found and put away, and its neighbours, rescued with it, all complete.
+func TestAPoisonousJob(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	jobs := make([]pawl.JobSpec, 100)
+	for i := range jobs {
+		jobs[i].Args = Note{1000 + i}
+	}
+	jobs[50].Args = Note{kills}
+	results, err := client.InsertMany(t.Context(), jobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 3
+	killed := 0
+	for live(t, pool) > 0 {
+		cmd, lines := childProcess(t, pool)
+		ended := make(chan struct{})
+		go func() {
+			for range lines {
+			}
+			close(ended)
+		}()
+		pgtest.Wait(t, "the process to end, or to have done all there is", func() bool {
+			select {
+			case <-ended:
+				return true
+			default:
+				return live(t, pool) == 0
+			}
+		})
+		cmd.Process.Kill()
+		<-ended
+		cmd.Wait()
+		if live(t, pool) > 0 {
+			if killed++; killed > most {
+				t.Fatalf("%d processes were killed, want at most %d; %d jobs are live", killed, most, live(t, pool))
+			}
+		}
+	}
+	for i, r := range results {
+		if i == 50 {
+			await(t, client, r.ID, pawl.StateDead)
+			if reason := value[string](t, pool, "select reason from pawl.dead"); reason != "poison" {
+				t.Errorf("it is dead of %s, want poison", reason)
+			}
+		} else if job := await(t, client, r.ID, pawl.StateCompleted); job.Attempt != 1 {
+			t.Errorf("job %d: attempt %d, want 1", r.ID, job.Attempt)
+		}
+	}
+}
+
+// childProcess starts the test binary as a worker. lines is what it says, closed at its end.
+func childProcess(t *testing.T, pool *pgxpool.Pool) (*osexec.Cmd, <-chan string) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := osexec.Command(self)
+	cmd.Env = append(os.Environ(), childEnv+"="+pool.Config().ConnString())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	lines := make(chan string, 10_000)
+	go func() {
+		defer close(lines)
+		scanner := bufio.NewScanner(out)
+		for scanner.Scan() {
+			lines <- scanner.Text()
+		}
+	}()
+	return cmd, lines
+}
+
+// childEnv makes the test binary a worker on the database it names.
 const childEnv = "PAWL_TEST_CHILD_URL"
+
+const (
+	returnsSoon = 500  // A handler that does not look at its context.
+	kills       = 666  // Kills its process.
+	obeys       = 1000 // From here on the handler just returns.
+)
 
 func child(url string) int {
 	pool, err := pgxpool.New(context.Background(), url)
 	if err != nil {
 		return 1
 	}
-	client, err := pawl.New(pool, pawl.Config{})
+	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))})
 	if err != nil {
 		return 1
 	}
 	mux := pawl.NewMux()
-	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { select {} })
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
+		switch n := job.Args.N; {
+		case n >= obeys:
+			time.Sleep(20 * time.Millisecond)
+			fmt.Println("done", n)
+		case n == kills:
+			time.Sleep(10 * time.Millisecond)
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		case n == returnsSoon:
+			time.Sleep(3 * time.Second) // Passes while the process is frozen.
+		default:
+			<-ctx.Done()
+			fmt.Println("handler ended:", context.Cause(ctx))
+			select {}
+		}
+		return nil
+	})
 	client.Run(context.Background(), mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
 	return 1
 }

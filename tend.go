@@ -30,7 +30,7 @@ type chore struct {
 }
 
 func (c *Client) tend(ctx context.Context, heartbeat time.Duration) {
-	w := &watch{client: c, stale: 3 * heartbeat}
+	w := &watch{client: c, stale: 3 * heartbeat, sweep: 10 * heartbeat}
 	chores := []chore{
 		{"rescue", heartbeat / 3, w.rescue},
 		{"partitions", time.Hour, c.makePartitions},
@@ -61,6 +61,9 @@ type watch struct {
 	stale  time.Duration
 	last   time.Time // The last rescue that worked.
 	blind  time.Time // Until then workers are not judged: their heartbeats may be late for the reason we were.
+	sweep  time.Duration
+	swept  time.Time     // When all leases were last read,
+	cost   time.Duration // and how long that took.
 }
 
 func (w *watch) rescue(ctx context.Context) error {
@@ -68,19 +71,23 @@ func (w *watch) rescue(ctx context.Context) error {
 	if !w.last.IsZero() && now.Sub(w.last) > w.stale {
 		w.blind = now.Add(w.stale)
 	}
-	_, err := w.client.rescue(ctx, !now.Before(w.blind))
+	sweep := now.Sub(w.swept) >= max(w.sweep, 20*w.cost)
+	_, err := w.client.rescue(ctx, !now.Before(w.blind), sweep)
 	if err == nil {
 		w.last = time.Now()
+		if sweep {
+			w.swept, w.cost = w.last, w.last.Sub(now)
+		}
 	}
 	return err
 }
 
 // rescue gives back what lost leases hold, until there is none left.
-func (c *Client) rescue(ctx context.Context, judge bool) (jobs int64, err error) {
+func (c *Client) rescue(ctx context.Context, judge, sweep bool) (jobs int64, err error) {
 	for {
 		const most = 100
 		var workers, leases, moved, poisoned int64
-		if err := c.row(ctx, "select * from pawl.rescue($1::integer, $2::boolean)", []any{most, judge}, &workers, &leases, &moved, &poisoned); err != nil {
+		if err := c.row(ctx, "select * from pawl.rescue($1::integer, $2::boolean, $3::boolean)", []any{most, judge, sweep}, &workers, &leases, &moved, &poisoned); err != nil {
 			return jobs, err
 		}
 		if workers+moved > 0 {

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"os"
 	"runtime/debug"
-	"slices"
+	"sync"
 	"time"
 )
 
@@ -29,6 +29,10 @@ func (r *runner) register(ctx context.Context) error {
 // beat is the heartbeat: it tells that this worker lives, and learns what it lost.
 func (r *runner) beat(ctx context.Context) {
 	strange := map[string]bool{}
+	var asking sync.WaitGroup // Searches of the archive, which the heartbeat must not wait for.
+	defer asking.Wait()
+	var compared time.Time
+	var cost time.Duration
 	for pause(ctx, r.config.Heartbeat) {
 		began := time.Now()
 		r.mu.Lock()
@@ -55,10 +59,12 @@ func (r *runner) beat(ctx context.Context) {
 				r.log.Warn("pawl: worker not registered again", "error", err)
 			}
 		case len(*lost) > 0:
-			r.lost(ctx, jobs, *lost)
+			r.lost(ctx, &asking, jobs, *lost)
 		}
-		if err == nil && lost != nil {
+		if err == nil && lost != nil && time.Since(compared) >= 20*cost {
+			compared = time.Now()
 			strange = r.reconcile(ctx, worker, strange)
+			cost = time.Since(compared)
 		}
 	}
 }
@@ -98,20 +104,37 @@ func (r *runner) reconcile(ctx context.Context, worker int64, before map[string]
 }
 
 // lost ends the handlers of jobs that are not this worker's any more: cancelled ones are in the archive at the epoch they are held at.
-func (r *runner) lost(ctx context.Context, asked []*JobInfo, ids []int64) {
+// What was answered since the question was asked is not lost, only gone; at a high rate that is most of it.
+func (r *runner) lost(ctx context.Context, asking *sync.WaitGroup, asked []*JobInfo, ids []int64) {
+	missing := make(map[ID]bool, len(ids))
+	for _, id := range ids {
+		missing[ID(id)] = true
+	}
 	gone := map[ID]*JobInfo{}
+	var jobs []*JobInfo
+	r.mu.Lock()
 	for _, job := range asked {
-		if slices.Contains(ids, int64(job.ID)) && !job.answered.Load() {
-			gone[job.ID] = job
+		if run := r.held[job.ID]; missing[job.ID] && run != nil && run.job == job && !job.answered.Load() {
+			gone[job.ID], jobs = job, append(jobs, job)
 		}
 	}
-	for _, job := range gone {
-		cause := ErrLeaseLost
-		if cancelled, err := r.client.wasFinished(ctx, job); err == nil && cancelled {
-			cause = ErrCancelled
-		}
-		r.lose(cause, func(run *running) bool { return run.job == job })
+	r.mu.Unlock()
+	if len(gone) == 0 {
+		return
 	}
+	asking.Go(func() {
+		finished, err := r.client.finished(ctx, jobs)
+		if err != nil {
+			return // Asked again at the next heartbeat.
+		}
+		for id, job := range gone {
+			cause := ErrLeaseLost
+			if finished[id] {
+				cause = ErrCancelled
+			}
+			r.lose(cause, func(run *running) bool { return run.job == job })
+		}
+	})
 }
 
 // lose ends the contexts of lost jobs; what was claimed after the question was asked is not meant.

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-var quiet = slog.New(slog.DiscardHandler)
+// Warnings spoil a measurement, so they are shown.
+var quiet = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 
 // usage is what has been spent so far; two make a measurement.
 type usage struct {

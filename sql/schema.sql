@@ -125,14 +125,15 @@ table worker (
   pid integer not null,
   version text not null,
   queues text[],
-  state text not null default 'ready'::text,
+  state text collate "C" not null default 'ready'::text,
   running integer not null default 0,
   started_at timestamp with time zone not null,
   seen_at timestamp with time zone not null,
+  gone_at timestamp with time zone,
   stale_after interval not null
 ) with (fillfactor=50, autovacuum_vacuum_threshold=100, autovacuum_vacuum_scale_factor=0.1, vacuum_truncate=false);
 
-CREATE INDEX archive_id ON ONLY pawl.archive USING brin (id int8_minmax_multi_ops) WITH (pages_per_range='32', autosummarize='on');
+CREATE INDEX archive_id ON ONLY pawl.archive USING brin (id int8_minmax_multi_ops) WITH (pages_per_range='128', autosummarize='on');
 
 CREATE INDEX dead_expires_at ON pawl.dead USING btree (expires_at);
 
@@ -140,7 +141,11 @@ CREATE UNIQUE INDEX dead_pkey ON pawl.dead USING btree (id);
 
 CREATE UNIQUE INDEX job_pkey ON pawl.job USING btree (id);
 
+CREATE INDEX lease_expires_at ON pawl.lease USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+
 CREATE UNIQUE INDEX lease_pkey ON pawl.lease USING btree (id);
+
+CREATE INDEX lease_worker_id ON pawl.lease USING btree (worker_id) WHERE (worker_id IS NOT NULL);
 
 CREATE UNIQUE INDEX migration_pkey ON pawl.migration USING btree (version);
 
@@ -198,6 +203,9 @@ function leases(worker bigint)
 function marks(queues text[], priorities integer[], channels text[], safes bigint[], scheduled text[], floors timestamp with time zone[])
   returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint);
 
+function missing(ids bigint[], epochs integer[])
+  returns bigint[];
+
 function peek(queues text[])
   returns TABLE(ready boolean, wait double precision);
 
@@ -210,7 +218,7 @@ function register(name text, host text, pid integer, version text, queues text[]
 function remove(ids bigint[], epochs integer[], keep boolean)
   returns SETOF bigint;
 
-function rescue(most integer, judge boolean)
+function rescue(most integer, judge boolean, sweep boolean)
   returns TABLE(workers bigint, leases bigint, jobs bigint, poisoned bigint);
 
 function retry(ids bigint[])

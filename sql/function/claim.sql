@@ -6,7 +6,7 @@
 -- "nothing came of it" is not mistaken for "nothing there"; a lease was made if any row has a job.
 -- Index: ready's primary key, from each mark; job's primary key.
 -- Survives: two claimers (skip locked); a verb at work on a job holds its ticket, so no job is joined at an old epoch;
--- a worker buried meanwhile claims nothing; a paused queue gives nothing.
+-- a worker taken for dead meanwhile claims nothing; a paused queue gives nothing.
 create or replace function pawl.claim(
   lease uuid, worker bigint, lasting interval, most integer,
   queues text[], priorities integer[], channels text[], marks bigint[], quotas integer[]
@@ -14,7 +14,7 @@ create or replace function pawl.claim(
   queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea,
   priority smallint, attempt smallint, max_attempts smallint, strikes smallint, created_at timestamptz, run_at timestamptz,
   fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamptz
-) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   return query
@@ -31,7 +31,7 @@ begin
            for update skip locked
          ) r
     where not exists (select from pawl.queue q where q.name = u.queue and q.paused)
-      and (claim.worker is null or exists (select from pawl.worker w where w.id = claim.worker))
+      and (claim.worker is null or exists (select from pawl.worker w where w.id = claim.worker and w.gone_at is null))
     limit claim.most
   ),
   ticket as (

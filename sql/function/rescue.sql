@@ -1,19 +1,22 @@
 -- rescue: give back what lost leases hold.
 --   most    how many leases to take at once
---   judge   bury workers whose heartbeat is late; false while the caller itself was cut off and cannot tell late from unheard
--- Moves: rows of stale workers away; of every lost lease (its worker's row is gone, or its own expiry has passed) the jobs
--- still at its epoch: epoch one up, one strike more, a ticket in the returned lane, or to dead with the third strike;
--- then the leases without a live pair. Uses no attempt. Says how many workers, leases, jobs and of these dead ("poison").
--- Index: none on lease: one caller at a time reads it whole, the caller spaces its calls by what they cost.
+--   judge   look for workers whose heartbeat is late; false while the caller itself was cut off and cannot tell late from unheard
+--   sweep   read all leases, not only those of workers that went within the last minute and those with an expiry: finds
+--           what a claim left that committed long after its worker was gone
+-- Moves: stale workers to lost; of every lost lease (its worker is gone, or its own expiry has passed) the jobs still at
+-- its epoch: epoch one up, one strike more, a ticket in the returned lane, or to dead with the third strike; then the leases
+-- without a live pair. Uses no attempt. Says how many workers, leases, jobs and of these dead ("poison").
+-- Index: lease's worker_id and expires_at; none for a sweep, which the caller spaces by its cost.
 -- Survives: two rescuers (the advisory lock, taken in a statement before); a completion at work (its job is skipped, the lease
--- stays for the next time); a claim that commits after its worker was buried (found here, by its missing worker); a server
+-- stays for the next time); a claim that commits after its worker was taken for dead (found here, by its worker); a server
 -- that was away (nobody is late until stale_after has passed since its start).
-create or replace function pawl.rescue(most integer, judge boolean)
+create or replace function pawl.rescue(most integer, judge boolean, sweep boolean)
 returns table (workers bigint, leases bigint, jobs bigint, poisoned bigint)
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_mergejoin = off set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz := clock_timestamp();
+  gone   bigint[];
   lost   uuid[];
   queues text[];
 begin
@@ -23,31 +26,47 @@ begin
     return;
   end if;
   if judge then
-    delete from pawl.worker w
+    update pawl.worker w
+    set state = 'lost', gone_at = moment
     where w.id in (
       select w.id from pawl.worker w
-      where moment > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after
+      where w.gone_at is null and moment > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after
       for update skip locked
     );
     get diagnostics workers = row_count;
   end if;
 
-  lost := array(
-    select l.id from pawl.lease l
-    where l.expires_at < moment
-       or l.worker_id is not null and not exists (select from pawl.worker w where w.id = l.worker_id)
-    order by random() -- Leases that cannot be emptied now must not stand before the others for ever.
-    limit most
-    for update of l skip locked
-  );
+  if sweep then
+    lost := array(
+      select l.id from pawl.lease l
+      where l.expires_at < moment
+         or l.worker_id is not null and not exists (select from pawl.worker w where w.id = l.worker_id and w.gone_at is null)
+      order by random() -- Leases that cannot be emptied now must not stand before the others for ever.
+      limit most
+      for update of l skip locked
+    );
+  else
+    gone := array(select w.id from pawl.worker w where w.gone_at > moment - interval '1 minute');
+    perform set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
+    lost := array(
+      select l.id from pawl.lease l
+      where l.id in (
+        select l.id from pawl.lease l where l.expires_at < moment
+        union all
+        select l.id from unnest(gone) as g (id) join pawl.lease l on l.worker_id = g.id
+      )
+      order by random()
+      limit most
+      for update of l skip locked
+    );
+  end if;
   leases := cardinality(lost);
   if leases = 0 then
     return next;
     return;
   end if;
 
-  set local enable_seqscan = off;
-  set local enable_bitmapscan = off;
+  perform set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
   with pair as materialized (
     select u.id, u.epoch
     from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch)

@@ -5,7 +5,7 @@
 -- Survives: two retries (the row is deleted by one of them); a promotion at work (this waits for the ticket, and finds it gone).
 -- Locks jobs by id, then tickets.
 create or replace function pawl.retry(ids bigint[]) returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
 #variable_conflict use_column
 begin
   perform pg_current_xact_id();

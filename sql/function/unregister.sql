@@ -1,4 +1,6 @@
 -- unregister: a worker is gone by its own will. Leases it still had are lost from now on.
 create or replace function pawl.unregister(worker bigint) returns void language sql as $$
-  delete from pawl.worker w where w.id = worker
+  update pawl.worker w
+  set state = 'stopped', running = 0, gone_at = clock_timestamp()
+  where w.id = worker and w.gone_at is null
 $$;

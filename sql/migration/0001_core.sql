@@ -73,8 +73,11 @@ create table pawl.lease (
 );
 -- A batch of hundreds stays in its row as it is: compressing it showed in every claim.
 alter table pawl.lease alter jobs set storage external, alter epochs set storage external;
+-- Dead leases pile up while an old snapshot is open: rescue must not read them all every second.
+create index lease_worker_id  on pawl.lease (worker_id)  where worker_id is not null;
+create index lease_expires_at on pawl.lease (expires_at) where expires_at is not null;
 
--- The processes that run jobs, one heartbeat row each. An id is never used again.
+-- The processes that run jobs, one heartbeat row each. An id is never used again, and a worker that is gone never returns.
 create table pawl.worker (
   id          bigint generated always as identity primary key,
   name        text        not null,
@@ -82,10 +85,11 @@ create table pawl.worker (
   pid         integer     not null,
   version     text        not null,
   queues      text[],                                 -- null: all
-  state       text        not null default 'ready',
+  state       text        not null default 'ready' collate "C", -- ready, suspended, stopping; gone: stopped, lost
   running     integer     not null default 0,
   started_at  timestamptz not null,
   seen_at     timestamptz not null,
+  gone_at     timestamptz,                            -- null: lives, and so do its leases
   stale_after interval    not null
 ) with (
   fillfactor = 50, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_scale_factor = 0.1, vacuum_truncate = false
@@ -133,7 +137,7 @@ create table pawl.archive (
   result       jsonb
 ) partition by range (expires_at);
 
-create index archive_id on pawl.archive using brin (id int8_minmax_multi_ops) with (pages_per_range = 32, autosummarize = on);
+create index archive_id on pawl.archive using brin (id int8_minmax_multi_ops) with (pages_per_range = 128, autosummarize = on);
 
 -- Jobs out of attempts, poisonous or given up, kept apart to be looked at and retried.
 create table pawl.dead (
