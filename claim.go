@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -37,8 +38,15 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 		pos  int64
 	}
 	var places []place
-	err = c.query(ctx, `select * from pawl.claim($1::uuid, $2::bigint, $3::interval, $4::integer, $5::text[], $6::integer[], $7::text[], $8::bigint[], $9::integer[])`,
-		[]any{id, who.worker, who.lasting, p.most, p.queues, p.priorities, p.channels, p.marks, p.quotas},
+	n := len(p.stretches)
+	queues, priorities, channels := make([]string, n), make([]int32, n), make([]string, n)
+	marks, untils, quotas := make([]int64, n), make([]int64, n), make([]int32, n)
+	for i, s := range p.stretches {
+		queues[i], priorities[i], channels[i] = s.queue, s.priority, s.channel
+		marks[i], untils[i], quotas[i] = s.from, s.until, int32(min(s.quota, math.MaxInt32))
+	}
+	err = c.query(ctx, `select * from pawl.claim($1::uuid, $2::bigint, $3::interval, $4::integer, $5::text[], $6::integer[], $7::text[], $8::bigint[], $9::bigint[], $10::integer[])`,
+		[]any{id, who.worker, who.lasting, p.most, queues, priorities, channels, marks, untils, quotas},
 		func(s scanner) error {
 			var (
 				key                          laneKey

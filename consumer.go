@@ -110,7 +110,7 @@ func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int,
 				return jobs, err
 			}
 		}
-		if p := l.plan(n, looked, anywhere, false); len(p.lanes) > 0 {
+		if p := l.plan(n, looked, anywhere, false); len(p.stretches) > 0 {
 			if jobs, err := take(p); err != nil || len(jobs) > 0 {
 				return jobs, err
 			}

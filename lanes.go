@@ -22,8 +22,9 @@ import (
 //     snapshot shows of tickets up to P is therefore all there will ever be: the safe mark becomes P, or one below the
 //     lowest ticket still there, read without skipping locked rows (a claimer that holds one may yet roll back).
 //
-// A walk from the safe mark to the mark costs in proportion to their distance, so it is made at a period in proportion to it:
-// a busy shallow lane is swept every few milliseconds, and one kept deep by an old writing transaction every few seconds.
+// A walk from the safe mark to the mark (a sweep) costs in proportion to their distance, so it has a pace: a busy shallow lane is
+// swept by every claim, and one kept deep by an old writing transaction in slices, a slice beside what a claim takes above the mark,
+// so that none waits for the whole walk.
 type lanes struct {
 	known  map[laneKey]*lane
 	queues map[string]*queueLanes
@@ -41,7 +42,9 @@ const (
 	laneReturned = -32768 // Tickets of jobs that were given back: before all priorities.
 	laneSuspect  = -32769 // Tickets of jobs that lost two leases: one at a time.
 
-	sweepPerTicket = 2 * time.Microsecond // Period of a sweep, for each position between safe mark and mark.
+	sweepPerTicket = 2 * time.Microsecond // Pace of a sweep.
+	sweepAtOnce    = 50_000               // Positions of it in one claim at most; twenty times that when there is nothing else to do.
+	sweepAtLeast   = 1000                 // Positions that are worth a descent of the index.
 	maxLanes       = 256                  // In one claim.
 )
 
@@ -52,8 +55,73 @@ type lane struct {
 	below      int64
 	live       bool // May have tickets.
 	served     int64
-	swept      time.Time // Last claim from the safe mark.
 	seen       time.Time // Last ticket.
+
+	swept  time.Time // Last slice of a sweep.
+	cursor int64     // It goes on above this.
+	found  bool      // It has met tickets since it left the safe mark.
+	clean  bool      // The last whole sweep met none.
+	hasty  bool      // There is nothing above the mark: sweep without delay.
+}
+
+// stretch is a part of a lane that a claim reads: positions above from, up to until.
+type stretch struct {
+	*lane
+	from, until int64
+	whole       bool // From the safe mark to the end.
+	quota       int
+	saw         int
+	last        int64 // Position of the last ticket taken.
+}
+
+// stretches are what a claim reads of a lane now.
+func (ln *lane) stretches(now time.Time, idle bool, quota int) []stretch {
+	most := int64(sweepAtOnce)
+	if idle {
+		most *= 20
+	}
+	paced := min(int64(now.Sub(ln.swept)/sweepPerTicket), most)
+	if ln.hasty {
+		paced = most
+	}
+	above := stretch{lane: ln, from: ln.mark, until: math.MaxInt64, quota: quota}
+	switch depth := ln.mark - ln.safe; {
+	case depth <= paced:
+		above.from, above.whole = ln.safe, true
+		ln.swept, ln.cursor = now, ln.safe
+		return []stretch{above}
+	case paced < sweepAtLeast:
+		return []stretch{above}
+	}
+	ln.swept, ln.cursor = now, max(ln.cursor, ln.safe)
+	return []stretch{{lane: ln, from: ln.cursor, until: min(ln.cursor+paced, ln.mark), quota: quota}, above}
+}
+
+// learn draws the conclusions of a claim that took total tickets of at most most.
+func (ln *lane) learn(s *stretch, total, most int) {
+	full, short := s.saw >= s.quota, total < most
+	switch {
+	case s.whole:
+		if full || short {
+			ln.live, ln.hasty = full, false
+		}
+	case s.until < math.MaxInt64: // A slice of a sweep.
+		if s.saw > 0 {
+			ln.found, ln.clean = true, false
+		}
+		if full || !short {
+			ln.cursor = max(ln.cursor, s.last)
+			return
+		}
+		if ln.cursor = s.until; ln.cursor >= s.mark {
+			ln.clean, ln.found, ln.cursor = !ln.found, false, ln.safe
+		}
+	case full:
+		ln.live, ln.hasty = true, false
+	case short:
+		ln.live, ln.hasty = !ln.clean, !ln.clean
+		ln.clean = false
+	}
 }
 
 // queueLanes is what is known of a queue: its scheduled tickets (floor is their safe mark, a time) and its share of claims.
@@ -89,17 +157,11 @@ func (l *lanes) queue(name string) *queueLanes {
 	return q
 }
 
-// plan is one claim's lanes, as claim.sql takes them.
+// plan is one claim: what it reads, in this order, and how many jobs it takes at most.
 type plan struct {
-	lanes      []*lane
-	fromSafe   []bool
-	queues     []string
-	priorities []int32
-	channels   []string
-	marks      []int64
-	quotas     []int32
-	most       int
-	saw        map[*lane]int
+	stretches []stretch
+	most      int
+	first     map[*lane]int // Of each lane, its first stretch.
 }
 
 // plan lays out a claim of up to n jobs: queues by weight, in each the returned first, then priorities in order, channels of
@@ -149,7 +211,7 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 		return cmp.Or(cmp.Compare(served[a.queue], served[b.queue]), cmp.Compare(a.queue, b.queue),
 			cmp.Compare(a.priority, b.priority), cmp.Compare(a.served, b.served), cmp.Compare(a.channel, b.channel))
 	})
-	p := &plan{most: n, saw: map[*lane]int{}}
+	p := &plan{most: n, first: map[*lane]int{}}
 	level := map[laneKey]int{} // Lanes of a queue and priority.
 	for _, ln := range chosen {
 		level[laneKey{queue: ln.queue, priority: ln.priority}]++
@@ -163,12 +225,7 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 		if k := level[laneKey{queue: ln.queue, priority: ln.priority}]; k > 1 {
 			share = (share + k - 1) / k
 		}
-		depth := time.Duration(ln.mark - ln.safe)
-		safe := now.Sub(ln.swept) >= depth*sweepPerTicket
-		p.add(ln, safe, max(share, 1))
-		if safe {
-			ln.swept = now
-		}
+		p.add(ln.stretches(now, idle, max(share, 1))...)
 	}
 	return p
 }
@@ -177,22 +234,17 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 func (l *lanes) suspects(room func(queue string) int) *plan {
 	for _, ln := range l.known {
 		if ln.priority == laneSuspect && ln.live && room(ln.queue) > 0 {
-			p := &plan{most: 1, saw: map[*lane]int{}}
-			p.add(ln, true, 1)
+			p := &plan{most: 1, first: map[*lane]int{}}
+			p.add(ln.stretches(time.Now(), true, 1)...)
 			return p
 		}
 	}
 	return nil
 }
 
-func (p *plan) add(ln *lane, safe bool, quota int) {
-	start := ln.mark
-	if safe {
-		start = ln.safe
-	}
-	p.lanes, p.fromSafe = append(p.lanes, ln), append(p.fromSafe, safe)
-	p.queues, p.priorities, p.channels = append(p.queues, ln.queue), append(p.priorities, ln.priority), append(p.channels, ln.channel)
-	p.marks, p.quotas = append(p.marks, start), append(p.quotas, int32(min(quota, math.MaxInt32)))
+func (p *plan) add(stretches ...stretch) {
+	p.first[stretches[0].lane] = len(p.stretches)
+	p.stretches = append(p.stretches, stretches...)
 }
 
 // took notes a ticket taken.
@@ -201,27 +253,28 @@ func (l *lanes) took(p *plan, key laneKey, pos int64) {
 	if ln == nil {
 		return // Forgotten while the claim was under way.
 	}
+	i, ok := p.first[ln]
+	if !ok {
+		return
+	}
+	if pos > p.stretches[i].until {
+		i++
+	}
 	ln.mark = max(ln.mark, pos)
-	p.saw[ln]++
+	s := &p.stretches[i]
+	s.saw, s.last = s.saw+1, max(s.last, pos)
 }
 
-// learn draws the conclusions of a claim that took total tickets: which lanes are empty.
+// learn draws the conclusions of a claim that took total tickets.
 func (l *lanes) learn(p *plan, total int) {
 	now := time.Now()
-	for i, ln := range p.lanes {
-		n := p.saw[ln]
-		if n > 0 {
+	for i := range p.stretches {
+		s := &p.stretches[i]
+		if s.saw > 0 {
 			l.served++
-			ln.served, ln.seen = l.served, now
+			s.served, s.seen = l.served, now
 		}
-		switch {
-		case n >= int(p.quotas[i]):
-			ln.live = true
-		case total < p.most && p.fromSafe[i]:
-			ln.live = false
-		case total < p.most:
-			ln.swept = time.Time{} // Empty above the mark: look below it next.
-		}
+		s.lane.learn(s, total, p.most)
 	}
 }
 

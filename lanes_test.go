@@ -48,11 +48,15 @@ func TestPlanOrder(t *testing.T) {
 				l.known[laneKey{"q", priority, ""}].live = false
 			}
 			p := l.plan(10, test.idle, func(string) int { return test.room }, test.fresh)
-			if !slices.Equal(p.priorities, test.want) {
-				t.Errorf("asks %v, want %v", p.priorities, test.want)
+			var priorities []int32
+			for _, s := range p.stretches {
+				priorities = append(priorities, s.priority)
 			}
-			if p.most != 10 || len(p.queues) != len(p.lanes) || len(p.marks) != len(p.lanes) || len(p.quotas) != len(p.lanes) {
-				t.Errorf("the columns of the plan do not fit: %+v", p)
+			if !slices.Equal(priorities, test.want) {
+				t.Errorf("asks %v, want %v", priorities, test.want)
+			}
+			if p.most != 10 {
+				t.Errorf("takes %d at most, want 10", p.most)
 			}
 		})
 	}
@@ -71,15 +75,15 @@ func TestPlanShares(t *testing.T) {
 		keys    []laneKey
 		weights map[string]int
 		n       int
-		want    map[string]int32 // most that a lane of the queue gives
+		want    map[string]int // most that a lane of the queue gives
 	}{
-		{name: "one lane", keys: channels("q", 1), n: 32, want: map[string]int32{"q": 32}},
-		{name: "four channels", keys: channels("q", 4), n: 32, want: map[string]int32{"q": 8}},
-		{name: "more channels than places", keys: channels("q", 100), n: 32, want: map[string]int32{"q": 1}},
-		{name: "a share is rounded up", keys: channels("q", 3), n: 32, want: map[string]int32{"q": 11}},
-		{name: "two queues", keys: append(channels("a", 1), channels("b", 1)...), n: 32, want: map[string]int32{"a": 16, "b": 16}},
-		{name: "by weight", keys: append(channels("a", 1), channels("b", 1)...), weights: map[string]int{"a": 3}, n: 32, want: map[string]int32{"a": 24, "b": 8}},
-		{name: "by weight, then channels", keys: append(channels("a", 6), channels("b", 2)...), weights: map[string]int{"a": 3}, n: 32, want: map[string]int32{"a": 4, "b": 4}},
+		{name: "one lane", keys: channels("q", 1), n: 32, want: map[string]int{"q": 32}},
+		{name: "four channels", keys: channels("q", 4), n: 32, want: map[string]int{"q": 8}},
+		{name: "more channels than places", keys: channels("q", 100), n: 32, want: map[string]int{"q": 1}},
+		{name: "a share is rounded up", keys: channels("q", 3), n: 32, want: map[string]int{"q": 11}},
+		{name: "two queues", keys: append(channels("a", 1), channels("b", 1)...), n: 32, want: map[string]int{"a": 16, "b": 16}},
+		{name: "by weight", keys: append(channels("a", 1), channels("b", 1)...), weights: map[string]int{"a": 3}, n: 32, want: map[string]int{"a": 24, "b": 8}},
+		{name: "by weight, then channels", keys: append(channels("a", 6), channels("b", 2)...), weights: map[string]int{"a": 3}, n: 32, want: map[string]int{"a": 4, "b": 4}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l := known(test.keys...)
@@ -87,13 +91,13 @@ func TestPlanShares(t *testing.T) {
 				l.queue(queue).weight = weight
 			}
 			p := l.plan(test.n, false, roomy, false)
-			for i, ln := range p.lanes {
-				if p.quotas[i] != test.want[ln.queue] {
-					t.Errorf("%v gives at most %d, want %d", ln.laneKey, p.quotas[i], test.want[ln.queue])
+			for _, s := range p.stretches {
+				if s.quota != test.want[s.queue] {
+					t.Errorf("%v gives at most %d, want %d", s.laneKey, s.quota, test.want[s.queue])
 				}
 			}
-			if len(p.lanes) != len(test.keys) {
-				t.Errorf("asks %d of %d lanes", len(p.lanes), len(test.keys))
+			if len(p.stretches) != len(test.keys) {
+				t.Errorf("asks %d of %d lanes", len(p.stretches), len(test.keys))
 			}
 		})
 	}
@@ -105,7 +109,7 @@ func TestPlanTakesTurns(t *testing.T) {
 	served := map[string]int{}
 	for range 30 {
 		p := l.plan(1, false, roomy, false)
-		first := p.lanes[0]
+		first := p.stretches[0]
 		served[first.channel]++
 		l.took(p, first.laneKey, 1)
 		l.learn(p, 1)
@@ -124,10 +128,10 @@ func TestPlanIsBounded(t *testing.T) {
 	asked := map[string]bool{}
 	for range 3 {
 		p := l.plan(1000, false, roomy, false)
-		if len(p.lanes) != maxLanes {
-			t.Fatalf("asks %d lanes, want %d", len(p.lanes), maxLanes)
+		if len(p.stretches) != maxLanes {
+			t.Fatalf("asks %d lanes, want %d", len(p.stretches), maxLanes)
 		}
-		for _, ln := range p.lanes {
+		for _, ln := range p.stretches {
 			asked[ln.channel] = true
 			l.took(p, ln.laneKey, 1)
 		}
@@ -145,7 +149,7 @@ func TestSuspects(t *testing.T) {
 		t.Errorf("there is no suspect, and %+v", p)
 	}
 	l.find(laneKey{"q", laneSuspect, ""})
-	if p := l.suspects(roomy); p == nil || p.most != 1 || len(p.lanes) != 1 || p.quotas[0] != 1 || p.priorities[0] != laneSuspect {
+	if p := l.suspects(roomy); p == nil || p.most != 1 || len(p.stretches) != 1 || p.stretches[0].quota != 1 || p.stretches[0].priority != laneSuspect {
 		t.Errorf("the plan is %+v, want one job of the suspects", p)
 	}
 	if p := l.suspects(func(string) int { return 0 }); p != nil {
@@ -153,24 +157,38 @@ func TestSuspects(t *testing.T) {
 	}
 }
 
-func TestWhereAClaimStarts(t *testing.T) {
+func TestStretches(t *testing.T) {
 	t.Parallel()
+	const end = math.MaxInt64
+	now := time.Now()
 	for _, test := range []struct {
-		name       string
-		mark, safe int64
-		swept      time.Duration // ago
-		want       int64
+		name               string
+		mark, safe, cursor int64
+		swept              time.Duration // ago
+		hasty, idle        bool
+		want               [][2]int64
 	}{
-		{"nothing between", 10, 10, 0, 10},
-		{"little between, long ago", 1000, 10, time.Second, 10},
-		{"much between, just swept", 2_000_000, 10, time.Second, 2_000_000},
-		{"much between, long ago", 2_000_000, 10, 5 * time.Second, 10},
+		{name: "nothing between", mark: 10, safe: 10, want: [][2]int64{{10, end}}},
+		{name: "little between", mark: 1000, safe: 10, swept: 10 * time.Millisecond, want: [][2]int64{{10, end}}},
+		{name: "much between, just swept", mark: 2_000_000, safe: 10, swept: time.Millisecond, want: [][2]int64{{2_000_000, end}}},
+		{name: "a slice is due", mark: 2_000_000, safe: 10, swept: 10 * time.Millisecond, want: [][2]int64{{10, 5010}, {2_000_000, end}}},
+		{name: "a slice further on", mark: 2_000_000, safe: 10, cursor: 7000, swept: 10 * time.Millisecond, want: [][2]int64{{7000, 12_000}, {2_000_000, end}}},
+		{name: "the safe mark went by", mark: 2_000_000, safe: 9000, cursor: 7000, swept: 10 * time.Millisecond, want: [][2]int64{{9000, 14_000}, {2_000_000, end}}},
+		{name: "a slice is bounded", mark: 2_000_000, safe: 10, swept: time.Hour, want: [][2]int64{{10, 50_010}, {2_000_000, end}}},
+		{name: "the last slice", mark: 2_000_000, safe: 10, cursor: 1_990_000, swept: time.Hour, want: [][2]int64{{1_990_000, 2_000_000}, {2_000_000, end}}},
+		{name: "with nothing else to do", mark: 2_000_000, safe: 10, swept: time.Hour, idle: true, want: [][2]int64{{10, 1_000_010}, {2_000_000, end}}},
+		{name: "empty above the mark", mark: 2_000_000, safe: 10, hasty: true, want: [][2]int64{{10, 50_010}, {2_000_000, end}}},
 	} {
-		l := known(laneKey{"q", 0, ""})
-		ln := l.known[laneKey{"q", 0, ""}]
-		ln.mark, ln.safe, ln.swept = test.mark, test.safe, time.Now().Add(-test.swept)
-		if p := l.plan(1, false, roomy, false); p.marks[0] != test.want || p.fromSafe[0] != (test.want == test.safe) {
-			t.Errorf("%s: starts at %d (from the safe mark: %t), want %d", test.name, p.marks[0], p.fromSafe[0], test.want)
+		ln := &lane{mark: test.mark, safe: test.safe, cursor: test.cursor, hasty: test.hasty, swept: now.Add(-test.swept)}
+		var got [][2]int64
+		for _, s := range ln.stretches(now, test.idle, 1) {
+			got = append(got, [2]int64{s.from, s.until})
+			if s.whole != (s.from == test.safe && s.until == end) {
+				t.Errorf("%s: whole is %t in %+v", test.name, s.whole, s)
+			}
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: reads %v, want %v", test.name, got, test.want)
 		}
 	}
 }
@@ -178,12 +196,12 @@ func TestWhereAClaimStarts(t *testing.T) {
 func TestLearn(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		name     string
-		saw      int
-		total    int
-		fromSafe bool
-		live     bool
-		sweep    bool // the next claim starts at the safe mark
+		name  string
+		saw   int
+		total int
+		whole bool
+		live  bool
+		hasty bool
 	}{
 		{"as many as asked for", 5, 5, false, true, false},
 		{"fewer, but others filled the claim", 2, 10, true, true, false},
@@ -194,15 +212,14 @@ func TestLearn(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			l := known(laneKey{"q", 0, ""})
 			ln := l.known[laneKey{"q", 0, ""}]
-			ln.swept = time.Now()
-			p := &plan{most: 10, saw: map[*lane]int{}}
-			p.add(ln, test.fromSafe, 5)
+			p := &plan{most: 10, first: map[*lane]int{}}
+			p.add(stretch{lane: ln, until: math.MaxInt64, whole: test.whole, quota: 5})
 			for i := range test.saw {
 				l.took(p, ln.laneKey, int64(100-i))
 			}
 			l.learn(p, test.total)
-			if ln.live != test.live || ln.swept.IsZero() != test.sweep {
-				t.Errorf("live is %t, want %t; to be swept is %t, want %t", ln.live, test.live, ln.swept.IsZero(), test.sweep)
+			if ln.live != test.live || ln.hasty != test.hasty {
+				t.Errorf("live is %t, want %t; hasty is %t, want %t", ln.live, test.live, ln.hasty, test.hasty)
 			}
 			if test.saw > 0 && ln.mark != 100 {
 				t.Errorf("the mark is %d, want the highest position taken", ln.mark)
@@ -211,10 +228,41 @@ func TestLearn(t *testing.T) {
 	}
 }
 
+// A deep lane with tickets below its mark alone: every one is found, in slices, and only then does it seem empty.
+func TestASweepFindsAll(t *testing.T) {
+	t.Parallel()
+	l := known(laneKey{"q", 0, ""})
+	ln := l.known[laneKey{"q", 0, ""}]
+	ln.mark, ln.swept = 300_000, time.Now()
+	left := []int64{10, 11, 12, 60_000, 299_999}
+	for claims := 0; ln.live; claims++ {
+		if claims > 20 {
+			t.Fatalf("after 20 claims the lane still seems live; left are %v", left)
+		}
+		p := l.plan(2, false, roomy, false)
+		total := 0
+		for _, s := range p.stretches {
+			for i, saw := 0, 0; i < len(left) && saw < s.quota && total < p.most; {
+				if left[i] > s.from && left[i] <= s.until {
+					l.took(p, s.laneKey, left[i])
+					left = slices.Delete(left, i, i+1)
+					saw, total = saw+1, total+1
+				} else {
+					i++
+				}
+			}
+		}
+		l.learn(p, total)
+	}
+	if len(left) > 0 {
+		t.Errorf("the lane seems empty, and left are %v", left)
+	}
+}
+
 func TestTookOfAForgottenLane(t *testing.T) {
 	t.Parallel()
 	l := known()
-	l.took(&plan{saw: map[*lane]int{}}, laneKey{"q", 0, ""}, 5) // Must not panic.
+	l.took(&plan{}, laneKey{"q", 0, ""}, 5) // Must not panic.
 	if len(l.known) != 0 {
 		t.Error("a lane came of it")
 	}

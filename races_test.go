@@ -56,7 +56,7 @@ func rule(t *testing.T, function, old, replaced string, race func(t *testing.T, 
 // claimTickets calls pawl.claim for the default lane and returns the ids of its jobs.
 func claimTickets(t testing.TB, db queryer, lease string, worker *int64, most int) []int64 {
 	t.Helper()
-	return values[int64](t, db, `select id from pawl.claim($1::uuid, $2, null, $3, array['default'], array[0], array[''], array[0::bigint], array[$3::int]) where found`, lease, worker, most)
+	return values[int64](t, db, `select id from pawl.claim($1::uuid, $2, null, $3, array['default'], array[0], array[''], array[0::bigint], array[9223372036854775807], array[$3::int]) where found`, lease, worker, most)
 }
 
 const aLease = "00000000-0000-4000-8000-000000000001"
@@ -309,7 +309,7 @@ func TestUnclaimBeforeTheClaim(t *testing.T) {
 	if n := value[int](t, pool, "select pawl.unclaim($1)", aLease); n != 0 {
 		t.Errorf("unclaim gave back %d jobs", n)
 	}
-	if _, err := pool.Exec(t.Context(), "select * from pawl.claim($1::uuid, null, null, 1, array['default'], array[0], array[''], array[0::bigint], array[1])", aLease); err == nil {
+	if _, err := pool.Exec(t.Context(), "select * from pawl.claim($1::uuid, null, null, 1, array['default'], array[0], array[''], array[0::bigint], array[9223372036854775807], array[1])", aLease); err == nil {
 		t.Error("the claim that had been undone was carried out")
 	}
 	if n := value[int](t, pool, "select pawl.unclaim($1)", aLease); n != 0 {

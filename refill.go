@@ -255,7 +255,7 @@ func (r *runner) take(ctx context.Context, n int, idle bool) (got int, err error
 			}
 			return 0
 		}, suspect)
-		if len(p.lanes) == 0 {
+		if len(p.stretches) == 0 {
 			continue
 		}
 		_, total, err := r.carryOut(ctx, p, who)
@@ -269,7 +269,7 @@ func (r *runner) take(ctx context.Context, n int, idle bool) (got int, err error
 		}
 		return r.room(queue)
 	}, suspect)
-	if len(p.lanes) == 0 {
+	if len(p.stretches) == 0 {
 		return got, nil
 	}
 	_, total, err := r.carryOut(ctx, p, who)

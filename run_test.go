@@ -477,7 +477,7 @@ func TestFinishedJobsAreNotTakenForLost(t *testing.T) {
 	if _, err := client.InsertMany(t.Context(), notes(n)); err != nil {
 		t.Fatal(err)
 	}
-	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 100 * time.Millisecond})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 700 * time.Millisecond})
 	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
 	if done.Load() != n {
 		t.Errorf("%d jobs ran, want %d", done.Load(), n)
@@ -756,13 +756,13 @@ func child(url string) int {
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		switch n := job.Args.N; {
 		case n >= obeys:
-			time.Sleep(20 * time.Millisecond)
+			<-time.After(20 * time.Millisecond)
 			fmt.Println("done", n)
 		case n == kills:
-			time.Sleep(10 * time.Millisecond)
+			<-time.After(10 * time.Millisecond)
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		case n == returnsSoon:
-			time.Sleep(3 * time.Second) // Passes while the process is frozen.
+			<-time.After(3 * time.Second) // Passes while the process is frozen.
 		default:
 			<-ctx.Done()
 			fmt.Println("handler ended:", context.Cause(ctx))

@@ -1,7 +1,8 @@
 -- claim: take up to `most` jobs from the given lanes, in the lanes' order, into one new lease.
 --   lease    chosen by the claimer, so that it can ask about an answer that was lost
 --   worker   its id; null for a consumer, whose lease lasts `lasting`, if null the queue's, else 30 s
---   queues, priorities, channels, marks, quotas   the lanes: take tickets above the mark, at most the quota
+--   queues, priorities, channels, marks, untils, quotas   stretches of lanes: take tickets above the mark and up to until, at most
+--            the quota
 -- Moves: tickets out of ready, one lease row in. Returns a row a ticket taken, `found` false where it had no job, so that
 -- "nothing came of it" is not mistaken for "nothing there"; a lease was made if any row has a job.
 -- Index: ready's primary key, from each mark; job's primary key.
@@ -9,7 +10,7 @@
 -- a worker taken for dead meanwhile claims nothing; a paused queue gives nothing.
 create or replace function pawl.claim(
   lease uuid, worker bigint, lasting interval, most integer,
-  queues text[], priorities integer[], channels text[], marks bigint[], quotas integer[]
+  queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[]
 ) returns table (
   queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea,
   priority smallint, attempt smallint, max_attempts smallint, strikes smallint, created_at timestamptz, run_at timestamptz,
@@ -20,12 +21,12 @@ begin
   return query
   with taken as materialized (
     select r.ctid
-    from unnest(claim.queues, claim.priorities, claim.channels, claim.marks, claim.quotas)
-           as u (queue, priority, channel, mark, quota),
+    from unnest(claim.queues, claim.priorities, claim.channels, claim.marks, claim.untils, claim.quotas)
+           as u (queue, priority, channel, mark, until, quota),
          lateral (
            select t.ctid
            from pawl.ready t
-           where t.queue = u.queue and t.priority = u.priority and t.channel = u.channel and t.pos > u.mark
+           where t.queue = u.queue and t.priority = u.priority and t.channel = u.channel and t.pos > u.mark and t.pos <= u.until
            order by t.pos
            limit u.quota
            for update skip locked
