@@ -228,24 +228,25 @@ func (c *Client) survey(ctx context.Context, lanes *lanes) error {
 		queues, channels = []string{}, []string{} // Not nil: a null array has no cardinality.
 		priorities       []int32
 		safes            []int64
+		needs, needsAt   []int64
 		marks            []int64
 		floors           []time.Time
 		oldest, next     int64
 	)
 	for _, ln := range on {
 		queues, priorities, channels = append(queues, ln.queue), append(priorities, ln.priority), append(channels, ln.channel)
-		safes, marks = append(safes, ln.safe), append(marks, ln.mark)
+		safes, marks, needs = append(safes, ln.safe), append(marks, ln.mark), append(needs, ln.need())
 	}
 	for _, name := range scheduled {
-		floors = append(floors, lanes.queues[name].floor)
+		floors, needsAt = append(floors, lanes.queues[name].floor), append(needsAt, lanes.queues[name].need())
 	}
 	type low struct {
 		pos int64
 		at  time.Time
 	}
 	lows := make([]low, len(on)+len(scheduled))
-	err := c.query(ctx, "select * from pawl.marks($1::text[], $2::integer[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[])",
-		[]any{queues, priorities, channels, safes, scheduled, floors},
+	err := c.query(ctx, "select * from pawl.marks($1::text[], $2::integer[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::timestamptz[], $8::bigint[])",
+		[]any{queues, priorities, channels, safes, needs, scheduled, floors, needsAt},
 		func(s scanner) error {
 			var ord int64
 			var pos, o, n *int64

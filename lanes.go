@@ -337,6 +337,27 @@ func (l *lanes) surveyed() (lanes []*lane, queues []string) {
 	return lanes, queues
 }
 
+// need is the transaction number up to which all must have ended for a look at the lane's lowest ticket to be worth its cost.
+// A lane that seems empty is looked at anyway, unless that is deep: then its sweep will tell.
+func (ln *lane) need() int64 {
+	switch {
+	case !ln.live && ln.mark-ln.safe <= sweepAtOnce:
+		return 0
+	case ln.pending > 0:
+		return ln.below
+	default:
+		return math.MaxInt64
+	}
+}
+
+// need is the same for a queue's scheduled tickets.
+func (q *queueLanes) need() int64 {
+	if q.pending {
+		return q.below
+	}
+	return math.MaxInt64
+}
+
 // advance applies one snapshot: low is the lowest position above the safe mark that it shows, 0 for none. P is the mark as it
 // was when the snapshot's statement was sent.
 func (ln *lane) advance(low, p, oldest, next int64) {

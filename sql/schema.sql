@@ -200,7 +200,7 @@ function lanes(low_queues text[], low_priorities integer[], low_channels text[],
 function leases(worker bigint)
   returns SETOF uuid;
 
-function marks(queues text[], priorities integer[], channels text[], safes bigint[], scheduled text[], floors timestamp with time zone[])
+function marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
   returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint);
 
 function missing(ids bigint[], epochs integer[])

@@ -17,14 +17,14 @@ begin
   with pair as materialized (
     select u.id, u.epoch, u.lease
     from unnest(extend.ids, extend.epochs, extend.leases) as u (id, epoch, lease)
-    join pawl.job j on j.id = u.id and j.epoch = u.epoch
+    join pawl.job j on j.id = any (array[u.id]) and j.epoch = u.epoch
     join pawl.lease l on l.id = u.lease
   ),
   part as materialized (
     -- A lease all of whose live jobs are meant moves its own expiry; of another the meant ones are split off.
     select l.id, l.expires_at, l.expires_at is null or not exists (
              select from unnest(l.jobs, l.epochs) as h (id, epoch)
-             join pawl.job j on j.id = h.id and j.epoch = h.epoch
+             join pawl.job j on j.id = any (array[h.id]) and j.epoch = h.epoch
              where not exists (select from pair p where p.id = h.id)
            ) as whole
     from pawl.lease l

@@ -51,7 +51,7 @@ begin
         pos = case when m.became = 'ready' then nextval('pawl.pos') end,
         run_at = case when m.outcome = 'release' and m.became = 'ready' then j.run_at else m.run_at end
     from mine m
-    where j.id = m.id and j.epoch = m.epoch and m.became in ('ready', 'scheduled')
+    where j.id = any (array[m.id]) and j.epoch = m.epoch and m.became in ('ready', 'scheduled')
     returning j.id, j.epoch, j.pos, j.run_at, j.queue, j.channel, j.priority, j.strikes, m.became, m.outcome
   ),
   ready as (
@@ -69,7 +69,7 @@ begin
   over as (
     delete from pawl.job j
     using mine m
-    where j.id = m.id and j.epoch = m.epoch and m.became in ('cancelled', 'dead')
+    where j.id = any (array[m.id]) and j.epoch = m.epoch and m.became in ('cancelled', 'dead')
     returning j.*, m.became, m.outcome, m.attempt as used, m.errors as told, m.waited, m.ran
   ),
   kept as (
@@ -98,6 +98,6 @@ begin
   )
   select m.id, m.became from mine m;
   if outcomes && '{retry,snooze,release}' then
-    perform pawl.wake(array(select distinct j.queue from unnest(ids) u (id) join pawl.job j on j.id = u.id));
+    perform pawl.wake(array(select distinct j.queue from unnest(ids) u (id) join pawl.job j on j.id = any (array[u.id])));
   end if;
 end $$;

@@ -10,9 +10,10 @@ begin
   return query
   with live as materialized (
     select j.id,
-           case when exists (select from pawl.scheduled s where s.queue = j.queue and s.run_at = j.run_at and s.job_id = j.id) then 'scheduled'
-                when exists (select from pawl.ready t where t.queue = j.queue and t.priority = any (array[j.priority, -32768, -32769])
-                             and t.channel = j.channel and t.pos = coalesce(j.pos, j.id)) then 'ready'
+           -- Scalar, not exists: that may be turned into a hash of the whole table.
+           case when (select true from pawl.scheduled s where s.queue = j.queue and s.run_at = j.run_at and s.job_id = j.id) then 'scheduled'
+                when (select true from pawl.ready t where t.queue = j.queue and t.priority = any (array[j.priority, -32768, -32769])
+                      and t.channel = j.channel and t.pos = coalesce(j.pos, j.id) limit 1) then 'ready'
                 else 'running' end as state,
            j.queue, j.channel, j.kind, j.args, j.data, j.priority, j.attempt, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts,
            j.created_at, j.run_at, j.fingerprint, j.opts, j.errors

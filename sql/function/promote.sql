@@ -38,7 +38,7 @@ begin
     update pawl.job j
     set pos = n.pos
     from numbered n
-    where j.id = n.id and j.epoch = n.epoch
+    where j.id = any (array[n.id]) and j.epoch = n.epoch
     returning j.id, j.epoch, j.pos, j.queue, j.channel, j.priority, j.strikes
   ),
   ready as (

@@ -19,19 +19,19 @@ begin
   with want as materialized (
     select j.id, j.queue, j.channel, j.priority, coalesce(j.pos, j.id) as pos, j.run_at
     from unnest(remove.ids, remove.epochs) as u (id, epoch)
-    join pawl.job j on j.id = u.id and (u.epoch is null or j.epoch = u.epoch)
+    join pawl.job j on j.id = any (array[u.id]) and (u.epoch is null or j.epoch = u.epoch)
   ),
   ready as (
     delete from pawl.ready t using want w
-    where t.queue = w.queue and t.priority = any (array[w.priority, -32768, -32769]) and t.channel = w.channel and t.pos = w.pos
+    where t.queue = any (array[w.queue]) and t.priority = any (array[w.priority, -32768, -32769]) and t.channel = w.channel and t.pos = w.pos
   )
   delete from pawl.scheduled s using want w
-  where s.queue = w.queue and s.run_at = w.run_at and s.job_id = w.id;
+  where s.queue = any (array[w.queue]) and s.run_at = w.run_at and s.job_id = w.id;
 
   with gone as (
     delete from pawl.job j
     using unnest(remove.ids, remove.epochs) as u (id, epoch)
-    where j.id = u.id and (u.epoch is null or j.epoch = u.epoch)
+    where j.id = any (array[u.id]) and (u.epoch is null or j.epoch = u.epoch)
     returning j.*
   ),
   kept as (

@@ -82,7 +82,7 @@ begin
     update pawl.job j
     set epoch = j.epoch + 1, strikes = m.strikes, pos = nextval('pawl.pos')
     from mine m
-    where j.id = m.id and j.epoch = m.epoch and m.strikes < 3
+    where j.id = any (array[m.id]) and j.epoch = m.epoch and m.strikes < 3
     returning j.id, j.epoch, j.pos, j.queue, j.channel, j.priority, j.strikes
   ),
   ready as (
@@ -94,7 +94,7 @@ begin
   over as (
     delete from pawl.job j
     using mine m
-    where j.id = m.id and j.epoch = m.epoch and m.strikes >= 3
+    where j.id = any (array[m.id]) and j.epoch = m.epoch and m.strikes >= 3
     returning j.*, m.strikes as struck
   ),
   buried as (
@@ -114,7 +114,7 @@ begin
   where l.id = any (lost)
     and not exists (
       select from unnest(l.jobs, l.epochs) as u (id, epoch)
-      join pawl.job j on j.id = u.id and j.epoch = u.epoch
+      join pawl.job j on j.id = any (array[u.id]) and j.epoch = u.epoch
     );
   perform pawl.wake(queues);
   return next;

@@ -35,14 +35,14 @@ begin
   ),
   ticket as (
     delete from pawl.scheduled s using pawl.job j
-    where j.id = any (retry.ids) and s.queue = j.queue and s.run_at = j.run_at and s.job_id = j.id
+    where j.id = any (retry.ids) and s.queue = any (array[j.queue]) and s.run_at = j.run_at and s.job_id = j.id
     returning s.job_id, s.epoch
   ),
   moved as (
     update pawl.job j
     set epoch = j.epoch + 1, pos = nextval('pawl.pos'), run_at = clock_timestamp()
     from ticket t
-    where j.id = t.job_id and j.epoch = t.epoch
+    where j.id = any (array[t.job_id]) and j.epoch = t.epoch
     returning j.id, j.pos, j.epoch, j.priority, j.strikes, j.queue, j.channel
   ),
   ready as (

@@ -27,7 +27,7 @@ begin
     update pawl.job j
     set epoch = j.epoch + 1, pos = nextval('pawl.pos')
     from mine m
-    where j.id = m.id and j.epoch = m.epoch
+    where j.id = any (array[m.id]) and j.epoch = m.epoch
     returning j.id, j.epoch, j.pos, j.queue, j.channel, j.priority, j.strikes
   ),
   ready as (
