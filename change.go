@@ -45,9 +45,11 @@ func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
 			key                         int64
 			state                       string
 			args, opts, errs            []byte
+			unique                      *string
+			save, result                []byte
 		)
 		if err := s.Scan(&key, &state, &reason, &job.Queue, &job.Channel, &job.Kind, &args, &job.Data, &priority, &attempt, &most,
-			&job.CreatedAt, &runAt, &finished, &waited, &ran, &worker, &fingerprint, &opts, &errs); err != nil {
+			&job.CreatedAt, &runAt, &finished, &waited, &ran, &worker, &fingerprint, &opts, &errs, &unique, &save, &result); err != nil {
 			return err
 		}
 		job.ID, job.State, job.Args = ID(key), State(state), args
@@ -58,7 +60,7 @@ func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
 		for _, t := range []struct {
 			from *string
 			to   *string
-		}{{reason, &job.Reason}, {worker, &job.Worker}, {fingerprint, &job.Fingerprint}} {
+		}{{reason, &job.Reason}, {worker, &job.Worker}, {fingerprint, &job.Fingerprint}, {unique, &job.UniqueKey}} {
 			if t.from != nil {
 				*t.to = *t.from
 			}
@@ -72,7 +74,8 @@ func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
 				job.StartedAt = finished.Add(-time.Duration(*ran) * time.Millisecond)
 			}
 		}
-		return job.unpack(opts, errs)
+		job.Result = result
+		return job.unpack(opts, errs, save)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pawl: get: %w", err)
@@ -100,6 +103,7 @@ func (c *Client) remove(ctx context.Context, which Selector, keep bool) (n int64
 	err = c.query(ctx, "select pawl.remove($1::bigint[], $2::integer[], $3::boolean)", []any{ids, epochs, keep},
 		func(scanner) error { n++; return nil })
 	if err == nil {
+		c.settleSoon(ctx, n > 0)
 		if jobs, ok := which.(Held); ok {
 			for _, job := range jobs.held() {
 				job.answered.Store(true)

@@ -58,11 +58,12 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 				args, data, opts, errs, save []byte
 				priority, attempt, most      *int16
 				strikes                      *int16
+				tied                         *bool
 				created, runAt               *time.Time
 				now                          time.Time
 			)
 			if err := s.Scan(&key.queue, &key.priority, &key.channel, &pos, &jobID, &found, &epoch, &kind, &args, &data,
-				&priority, &attempt, &most, &strikes, &created, &runAt, &fingerprint, &unique, &opts, &errs, &save, &now); err != nil {
+				&priority, &attempt, &most, &strikes, &tied, &created, &runAt, &fingerprint, &unique, &opts, &errs, &save, &now); err != nil {
 				return err
 			}
 			total++
@@ -86,7 +87,10 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 			if fingerprint != nil {
 				job.Fingerprint = *fingerprint
 			}
-			if err := job.unpack(opts, errs); err != nil {
+			if job.tied = *tied; unique != nil {
+				job.UniqueKey = *unique
+			}
+			if err := job.unpack(opts, errs, save); err != nil {
 				return err
 			}
 			jobs, places = append(jobs, job), append(places, place{key.priority, pos})
@@ -120,13 +124,20 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 }
 
 // unpack reads the columns few jobs have.
-func (j *JobInfo) unpack(options, errs []byte) error {
+func (j *JobInfo) unpack(options, errs, checkpoint []byte) error {
+	if len(checkpoint) > 0 {
+		var c stored
+		if err := json.Unmarshal(checkpoint, &c); err != nil {
+			return fmt.Errorf("checkpoint of job %d: %w", j.ID, err)
+		}
+		j.Checkpoint, j.steps, j.Percent, j.Message = c.Value, c.Steps, c.Percent, c.Message
+	}
 	if len(options) > 0 {
 		var o opts
 		if err := json.Unmarshal(options, &o); err != nil {
 			return fmt.Errorf("opts of job %d: %w", j.ID, err)
 		}
-		j.Headers = o.Headers
+		j.Headers, j.Ordered = o.Headers, o.Ordered
 	}
 	if len(errs) > 0 {
 		if err := json.Unmarshal(errs, &j.Errors); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -251,6 +252,7 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 	if err != nil {
 		return fmt.Errorf("pawl: %s: %w", like.verb, err)
 	}
+	c.settleSoon(ctx, slices.ContainsFunc(answers, func(a answer) bool { return a.job.tied }))
 	lost := Errors{}
 	for _, a := range answers {
 		if _, ok := became[a.job.ID]; !ok {

@@ -18,6 +18,11 @@ var (
 	// ErrNotFound: there is nothing of this id or name.
 	ErrNotFound = errors.New("pawl: not found")
 
+	// ErrRunning: a running job cannot be changed. Nothing was.
+	ErrRunning = errors.New("pawl: the job is running")
+	// ErrExpired: a reservation's time had passed, or it was committed or aborted before. Nothing was changed.
+	ErrExpired = errors.New("pawl: not reserved any more")
+
 	// ErrCancelled, ErrTimeout and ErrShutdown are causes: why a handler's context ended (context.Cause).
 	ErrCancelled = errors.New("pawl: job cancelled")
 	ErrTimeout   = errors.New("pawl: handler timed out")

@@ -187,6 +187,8 @@ type finisher struct {
 	ended     []string // Leases whose last job is decided, still to be deleted.
 	flights   int
 	open      int // Answers not decided yet.
+	around    sync.WaitGroup
+	settling  int // 1: settle is at work; 2: and once more.
 	idle      chan struct{}
 }
 
@@ -283,6 +285,9 @@ func (f *finisher) land(batch []answer, leases []string) {
 		}
 		return
 	}
+	if slices.ContainsFunc(batch, func(a answer) bool { return a.job.tied }) {
+		f.settle()
+	}
 	if len(became) == len(batch) && (len(batch) == 0 || batch[0].verb == verbComplete) {
 		// A lease whose jobs were in two batches at once is ended by neither; it goes with the next.
 		var ended []string
@@ -316,6 +321,28 @@ func (f *finisher) land(batch []answer, leases []string) {
 		}
 	}
 	go f.passed(passed, lost)
+}
+
+// settle has what follows from the end of tied jobs done at once; if that fails, the chore does it.
+func (f *finisher) settle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.settling++; f.settling > 1 {
+		f.settling = 2
+		return
+	}
+	f.around.Go(func() {
+		for {
+			f.client.settle(f.ctx)
+			f.mu.Lock()
+			f.settling--
+			over := f.settling == 0
+			f.mu.Unlock()
+			if over {
+				return
+			}
+		}
+	})
 }
 
 // ending are the leases that end with a batch.

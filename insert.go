@@ -12,7 +12,8 @@ import (
 
 // InsertResult is what became of a job to insert.
 type InsertResult struct {
-	ID ID
+	ID        ID
+	Duplicate bool // Nothing was put in: another job has the unique key, and ID is that job's.
 }
 
 // Insert puts in one job: plain Args, or a JobSpec with more to say. When it returns nil the job is committed (with With: in
@@ -24,6 +25,13 @@ func (c *Client) Insert(ctx context.Context, job Args) (InsertResult, error) {
 	r, err := c.resolve(0, job)
 	if err != nil {
 		return InsertResult{}, err
+	}
+	if r.ties != nil {
+		results, err := c.insertTied(ctx, []row{r})
+		if err != nil {
+			return InsertResult{}, fmt.Errorf("pawl: insert: %w", c.explain(ctx, err))
+		}
+		return results[0], nil
 	}
 	if c.db == nil && c.pool != nil {
 		id, err := c.inserter.insert(ctx, r)
@@ -45,12 +53,21 @@ func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult
 		return nil, nil
 	}
 	rows := make([]row, len(jobs))
+	tied := false
 	for i := range jobs {
 		r, err := c.resolve(i, &jobs[i])
 		if err != nil {
 			return nil, err
 		}
 		rows[i] = r
+		tied = tied || r.ties != nil
+	}
+	if tied {
+		results, err := c.insertTied(ctx, rows)
+		if err != nil {
+			return nil, fmt.Errorf("pawl: insert: %w", c.explain(ctx, err))
+		}
+		return results, nil
 	}
 	insert := c.insertRows
 	if len(rows) >= copyFrom && c.canCopy() {

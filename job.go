@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -50,6 +51,27 @@ type JobSpec struct {
 	Backoff     Backoff           // If zero, the kind's, else the queue's, else the default.
 	Fingerprint string            // A label to find it by.
 	Headers     map[string]string // Carried to the handler (tracing).
+
+	Ordered bool          // One at a time within the channel, in the order of commits. Has no Priority.
+	Unique  Unique        // The zero value: the job is not unique.
+	Reserve time.Duration // Two-phase: held until Commit, gone if that does not come in time.
+
+	AfterOK    []ID // Waits until all of these have completed,
+	AfterAny   []ID // all of these have finished in any way,
+	AfterNotOK []ID // all of these have died or were cancelled. Cancelled once that cannot be,
+	Hold       bool // unless Hold: then it waits for the dead one to be retried.
+}
+
+// Unique is a key that only one job may have at a time: for as long as that job lives, scheduled, waiting for a retry or running.
+// To insert another meanwhile is a success that puts in nothing: InsertResult.Duplicate is true and its ID is that of the job that
+// has the key.
+type Unique struct {
+	Key        string
+	Period     time.Duration // The key is taken so long from the insert in any case, whatever the retention (throttle).
+	Global     bool          // Unique over all queues, not in its own.
+	UntilStart bool          // Free again when the job starts, not when it finishes.
+	Replace    bool          // A duplicate gives a waiting job its args, data and headers;
+	Reschedule bool          // its time (debounce).
 }
 
 // Kind is that of Args.
@@ -64,6 +86,8 @@ func (s JobSpec) Kind() string {
 type State string
 
 const (
+	StateReserved  State = "reserved"  // Waits for Commit.
+	StateWaiting   State = "waiting"   // Waits for other jobs: those before it in an ordered channel, or those it comes after.
 	StateScheduled State = "scheduled" // Waits for its time.
 	StateReady     State = "ready"     // May be taken now.
 	StateRunning   State = "running"   // Held by a runner or a consumer.
@@ -88,10 +112,16 @@ type JobInfo struct {
 	Worker      string // Who runs or ran it.
 	Args        json.RawMessage
 	Data        []byte
+	Checkpoint  json.RawMessage // What an attempt left for the next: see Client.Checkpoint.
+	Result      json.RawMessage // What the handler returned: see HandleResult.
+	Percent     int             // See Progress.
+	Message     string
 	Headers     map[string]string
 	Priority    int
 	Attempt     int // 1 in the first run; of a job not running, attempts used.
 	MaxAttempts int
+	Ordered     bool
+	UniqueKey   string
 	State       State
 	Reason      string // Of a dead job: attempts, poison, handler, unprocessable.
 	CreatedAt   time.Time
@@ -102,9 +132,13 @@ type JobInfo struct {
 
 	epoch    int32
 	strikes  int16
+	client   *Client // Of the runner whose handler has it.
+	stepping sync.Mutex
+	steps    map[string]json.RawMessage // Results of steps done: see Step.
 	lease    *lease
 	waited   time.Duration
 	claimed  time.Time   // By this process's clock, for durations.
+	tied     bool        // Others wait for its end.
 	answered atomic.Bool // Finished by hand, in a transaction that may not have committed.
 }
 
@@ -145,6 +179,11 @@ func FromContext(ctx context.Context) *JobInfo {
 type opts struct {
 	Backoff *storedBackoff    `json:"backoff,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`
+
+	// Of ties; SQL asks for their presence.
+	Ordered    bool `json:"ordered,omitempty"`
+	Global     bool `json:"global,omitempty"`
+	UntilStart bool `json:"until_start,omitempty"`
 }
 
 // row is a JobSpec as insert.sql takes it.
@@ -158,6 +197,7 @@ type row struct {
 	attempts             *int16
 	fingerprint          *string
 	opts                 *string
+	ties                 *ties // Of few.
 }
 
 const maxName = 255 // Bytes; an index entry has room for several of them.
@@ -275,7 +315,10 @@ func (c *Client) resolve(index int, job Args) (row, error) {
 	if len(spec.Headers) > 0 {
 		o.Headers = spec.Headers
 	}
-	if o.Backoff != nil || o.Headers != nil {
+	if field, reason := c.resolveTies(&spec, &r, &o); field != "" {
+		return invalid(field, "%s", reason)
+	}
+	if o.Backoff != nil || o.Headers != nil || r.ties != nil {
 		b, err := json.Marshal(o)
 		if err != nil {
 			return invalid("Headers", "do not marshal to JSON: %v", err)
@@ -318,6 +361,17 @@ func (s JobSpec) over(below JobSpec) JobSpec {
 	if s.Headers == nil {
 		s.Headers = below.Headers
 	}
+	s.Ordered = s.Ordered || below.Ordered
+	if s.Unique == (Unique{}) {
+		s.Unique = below.Unique
+	}
+	if s.Reserve == 0 {
+		s.Reserve = below.Reserve
+	}
+	if s.AfterOK == nil && s.AfterAny == nil && s.AfterNotOK == nil {
+		s.AfterOK, s.AfterAny, s.AfterNotOK = below.AfterOK, below.AfterAny, below.AfterNotOK
+	}
+	s.Hold = s.Hold || below.Hold
 	return s
 }
 

@@ -20,6 +20,7 @@ type QueuePolicy struct {
 	MaxAttempts int           // If zero, 20.
 	Backoff     Backoff       // Where neither job nor kind has one.
 	Lease       time.Duration // Of a Claim that names none. If zero, 30 s.
+	HaltOnDead  bool          // An ordered channel stops at a dead head until ResumeChannel, or Retry of the dead job.
 	Retention   *Retention    // If nil: completed and cancelled 24 h, dead 30 d.
 }
 
@@ -58,11 +59,12 @@ func (c *Client) PutQueue(ctx context.Context, name string, policy QueuePolicy) 
 		}
 		completed, cancelled, dead = span(r.Completed), span(r.Cancelled), span(r.Dead)
 	}
-	err := c.query(ctx, `insert into pawl.queue (name, max_attempts, backoff, lease, retain_completed, retain_cancelled, retain_dead)
-		values ($1::text, $2::smallint, $3::text::jsonb, $4::interval, $5::interval, $6::interval, $7::interval)
+	err := c.query(ctx, `insert into pawl.queue (name, max_attempts, backoff, lease, retain_completed, retain_cancelled, retain_dead, halt_on_dead)
+		values ($1::text, $2::smallint, $3::text::jsonb, $4::interval, $5::interval, $6::interval, $7::interval, $8::boolean)
 		on conflict (name) do update set max_attempts = excluded.max_attempts, backoff = excluded.backoff, lease = excluded.lease,
-			retain_completed = excluded.retain_completed, retain_cancelled = excluded.retain_cancelled, retain_dead = excluded.retain_dead`,
-		[]any{name, attempts, backoff, lease, completed, cancelled, dead}, nil)
+			retain_completed = excluded.retain_completed, retain_cancelled = excluded.retain_cancelled, retain_dead = excluded.retain_dead,
+			halt_on_dead = excluded.halt_on_dead`,
+		[]any{name, attempts, backoff, lease, completed, cancelled, dead, policy.HaltOnDead}, nil)
 	if err == nil && policy.Retention != nil && c.db == nil {
 		err = c.makePartitions(ctx)
 	}
@@ -91,6 +93,19 @@ func (c *Client) setPaused(ctx context.Context, name string, paused bool) error 
 	return err
 }
 
+// ResumeChannel lets an ordered channel go on that stands still because its head died (QueuePolicy.HaltOnDead). ErrNotFound: it
+// does not stand still.
+func (c *Client) ResumeChannel(ctx context.Context, queue, channel string) error {
+	var stood bool
+	if err := c.row(ctx, "select pawl.resume_channel($1::text, $2::text)", []any{queue, channel}, &stood); err != nil {
+		return fmt.Errorf("pawl: resume channel: %w", err)
+	}
+	if !stood {
+		return fmt.Errorf("pawl: channel %q of queue %q does not stand still: %w", channel, queue, ErrNotFound)
+	}
+	return nil
+}
+
 // Queues are the queues somebody said something of, and those with jobs in ready or scheduled, by name.
 func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	l := &lanes{}
@@ -105,7 +120,7 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	var queues []Queue
 	err := c.query(ctx, `select u.name, coalesce(q.paused, false), coalesce(q.max_attempts, 0::smallint), q.backoff::text,
 			extract(epoch from q.lease)::double precision, extract(epoch from q.retain_completed)::double precision,
-			extract(epoch from q.retain_cancelled)::double precision, extract(epoch from q.retain_dead)::double precision
+			extract(epoch from q.retain_cancelled)::double precision, extract(epoch from q.retain_dead)::double precision, coalesce(q.halt_on_dead, false)
 		from (select name from pawl.queue union select unnest($1::text[])) u (name)
 		left join pawl.queue q on q.name = u.name
 		order by u.name collate "C"`, []any{names}, func(s scanner) error {
@@ -113,7 +128,7 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 		var attempts int16
 		var backoff *string
 		var lease, completed, cancelled, dead *float64
-		if err := s.Scan(&q.Name, &q.Paused, &attempts, &backoff, &lease, &completed, &cancelled, &dead); err != nil {
+		if err := s.Scan(&q.Name, &q.Paused, &attempts, &backoff, &lease, &completed, &cancelled, &dead, &q.Policy.HaltOnDead); err != nil {
 			return err
 		}
 		q.Policy.MaxAttempts = int(attempts)

@@ -74,7 +74,8 @@ func (rc *RunnerConfig) fill() error {
 
 // runner is one Run: a loop that claims, a goroutine a running job, a finisher, a heartbeat, a sleeper and the chores.
 type runner struct {
-	client *Client
+	client *Client // With connections of its own.
+	public *Client // What Run was called on: for what handlers ask.
 	mux    *Mux
 	config RunnerConfig
 	log    *slog.Logger
@@ -133,9 +134,10 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 		return fmt.Errorf("pawl: run: %w", err)
 	}
 	defer own.pool.Close()
+	public := c
 	c = own
 	r := &runner{
-		client: c, mux: mux, config: config, log: c.config.Logger, held: map[ID]*running{}, leases: map[string]*lease{}, perQueue: map[string]int{},
+		client: c, public: public, mux: mux, config: config, log: c.config.Logger, held: map[ID]*running{}, leases: map[string]*lease{}, perQueue: map[string]int{},
 		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}),
 	}
 	r.lanes.reset()
@@ -208,6 +210,7 @@ func (r *runner) end(endBase context.CancelCauseFunc, giveUp context.CancelFunc)
 		err = errors.Join(err, fmt.Errorf("pawl: %d outcomes could not be delivered; their jobs will run again", r.finish.backlog()))
 	}
 	giveUp()
+	r.finish.around.Wait()
 	unregistering, cancel := context.WithTimeout(context.WithoutCancel(finishing), 2*time.Second)
 	defer cancel()
 	if unregisterErr := r.client.query(unregistering, "select pawl.unregister($1::bigint)", []any{r.worker}, nil); unregisterErr != nil {
@@ -218,6 +221,7 @@ func (r *runner) end(endBase context.CancelCauseFunc, giveUp context.CancelFunc)
 
 func (r *runner) start(job *JobInfo) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.base, jobKey{}, job))
+	job.client = r.public
 	run := &running{job: job, cancel: cancel, since: time.Now()}
 	r.mu.Lock()
 	r.held[job.ID] = run

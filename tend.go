@@ -33,6 +33,8 @@ func (c *Client) tend(ctx context.Context, heartbeat time.Duration) {
 	w := &watch{client: c, stale: 3 * heartbeat, sweep: 10 * heartbeat}
 	chores := []chore{
 		{"rescue", heartbeat / 3, w.rescue},
+		{"settle", time.Second, c.settle},
+		{"expire", time.Second, c.expire},
 		{"partitions", time.Hour, c.makePartitions},
 		{"retention", 10 * time.Minute, c.retain},
 	}

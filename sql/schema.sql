@@ -54,6 +54,22 @@ table dead (
   checkpoint jsonb
 ) with (vacuum_truncate=false);
 
+table halt (
+  queue text collate "C" not null,
+  channel text collate "C" not null,
+  job_id bigint not null,
+  halted_at timestamp with time zone not null
+);
+
+table hold (
+  scope text collate "C" not null,
+  key text collate "C" not null,
+  job_id bigint not null,
+  live boolean not null,
+  until_start boolean not null,
+  keep_until timestamp with time zone
+) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
+
 table job (
   id bigint not null,
   pos bigint,
@@ -73,7 +89,8 @@ table job (
   unique_key text collate "C",
   opts jsonb,
   errors jsonb,
-  checkpoint jsonb
+  checkpoint jsonb,
+  tied boolean not null default false
 ) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
 
 table lease (
@@ -84,11 +101,28 @@ table lease (
   epochs integer[] not null
 ) with (autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_threshold=1000000000, vacuum_truncate=false, toast_tuple_target=8160);
 
+table loose (
+  id bigint not null,
+  job_id bigint not null,
+  queue text collate "C" not null,
+  channel text collate "C" not null,
+  ordered boolean not null,
+  batch bigint,
+  became text collate "C" not null
+) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
+
 table migration (
   version integer not null,
   name text not null,
   applied_at timestamp with time zone not null default now()
 );
+
+table parked (
+  job_id bigint not null,
+  epoch integer not null,
+  queue text collate "C" not null,
+  expires_at timestamp with time zone
+) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
 
 table queue (
   name text collate "C" not null,
@@ -99,7 +133,8 @@ table queue (
   retain_completed interval,
   retain_cancelled interval,
   retain_dead interval,
-  created_at timestamp with time zone not null default now()
+  created_at timestamp with time zone not null default now(),
+  halt_on_dead boolean not null default false
 );
 
 table ready (
@@ -117,6 +152,20 @@ table scheduled (
   epoch integer not null,
   queue text collate "C" not null
 ) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
+
+table turn (
+  queue text collate "C" not null,
+  channel text collate "C" not null,
+  pos bigint not null,
+  job_id bigint not null
+) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
+
+table wait (
+  parent_id bigint not null,
+  child_id bigint not null,
+  on_state text collate "C" not null,
+  hold boolean not null
+) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
 
 table worker (
   id bigint not null,
@@ -139,6 +188,14 @@ CREATE INDEX dead_expires_at ON pawl.dead USING btree (expires_at);
 
 CREATE UNIQUE INDEX dead_pkey ON pawl.dead USING btree (id);
 
+CREATE UNIQUE INDEX halt_pkey ON pawl.halt USING btree (queue, channel);
+
+CREATE INDEX hold_job_id ON pawl.hold USING btree (job_id);
+
+CREATE INDEX hold_keep_until ON pawl.hold USING btree (keep_until) WHERE (NOT live);
+
+CREATE UNIQUE INDEX hold_pkey ON pawl.hold USING btree (scope, key);
+
 CREATE UNIQUE INDEX job_pkey ON pawl.job USING btree (id);
 
 CREATE INDEX lease_expires_at ON pawl.lease USING btree (expires_at) WHERE (expires_at IS NOT NULL);
@@ -147,7 +204,13 @@ CREATE UNIQUE INDEX lease_pkey ON pawl.lease USING btree (id);
 
 CREATE INDEX lease_worker_id ON pawl.lease USING btree (worker_id) WHERE (worker_id IS NOT NULL);
 
+CREATE UNIQUE INDEX loose_pkey ON pawl.loose USING btree (id);
+
 CREATE UNIQUE INDEX migration_pkey ON pawl.migration USING btree (version);
+
+CREATE INDEX parked_expires_at ON pawl.parked USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+
+CREATE UNIQUE INDEX parked_pkey ON pawl.parked USING btree (job_id);
 
 CREATE UNIQUE INDEX queue_pkey ON pawl.queue USING btree (name);
 
@@ -155,7 +218,17 @@ CREATE UNIQUE INDEX ready_pkey ON pawl.ready USING btree (queue, priority, chann
 
 CREATE UNIQUE INDEX scheduled_pkey ON pawl.scheduled USING btree (queue, run_at, job_id);
 
+CREATE UNIQUE INDEX turn_job_id ON pawl.turn USING btree (job_id);
+
+CREATE UNIQUE INDEX turn_pkey ON pawl.turn USING btree (queue, channel, pos);
+
+CREATE INDEX wait_child_id ON pawl.wait USING btree (child_id);
+
+CREATE UNIQUE INDEX wait_pkey ON pawl.wait USING btree (parent_id, child_id, on_state);
+
 CREATE UNIQUE INDEX worker_pkey ON pawl.worker USING btree (id);
+
+sequence loose_id_seq cache 1;
 
 sequence pos cache 1;
 
@@ -167,11 +240,29 @@ function backoff(backoff jsonb, attempt integer)
 function beat(worker bigint, running integer, ids bigint[], epochs integer[])
   returns bigint[];
 
+function change(ids bigint[], changes jsonb)
+  returns TABLE(id bigint, became text);
+
+function channel_class(queue text)
+  returns integer;
+
+function channel_object(channel text)
+  returns integer;
+
+function checkpoint(id bigint, epoch integer, changes jsonb)
+  returns boolean;
+
 function claim(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
-  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
+
+function commit(ids bigint[])
+  returns void;
 
 function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
   returns SETOF bigint;
+
+function expire(most integer)
+  returns bigint;
 
 function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
   returns TABLE(id bigint, lease uuid);
@@ -183,13 +274,28 @@ function finished(ids bigint[], epochs integer[])
   returns SETOF bigint;
 
 function get(ids bigint[])
-  returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb);
+  returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb);
 
 function hold(ids bigint[], epochs integer[])
   returns SETOF bigint;
 
 function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
   returns SETOF bigint;
+
+function insert_tied(specs jsonb)
+  returns TABLE(id bigint, duplicate boolean);
+
+function issue(id bigint)
+  returns boolean;
+
+function keep(ids bigint[], lasting interval)
+  returns void;
+
+function key_is_free(id bigint, queue text, key text, opts jsonb)
+  returns boolean;
+
+function key_scope(queue text, opts jsonb)
+  returns text;
 
 function lane(priority integer, strikes integer, returned boolean)
   returns integer;
@@ -199,6 +305,9 @@ function lanes(low_queues text[], low_priorities integer[], low_channels text[],
 
 function leases(worker bigint)
   returns SETOF uuid;
+
+function loosen(ties jsonb, became text)
+  returns void;
 
 function marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
   returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint);
@@ -221,11 +330,20 @@ function remove(ids bigint[], epochs integer[], keep boolean)
 function rescue(most integer, judge boolean, sweep boolean)
   returns TABLE(workers bigint, leases bigint, jobs bigint, poisoned bigint);
 
+function resume_channel(queue text, channel text)
+  returns boolean;
+
 function retry(ids bigint[])
   returns SETOF bigint;
 
+function settle(most integer)
+  returns TABLE(settled integer, "left" integer);
+
 function sleep_key(queue text)
   returns bigint;
+
+function tie(id bigint, queue text, channel text, opts jsonb)
+  returns jsonb;
 
 function unclaim(lease uuid)
   returns bigint;

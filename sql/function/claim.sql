@@ -3,7 +3,7 @@
 --   worker   its id; null for a consumer, whose lease lasts `lasting`, if null the queue's, else 30 s
 --   queues, priorities, channels, marks, untils, quotas   stretches of lanes: take tickets above the mark and up to until, at most
 --            the quota
--- Moves: tickets out of ready, one lease row in. Returns a row a ticket taken, `found` false where it had no job, so that
+-- Moves: tickets out of ready, one lease row in; frees unique keys held until the start. Returns a row a ticket taken, `found` false where it had no job, so that
 -- "nothing came of it" is not mistaken for "nothing there"; a lease was made if any row has a job.
 -- Index: ready's primary key, from each mark; job's primary key.
 -- Survives: two claimers (skip locked); a verb at work on a job holds its ticket, so no job is joined at an old epoch;
@@ -13,7 +13,7 @@ create or replace function pawl.claim(
   queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[]
 ) returns table (
   queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea,
-  priority smallint, attempt smallint, max_attempts smallint, strikes smallint, created_at timestamptz, run_at timestamptz,
+  priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, created_at timestamptz, run_at timestamptz,
   fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamptz
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
@@ -42,7 +42,7 @@ begin
   ),
   held as materialized (
     select t.queue, t.priority as lane, t.channel, t.pos, t.job_id, t.epoch, j.id, j.kind, j.args, j.data,
-           j.priority, j.attempt, q.lease as lasting, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts, j.strikes,
+           j.priority, j.attempt, q.lease as lasting, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts, j.strikes, j.tied,
            j.created_at, j.run_at, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint
     from ticket t
     left join pawl.job j on j.id = t.job_id and j.epoch = t.epoch
@@ -56,9 +56,20 @@ begin
     from held h
     where h.id is not null
     having count(*) > 0
+  ),
+  freed as (
+    delete from pawl.hold k
+    using held h
+    where h.tied and k.job_id = any (array[h.id]) and k.until_start and (k.keep_until is null or k.keep_until <= clock_timestamp())
+  ),
+  started as (
+    update pawl.hold k
+    set live = false
+    from held h
+    where h.tied and k.job_id = any (array[h.id]) and k.until_start and k.keep_until > clock_timestamp()
   )
   select h.queue, h.lane, h.channel, h.pos, h.job_id, h.id is not null, h.epoch, h.kind, h.args, h.data,
-         h.priority, h.attempt, h.max_attempts, h.strikes, h.created_at, h.run_at,
+         h.priority, h.attempt, h.max_attempts, h.strikes, h.tied, h.created_at, h.run_at,
          h.fingerprint, h.unique_key, h.opts, h.errors, h.checkpoint, clock_timestamp()
   from held h;
 end $$;

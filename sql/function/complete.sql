@@ -4,7 +4,7 @@
 --   worker             name of who ran them
 --   keep               archive them even where the queue's retention is zero
 --   leases             leases that end with these jobs, if every one of them is finished here
--- Moves: job rows into archive (or nowhere). Returns the ids finished; what is missing is locked by somebody or not ours.
+-- Moves: job rows into archive (or nowhere); ties are loosened. Returns the ids finished; what is missing is locked by somebody or not ours.
 -- Index: job's primary key.
 -- Survives: completion after rescue (the epoch is compared where the row is locked); a stranger's lock (skipped, the
 -- caller tries that job alone, without `skip`); deadlock of two completions (rows are locked in id order).
@@ -12,8 +12,10 @@ create or replace function pawl.complete(
   ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[]
 ) returns setof bigint language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
+declare
+  done bigint[];
+  ties jsonb;
 begin
-  return query
   with pair as materialized (
     select u.id, u.epoch, u.waited, u.ran, u.result
     from unnest(complete.ids, complete.epochs, complete.waited, complete.ran, complete.results) as u (id, epoch, waited, ran, result)
@@ -28,7 +30,7 @@ begin
     delete from pawl.job j
     where j.ctid = any (array(select ctid from mine))
     returning j.id, j.epoch, j.created_at, j.run_at, j.priority, j.attempt, j.max_attempts, j.queue, j.channel, j.kind, j.args,
-              j.data, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint
+              j.data, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint, j.tied
   ),
   kept as (
     insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority, attempt,
@@ -49,5 +51,11 @@ begin
     delete from pawl.lease l
     where l.id = any (complete.leases) and (select count(*) from gone) = cardinality(complete.ids)
   )
-  select g.id from gone g;
+  select array_agg(g.id), jsonb_agg(pawl.tie(g.id, g.queue, g.channel, g.opts)) filter (where g.tied)
+  into done, ties
+  from gone g;
+  if ties is not null then
+    perform pawl.loosen(ties, 'completed');
+  end if;
+  return query select unnest(done);
 end $$;

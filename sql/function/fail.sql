@@ -16,8 +16,12 @@ create or replace function pawl.fail(
   waited bigint[], ran bigint[], worker text
 ) returns table (id bigint, became text) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
+declare
+  done      bigint[];
+  states    text[];
+  cancelled jsonb;
+  dead      jsonb;
 begin
-  return query
   with pair as materialized (
     select u.id, u.epoch, u.outcome, u.delay, u.backoff::jsonb as backoff, u.error::jsonb as error, u.waited, u.ran
     from unnest(fail.ids, fail.epochs, fail.outcomes, fail.delays, fail.backoffs, fail.errors, fail.waited, fail.ran)
@@ -96,8 +100,18 @@ begin
     lateral (select clock_timestamp() as now, coalesce(q.retain_dead, interval '30 days') as retain) t
     where o.became = 'dead' and t.retain > '0'
   )
-  select m.id, m.became from mine m;
+  select array_agg(m.id), array_agg(m.became), (select jsonb_agg(pawl.tie(o.id, o.queue, o.channel, o.opts)) from over o where o.tied and o.became = 'cancelled'),
+         (select jsonb_agg(pawl.tie(o.id, o.queue, o.channel, o.opts)) from over o where o.tied and o.became = 'dead')
+  into done, states, cancelled, dead
+  from mine m;
+  if cancelled is not null then
+    perform pawl.loosen(cancelled, 'cancelled');
+  end if;
+  if dead is not null then
+    perform pawl.loosen(dead, 'dead');
+  end if;
   if outcomes && '{retry,snooze,release}' then
     perform pawl.wake(array(select distinct j.queue from unnest(ids) u (id) join pawl.job j on j.id = any (array[u.id])));
   end if;
+  return query select u.id, u.became from unnest(done, states) as u (id, became);
 end $$;

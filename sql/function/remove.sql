@@ -11,6 +11,7 @@ language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = o
 #variable_conflict use_column
 declare
   removed bigint[];
+  ties    jsonb;
 begin
   perform j.id
   from (select u.id, u.epoch from unnest(remove.ids, remove.epochs) as u (id, epoch) order by u.id) u,
@@ -24,6 +25,9 @@ begin
   ready as (
     delete from pawl.ready t using want w
     where t.queue = any (array[w.queue]) and t.priority = any (array[w.priority, -32768, -32769]) and t.channel = w.channel and t.pos = w.pos
+  ),
+  parked as (
+    delete from pawl.parked p using want w where p.job_id = any (array[w.id])
   )
   delete from pawl.scheduled s using want w
   where s.queue = any (array[w.queue]) and s.run_at = w.run_at and s.job_id = w.id;
@@ -44,7 +48,12 @@ begin
     lateral (select clock_timestamp() as now, coalesce(q.retain_cancelled, interval '1 day') as retain) t
     where remove.keep and t.retain > '0'
   )
-  select coalesce(array_agg(g.id), '{}') from gone g into removed;
+  select coalesce(array_agg(g.id), '{}'), jsonb_agg(pawl.tie(g.id, g.queue, g.channel, g.opts)) filter (where g.tied)
+  into removed, ties
+  from gone g;
+  if ties is not null then
+    perform pawl.loosen(ties, case when keep then 'cancelled' else 'deleted' end);
+  end if;
   return query select unnest(removed);
 
   if not keep then

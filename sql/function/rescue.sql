@@ -19,6 +19,7 @@ declare
   gone   bigint[];
   lost   uuid[];
   queues text[];
+  ties   jsonb;
 begin
   workers := 0; leases := 0; jobs := 0; poisoned := 0;
   if not pg_try_advisory_xact_lock(hashtextextended('pawl.rescue', 0)) then
@@ -107,8 +108,12 @@ begin
     lateral (select coalesce(q.retain_dead, interval '30 days') as retain) t
     where t.retain > '0'
   )
-  select (select count(*) from mine), (select count(*) from over), array(select distinct r.queue from ready r)
-  into jobs, poisoned, queues;
+  select (select count(*) from mine), (select count(*) from over), array(select distinct r.queue from ready r),
+         (select jsonb_agg(pawl.tie(o.id, o.queue, o.channel, o.opts)) from over o where o.tied)
+  into jobs, poisoned, queues, ties;
+  if ties is not null then
+    perform pawl.loosen(ties, 'dead');
+  end if;
 
   delete from pawl.lease l
   where l.id = any (lost)

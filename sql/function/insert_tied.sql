@@ -1,0 +1,119 @@
+-- insert_tied: put in jobs that are tied to others, all or none.
+--   specs   a JSON array of {queue, channel, priority, kind, args, data (base64), delay, run_at, attempts, fingerprint, opts, ordered,
+--           key, period, replace, reschedule, reserve, after: [{id, on, hold}]}; times in seconds
+-- Moves: a job row and a ticket each; a row in turn, hold, wait where asked for. Returns a row a spec, in input order: the id, and
+-- whether it is that of the job that has the unique key, when nothing was put in.
+-- Index: primary keys.
+-- Survives: concurrent inserts into a channel (its lock, taken in a statement before the ids are drawn, so that order in the
+-- channel is order of commit); two inserts of one key (the second waits for the first, then finds its row); a holder that goes
+-- while it is looked at (tried again); a parent that finishes meanwhile (its row is locked, or gone and looked up).
+-- Locks channels, then keys, each sorted, then parents by id.
+create or replace function pawl.insert_tied(specs jsonb) returns table (id bigint, duplicate boolean)
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+#variable_conflict use_column
+declare
+  moment timestamptz;
+  spec   record;
+  ids    bigint[];
+  taken  bigint[];
+  other  bigint;
+  tries  integer;
+  parts  integer;
+begin
+  perform pg_current_xact_id();
+  perform pg_advisory_xact_lock(c.class, c.object)
+  from (
+    select distinct u.class, u.object
+    from (select pawl.channel_class(s.queue), pawl.channel_object(s.channel)
+          from jsonb_to_recordset(specs) as s (queue text, channel text, ordered boolean) where s.ordered) u (class, object)
+    order by 1, 2
+  ) c;
+  moment := clock_timestamp();
+  ids := array(select nextval('pawl.pos') from generate_series(1, jsonb_array_length(specs)));
+  taken := array_fill(null::bigint, array[cardinality(ids)]);
+
+  for spec in
+    select s.value ->> 'key' as key, pawl.key_scope(coalesce(s.value ->> 'queue', 'default'), s.value -> 'opts') as scope, s.ord::integer,
+           moment + (s.value ->> 'period')::double precision * interval '1 second' as keep_until,
+           coalesce(s.value -> 'opts' ? 'until_start', false) as until_start,
+           coalesce((s.value ->> 'replace')::boolean, false) as replace, coalesce((s.value ->> 'reschedule')::boolean, false) as reschedule,
+           s.value as said
+    from jsonb_array_elements(specs) with ordinality as s (value, ord)
+    where s.value ->> 'key' is not null
+    order by 2, 1, 3
+  loop
+    tries := 0;
+    loop
+      insert into pawl.hold as h (scope, key, job_id, live, until_start, keep_until)
+      values (spec.scope, spec.key, ids[spec.ord], true, spec.until_start, spec.keep_until)
+      on conflict (scope, key) do update
+        set job_id = excluded.job_id, live = true, until_start = excluded.until_start, keep_until = excluded.keep_until
+        where not h.live and (h.keep_until is null or h.keep_until <= clock_timestamp());
+      exit when found;
+      select h.job_id into other from pawl.hold h where h.scope = spec.scope and h.key = spec.key;
+      if found then
+        taken[spec.ord] := other;
+        exit;
+      end if;
+      tries := tries + 1;
+      if tries > 1000 then
+        raise exception 'pawl: the unique key % is taken and freed too often to tell who has it', spec.key using errcode = '40001';
+      end if;
+    end loop;
+    -- A duplicate within this very call is left as it is: the job that has the key is put in below.
+    if taken[spec.ord] is not null and taken[spec.ord] <> all (ids) and (spec.replace or spec.reschedule) then
+      perform pawl.change(array[taken[spec.ord]],
+        jsonb_strip_nulls(jsonb_build_object(
+          'args', case when spec.replace then spec.said -> 'args' end, 'data', case when spec.replace then spec.said -> 'data' end,
+          'headers', case when spec.replace then spec.said -> 'opts' -> 'headers' end,
+          'delay', case when spec.reschedule then spec.said -> 'delay' end, 'run_at', case when spec.reschedule then spec.said -> 'run_at' end)));
+    end if;
+  end loop;
+
+  insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data, fingerprint,
+                        unique_key, opts, tied)
+  select ids[s.ord], moment,
+         coalesce((s.value ->> 'run_at')::timestamptz, moment + (s.value ->> 'delay')::double precision * interval '1 second'),
+         (random() * 1000000000)::integer, coalesce((s.value ->> 'priority')::smallint, 0::smallint), (s.value ->> 'attempts')::smallint,
+         coalesce(s.value ->> 'queue', 'default'), coalesce(s.value ->> 'channel', ''), s.value ->> 'kind', s.value -> 'args',
+         decode(s.value ->> 'data', 'base64'), s.value ->> 'fingerprint', s.value ->> 'key',
+         nullif(coalesce(s.value -> 'opts', '{}'), '{}'),
+         coalesce((s.value ->> 'ordered')::boolean, false) or s.value ->> 'key' is not null or coalesce(s.value -> 'opts' ? 'batch', false)
+  from jsonb_array_elements(specs) with ordinality as s (value, ord)
+  where taken[s.ord] is null
+  order by s.ord;
+
+  insert into pawl.turn (queue, channel, pos, job_id)
+  select coalesce(s.value ->> 'queue', 'default'), coalesce(s.value ->> 'channel', ''), ids[s.ord], ids[s.ord]
+  from jsonb_array_elements(specs) with ordinality as s (value, ord)
+  where taken[s.ord] is null and (s.value ->> 'ordered')::boolean;
+
+  insert into pawl.parked (job_id, epoch, queue, expires_at)
+  select j.id, j.epoch, j.queue, clock_timestamp() + (s.value ->> 'reserve')::double precision * interval '1 second'
+  from jsonb_array_elements(specs) with ordinality as s (value, ord),
+       lateral (select j.id, j.epoch, j.queue from pawl.job j where j.id = ids[s.ord]) j
+  where taken[s.ord] is null;
+
+  for spec in
+    select ids[s.ord] as child, (a.value ->> 'id')::bigint as parent, coalesce(a.value ->> 'on', 'ok') as on_state,
+           coalesce((a.value ->> 'hold')::boolean, false) as hold
+    from jsonb_array_elements(specs) with ordinality as s (value, ord),
+         jsonb_array_elements(coalesce(s.value -> 'after', '[]')) as a (value)
+    where taken[s.ord] is null
+    order by 2, 1
+  loop
+    insert into pawl.wait (parent_id, child_id, on_state, hold) values (spec.parent, spec.child, spec.on_state, spec.hold)
+    on conflict do nothing;
+    update pawl.job j set tied = true where j.id = spec.parent;
+    if not found then
+      -- It is finished, or will never be: settled like any other end.
+      insert into pawl.loose (job_id, queue, channel, ordered, became)
+      values (spec.parent, '', '', false, coalesce(
+        (select 'dead' from pawl.dead d where d.id = spec.parent),
+        (select a.state from pawl.archive a where a.id = spec.parent limit 1), 'deleted'));
+    end if;
+  end loop;
+
+  perform pawl.issue(i.id) from unnest(ids) with ordinality as i (id, ord) where taken[i.ord] is null;
+  return query select coalesce(taken[i.ord], i.id), taken[i.ord] is not null from unnest(ids) with ordinality as i (id, ord) order by i.ord;
+end $$;
