@@ -39,10 +39,10 @@ type Config struct {
 	Validation Validation   // Beyond it Insert returns *InvalidError.
 
 	// InsertRate bounds the jobs this client inserts, those of With included; over it Insert and InsertMany insert nothing and
-	// return *RateError. Each client counts for itself, in memory: n processes insert n times as many. What is inserted by a
-	// transaction that rolls back counts. An InsertMany of more jobs than Burst goes when nothing has been inserted for as long as
-	// it takes to gather Burst, and those after it wait the longer. For a bulk load make a second client with New on the same
-	// pool, without the rate.
+	// return *RateError. Each client counts for itself, in memory: n processes insert n times as many. A job counts once it is
+	// valid, even if its transaction rolls back or the database fails. An InsertMany of more than Burst jobs goes when all of Burst
+	// is unused, and what comes after it waits the longer; beside steady inserts that may be long. For a bulk load make a second
+	// client with New on the same pool, without the rate.
 	InsertRate Rate
 
 	Codec Codec // Encrypts or compresses args. If nil, they are stored as they are.

@@ -77,15 +77,23 @@ func (c *Client) decode(job *JobInfo) error {
 // decodeClaimed decodes what a consumer claimed. As with a runner, a job whose args do not decode is dead; the consumer gets the
 // others.
 func (c *Client) decodeClaimed(ctx context.Context, jobs Jobs) Jobs {
-	return slices.DeleteFunc(jobs, func(job *JobInfo) bool {
+	var bad map[string]Jobs // By error: mostly the codec is at fault and it is one.
+	jobs = slices.DeleteFunc(jobs, func(job *JobInfo) bool {
 		err := c.decode(job)
 		if err == nil {
 			return false
 		}
-		c.config.Logger.Warn("pawl: args of a claimed job do not decode", "job", job.ID, "kind", job.Kind, "err", err)
-		if err := c.answer(ctx, job, answerTo(job, nil, &unprocessable{err})); err != nil {
-			c.config.Logger.Warn("pawl: and it is held until its lease expires", "job", job.ID, "err", err)
+		if bad == nil {
+			bad = map[string]Jobs{}
 		}
+		bad[err.Error()] = append(bad[err.Error()], job)
 		return true
 	})
+	for text, dead := range bad {
+		c.config.Logger.Warn("pawl: args of claimed jobs do not decode", "error", text, "jobs", len(dead), "first", dead[0].ID)
+		if err := c.answer(ctx, dead, answerTo(nil, nil, &unprocessable{dead[0].undecoded})); err != nil {
+			c.config.Logger.Warn("pawl: those jobs are held until their lease expires", "err", err)
+		}
+	}
+	return jobs
 }

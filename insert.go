@@ -60,7 +60,7 @@ func (c *Client) insertOne(ctx context.Context, job Args) (InsertResult, error) 
 // copyFrom is the number of jobs from which COPY beats one statement with arrays.
 const copyFrom = 2000
 
-// InsertMany puts in all jobs or none, with results in input order.
+// InsertMany puts in all jobs or none, with results in input order. The Index of an *InvalidError is that of the job at fault.
 func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult, error) {
 	if len(jobs) == 0 {
 		return nil, nil

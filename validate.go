@@ -8,6 +8,9 @@ import (
 )
 
 // Validation bounds what may be inserted. All but ArgsBytes are of the args as JSON, whatever their kind, and not of Data.
+//
+// Who comes from pgqrs: there Depth counts the values below the root, scalars too, which is one less than here where the innermost
+// object or array is empty and else the same; and Required passes whatever is no object.
 type Validation struct {
 	ArgsBytes   int      // Of a job's args as JSON, before Codec, and of its Data. If zero, 1 MiB.
 	StringBytes int      // Of the longest string, unescaped; keys of objects are strings too. If zero, unchecked.
