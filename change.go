@@ -32,7 +32,8 @@ func (j Jobs) selection() ([]int64, []*int32) {
 	return ids, fences
 }
 
-// Get is a job, live, archived or dead. ErrNotFound: it never was, or is not kept any more.
+// Get is a job, live, archived or dead. ErrNotFound: it never was, or is not kept any more. Args that Config.Codec cannot decode are
+// as stored, a JSON string that begins with "pawl:codec:"; the rest of the job can be read.
 func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
 	var job *JobInfo
 	err := c.query(ctx, "select * from pawl.get($1::bigint[])", []any{[]int64{int64(id)}}, func(s scanner) error {
@@ -83,6 +84,7 @@ func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
 	if job == nil {
 		return nil, fmt.Errorf("job %d: %w", id, ErrNotFound)
 	}
+	c.decode(job)
 	return job, nil
 }
 

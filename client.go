@@ -26,6 +26,7 @@ type installation struct {
 	config   Config
 	source   *migrate.Source
 	inserter inserter
+	limiter  *limiter // Of Config.InsertRate; nil: none.
 	consumer consumer
 }
 
@@ -36,11 +37,22 @@ type Config struct {
 	Logger     *slog.Logger // If nil, slog.Default().
 	Defaults   JobSpec      // Of every insert.
 	Validation Validation   // Beyond it Insert returns *InvalidError.
-}
 
-// Validation bounds what may be inserted.
-type Validation struct {
-	ArgsBytes int // Of a job's args as JSON, and of its Data. If zero, 1 MiB.
+	// InsertRate bounds the jobs this client inserts, those of With included; over it Insert and InsertMany insert nothing and
+	// return *RateError. Each client counts for itself, in memory: n processes insert n times as many. A job counts once it is
+	// valid, even if its transaction rolls back or the database fails. An InsertMany of more than Burst jobs goes when all of Burst
+	// is unused, and what comes after it waits the longer; beside steady inserts that may be long. For a bulk load make a second
+	// client with New on the same pool, without the rate.
+	InsertRate Rate
+
+	Codec Codec // Encrypts or compresses args. If nil, they are stored as they are.
+
+	// InsertMiddleware runs around every Insert and InsertMany, the first outermost, before Validation and InsertRate. It gets a
+	// copy of the jobs with defaults filled in and Headers not nil, and may change them in place; what it leaves zero is "not set"
+	// again. It calls next once, before it returns: then the jobs are inserted, in a transaction if the client is one of With. To
+	// refuse the jobs it returns an error without calling next. Its error after next has succeeded is returned beside the results
+	// and takes nothing back. It cannot hide that next failed.
+	InsertMiddleware []func(ctx context.Context, jobs []JobSpec, next func(context.Context) error) error
 }
 
 // New makes a client. It does no I/O: an error is a mistake in config.
@@ -52,8 +64,11 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if err := migrate.CheckName(config.Schema); err != nil {
 		return nil, fmt.Errorf("pawl: Config.Schema: %w", err)
 	}
-	if config.Validation.ArgsBytes < 0 {
-		return nil, errors.New("pawl: Config.Validation.ArgsBytes is negative")
+	if err := config.Validation.check(); err != nil {
+		return nil, err
+	}
+	if err := config.InsertRate.check(); err != nil {
+		return nil, fmt.Errorf("pawl: Config.InsertRate: %w", err)
 	}
 	if config.ListenURL != "" {
 		if _, err := pgx.ParseConfig(config.ListenURL); err != nil {
@@ -67,7 +82,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{installation: &installation{pool: pool, config: config, source: source}}
+	c := &Client{installation: &installation{pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate)}}
 	c.inserter.client = c
 	return c, nil
 }

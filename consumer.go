@@ -18,7 +18,8 @@ type consumer struct {
 
 // Claim takes up to n jobs of a queue, at once and maybe none, for as long as lease says (if zero, the queue's, else 30 s). When
 // it expires before the job is finished, the job is given to somebody else, and nothing this claim says of it counts any more.
-// A job that was lost so twice is claimed alone; lost three times, it is dead ("poison").
+// A job that was lost so twice is claimed alone; lost three times, it is dead ("poison"). One whose args Config.Codec cannot decode
+// is not returned: it is dead ("unprocessable").
 //
 // In a transaction (With) the jobs are taken when it commits.
 func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Duration) (Jobs, error) {
@@ -36,7 +37,7 @@ func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Dura
 		return nil, fmt.Errorf("pawl: claim: %w", err) // The cache is dropped with it.
 	}
 	c.giveBack(queue, l)
-	return jobs, nil
+	return c.decodeClaimed(ctx, jobs), nil
 }
 
 func (c *Client) borrow(queue string) *lanes {

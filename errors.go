@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -38,6 +39,15 @@ type InvalidError struct {
 
 func (e *InvalidError) Error() string {
 	return fmt.Sprintf("pawl: job %d: %s: %s", e.Index, e.Field, e.Reason)
+}
+
+// RateError says that an insert was over Config.InsertRate. Nothing was inserted.
+type RateError struct {
+	RetryAfter time.Duration // Then the same insert goes, unless others go before it.
+}
+
+func (e *RateError) Error() string {
+	return fmt.Sprintf("pawl: insert: over the rate, nothing was inserted: try again in %v (Config.InsertRate)", e.RetryAfter)
 }
 
 // PanicError is a handler's panic as an error.

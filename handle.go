@@ -102,6 +102,9 @@ func kindOf[T Args]() (kind string) {
 }
 
 func decodeArgs(info *JobInfo, args any) error {
+	if info.undecoded != nil {
+		return info.undecoded
+	}
 	if raw, ok := args.(*RawArgs); ok {
 		*raw = RawArgs{JSON: info.Args, kind: info.Kind}
 		return nil

@@ -19,10 +19,31 @@ type InsertResult struct {
 // Insert puts in one job: plain Args, or a JobSpec with more to say. When it returns nil the job is committed (with With: in
 // the transaction, and committed with it) and will not be lost.
 //
-// Inserts from concurrent goroutines share statements and commits; a job the database refuses fails alone. An *InvalidError is
-// found before that. When the connection fails in the middle, the error says so and the job may have been inserted.
+// Inserts from concurrent goroutines share statements and commits; a job the database refuses fails alone. An *InvalidError and a
+// *RateError are found before that. When the connection fails in the middle, the error says so and the job may have been inserted.
 func (c *Client) Insert(ctx context.Context, job Args) (InsertResult, error) {
-	r, err := c.resolve(0, job)
+	if len(c.config.InsertMiddleware) == 0 {
+		return c.insertOne(ctx, job)
+	}
+	spec, err := specOf(job)
+	if err != nil {
+		return InsertResult{}, &InvalidError{Field: "Args", Reason: err.Error()}
+	}
+	results, err := c.around(ctx, []JobSpec{spec}, func(ctx context.Context, jobs []JobSpec) ([]InsertResult, error) {
+		result, err := c.insertOne(ctx, &jobs[0])
+		return []InsertResult{result}, err
+	})
+	if len(results) == 0 {
+		return InsertResult{}, err
+	}
+	return results[0], err
+}
+
+func (c *Client) insertOne(ctx context.Context, job Args) (InsertResult, error) {
+	r, err := c.prepare(0, job)
+	if err == nil {
+		err = c.limit(ctx, 1)
+	}
 	if err != nil {
 		return InsertResult{}, err
 	}
@@ -47,20 +68,30 @@ func (c *Client) Insert(ctx context.Context, job Args) (InsertResult, error) {
 // copyFrom is the number of jobs from which COPY beats one statement with arrays.
 const copyFrom = 2000
 
-// InsertMany puts in all jobs or none, with results in input order.
+// InsertMany puts in all jobs or none, with results in input order. The Index of an *InvalidError is that of the job at fault.
 func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult, error) {
 	if len(jobs) == 0 {
 		return nil, nil
 	}
+	if len(c.config.InsertMiddleware) == 0 {
+		return c.insertMany(ctx, jobs)
+	}
+	return c.around(ctx, jobs, c.insertMany)
+}
+
+func (c *Client) insertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult, error) {
 	rows := make([]row, len(jobs))
 	tied := false
 	for i := range jobs {
-		r, err := c.resolve(i, &jobs[i])
+		r, err := c.prepare(i, &jobs[i])
 		if err != nil {
 			return nil, err
 		}
 		rows[i] = r
 		tied = tied || r.ties != nil
+	}
+	if err := c.limit(ctx, len(rows)); err != nil {
+		return nil, err
 	}
 	if tied {
 		results, err := c.insertTied(ctx, rows)
@@ -84,7 +115,17 @@ func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult
 	return results, nil
 }
 
-// Validate is a dry run: the *InvalidError that Insert would return.
+// prepare is what is to be inserted for a job: checked, then encoded. What costs a token of the rate comes after it.
+func (c *Client) prepare(index int, job Args) (row, error) {
+	r, err := c.resolve(index, job)
+	if err == nil {
+		err = c.encode(index, &r)
+	}
+	return r, err
+}
+
+// Validate is a dry run: the *InvalidError that Insert or InsertMany would return for these jobs. It does no I/O, calls no
+// middleware and no Codec, and costs nothing of the rate.
 func (c *Client) Validate(jobs ...JobSpec) error {
 	for i := range jobs {
 		if _, err := c.resolve(i, &jobs[i]); err != nil {

@@ -22,7 +22,8 @@ type Args interface {
 	Kind() string // Selects the handler. Must not depend on the value.
 }
 
-// Defaulter is optional on Args: the kind's defaults, known wherever it is inserted.
+// Defaulter is optional on Args, on the type or its pointer: the kind's defaults, known wherever it is inserted. RawArgs have none.
+// The Args of the defaults themselves mean nothing.
 type Defaulter interface{ Defaults() JobSpec }
 
 // RawArgs are args whose kind is known at run time only.
@@ -37,8 +38,8 @@ func Raw(kind string, args []byte) RawArgs { return RawArgs{JSON: args, kind: ki
 func (r RawArgs) Kind() string { return r.kind }
 
 // JobSpec is a job to insert; itself an Args, so that Insert takes either. A template is a JobSpec value to copy.
-// A zero field means "not set": the kind's Defaults, then Config.Defaults, then what is said here. So no call can set a
-// default back to zero.
+// A zero field means "not set": then it is as the kind's Defaults say, else as Config.Defaults. Each field is taken whole, Headers
+// too, and Delay and RunAt are one. So no call can set a default back to zero.
 type JobSpec struct {
 	Args        Args              // Raw(kind, nil) when there is only Data.
 	Data        []byte            // Bytes beside or instead of args.
@@ -130,16 +131,17 @@ type JobInfo struct {
 	FinishedAt  time.Time
 	Errors      []AttemptError // Oldest first, the last ten.
 
-	epoch    int32
-	strikes  int16
-	client   *Client // Of the runner whose handler has it.
-	stepping sync.Mutex
-	steps    map[string]json.RawMessage // Results of steps done: see Step.
-	lease    *lease
-	waited   time.Duration
-	claimed  time.Time   // By this process's clock, for durations.
-	tied     bool        // Others wait for its end.
-	answered atomic.Bool // Finished by hand, in a transaction that may not have committed.
+	epoch     int32
+	strikes   int16
+	client    *Client // Of the runner whose handler has it.
+	stepping  sync.Mutex
+	steps     map[string]json.RawMessage // Results of steps done: see Step.
+	lease     *lease
+	waited    time.Duration
+	claimed   time.Time   // By this process's clock, for durations.
+	tied      bool        // Others wait for its end.
+	undecoded error       // Why Config.Codec could not read Args, which are as stored then.
+	answered  atomic.Bool // Finished by hand, in a transaction that may not have committed.
 }
 
 // AttemptError is why an attempt failed.
@@ -207,33 +209,17 @@ func (c *Client) resolve(index int, job Args) (row, error) {
 	invalid := func(field, format string, args ...any) (row, error) {
 		return row{}, &InvalidError{Index: index, Field: field, Reason: fmt.Sprintf(format, args...)}
 	}
-	var spec JobSpec
-	switch j := job.(type) {
-	case nil:
-		return invalid("Args", "is nil; want a struct with a Kind method, or Raw")
-	case JobSpec:
-		spec = j
-	case *JobSpec:
-		if j == nil {
-			return invalid("Args", "is a nil *JobSpec")
-		}
-		spec = *j
-	default:
-		spec.Args = job
+	spec, err := specOf(job)
+	if err != nil {
+		return invalid("Args", "%v", err)
 	}
-	if spec.Args == nil {
-		spec.Args = c.config.Defaults.Args
-	}
+	spec = c.fill(spec)
 	switch spec.Args.(type) {
 	case nil:
 		return invalid("Args", "is nil; for a job with Data alone give Raw(kind, nil)")
 	case JobSpec, *JobSpec:
 		return invalid("Args", "is a JobSpec inside a JobSpec")
 	}
-	if d, ok := spec.Args.(Defaulter); ok {
-		spec = spec.over(d.Defaults())
-	}
-	spec = spec.over(c.config.Defaults)
 	if spec.Queue == "" {
 		spec.Queue = "default"
 	}
@@ -303,6 +289,9 @@ func (c *Client) resolve(index int, job Args) (row, error) {
 	}
 	if len(spec.Data) > limit {
 		return invalid("Data", "is %d bytes; at most %d (Config.Validation.ArgsBytes)", len(spec.Data), limit)
+	}
+	if reason := c.config.Validation.refuse(args); reason != "" {
+		return invalid("Args", "%s", reason)
 	}
 
 	var o opts

@@ -316,6 +316,7 @@ func (r *runner) work(ctx context.Context, job *JobInfo) (answer, error) {
 		}
 	}
 	began := time.Now()
+	r.client.decode(job) // An error is kept for decodeArgs, so that middleware sees it as any other.
 	err := r.mux.work(ctx, h, job)
 	a := answerTo(job, h, err)
 	if a.verb == "retry" && errors.Is(context.Cause(ctx), ErrShutdown) {
