@@ -102,11 +102,6 @@ func (t timetable) due(waited, last, moment time.Time, catchUp int) (ticks []tim
 	if next, err = t.after(ticks[len(ticks)-1]); err != nil {
 		return nil, next, err
 	}
-	if !next.After(moment) { // The spec says less than was waited for.
-		if next, err = t.after(moment); err != nil {
-			return nil, next, err
-		}
-	}
 	kept := ticks[:0]
 	for i, tick := range ticks {
 		late, later := moment.Sub(tick), len(ticks)-1-i
@@ -346,8 +341,11 @@ func (c *Client) ResumeCron(ctx context.Context, name string) error {
 		}
 		err = c.row(ctx, `update pawl.cron set paused = false, next_at = $4::timestamptz
 			where name = $1::text and spec = $2::text and zone = $3::text and paused returning true`, []any{name, spec, zone, next}, &done)
-		if !errors.Is(err, ErrNotFound) { // If it is, somebody changed the cron meanwhile.
-			return err
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, ErrNotFound): // If it is, somebody changed the cron meanwhile.
+			return fmt.Errorf("pawl: ResumeCron %q: %w", name, err)
 		}
 	}
 }
@@ -422,7 +420,7 @@ func (t *ticker) do(ctx context.Context) error {
 		if err != nil {
 			errs = append(errs, err)
 			if key == (cronKey{}) {
-				break
+				break // The next ones would fare no better.
 			}
 			continue
 		}
@@ -494,8 +492,11 @@ func (t *ticker) tick(ctx context.Context) (key cronKey, err error) {
 		return in.query(ctx, "select pawl.tick_cron($1::text, $2::timestamptz, $3::timestamptz)", []any{key.name, last, next}, nil)
 	})
 	if err != nil && key != (cronKey{}) {
-		t.leaveOut(key, cronBroken)
 		err = fmt.Errorf("cron %q: %w", key.name, err)
+		if isPassing(err) {
+			return cronKey{}, err
+		}
+		t.leaveOut(key, cronBroken)
 	}
 	return key, err
 }
