@@ -20,6 +20,11 @@
 // [Handle] registers a handler in a [Mux], [Client.Run] runs until its context ends, then drains. What a handler returns decides:
 // nil, an error, or an outcome such as [Snooze] or [Dead].
 //
+// # Cron
+//
+// [Client.PutCron] keeps a schedule in the database: each tick of it becomes one job, whoever is alive then. Daylight saving, missed ticks
+// and limits: docs/cron.md.
+//
 // # Exactly once
 //
 // A handler runs at least once: a process may die after the work and before the answer. Effects in the same database are made

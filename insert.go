@@ -3,6 +3,7 @@ package pawl
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,24 +82,27 @@ func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult
 
 func (c *Client) insertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult, error) {
 	rows := make([]row, len(jobs))
-	tied := false
 	for i := range jobs {
 		r, err := c.prepare(i, &jobs[i])
 		if err != nil {
 			return nil, err
 		}
 		rows[i] = r
-		tied = tied || r.ties != nil
 	}
 	if err := c.limit(ctx, len(rows)); err != nil {
 		return nil, err
 	}
-	if tied {
-		results, err := c.insertTied(ctx, rows)
-		if err != nil {
-			return nil, fmt.Errorf("pawl: insert: %w", c.explain(ctx, err))
-		}
-		return results, nil
+	results, err := c.insertResolved(ctx, rows)
+	if err != nil {
+		return nil, fmt.Errorf("pawl: insert: %w", c.explain(ctx, err))
+	}
+	return results, nil
+}
+
+// insertResolved inserts rows by the way that suits them, all or none.
+func (c *Client) insertResolved(ctx context.Context, rows []row) ([]InsertResult, error) {
+	if slices.ContainsFunc(rows, func(r row) bool { return r.ties != nil }) {
+		return c.insertTied(ctx, rows)
 	}
 	insert := c.insertRows
 	if len(rows) >= copyFrom && c.canCopy() {
@@ -106,7 +110,7 @@ func (c *Client) insertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult
 	}
 	ids, err := insert(ctx, rows)
 	if err != nil {
-		return nil, fmt.Errorf("pawl: insert: %w", c.explain(ctx, err))
+		return nil, err
 	}
 	results := make([]InsertResult, len(ids))
 	for i, id := range ids {

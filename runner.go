@@ -21,7 +21,7 @@ type RunnerConfig struct {
 	Heartbeat    time.Duration          // If zero, 3 s; at least 100 ms. A worker is stale after three.
 	PollInterval time.Duration          // Longest time without looking. If zero, 1 s.
 	DrainTimeout time.Duration          // Then contexts end with ErrShutdown. If zero, 30 s.
-	NoChores     bool                   // Leaves rescue and retention to others: see Tend.
+	NoChores     bool                   // Leaves rescue, cron and retention to others: see Tend.
 	// OnFailure, if not nil, is told of every attempt that did not succeed; final: there will be no other.
 	OnFailure func(ctx context.Context, job *JobInfo, err error, final bool)
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Tend does only the chores (rescue, retention, partitions) until ctx ends, and returns nil then. Every Run does them beside its
+// Tend does only the chores (rescue, cron, retention, partitions) until ctx ends, and returns nil then. Every Run does them beside its
 // work unless told not to; Tend is for a process of their own, or where consumers alone work.
 // Chores need no leader: each is safe to run anywhere, twice, or late.
 func (c *Client) Tend(ctx context.Context) error {
@@ -27,16 +27,19 @@ type chore struct {
 	name  string
 	every time.Duration
 	do    func(context.Context) error
+	wait  func() time.Duration // If not nil, how long after a do the next one is due, instead of every.
 }
 
 func (c *Client) tend(ctx context.Context, heartbeat time.Duration) {
 	w := &watch{client: c, stale: 3 * heartbeat, sweep: 10 * heartbeat}
+	t := &ticker{client: c}
 	chores := []chore{
-		{"rescue", heartbeat / 3, w.rescue},
-		{"settle", time.Second, c.settle},
-		{"expire", time.Second, c.expire},
-		{"partitions", time.Hour, c.makePartitions},
-		{"retention", 10 * time.Minute, c.retain},
+		{name: "rescue", every: heartbeat / 3, do: w.rescue},
+		{name: "settle", every: time.Second, do: c.settle},
+		{name: "expire", every: time.Second, do: c.expire},
+		{name: "cron", every: cronLook, do: t.do, wait: t.wait},
+		{name: "partitions", every: time.Hour, do: c.makePartitions},
+		{name: "retention", every: 10 * time.Minute, do: c.retain},
 	}
 	var each sync.WaitGroup
 	for _, ch := range chores {
@@ -54,6 +57,9 @@ func (ch chore) run(ctx context.Context, log *slog.Logger) {
 			log.Warn("pawl: chore failed, it will be tried again", "chore", ch.name, "error", err)
 		}
 		wait = max(ch.every, 20*time.Since(began))
+		if ch.wait != nil {
+			wait = ch.wait()
+		}
 	}
 }
 

@@ -27,6 +27,20 @@ table archive (
   result jsonb
 ) partition by RANGE (expires_at);
 
+table cron (
+  name text collate "C" not null,
+  spec text not null,
+  zone text not null,
+  job jsonb not null,
+  jitter interval not null default '00:00:00'::interval,
+  catch_up integer not null default 0,
+  version integer not null default 0,
+  paused boolean not null default false,
+  last_at timestamp with time zone,
+  next_at timestamp with time zone not null,
+  created_at timestamp with time zone not null default now()
+) with (autovacuum_vacuum_threshold=100, autovacuum_vacuum_scale_factor=0.1, vacuum_truncate=false);
+
 table dead (
   id bigint not null,
   finished_at timestamp with time zone not null,
@@ -184,6 +198,10 @@ table worker (
 
 CREATE INDEX archive_id ON ONLY pawl.archive USING brin (id int8_minmax_multi_ops) WITH (pages_per_range='128', autosummarize='on');
 
+CREATE INDEX cron_next_at ON pawl.cron USING btree (next_at) WHERE (NOT paused);
+
+CREATE UNIQUE INDEX cron_pkey ON pawl.cron USING btree (name);
+
 CREATE INDEX dead_expires_at ON pawl.dead USING btree (expires_at);
 
 CREATE UNIQUE INDEX dead_pkey ON pawl.dead USING btree (id);
@@ -261,6 +279,9 @@ function commit(ids bigint[])
 function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
   returns SETOF bigint;
 
+function due_cron(names text[], specs text[], zones text[])
+  returns double precision;
+
 function expire(most integer)
   returns bigint;
 
@@ -321,6 +342,9 @@ function peek(queues text[])
 function promote(queues text[], floors timestamp with time zone[], most integer)
   returns TABLE(queue text, moved bigint, due boolean, wait double precision, moment timestamp with time zone);
 
+function put_cron(names text[], specs text[], zones text[], jobs text[], jitters interval[], catch_ups integer[], versions integer[], next_ats timestamp with time zone[])
+  returns bigint;
+
 function register(name text, host text, pid integer, version text, queues text[], stale interval)
   returns bigint;
 
@@ -341,6 +365,12 @@ function settle(most integer)
 
 function sleep_key(queue text)
   returns bigint;
+
+function take_cron(names text[], specs text[], zones text[])
+  returns TABLE(name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamp with time zone, next_at timestamp with time zone, moment timestamp with time zone);
+
+function tick_cron(name text, last_at timestamp with time zone, next_at timestamp with time zone)
+  returns void;
 
 function tie(id bigint, queue text, channel text, opts jsonb)
   returns jsonb;

@@ -102,6 +102,9 @@ begin
     where taken[s.ord] is null
     order by 2, 1
   loop
+    if spec.parent >= spec.child then
+      raise exception 'pawl: a job comes after those inserted before it, and % is not', spec.parent using errcode = '22023';
+    end if;
     insert into pawl.wait (parent_id, child_id, on_state, hold) values (spec.parent, spec.child, spec.on_state, spec.hold)
     on conflict do nothing;
     update pawl.job j set tied = true where j.id = spec.parent;

@@ -1,0 +1,656 @@
+package pawl_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+// hourly is a cron that does not tick during a test unless it is moved.
+func hourly(name string) pawl.Cron {
+	return pawl.Cron{Name: name, Spec: "@every 1h", Job: pawl.JobSpec{Args: Note{1}, Fingerprint: name}}
+}
+
+func putCron(t testing.TB, client *pawl.Client, crons ...pawl.Cron) {
+	t.Helper()
+	if err := client.PutCron(t.Context(), crons...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tickCrons(t testing.TB, client *pawl.Client) {
+	t.Helper()
+	if err := client.TickCrons(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func oneCron(t testing.TB, client *pawl.Client, name string) pawl.Cron {
+	t.Helper()
+	crons, err := client.Crons(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cron := range crons {
+		if cron.Name == name {
+			return cron
+		}
+	}
+	t.Fatalf("no cron %q among %v", name, crons)
+	return pawl.Cron{}
+}
+
+// late moves the next tick of all crons into the past.
+func late(t testing.TB, pool *pgxpool.Pool, by string) {
+	t.Helper()
+	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() - $1::text::interval", by)
+}
+
+func jobsOf(t testing.TB, pool *pgxpool.Pool, name string) int {
+	t.Helper()
+	return value[int](t, pool, "select count(*) from pawl.job where opts -> 'headers' ->> 'cron' = $1", name)
+}
+
+func TestCronKeepsAllOfAJob(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	job := pawl.JobSpec{
+		Args: pawl.Raw("report", []byte(`{"text": "<a & ☕>", "n": 12345678901234567890}`)), Data: []byte{0, 255, 'x'}, Queue: "reports", Channel: "acme", Priority: -3,
+		Delay: 90 * time.Minute, MaxAttempts: 7, Backoff: pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3, Power: 1, NoJitter: true},
+		Fingerprint: "f", Headers: map[string]string{"trace": "1", "cron": "a user's"},
+		Unique:  pawl.Unique{Key: "reports", Period: time.Hour, Global: true, UntilStart: true, Replace: true, Reschedule: true},
+		AfterOK: []pawl.ID{1}, AfterAny: []pawl.ID{2}, AfterNotOK: []pawl.ID{3}, Hold: true,
+	}
+	exec(t, pool, "select setval('pawl.pos', 10)") // The jobs it comes after have been.
+	put := pawl.Cron{Name: "reports ☕", Spec: "30 2 * * mon", Zone: "Europe/Berlin", Job: job, Jitter: 1500 * time.Millisecond, CatchUp: 2, Version: 4}
+	putCron(t, client, put)
+	cron := oneCron(t, client, put.Name)
+	if want, err := put.Next(value[time.Time](t, pool, "select clock_timestamp()"), 1); err != nil || !cron.NextAt.Equal(want[0]) {
+		t.Errorf("the next tick is %v, want %v (%v)", cron.NextAt, want, err)
+	}
+	if !cron.LastAt.IsZero() || cron.Paused {
+		t.Errorf("new: %+v", cron)
+	}
+	// A field that JobSpec has got and crons do not keep is found here.
+	spec := reflect.ValueOf(cron.Job)
+	for i := range spec.NumField() {
+		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" && name != "Ordered" {
+			t.Errorf("JobSpec.%s was not kept, or is not set by this test", name)
+		}
+	}
+	want := put
+	want.NextAt, want.Job.Args, cron.Job.Args = cron.NextAt, nil, nil
+	if !reflect.DeepEqual(cron, want) {
+		t.Errorf("got\n\t%+v, want\n\t%+v", cron, want)
+	}
+	cron.Job.Args = job.Args
+	putCron(t, client, cron) // What was read can be put.
+	if again := oneCron(t, client, put.Name); !again.NextAt.Equal(cron.NextAt) {
+		t.Errorf("the same spec again moved the next tick from %v to %v", cron.NextAt, again.NextAt)
+	}
+
+	late(t, pool, "1 second")
+	tick := value[time.Time](t, pool, "select next_at from pawl.cron")
+	tickCrons(t, client)
+	id := value[int64](t, pool, "select id from pawl.job")
+	got, err := client.Get(t.Context(), pawl.ID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Kind != "report" || got.Queue != "reports" || got.Channel != "acme" || got.Priority != -3 || got.MaxAttempts != 7 || got.Fingerprint != "f" ||
+		!bytes.Equal(got.Data, job.Data) || got.State != pawl.StateWaiting {
+		t.Errorf("the job is %+v", got)
+	}
+	if after := got.RunAt.Sub(tick); after < job.Delay || after > job.Delay+put.Jitter {
+		t.Errorf("due %v after its tick, want %v and at most %v more", after, job.Delay, put.Jitter)
+	}
+	if got.Headers["trace"] != "1" || got.Headers["cron"] != put.Name || got.Headers["tick"] != tick.UTC().Format(time.RFC3339) {
+		t.Errorf("headers: %v", got.Headers)
+	}
+	if !value[bool](t, pool, `select args = '{"text": "<a & ☕>", "n": 12345678901234567890}' and opts -> 'backoff' = (select job -> 'backoff' from pawl.cron) from pawl.job`) {
+		t.Error("args or backoff are not what was put")
+	}
+	if last := oneCron(t, client, put.Name).LastAt; !last.Equal(tick) {
+		t.Errorf("LastAt is %v, want %v", last, tick)
+	}
+}
+
+func TestCronAppliesDefaults(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t, func(c *pawl.Config) { c.Defaults = pawl.JobSpec{Queue: "unused", Channel: "all"} })
+	putCron(t, client, pawl.Cron{Name: "a", Spec: "@daily", Job: pawl.JobSpec{Args: Invoice{Number: "1"}}})
+	job := oneCron(t, client, "a").Job
+	if job.Queue != "billing" || job.MaxAttempts != 10 || job.Channel != "all" || job.Backoff.Base != 5*time.Second {
+		t.Errorf("%+v", job)
+	}
+}
+
+func TestCronJobWithoutArgs(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	putCron(t, client, pawl.Cron{Name: "none", Spec: "@hourly", Job: pawl.JobSpec{Args: pawl.Raw("x", nil)}},
+		pawl.Cron{Name: "null", Spec: "@hourly", Job: pawl.JobSpec{Args: pawl.Raw("x", []byte("null"))}})
+	late(t, pool, "1 second")
+	tickCrons(t, client)
+	if got := values[*string](t, pool, "select args::text from pawl.job order by opts -> 'headers' ->> 'cron'"); len(got) != 2 || got[0] != nil || got[1] == nil || *got[1] != "null" {
+		t.Errorf("args: %v", got)
+	}
+}
+
+// Many processes see the same ticks at the same moment: each becomes one job.
+func TestCronTicksOnce(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	client, pool := connect(t, url)
+	others := []*pawl.Client{client}
+	for range 3 {
+		other, _ := connect(t, url)
+		others = append(others, other)
+	}
+	const n, rounds = 30, 5
+	for i := range n {
+		putCron(t, client, hourly(fmt.Sprint(i)))
+	}
+	for range rounds {
+		late(t, pool, "1 millisecond")
+		var all sync.WaitGroup
+		for _, other := range others {
+			all.Go(func() {
+				for value[int](t, pool, "select count(*) from pawl.cron where next_at <= clock_timestamp()") > 0 {
+					if err := other.TickCrons(t.Context()); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+	if got := values[int](t, pool, "select count(*) from pawl.job group by fingerprint"); len(got) != n {
+		t.Errorf("%d of %d crons ticked", len(got), n)
+	} else {
+		for _, jobs := range got {
+			if jobs != rounds {
+				t.Errorf("a cron ticked %d times in %d rounds", jobs, rounds)
+			}
+		}
+	}
+	if value[int](t, pool, "select count(*) from (select distinct fingerprint, opts -> 'headers' ->> 'tick', run_at from pawl.job) x") != n*rounds {
+		t.Error("two jobs have one tick")
+	}
+}
+
+// Who took a tick and dies before the commit leaves it to others; until the server knows of the death, nobody else can take it.
+func TestCronTakerDies(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	putCron(t, client, hourly("a"), hourly("b"))
+	late(t, pool, "1 second")
+	tx := begin(t, pool)
+	taken := value[string](t, tx, "select name from pawl.take_cron('{}', '{}', '{}')")
+	if limit := value[string](t, tx, "show idle_in_transaction_session_timeout"); limit != "10s" {
+		t.Errorf("a frozen taker holds the cron for %s", limit)
+	}
+	insert(t, client.With(tx), pawl.JobSpec{Args: Note{2}, Headers: map[string]string{"cron": taken}})
+	exec(t, tx, "select pawl.tick_cron($1, clock_timestamp(), clock_timestamp() + interval '1 hour')", taken)
+	tickCrons(t, client)
+	if n := jobsOf(t, pool, taken); n != 0 {
+		t.Errorf("%d jobs of a tick somebody else holds", n)
+	}
+	if n := live(t, pool); n != 2 { // A job and its ticket: of the other cron.
+		t.Errorf("%d rows, want the other cron's two", n)
+	}
+	pid := tx.Conn().PgConn().PID()
+	exec(t, pool, "select pg_terminate_backend($1::int)", int(pid))
+	pgtest.Wait(t, "the taker to be gone", func() bool {
+		return value[bool](t, pool, "select not exists (select from pg_stat_activity where pid = $1::int)", int(pid))
+	})
+	tickCrons(t, client)
+	tickCrons(t, client)
+	if n := jobsOf(t, pool, taken); n != 1 {
+		t.Errorf("%d jobs of one tick after its first taker died", n)
+	}
+}
+
+func TestCronCatchUp(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for catchUp := range 6 {
+		cron := hourly(fmt.Sprint(catchUp))
+		cron.CatchUp = catchUp
+		putCron(t, client, cron)
+	}
+	late(t, pool, "3 hours 5 minutes") // Four ticks.
+	tickCrons(t, client)
+	for catchUp, want := range []int{0, 1, 2, 3, 4, 4} {
+		if got := jobsOf(t, pool, fmt.Sprint(catchUp)); got != want {
+			t.Errorf("CatchUp %d: %d jobs, want %d", catchUp, got, want)
+		}
+		cron := oneCron(t, client, fmt.Sprint(catchUp))
+		if cron.LastAt.IsZero() != (want == 0) {
+			t.Errorf("CatchUp %d: LastAt %v", catchUp, cron.LastAt)
+		}
+		if left := cron.NextAt.Sub(value[time.Time](t, pool, "select clock_timestamp()")); left < 50*time.Minute || left > 55*time.Minute {
+			t.Errorf("CatchUp %d: the next tick is in %v", catchUp, left)
+		}
+	}
+	late(t, pool, "30 seconds") // Late, but not missed.
+	tickCrons(t, client)
+	if got := jobsOf(t, pool, "0"); got != 1 {
+		t.Errorf("%d jobs of a tick that was 30 s late", got)
+	}
+}
+
+func TestCronPause(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	cron := hourly("a")
+	cron.CatchUp = 9
+	putCron(t, client, cron)
+	for range 2 { // Twice is as well as once.
+		if err := client.PauseCron(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late(t, pool, "5 hours")
+	tickCrons(t, client)
+	putCron(t, client, cron)
+	if got := oneCron(t, client, "a"); !got.Paused {
+		t.Error("PutCron ended a pause")
+	}
+	tickCrons(t, client)
+	for range 2 {
+		if err := client.ResumeCron(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tickCrons(t, client)
+	if n := live(t, pool); n != 0 {
+		t.Errorf("%d rows of a paused cron", n)
+	}
+	resumed := oneCron(t, client, "a")
+	if resumed.Paused || !value[bool](t, pool, "select next_at > clock_timestamp() from pawl.cron") {
+		t.Errorf("resumed: %+v", resumed)
+	}
+	late(t, pool, "1 second")
+	if err := client.ResumeCron(t.Context(), "a"); err != nil { // Not paused: loses no tick.
+		t.Fatal(err)
+	}
+	tickCrons(t, client)
+	if n := jobsOf(t, pool, "a"); n != 1 {
+		t.Errorf("%d jobs after the pause", n)
+	}
+	if err := client.DeleteCron(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if crons, err := client.Crons(t.Context()); err != nil || len(crons) != 0 {
+		t.Errorf("after DeleteCron: %v, %v", crons, err)
+	}
+	for verb, do := range map[string]func(context.Context, string) error{
+		"PauseCron": client.PauseCron, "ResumeCron": client.ResumeCron, "DeleteCron": client.DeleteCron,
+		"RunCron": func(ctx context.Context, name string) error { _, err := client.RunCron(ctx, name); return err },
+	} {
+		if err := do(t.Context(), "a"); !errors.Is(err, pawl.ErrNotFound) || !strings.Contains(err.Error(), verb) {
+			t.Errorf("%s of none: %v, want ErrNotFound", verb, err)
+		}
+	}
+}
+
+func TestRunCron(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	put := hourly("a")
+	put.Job.Delay = time.Hour
+	putCron(t, client, put)
+	if err := client.PauseCron(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	before := oneCron(t, client, "a")
+	result, err := client.RunCron(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := client.Get(t.Context(), result.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick, err := time.Parse(time.RFC3339, job.Headers["tick"])
+	if late := job.CreatedAt.Sub(tick); err != nil || late < 0 || late > time.Minute || job.Headers["cron"] != "a" {
+		t.Errorf("headers %v of a job of %v (%v)", job.Headers, job.CreatedAt, err)
+	}
+	if job.State != pawl.StateScheduled {
+		t.Errorf("its Delay is forgotten: %s", job.State)
+	}
+	if after := oneCron(t, client, "a"); !reflect.DeepEqual(before, after) {
+		t.Errorf("RunCron changed the cron from\n\t%+v to\n\t%+v", before, after)
+	}
+	if n := jobsOf(t, pool, "a"); n != 1 {
+		t.Errorf("%d jobs", n)
+	}
+}
+
+func TestCronVersions(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	put := hourly("a")
+	put.Version = 5
+	putCron(t, client, put)
+	late(t, pool, "1 second")
+	tickCrons(t, client)
+	first := oneCron(t, client, "a")
+
+	older := put
+	older.Version, older.Spec, older.CatchUp = 4, "@daily", 3
+	putCron(t, client, older, hourly("b")) // The other one is put all the same.
+	if got := oneCron(t, client, "a"); !reflect.DeepEqual(got, first) {
+		t.Errorf("a lower version changed\n\t%+v to\n\t%+v", first, got)
+	}
+	oneCron(t, client, "b")
+
+	same := put
+	same.CatchUp, same.Job.Queue = 7, "other"
+	putCron(t, client, same)
+	got := oneCron(t, client, "a")
+	if got.CatchUp != 7 || got.Job.Queue != "other" || !got.LastAt.Equal(first.LastAt) || !got.NextAt.Equal(first.NextAt) {
+		t.Errorf("an equal version with another job: %+v", got)
+	}
+	for _, change := range []func(*pawl.Cron){
+		func(c *pawl.Cron) { c.Spec = "0 0 1 1 *" },
+		func(c *pawl.Cron) { c.Zone = "Australia/Lord_Howe" },
+	} {
+		change(&same)
+		same.Version++
+		putCron(t, client, same)
+		got = oneCron(t, client, "a")
+		want, err := same.Next(value[time.Time](t, pool, "select clock_timestamp()"), 1)
+		if err != nil || !got.NextAt.Equal(want[0]) || !got.LastAt.Equal(first.LastAt) || got.Version != same.Version {
+			t.Errorf("%+v; want the next tick at %v (%v)", got, want, err)
+		}
+	}
+}
+
+// Many processes put the same crons when they start, and tick at once: no tick is lost or doubled by that.
+func TestPutCronConcurrently(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	const n = 20
+	for i := range n {
+		putCron(t, client, hourly(fmt.Sprint(i)))
+	}
+	late(t, pool, "1 second")
+	var all sync.WaitGroup
+	for i := range 6 {
+		all.Go(func() {
+			var crons []pawl.Cron
+			for k := range n {
+				cron := hourly(fmt.Sprint((7*k + i) % n)) // Each in another order.
+				cron.Version = i
+				crons = append(crons, cron)
+			}
+			if err := client.PutCron(t.Context(), crons...); err != nil {
+				t.Error(err)
+			}
+			if err := client.TickCrons(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	tickCrons(t, client)
+	if n := value[int](t, pool, "select count(*) from pawl.cron where version = 5"); n != 20 {
+		t.Errorf("%d of 20 crons are of the highest version", n)
+	}
+	if jobs := value[int](t, pool, "select count(*) from pawl.job"); jobs != n {
+		t.Errorf("%d jobs of %d ticks", jobs, n)
+	}
+}
+
+func TestPutCronRefuses(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	good := hourly("good")
+	for part, change := range map[string]func(*pawl.Cron){
+		"1 to 255 bytes, this one has 0":   func(c *pawl.Cron) { c.Name = "" },
+		"1 to 255 bytes, this one has 256": func(c *pawl.Cron) { c.Name = strings.Repeat("☕", 85) + "x" },
+		"UTF-8":                            func(c *pawl.Cron) { c.Name = "a\xff" },
+		"zero byte":                        func(c *pawl.Cron) { c.Name = "a\x00b" },
+		"given twice":                      func(c *pawl.Cron) { c.Name = "good" },
+		"never":                            func(c *pawl.Cron) { c.Spec = "0 0 30 2 *" },
+		"4 fields":                         func(c *pawl.Cron) { c.Spec = "* * * *" },
+		"empty spec":                       func(c *pawl.Cron) { c.Spec = "" },
+		"Mars/Olympus":                     func(c *pawl.Cron) { c.Zone = "Mars/Olympus" },
+		"machine to machine":               func(c *pawl.Cron) { c.Zone = "Local" },
+		"Jitter":                           func(c *pawl.Cron) { c.Jitter = -1 },
+		"CatchUp":                          func(c *pawl.Cron) { c.CatchUp = 1001 },
+		"CatchUp is -1":                    func(c *pawl.Cron) { c.CatchUp = -1 },
+		"Version":                          func(c *pawl.Cron) { c.Version = -1 },
+		"RunAt":                            func(c *pawl.Cron) { c.Job.RunAt = time.Unix(1, 0) },
+		"Args":                             func(c *pawl.Cron) { c.Job.Args = nil },
+		"Queue":                            func(c *pawl.Cron) { c.Job.Queue = strings.Repeat("q", 256) },
+		`\u0000`:                           func(c *pawl.Cron) { c.Job.Args = pawl.Raw("x", []byte(`"\u0000"`)) },
+	} {
+		bad := hourly("bad")
+		change(&bad)
+		if err := client.PutCron(t.Context(), good, bad); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "PutCron") {
+			t.Errorf("got %v, want it to say %q", err, part)
+		}
+		if part == "given twice" {
+			continue
+		}
+		_, err := bad.Next(time.Now(), 1)
+		if wrong := part == "never" || part == "4 fields" || part == "empty spec" || part == "Mars/Olympus" || part == "machine to machine"; (err != nil) != wrong {
+			t.Errorf("%s: Next says %v", part, err)
+		}
+	}
+	invalid := hourly("bad")
+	invalid.Job.Priority = 1 << 20
+	err := client.PutCron(t.Context(), good, invalid)
+	if e, ok := errors.AsType[*pawl.InvalidError](err); !ok || e.Index != 1 || e.Field != "Priority" {
+		t.Errorf("got %v, want an *InvalidError", err)
+	}
+	if n := value[int](t, pool, "select count(*) from pawl.cron"); n != 0 {
+		t.Errorf("%d crons beside a refused one were put", n)
+	}
+	longest := hourly(strings.Repeat("☕", 85))
+	putCron(t, client, longest)
+	if _, err := client.RunCron(t.Context(), longest.Name); err != nil {
+		t.Error(err)
+	}
+}
+
+// All verbs in a transaction of either driver: rolled back, nothing is left; committed, all is there.
+func TestCronInTransactions(t *testing.T) {
+	for _, door := range []string{"pgx", "database/sql"} {
+		for _, end := range []string{"rollback", "commit"} {
+			t.Run(door+" "+end, func(t *testing.T) {
+				t.Parallel()
+				client, pool := install(t)
+				putCron(t, client, hourly("old"), hourly("paused"), hourly("gone"))
+				if err := client.PauseCron(t.Context(), "paused"); err != nil {
+					t.Fatal(err)
+				}
+				before, err := client.Crons(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				var in *pawl.Client
+				var finish func() error
+				if door == "pgx" {
+					tx := begin(t, pool)
+					in, finish = client.With(tx), func() error { return tx.Rollback(t.Context()) }
+					if end == "commit" {
+						finish = func() error { return tx.Commit(t.Context()) }
+					}
+				} else {
+					tx := stdTx(t, pool)
+					in, finish = client.With(tx), tx.Rollback
+					if end == "commit" {
+						finish = tx.Commit
+					}
+				}
+				cron := hourly(`new "ü\{}`)
+				cron.Zone, cron.Jitter, cron.CatchUp, cron.Version = "America/New_York", 3*time.Second, 4, 5
+				cron.Job.Data, cron.Job.Headers = []byte{0, 1, '\\', 255}, map[string]string{"a": `"\`}
+				putCron(t, in, cron)
+				got := oneCron(t, in, cron.Name)
+				if got.Jitter != cron.Jitter || got.CatchUp != 4 || got.Version != 5 || !bytes.Equal(got.Job.Data, cron.Job.Data) || got.Job.Headers["a"] != `"\` {
+					t.Errorf("%+v", got)
+				}
+				if err := errors.Join(in.PauseCron(t.Context(), "old"), in.ResumeCron(t.Context(), "paused"), in.DeleteCron(t.Context(), "gone")); err != nil {
+					t.Fatal(err)
+				}
+				if err := in.PauseCron(t.Context(), "nobody"); !errors.Is(err, pawl.ErrNotFound) {
+					t.Errorf("got %v, want ErrNotFound", err)
+				}
+				result, err := in.RunCron(t.Context(), cron.Name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if job, err := in.Get(t.Context(), result.ID); err != nil || job.Headers["cron"] != cron.Name {
+					t.Errorf("%+v, %v", job, err)
+				}
+				if err := finish(); err != nil {
+					t.Fatal(err)
+				}
+				after, err := client.Crons(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if end == "rollback" {
+					if !reflect.DeepEqual(before, after) || live(t, pool) != 0 {
+						t.Errorf("rolled back, and yet\n\t%+v is\n\t%+v, with %d rows of jobs", before, after, live(t, pool))
+					}
+					return
+				}
+				if len(after) != 3 || after[0].Name != cron.Name || !after[1].Paused || after[2].Paused || live(t, pool) != 2 {
+					t.Errorf("committed: %+v", after)
+				}
+			})
+		}
+	}
+}
+
+// What this binary cannot read, or the database refuses, stops no other cron.
+func TestBadCronsStopNoOthers(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	var lines lockedBuffer
+	client, pool := connect(t, url, func(c *pawl.Config) { c.Logger = slog.New(slog.NewTextHandler(&lines, nil)) })
+	putCron(t, client, hourly("odd spec"), hourly("odd zone"), hourly("refused"), hourly("good"), hourly("last"))
+	exec(t, pool, `create function no() returns trigger language plpgsql as $$
+		begin if new.fingerprint = 'refused' then raise 'not this one' using errcode = '23514'; end if; return new; end $$`)
+	exec(t, pool, "create trigger no before insert on pawl.job for each row execute function no()")
+	exec(t, pool, "update pawl.cron set spec = 'every other tuesday' where name = 'odd spec'")
+	exec(t, pool, "update pawl.cron set zone = 'Mars/Olympus' where name = 'odd zone'")
+	late(t, pool, "20 seconds")
+	tend(t, client)
+	pgtest.Wait(t, "good crons to tick beside bad ones", func() bool { return live(t, pool) == 4 })
+	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'last'") // A second round.
+	pgtest.Wait(t, "another tick", func() bool { return jobsOf(t, pool, "last") == 2 })
+	if n := strings.Count(lines.String(), "cannot read"); n != 2 {
+		t.Errorf("two unreadable crons made %d log lines:\n%s", n, lines.String())
+	}
+	if !strings.Contains(lines.String(), "not this one") {
+		t.Errorf("the refused job was not logged:\n%s", lines.String())
+	}
+	putCron(t, client, hourly("odd zone")) // Repaired.
+	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'odd zone'")
+	pgtest.Wait(t, "a repaired cron to tick", func() bool { return jobsOf(t, pool, "odd zone") == 1 })
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// tend does the chores beside the test.
+func tend(t testing.TB, client *pawl.Client) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- client.Tend(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Tend: %v", err)
+		}
+	})
+}
+
+// Two tenders and a cron of every second: each second once, and none left out.
+func TestCronEverySecond(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	client, pool := connect(t, url)
+	other, _ := connect(t, url)
+	putCron(t, client, pawl.Cron{Name: "second", Spec: "* * * * * *", Job: pawl.JobSpec{Args: Note{1}}})
+	tend(t, client)
+	tend(t, other)
+	pgtest.Wait(t, "five ticks", func() bool { return jobsOf(t, pool, "second") >= 5 })
+	ticks := values[time.Time](t, pool, "select run_at from pawl.job order by run_at, id limit 5")
+	for i := range ticks[1:] {
+		if step := ticks[i+1].Sub(ticks[i]); step != time.Second {
+			t.Errorf("ticks %v and %v", ticks[i], ticks[i+1])
+		}
+	}
+	t.Log("later than the tick by", values[string](t, pool, "select (created_at - run_at)::text from pawl.job order by run_at"))
+}
+
+// With many crons, finding the next tick reads one, not all, also with a plan made while there was none.
+func TestDueCronReadsOne(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	client, pool := connect(t, url)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	const look = "select pawl.due_cron('{a}', '{b}', '{c}'), pawl.take_cron('{a}', '{b}', '{c}')"
+	exec(t, conn, "vacuum analyze pawl.cron")
+	exec(t, conn, look)
+	crons := make([]pawl.Cron, 3000)
+	for i := range crons {
+		crons[i] = hourly(fmt.Sprint(i))
+	}
+	putCron(t, client, crons...)
+	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name < '2'")
+	exec(t, pool, "vacuum pawl.cron")
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background())
+	const count = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where relid = 'pawl.cron'::regclass"
+	before := value[int](t, tx, count)
+	exec(t, tx, look)
+	exec(t, tx, "select pawl.tick_cron('1', clock_timestamp(), clock_timestamp() + interval '1 hour')")
+	if n := value[int](t, tx, count) - before; n > 10 {
+		t.Errorf("%d rows read", n)
+	}
+}
