@@ -113,7 +113,7 @@ func (b *bench) bare(ctx context.Context) (*Result, error) {
 	began := time.Now()
 	for jobs < int64(b.Jobs) {
 		lease := fmt.Sprintf("00000000-0000-4000-8000-%012d", jobs)
-		rows, err := conn.Query(ctx, "select pos, id, epoch, args from pawl.claim($1::uuid, null, '1 minute', $2, array['default'], array[0], array[''], array[$3::bigint], array[$2::int])",
+		rows, err := conn.Query(ctx, "select pos, id, epoch, args from pawl.claim($1::uuid, null, '1 minute', $2, array['default'], array[0], array[''], array[$3::bigint], array[9223372036854775807], array[$2::int])",
 			pgx.QueryExecModeCacheDescribe, lease, batch, mark)
 		if err != nil {
 			return nil, err
@@ -198,7 +198,7 @@ func (b *bench) burnTop(ctx context.Context, deep bool) (*Result, error) {
 	if !deep {
 		return b.burn(ctx, "depth: none")
 	}
-	if _, err := b.pool.Exec(ctx, "checkpoint"); err != nil {
+	if err := b.settle(ctx); err != nil {
 		return nil, err
 	}
 	var top, below atomic.Int64
