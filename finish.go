@@ -101,9 +101,22 @@ func pairs(jobs []*JobInfo) (ids []int64, epochs []int32) {
 	return ids, epochs
 }
 
-// finish writes answers of one kind: all complete (and of one keep), or all not. became has an entry for each that was ours and
-// not locked by somebody. leases go with a complete, if every job of it was finished.
-func (c *Client) finish(ctx context.Context, answers []answer, worker string, leases []string) (became map[ID]string, err error) {
+// verdicts are what became of jobs: of all of them the same, or of each; without an entry it was not ours, or locked by somebody.
+type verdicts struct {
+	all  string
+	each map[ID]string
+}
+
+func (v verdicts) of(id ID) (what string, ok bool) {
+	if v.all != "" {
+		return v.all, true
+	}
+	what, ok = v.each[id]
+	return what, ok
+}
+
+// finish writes answers of one kind: all complete (and of one keep), or all not. leases go with a complete, if every job of it was finished.
+func (c *Client) finish(ctx context.Context, answers []answer, worker string, leases []string) (became verdicts, err error) {
 	n := len(answers)
 	jobs := make([]*JobInfo, n)
 	waited, ran := make([]int64, n), make([]int64, n)
@@ -112,21 +125,33 @@ func (c *Client) finish(ctx context.Context, answers []answer, worker string, le
 		waited[i], ran[i] = answers[i].job.waited.Milliseconds(), answers[i].ran.Milliseconds()
 	}
 	ids, epochs := pairs(jobs)
-	became = make(map[ID]string, n)
 	if n == 0 || answers[0].verb == verbComplete {
 		if leases == nil {
 			leases = []string{}
 		}
+		done := make([]ID, 0, n)
 		err = c.query(ctx, "select pawl.complete($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text, $7::boolean, $8::uuid[])",
 			[]any{ids, epochs, waited, ran, make([]*string, n), worker, n > 0 && answers[0].keep, leases},
 			func(s scanner) error {
 				var id int64
-				err := s.Scan(&id)
-				became[ID(id)] = string(StateCompleted)
-				return err
+				if rows, ok := s.(pgx.Rows); ok && len(rows.RawValues()[0]) == 8 {
+					id = integer(rows.RawValues()[0])
+				} else if err := s.Scan(&id); err != nil {
+					return err
+				}
+				done = append(done, ID(id))
+				return nil
 			})
+		if err == nil && len(done) == n {
+			return verdicts{all: string(StateCompleted)}, nil
+		}
+		became.each = make(map[ID]string, n)
+		for _, id := range done {
+			became.each[id] = string(StateCompleted)
+		}
 		return became, err
 	}
+	became.each = make(map[ID]string, n)
 	verbs, delays := make([]string, n), make([]*float64, n)
 	backoffs, errs := make([]*string, n), make([]*string, n)
 	for i := range answers {
@@ -139,14 +164,14 @@ func (c *Client) finish(ctx context.Context, answers []answer, worker string, le
 			var id int64
 			var what string
 			err := s.Scan(&id, &what)
-			became[ID(id)] = what
+			became.each[ID(id)] = what
 			return err
 		})
 	return became, err
 }
 
 // finishWaiting is finish for jobs whose rows may be locked by somebody: it waits for them.
-func (c *Client) finishWaiting(ctx context.Context, answers []answer, worker string, leases []string) (became map[ID]string, err error) {
+func (c *Client) finishWaiting(ctx context.Context, answers []answer, worker string, leases []string) (became verdicts, err error) {
 	err = c.inTx(ctx, func(c *Client) error {
 		jobs := make([]*JobInfo, len(answers))
 		for i := range answers {
@@ -265,7 +290,7 @@ func (f *finisher) fly() {
 func (f *finisher) land(batch []answer, leases []string) {
 	ending := f.ending(batch)
 	lost := slices.ContainsFunc(batch, func(a answer) bool { return a.lost })
-	var became map[ID]string
+	var became verdicts
 	err := persist(f.ctx, func() (err error) {
 		became, err = f.client.finish(f.ctx, batch, f.worker, append(ending, leases...))
 		lost = lost || isAmbiguous(err)
@@ -288,7 +313,7 @@ func (f *finisher) land(batch []answer, leases []string) {
 	if slices.ContainsFunc(batch, func(a answer) bool { return a.job.tied }) {
 		f.settle()
 	}
-	if len(became) == len(batch) && (len(batch) == 0 || batch[0].verb == verbComplete) {
+	if became.all != "" {
 		// A lease whose jobs were in two batches at once is ended by neither; it goes with the next.
 		var ended []string
 		for _, a := range batch {
@@ -297,7 +322,7 @@ func (f *finisher) land(batch []answer, leases []string) {
 					ended = append(ended, id)
 				}
 			}
-			f.tell(a, became[a.job.ID], nil)
+			f.tell(a, became.all, nil)
 		}
 		if len(ended) > 0 {
 			f.mu.Lock()
@@ -314,7 +339,7 @@ func (f *finisher) land(batch []answer, leases []string) {
 	}
 	var passed []answer
 	for _, a := range batch {
-		if what, ok := became[a.job.ID]; ok {
+		if what, ok := became.of(a.job.ID); ok {
 			f.decide(a, what, nil)
 		} else {
 			passed = append(passed, a)
