@@ -119,9 +119,13 @@ func (v verdicts) of(id ID) (what string, ok bool) {
 func (c *Client) finish(ctx context.Context, answers []answer, worker string, leases []string) (became verdicts, err error) {
 	n := len(answers)
 	jobs := make([]*JobInfo, n)
-	waited, ran := make([]int64, n), make([]int64, n)
+	waited, ran, results := make([]int64, n), make([]int64, n), make([]*string, n)
 	for i := range answers {
 		jobs[i] = answers[i].job
+		if result := answers[i].job.Result; result != nil {
+			s := string(result)
+			results[i] = &s
+		}
 		waited[i], ran[i] = answers[i].job.waited.Milliseconds(), answers[i].ran.Milliseconds()
 	}
 	ids, epochs := pairs(jobs)
@@ -131,7 +135,7 @@ func (c *Client) finish(ctx context.Context, answers []answer, worker string, le
 		}
 		done := make([]ID, 0, n)
 		err = c.query(ctx, "select pawl.complete($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text, $7::boolean, $8::uuid[])",
-			[]any{ids, epochs, waited, ran, make([]*string, n), worker, n > 0 && answers[0].keep, leases},
+			[]any{ids, epochs, waited, ran, results, worker, n > 0 && answers[0].keep, leases},
 			func(s scanner) error {
 				var id int64
 				if rows, ok := s.(pgx.Rows); ok && len(rows.RawValues()[0]) == 8 {

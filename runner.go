@@ -283,8 +283,16 @@ func (r *runner) serve() {
 		run := r.pending[0]
 		r.pending[0] = nil
 		r.pending = r.pending[1:]
+		var chunk []*running
+		if h := r.mux.handlers[run.job.Kind]; h != nil && h.many != nil {
+			chunk = r.chunk(h, run)
+		}
 		r.mu.Unlock()
-		r.one(run)
+		if chunk != nil {
+			r.many(chunk)
+		} else {
+			r.one(run)
+		}
 	}
 }
 
