@@ -54,6 +54,10 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 			if err := reader.read(s); err != nil {
 				return err
 			}
+			if t.blocked {
+				lanes.block(p, t.laneKey, time.Duration(t.id)*time.Millisecond)
+				return nil
+			}
 			if total++; total == 1 {
 				claimed = time.Now()
 			}
@@ -74,7 +78,7 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 				due = t.runAt
 			}
 			job.waited, job.claimed = max(t.now.Sub(due), 0), claimed
-			job.tied, job.Fingerprint, job.UniqueKey = t.tied, t.fingerprint, t.unique
+			job.tied, job.permit, job.Fingerprint, job.UniqueKey = t.tied, t.permit, t.fingerprint, t.unique
 			if err := job.unpack(t.opts, t.errs, t.save); err != nil {
 				return err
 			}
@@ -181,6 +185,9 @@ func (c *Client) promote(ctx context.Context, lanes *lanes, queues []string) (mo
 // look finds lanes and queues not known yet, of the chosen queues or of all.
 func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found int, err error) {
 	lanes.looked = time.Now()
+	if err := c.weigh(ctx, lanes); err != nil {
+		return 0, err
+	}
 	lows, highs := lanes.gaps(chosen)
 	split := func(keys []laneKey) (queues []string, priorities []int32, channels []string) {
 		for _, key := range keys {

@@ -70,6 +70,7 @@ func (c *Client) giveBack(queue string, l *lanes) {
 }
 
 func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int, who claimer) (Jobs, error) {
+	l.unblock()
 	if c.db == nil {
 		c.consumer.mu.Lock()
 		due := time.Since(c.consumer.rescued) >= time.Second
@@ -251,6 +252,9 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 	}
 	if err != nil {
 		return fmt.Errorf("pawl: %s: %w", like.verb, err)
+	}
+	if err := c.freeAnswered(ctx, answers); err != nil {
+		return err
 	}
 	c.settleSoon(ctx, slices.ContainsFunc(answers, func(a answer) bool { return a.job.tied }))
 	lost := Errors{}

@@ -98,6 +98,7 @@ type runner struct {
 	pending  []*running        // Claimed, no goroutine yet.
 	idle     int               // Goroutines that wait for tasks.
 	tasks    chan struct{}
+	permits  chan struct{} // One was given back by this process.
 	drain    chan struct{} // Closed when ctx ends: what has not started is given back.
 }
 
@@ -140,7 +141,7 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	c = own
 	r := &runner{
 		client: c, public: public, mux: mux, config: config, log: c.config.Logger, leases: map[string]*lease{}, perQueue: map[string]int{},
-		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}),
+		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}), permits: make(chan struct{}, 1),
 	}
 	r.lanes.reset()
 	if config.Queues != nil {
@@ -152,6 +153,12 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	defer giveUp()
 	r.finish = &finisher{client: c, ctx: delivering, worker: config.Name, idle: make(chan struct{}, 1)}
 	r.finish.told = r.told
+	r.finish.freed = func() {
+		select {
+		case r.permits <- struct{}{}:
+		default:
+		}
+	}
 	r.sleep = newSleeper(c, r.queues)
 	if err := r.register(ctx); err != nil {
 		return fmt.Errorf("pawl: register worker: %w", err)
@@ -210,8 +217,10 @@ func (r *runner) end(giveUp context.CancelFunc) error {
 	if waitErr := r.finish.wait(finishing); waitErr != nil {
 		err = errors.Join(err, fmt.Errorf("pawl: %d outcomes could not be delivered; their jobs will run again", r.finish.backlog()))
 	}
-	giveUp()
+	following := time.AfterFunc(2*time.Second, giveUp) // What is not done then, chores do.
 	r.finish.around.Wait()
+	following.Stop()
+	giveUp()
 	unregistering, cancel := context.WithTimeout(context.WithoutCancel(finishing), 2*time.Second)
 	defer cancel()
 	if unregisterErr := r.client.query(unregistering, "select pawl.unregister($1::bigint)", []any{r.worker}, nil); unregisterErr != nil {
