@@ -126,7 +126,7 @@ func (j *JobInfo) unpack(options, errs, checkpoint []byte) error {
 		if err := json.Unmarshal(options, &o); err != nil {
 			return fmt.Errorf("opts of job %d: %w", j.ID, err)
 		}
-		j.Headers, j.Ordered = o.Headers, o.Ordered
+		j.Headers, j.Ordered, j.Batch = o.Headers, o.Ordered, o.Batch
 	}
 	if len(errs) > 0 {
 		if err := json.Unmarshal(errs, &j.Errors); err != nil {

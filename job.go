@@ -106,6 +106,7 @@ type Job[T Args] struct {
 // JobInfo is any job, live or finished, held or only seen.
 type JobInfo struct {
 	ID          ID
+	Batch       ID // It was inserted with; 0: none.
 	Kind        string
 	Queue       string
 	Channel     string
@@ -187,6 +188,7 @@ type opts struct {
 	Ordered    bool `json:"ordered,omitempty"`
 	Global     bool `json:"global,omitempty"`
 	UntilStart bool `json:"until_start,omitempty"`
+	Batch      ID   `json:"batch,omitempty"`
 }
 
 // row is a JobSpec as insert.sql takes it.

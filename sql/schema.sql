@@ -27,6 +27,19 @@ table archive (
   result jsonb
 ) partition by RANGE (expires_at);
 
+table batch (
+  id bigint not null,
+  created_at timestamp with time zone not null default clock_timestamp(),
+  finished_at timestamp with time zone,
+  total integer not null,
+  completed integer not null default 0,
+  cancelled integer not null default 0,
+  dead integer not null default 0,
+  on_finish jsonb,
+  on_success jsonb,
+  on_death jsonb
+) with (fillfactor=50, autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.05, vacuum_truncate=false);
+
 table bucket (
   queue text collate "C" not null,
   of_channel boolean not null,
@@ -219,6 +232,10 @@ table worker (
 
 CREATE INDEX archive_id ON ONLY pawl.archive USING brin (id int8_minmax_multi_ops) WITH (pages_per_range='128', autosummarize='on');
 
+CREATE INDEX batch_finished_at ON pawl.batch USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+
+CREATE UNIQUE INDEX batch_pkey ON pawl.batch USING btree (id);
+
 CREATE UNIQUE INDEX bucket_pkey ON pawl.bucket USING btree (queue, of_channel, channel);
 
 CREATE INDEX cron_next_at ON pawl.cron USING btree (next_at) WHERE (NOT paused);
@@ -314,6 +331,9 @@ function commit(ids bigint[])
 function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
   returns SETOF bigint;
 
+function count_batch(batch bigint, became text, by integer)
+  returns boolean;
+
 function due_cron(names text[], specs text[], zones text[])
   returns double precision;
 
@@ -402,7 +422,7 @@ function retry(ids bigint[])
   returns SETOF bigint;
 
 function settle(most integer)
-  returns TABLE(settled integer, "left" integer);
+  returns TABLE(settled integer, "left" integer, more boolean);
 
 function sleep_key(queue text)
   returns bigint;
