@@ -304,11 +304,17 @@ function acquire(keys text[], most integer, job bigint, lease uuid)
 function allot(limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], asked integer[])
   returns TABLE(quotas integer[], waits double precision[]);
 
+function answered(id bigint, ok boolean)
+  returns boolean;
+
 function backoff(backoff jsonb, attempt integer)
   returns double precision;
 
 function beat(worker bigint, running integer, ids bigint[], epochs integer[])
   returns bigint[];
+
+function cancel(VARIADIC ids bigint[])
+  returns bigint;
 
 function change(ids bigint[], changes jsonb)
   returns TABLE(id bigint, became text);
@@ -322,6 +328,9 @@ function channel_object(channel text)
 function checkpoint(id bigint, epoch integer, changes jsonb)
   returns boolean;
 
+function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
+  returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid);
+
 function claim(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
   returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
 
@@ -330,6 +339,9 @@ function commit(ids bigint[])
 
 function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
   returns SETOF bigint;
+
+function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
+  returns boolean;
 
 function count_batch(batch bigint, became text, by integer)
   returns boolean;
@@ -340,8 +352,14 @@ function due_cron(names text[], specs text[], zones text[])
 function expire(most integer)
   returns bigint;
 
+function extend(id bigint, epoch integer, lease uuid, lasting interval)
+  returns boolean;
+
 function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
   returns TABLE(id bigint, lease uuid);
+
+function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
+  returns text;
 
 function fail(ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[], waited bigint[], ran bigint[], worker text)
   returns TABLE(id bigint, became text);
@@ -358,8 +376,14 @@ function get(ids bigint[])
 function hold(ids bigint[], epochs integer[])
   returns SETOF bigint;
 
+function insert(kind text, args jsonb DEFAULT NULL::jsonb, opts jsonb DEFAULT '{}'::jsonb)
+  returns bigint;
+
 function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
   returns SETOF bigint;
+
+function insert_many(jobs jsonb)
+  returns TABLE(id bigint, duplicate boolean);
 
 function insert_tied(specs jsonb)
   returns TABLE(id bigint, duplicate boolean);
@@ -408,6 +432,9 @@ function reclaim()
 
 function register(name text, host text, pid integer, version text, queues text[], stale interval)
   returns bigint;
+
+function release(id bigint, epoch integer, delay double precision DEFAULT 0)
+  returns boolean;
 
 function remove(ids bigint[], epochs integer[], keep boolean)
   returns SETOF bigint;
