@@ -141,6 +141,7 @@ type JobInfo struct {
 	claimed   time.Time   // By this process's clock, for durations.
 	tied      bool        // Others wait for its end.
 	undecoded error       // Why Config.Codec could not read Args, which are as stored then.
+	unstored  bool        // In no database: see pawltest.Work.
 	answered  atomic.Bool // Finished by hand, in a transaction that may not have committed.
 }
 
