@@ -367,12 +367,37 @@ func TestRunOne(t *testing.T) {
 		}
 	}
 	text := ends(t, func(t testing.TB) { pawltest.RunOne(t, client, mux) })
-	contains(t, text, "no job is ready", "scheduled until", `{"N": 2}`, `{"N": 4}`, `{"N": 5}`)
+	contains(t, text, "no job can be run", "scheduled until", `{"N": 2}`, `{"N": 4}`, `{"N": 5}`)
 
 	id := insert(t, client, pawl.JobSpec{Args: &other{}, Queue: "a"})[0]
 	contains(t, ends(t, func(t testing.TB) { pawltest.RunOne(t, client, mux) }), `no handler for kind "other"`)
 	if job, err := client.Get(t.Context(), id); err != nil || job.State != pawl.StateReady || job.Attempt != 0 {
 		t.Errorf("the job without handler is %+v, %v", job, err)
+	}
+}
+
+// Of a paused queue nothing is run; a job that lost two leases is run as any other.
+func TestRunOnePaused(t *testing.T) {
+	t.Parallel()
+	client := install(t)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
+	id := insert(t, client, pawl.JobSpec{Args: note{1}})[0]
+	if err := client.PauseQueue(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, ends(t, func(t testing.TB) { pawltest.RunOne(t, client, mux) }), "paused", "ready")
+	if err := client.ResumeQueue(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) != 1 {
+			t.Fatal(jobs, err)
+		}
+		pawltest.Advance(t, client, time.Hour)
+	}
+	if job := pawltest.RunOne(t, client, mux); job.ID != id || job.State != pawl.StateCompleted {
+		t.Errorf("job %d is %s", job.ID, job.State)
 	}
 }
 
@@ -456,6 +481,25 @@ func TestDrain(t *testing.T) {
 		t.Errorf("an empty queue had %d", n)
 	}
 	contains(t, ends(t, func(t testing.TB) { pawltest.Drain(t, client, mux, "") }), "name a queue")
+}
+
+// What becomes due while Drain runs stays, however slow the machine.
+func TestDrainLeavesRetries(t *testing.T) {
+	t.Parallel()
+	client := install(t)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return pawl.RetryAfter(time.Millisecond, errors.New("soon")) })
+	jobs := make([]pawl.JobSpec, 20)
+	for n := range jobs {
+		jobs[n].Args = note{n}
+	}
+	insert(t, client, jobs...)
+	for range 2 {
+		if n := pawltest.Drain(t, client, mux, "default"); n != 20 {
+			t.Errorf("%d attempts, want 20", n)
+		}
+		pawltest.Advance(t, client, time.Second)
+	}
 }
 
 func TestAdvance(t *testing.T) {

@@ -48,7 +48,7 @@ func RunOne(t testing.TB, client *pawl.Client, mux *pawl.Mux) *pawl.JobInfo {
 	due(t, client, "", "RunOne")
 	job := runOne(t, client, mux, "", "RunOne")
 	if job == nil {
-		t.Fatalf("pawltest: RunOne: no job is ready; %s", there(t.Context(), client, ""))
+		t.Fatalf("pawltest: RunOne: no job can be run (a ready one neither if its queue is paused or a transaction has it locked); %s", there(t.Context(), client, ""))
 	}
 	return job
 }

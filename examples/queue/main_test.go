@@ -77,3 +77,8 @@ func TestQueue(t *testing.T) {
 		t.Errorf("deleted what was cleared: %v", err)
 	}
 }
+
+func TestProgram(t *testing.T) {
+	t.Setenv("DATABASE_URL", pawltest.Pool(t, pawltest.New(t)).Config().ConnString())
+	main()
+}

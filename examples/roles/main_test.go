@@ -66,3 +66,8 @@ func TestRoles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestProgram(t *testing.T) {
+	t.Setenv("DATABASE_URL", pawltest.Pool(t, pawltest.New(t)).Config().ConnString())
+	main()
+}
