@@ -488,7 +488,9 @@ func TestDrainLeavesRetries(t *testing.T) {
 	t.Parallel()
 	client := install(t)
 	mux := pawl.NewMux()
-	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return pawl.RetryAfter(time.Millisecond, errors.New("soon")) })
+	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error {
+		return pawl.RetryAfter(time.Millisecond, errors.New("soon"))
+	})
 	jobs := make([]pawl.JobSpec, 20)
 	for n := range jobs {
 		jobs[n].Args = note{n}
