@@ -27,6 +27,14 @@ table archive (
   result jsonb
 ) partition by RANGE (expires_at);
 
+table bucket (
+  queue text collate "C" not null,
+  of_channel boolean not null,
+  channel text collate "C" not null,
+  tokens double precision not null,
+  at timestamp with time zone not null
+) with (fillfactor=50, autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.05, vacuum_truncate=false);
+
 table cron (
   name text collate "C" not null,
   spec text not null,
@@ -138,6 +146,13 @@ table parked (
   expires_at timestamp with time zone
 ) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
 
+table permit (
+  queue text collate "C" not null,
+  channel text collate "C" not null,
+  job_id bigint not null,
+  lease uuid not null
+) with (autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
+
 table queue (
   name text collate "C" not null,
   paused boolean not null default false,
@@ -148,7 +163,13 @@ table queue (
   retain_cancelled interval,
   retain_dead interval,
   created_at timestamp with time zone not null default now(),
-  halt_on_dead boolean not null default false
+  halt_on_dead boolean not null default false,
+  max_running integer,
+  channel_max_running integer,
+  rate jsonb,
+  channel_rate jsonb,
+  weights jsonb,
+  limited boolean not null default ((max_running IS NOT NULL) OR (channel_max_running IS NOT NULL) OR (rate IS NOT NULL) OR (channel_rate IS NOT NULL))
 );
 
 table ready (
@@ -198,6 +219,8 @@ table worker (
 
 CREATE INDEX archive_id ON ONLY pawl.archive USING brin (id int8_minmax_multi_ops) WITH (pages_per_range='128', autosummarize='on');
 
+CREATE UNIQUE INDEX bucket_pkey ON pawl.bucket USING btree (queue, of_channel, channel);
+
 CREATE INDEX cron_next_at ON pawl.cron USING btree (next_at) WHERE (NOT paused);
 
 CREATE UNIQUE INDEX cron_pkey ON pawl.cron USING btree (name);
@@ -230,6 +253,12 @@ CREATE INDEX parked_expires_at ON pawl.parked USING btree (expires_at) WHERE (ex
 
 CREATE UNIQUE INDEX parked_pkey ON pawl.parked USING btree (job_id);
 
+CREATE INDEX permit_job_id ON pawl.permit USING btree (job_id);
+
+CREATE UNIQUE INDEX permit_pkey ON pawl.permit USING btree (queue, channel, job_id, lease);
+
+CREATE INDEX queue_limited ON pawl.queue USING btree (name) WHERE limited;
+
 CREATE UNIQUE INDEX queue_pkey ON pawl.queue USING btree (name);
 
 CREATE UNIQUE INDEX ready_pkey ON pawl.ready USING btree (queue, priority, channel, pos);
@@ -252,6 +281,12 @@ sequence pos cache 1;
 
 sequence worker_id_seq cache 1;
 
+function acquire(keys text[], most integer, job bigint, lease uuid)
+  returns boolean;
+
+function allot(limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], asked integer[])
+  returns TABLE(quotas integer[], waits double precision[]);
+
 function backoff(backoff jsonb, attempt integer)
   returns double precision;
 
@@ -271,7 +306,7 @@ function checkpoint(id bigint, epoch integer, changes jsonb)
   returns boolean;
 
 function claim(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
-  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
 
 function commit(ids bigint[])
   returns void;
@@ -293,6 +328,9 @@ function fail(ids bigint[], epochs integer[], outcomes text[], delays double pre
 
 function finished(ids bigint[], epochs integer[])
   returns SETOF bigint;
+
+function free(ids bigint[], leases uuid[])
+  returns void;
 
 function get(ids bigint[])
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb);
@@ -345,6 +383,9 @@ function promote(queues text[], floors timestamp with time zone[], most integer)
 function put_cron(names text[], specs text[], zones text[], jobs text[], jitters interval[], catch_ups integer[], versions integer[], next_ats timestamp with time zone[])
   returns bigint;
 
+function reclaim()
+  returns bigint;
+
 function register(name text, host text, pid integer, version text, queues text[], stale interval)
   returns bigint;
 
@@ -366,6 +407,9 @@ function settle(most integer)
 function sleep_key(queue text)
   returns bigint;
 
+function spend(limited text[], lease uuid)
+  returns void;
+
 function take_cron(names text[], specs text[], zones text[])
   returns TABLE(name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamp with time zone, next_at timestamp with time zone, moment timestamp with time zone);
 
@@ -374,6 +418,9 @@ function tick_cron(name text, last_at timestamp with time zone, next_at timestam
 
 function tie(id bigint, queue text, channel text, opts jsonb)
   returns jsonb;
+
+function tokens(queue text, of_channel boolean, channel text, rate jsonb)
+  returns double precision;
 
 function unclaim(lease uuid)
   returns bigint;
