@@ -45,9 +45,19 @@ func init() {
 	}
 }
 
-// byRunner is a runner that claims nothing: what is done with a job that it is given.
-func (c *Client) byRunner(mux *Mux) *runner {
-	return &runner{client: c, public: c, mux: mux, log: c.config.Logger, drain: make(chan struct{})}
+// handle runs a job's handler as a runner does; one of chunks has a chunk of one.
+func (c *Client) handle(ctx context.Context, mux *Mux, job *JobInfo) (answer, error) {
+	r := &runner{client: c, public: c, mux: mux, log: c.config.Logger, drain: make(chan struct{})}
+	h := mux.handlers[job.Kind]
+	if h.many == nil {
+		return r.work(context.WithValue(ctx, jobKey{}, job), job)
+	}
+	a, err := r.work(context.WithValue(ctx, jobKey{}, (*JobInfo)(nil)), job)
+	if each, some := errors.AsType[Errors](err); some {
+		err = each[job.ID]
+		a = answerTo(job, h, err)
+	}
+	return a, err
 }
 
 // try runs a handler on a job that is in no database.
@@ -76,7 +86,7 @@ func (m *Mux) try(ctx context.Context, args Args, prepare func(job any)) (answer
 		job.MaxAttempts = 20
 	}
 	prepare(job)
-	_, answer = c.byRunner(m).work(context.WithValue(ctx, jobKey{}, job), job)
+	_, answer = c.handle(ctx, m, job)
 	return answer, nil
 }
 
@@ -137,7 +147,7 @@ func (c *Client) runOne(ctx context.Context, mux *Mux, queue string) (job *JobIn
 			tell()
 		}
 	}()
-	a, _ = c.byRunner(mux).work(context.WithValue(ctx, jobKey{}, job), job)
+	a, _ = c.handle(ctx, mux, job)
 	if err := tell(); err != nil {
 		return nil, err
 	}
@@ -156,7 +166,7 @@ func (c *Client) runOne(ctx context.Context, mux *Mux, queue string) (job *JobIn
 	return became, err
 }
 
-// advance lets d pass: for due times, reservations, kept unique keys and consumers' leases.
+// advance lets d pass: for due times, reservations, kept unique keys, consumers' leases and rates.
 func (c *Client) advance(ctx context.Context, d time.Duration) error {
 	err := c.inTx(ctx, func(in *Client) error {
 		// A number first, as every writer of a due time, and no time before now: where a promoter has been it does not look again.
@@ -182,6 +192,7 @@ func (c *Client) advance(ctx context.Context, d time.Duration) error {
 			"update pawl.parked set expires_at = expires_at - $1::interval where expires_at is not null",
 			"update pawl.hold set keep_until = keep_until - $1::interval where keep_until is not null",
 			"update pawl.lease set expires_at = expires_at - $1::interval where expires_at is not null",
+			"update pawl.bucket set at = at - $1::interval",
 			"select pawl.wake(array(select distinct queue from pawl.scheduled where $1::interval is not null))::text",
 		} {
 			if err := in.query(ctx, text, []any{interval(d)}, nil); err != nil {

@@ -620,3 +620,68 @@ func TestPermit(t *testing.T) {
 		}
 	}
 }
+
+// The permit of a kind is asked, with a database and without.
+func TestPermitOfKind(t *testing.T) {
+	t.Parallel()
+	client := install(t)
+	mux := pawl.NewMux()
+	pawl.HandleResult(mux, func(_ context.Context, job *pawl.Job[note]) (int, error) { return job.Args.N, nil },
+		pawl.KindOptions{Permit: pawltest.Permit(pawl.Skip, pawl.Snooze(time.Minute), nil)})
+	if err := pawltest.Work(t, mux, note{1}); !errors.Is(err, pawl.Skip) {
+		t.Errorf("without a database: %v", err)
+	}
+	insert(t, client, pawl.JobSpec{Args: note{7}})
+	if job := pawltest.RunOne(t, client, mux); job.State != pawl.StateScheduled || job.Attempt != 0 {
+		t.Errorf("snoozed by the permit the job is %s after %d attempts", job.State, job.Attempt)
+	}
+	pawltest.Advance(t, client, time.Minute)
+	if job := pawltest.RunOne(t, client, mux); job.State != pawl.StateCompleted || string(job.Result) != "7" {
+		t.Errorf("with the permit the job is %s, its result %s", job.State, job.Result)
+	}
+}
+
+func TestChunk(t *testing.T) {
+	t.Parallel()
+	client := install(t)
+	mux := pawl.NewMux()
+	pawl.HandleChunk(mux, func(ctx context.Context, jobs []*pawl.Job[note]) error {
+		if len(jobs) != 1 || pawl.FromContext(ctx) != nil {
+			t.Errorf("%d jobs, %v", len(jobs), pawl.FromContext(ctx))
+		}
+		if jobs[0].Args.N == 2 {
+			return pawl.Errors{jobs[0].ID: pawl.Dead(errors.New("no"))}
+		}
+		return pawl.Errors{}
+	})
+	for n, want := range map[int]pawl.State{1: pawl.StateCompleted, 2: pawl.StateDead} {
+		insert(t, client, pawl.JobSpec{Args: note{n}})
+		if job := pawltest.RunOne(t, client, mux); job.State != want {
+			t.Errorf("note %d is %s, want %s", n, job.State, want)
+		}
+		if err := pawltest.Work(t, mux, note{n}); (err != nil) != (n == 2) {
+			t.Errorf("note %d without a database: %v", n, err)
+		}
+	}
+}
+
+// A queue's limits hold, and its rate refills as time passes.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	client := install(t)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
+	policy := pawl.QueuePolicy{MaxRunning: 1, Rate: pawl.Rate{N: 2, Per: time.Hour}}
+	if err := client.PutQueue(t.Context(), "default", policy); err != nil {
+		t.Fatal(err)
+	}
+	insert(t, client, pawl.JobSpec{Args: note{1}}, pawl.JobSpec{Args: note{2}}, pawl.JobSpec{Args: note{3}}, pawl.JobSpec{Args: note{4}})
+	if n := pawltest.Drain(t, client, mux, "default"); n != 2 {
+		t.Errorf("%d attempts, want 2", n)
+	}
+	contains(t, ends(t, func(t testing.TB) { pawltest.RunOne(t, client, mux) }), "at a limit")
+	pawltest.Advance(t, client, time.Hour)
+	if n := pawltest.Drain(t, client, mux, "default"); n != 2 {
+		t.Errorf("an hour later %d attempts, want 2", n)
+	}
+}

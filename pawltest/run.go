@@ -18,8 +18,8 @@ type WorkOptions struct {
 
 // Work runs the handler of args' kind and returns what it answered, a panic as *pawl.PanicError. args may be a JobSpec. They go
 // through their JSON, and middleware, timeout and all of KindOptions are as in a runner, but there is no database: Progress and
-// Checkpoint keep nothing, a Step is done, and a handler that completes its job by hand is for [RunOne]. So is the question what
-// becomes of the job.
+// Checkpoint keep nothing, a Step is done, and a handler that completes its job by hand is for [RunOne], as is a Client.Semaphore and
+// the question what becomes of the job. A handler of chunks gets a chunk of one.
 func Work(t testing.TB, mux *pawl.Mux, args pawl.Args, options ...WorkOptions) error {
 	t.Helper()
 	var o WorkOptions
@@ -48,7 +48,7 @@ func RunOne(t testing.TB, client *pawl.Client, mux *pawl.Mux) *pawl.JobInfo {
 	due(t, client, "", "RunOne")
 	job := runOne(t, client, mux, "", "RunOne")
 	if job == nil {
-		t.Fatalf("pawltest: RunOne: no job can be run (a ready one neither if its queue is paused or a transaction has it locked); %s", there(t.Context(), client, ""))
+		t.Fatalf("pawltest: RunOne: no job can be run (a ready one neither if its queue is paused or at a limit, or a transaction has it locked); %s", there(t.Context(), client, ""))
 	}
 	return job
 }
@@ -95,7 +95,7 @@ func runOne(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue, verb string
 
 // Advance lets d pass for all jobs of the client's schema: what is due within d, first runs and retries, is due when it returns, in
 // its order, and the rest is due by so much earlier. Reservations, the times for which unique keys are kept, and the leases of Claim
-// run out likewise. Crons do not tick, and the database's clock is as it was.
+// run out likewise, and rates of queues refill. Crons do not tick, and the database's clock is as it was.
 func Advance(t testing.TB, client *pawl.Client, d time.Duration) {
 	t.Helper()
 	if d <= 0 {
@@ -106,7 +106,7 @@ func Advance(t testing.TB, client *pawl.Client, d time.Duration) {
 	}
 }
 
-// Permit makes a permit that gives the answers in turn, the last one for ever, and nil if there are none. nil lets the job run; an
+// Permit makes a KindOptions.Permit that gives the answers in turn, the last one for ever, and nil if there are none. nil lets the job run; an
 // error or an outcome, such as pawl.Snooze(time.Minute), becomes of the job what it says.
 func Permit(answers ...error) func(ctx context.Context, job *pawl.JobInfo) (release func(), err error) {
 	var mu sync.Mutex
