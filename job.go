@@ -143,6 +143,7 @@ type JobInfo struct {
 	tied      bool        // Others wait for its end.
 	permit    bool        // It counts against a limit until its handler has ended.
 	undecoded error       // Why Config.Codec could not read Args, which are as stored then.
+	unstored  bool        // In no database: see pawltest.Work.
 	answered  atomic.Bool // Finished by hand, in a transaction that may not have committed.
 }
 
