@@ -99,6 +99,9 @@ type runner struct {
 	idle     int               // Goroutines that wait for tasks.
 	tasks    chan struct{}
 	drain    chan struct{} // Closed when ctx ends: what has not started is given back.
+	state    string        // What the worker was last told to be.
+	turned   chan struct{} // Closed, and replaced, when state changes.
+	stop     context.CancelFunc
 }
 
 type running struct {
@@ -110,7 +113,7 @@ type running struct {
 
 // Run claims jobs and runs their handlers until ctx ends. Then it claims no more, gives back what has not started, and waits for
 // running handlers up to DrainTimeout; after that their contexts end with ErrShutdown, and jobs of handlers that return an error
-// then are given back without an attempt used. It returns nil if all ended in time.
+// then are given back without an attempt used. It returns nil if all ended in time. StopWorker does the same from elsewhere.
 //
 // It outlives an outage of the database: it keeps what it could not deliver, tries again with growing waits, and delivers
 // later what is still its own.
@@ -136,9 +139,12 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	defer own.pool.Close()
 	public := c
 	c = own
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	r := &runner{
 		client: c, public: public, mux: mux, config: config, log: c.config.Logger, held: map[ID]*running{}, leases: map[string]*lease{}, perQueue: map[string]int{},
 		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}),
+		state: workerReady, turned: make(chan struct{}), stop: stop,
 	}
 	r.lanes.reset()
 	if config.Queues != nil {
@@ -150,7 +156,7 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	delivering, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	r.finish = &finisher{client: c, ctx: delivering, worker: config.Name, idle: make(chan struct{}, 1)}
-	r.finish.told = r.told
+	r.finish.told = r.report
 	r.sleep = newSleeper(c, r.queues)
 	if err := r.register(ctx); err != nil {
 		return fmt.Errorf("pawl: register worker: %w", err)
@@ -160,13 +166,13 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	alive, rest := context.WithCancel(context.WithoutCancel(ctx))
 	defer around.Wait()
 	defer rest()
-	around.Go(func() { r.sleep.run(ctx) })
+	around.Go(func() { r.sleep.run(alive) })
 	around.Go(func() { r.beat(alive) })
 	if !config.NoChores {
 		around.Go(func() { c.tend(ctx, config.Heartbeat) })
 	}
 
-	r.loop(ctx)
+	r.claims(ctx)
 	close(r.drain)
 	return r.end(endBase, giveUp)
 }
@@ -360,8 +366,8 @@ func (r *runner) done(run *running, a answer, err error) {
 	}
 }
 
-// told logs and reports what became of a job that did not simply complete.
-func (r *runner) told(a answer, became string, delivery error) {
+// report logs and tells OnFailure what became of a job that did not simply complete.
+func (r *runner) report(a answer, became string, delivery error) {
 	job, err := a.job, a.cause
 	if a.verb == verbComplete {
 		err = nil // Skip.
