@@ -8,6 +8,11 @@ declare
   have   constant text[] := case source when 'job' then live when 'dead' then '{dead}' else '{completed,cancelled}' end;
   states text[];
   parts  text[];
+  places text[];
+  ticket text;
+  queue  text;
+  query  text;
+  few    bigint;
   column_name text;
 begin
   if filter ? 'states' then
@@ -17,16 +22,26 @@ begin
     end if;
     if source = 'job' and not states @> live then
       parts := parts || format('(%s) = any (%L)', pawl.live_state(), states);
-      -- What can be no more than this is looked for from the side that has fewer rows.
-      if states <@ '{running}' then
-        parts := parts || 't.id = any (array(select unnest(l.jobs) from pawl.lease l))'::text;
-      elsif states <@ '{reserved,waiting}' then
-        parts := parts || 'exists (select from pawl.parked p where p.job_id = t.id)'::text;
-      elsif states <@ '{scheduled}' then
-        parts := parts || 'exists (select from pawl.scheduled s where s.queue = t.queue and s.run_at = t.run_at and s.job_id = t.id)'::text;
-      end if;
     elsif source = 'archive' and not states @> have then
       parts := parts || format('t.state = %L', states[1]);
+    end if;
+  end if;
+  if source = 'job' and (filter ?| array['states', 'queue']) then
+    -- Who is few is looked up by the tickets and leases, not searched for among all jobs.
+    states := coalesce(states, live);
+    queue := case when filter ? 'queue' then format('where s.queue = %L', filter ->> 'queue') else '' end;
+    foreach ticket in array array['ready', 'scheduled', 'parked'] loop
+      if ticket = any (states) or ticket = 'parked' and states && '{reserved,waiting}' then
+        places := places || format('select s.job_id from pawl.%I s %s', ticket, queue);
+      end if;
+    end loop;
+    if 'running' = any (states) then
+      places := places || 'select unnest(s.jobs) from pawl.lease s'::text;
+    end if;
+    query := format('select x.id from (%s) x (id) limit 10001', array_to_string(places, ' union all '));
+    execute format('select count(*) from (%s) c', query) into few;
+    if few <= 10000 then
+      parts := parts || format('t.id = any (array(%s))', query);
     end if;
   end if;
   foreach column_name in array array['queue', 'channel', 'kind', 'fingerprint', 'unique_key'] loop

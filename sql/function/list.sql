@@ -1,13 +1,13 @@
 -- list: jobs that meet a filter, live, dead or archived, newest first by id.
 --   filter   see filter      below   only ids below it; null: from the newest      most   how many at most
 -- Moves nothing. Returns rows as get does.
--- Index: primary keys of job and dead, or job's partial ones; the archive, which has none but a BRIN on the id, is read in windows of
+-- Index: those of job and dead that have the order, so that a plan made of wrong statistics sorts nothing whole; the archive, which has none but a BRIN on the id, is read in windows of
 -- ids downwards, each twice as wide as the one before, until there is enough. What is rare in a large archive is found by reading it.
 create or replace function pawl.list(filter jsonb, below bigint, most integer) returns table (
   id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint,
   attempt smallint, max_attempts smallint, created_at timestamptz, run_at timestamptz, finished_at timestamptz,
   waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
-) language plpgsql stable set enable_seqscan = off set jit = off as $$
+) language plpgsql stable set enable_seqscan = off set enable_sort = off set jit = off as $$
 #variable_conflict use_column
 declare
   live     constant text := pawl.filter(list.filter, 'job');
@@ -29,11 +29,11 @@ begin
   end if;
   if dead is not null then
     parts := parts || ('select t.id, ''dead'', t.reason, ' || common
-      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, t.checkpoint, null from '
+      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, t.checkpoint, null::jsonb from '
       || format(source, 'dead', dead));
   end if;
   if archived is not null then
-    parts := parts || ('select t.id, t.state, null, ' || common
+    parts := parts || ('select t.id, t.state, null::text, ' || common
       || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, t.checkpoint, t.result from '
       || format(source, 'archive', archived));
     low := least(high, (select p.last_value + 1 from pawl.pos p)) - width;

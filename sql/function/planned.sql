@@ -1,5 +1,5 @@
 -- planned: how many rows the planner expects of a query: the size of its table and the statistics, without reading either.
-create or replace function pawl.planned(query text) returns bigint language plpgsql stable as $$
+create or replace function pawl.planned(query text) returns bigint language plpgsql as $$
 declare
   plan json;
 begin

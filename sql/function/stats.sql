@@ -1,11 +1,11 @@
 -- stats: how many jobs each queue has in which state, and for how many seconds the oldest has been ready, or due (lag).
 --   most   counts up to it are exact; beyond, the rest of the table is shared among the queues with more, as the planner's statistics have it
--- Moves nothing. Index: ready, scheduled, parked and dead by queue, at most `most` entries a queue; the head of every lane, of at
+-- Moves nothing. Each count has a snapshot of its own. Index: ready, scheduled, parked and dead by queue, at most `most` entries a queue; the head of every lane, of at
 -- most `most` in all; what is held by way of the leases, at most ten times `most`.
 create or replace function pawl.stats(most integer) returns table (
   queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean,
   oldest_ready double precision, lag double precision
-) language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
+) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz := clock_timestamp();
