@@ -316,6 +316,50 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// A promotion at work has the ticket and the job: the update waits, and changes the ticket it finds then.
+func TestUpdateWhilePromoted(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})
+	elapse(t, pool)
+	tx := begin(t, pool)
+	if n := value[int](t, tx, "select moved::int from pawl.promote(array['default'], array['-infinity'::timestamptz], 10)"); n != 1 {
+		t.Fatal("nothing was promoted")
+	}
+	said := make(chan error, 1)
+	go func() {
+		_, err := client.Update(t.Context(), id, pawl.JobUpdate{Delay: time.Hour})
+		said <- err
+	}()
+	blocked(t, pool, 1)
+	commit(t, tx)
+	must(t, within(t, "the update", said))
+	await(t, client, id, pawl.StateScheduled)
+}
+
+// Statements that are put together name the schema they are in.
+func TestSeeInAnotherSchema(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t, func(c *pawl.Config) { c.Schema = "Two" })
+	exec(t, pool, "drop schema pawl cascade")
+	must(t, client.Migrate(t.Context()))
+	ids := zoo(t, client)
+	if got := listed(t, client, pawl.Filter{States: []pawl.State{pawl.StateReady, pawl.StateDead}, Kind: "note"}); len(got) != 2 {
+		t.Errorf("listed %v", got)
+	}
+	if n, err := client.Count(t.Context(), pawl.Filter{}); n != int64(len(ids)) || err != nil {
+		t.Errorf("counted %d, %v", n, err)
+	}
+	if stats, err := client.Stats(t.Context()); err != nil || len(stats.Queues) != 2 {
+		t.Errorf("stats are %+v, %v", stats, err)
+	}
+	if channels, err := client.Channels(t.Context(), "other"); err != nil || len(channels) != 1 {
+		t.Errorf("channels are %+v, %v", channels, err)
+	}
+	must1(t, 1)(client.Update(t.Context(), ids[pawl.StateReady], pawl.JobUpdate{Delay: time.Hour}))
+	must1(t, 1)(client.PurgeQueue(t.Context(), "other"))
+}
+
 func isInvalid(err error, field string) bool {
 	invalid, ok := errors.AsType[*pawl.InvalidError](err)
 	return ok && invalid.Field == field

@@ -98,10 +98,11 @@ type runner struct {
 	pending  []*running        // Claimed, no goroutine yet.
 	idle     int               // Goroutines that wait for tasks.
 	tasks    chan struct{}
-	drain    chan struct{} // Closed when ctx ends: what has not started is given back.
-	state    string        // What the worker was last told to be.
-	turned   chan struct{} // Closed, and replaced, when state changes.
-	stop     context.CancelFunc
+	drain    chan struct{}      // Closed when ctx ends: what has not started is given back.
+	state    string             // What the worker was last told to be.
+	turned   chan struct{}      // Closed, and replaced, when state changes.
+	suspend  context.CancelFunc // Ends the claim loop, as long as the worker is told so;
+	stop     context.CancelFunc // Run, but for its drain.
 }
 
 type running struct {
@@ -144,7 +145,7 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	r := &runner{
 		client: c, public: public, mux: mux, config: config, log: c.config.Logger, held: map[ID]*running{}, leases: map[string]*lease{}, perQueue: map[string]int{},
 		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}),
-		state: workerReady, turned: make(chan struct{}), stop: stop,
+		state: workerReady, turned: make(chan struct{}), suspend: func() {}, stop: stop,
 	}
 	r.lanes.reset()
 	if config.Queues != nil {

@@ -99,6 +99,9 @@ func (r *runner) obey(state string) {
 		r.state = state
 		close(r.turned)
 		r.turned = make(chan struct{})
+		if state != workerReady {
+			r.suspend()
+		}
 	}
 	r.mu.Unlock()
 	if changed {
@@ -116,28 +119,22 @@ func (r *runner) told() string {
 	return r.state
 }
 
-// claims is the claim loop, but for the times the worker is suspended.
+// claims is the claim loop, but for the times the worker is suspended. A claim under way when it is told so is given back.
 func (r *runner) claims(ctx context.Context) {
 	for ctx.Err() == nil {
+		claiming, suspend := context.WithCancel(ctx)
 		r.mu.Lock()
 		state, turned := r.state, r.turned
+		r.suspend = suspend
 		r.mu.Unlock()
-		if state != workerReady {
+		if state == workerReady {
+			r.loop(claiming)
+		} else {
 			select {
 			case <-turned:
 			case <-ctx.Done():
 			}
-			continue
 		}
-		claiming, suspend := context.WithCancel(ctx)
-		go func() {
-			select {
-			case <-turned:
-				suspend()
-			case <-claiming.Done():
-			}
-		}()
-		r.loop(claiming)
 		suspend()
 	}
 }

@@ -36,6 +36,18 @@ func theWorker(t testing.TB, client *pawl.Client) pawl.Worker {
 	return workers[0]
 }
 
+// hear waits until the only worker has made a heartbeat and acted on it.
+func hear(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) {
+	t.Helper()
+	for range 2 { // The second begins when the first has been acted on.
+		now := value[time.Time](t, pool, "select clock_timestamp()")
+		pgtest.Wait(t, "a heartbeat", func() bool {
+			exec(t, pool, "select pawl.hail()")
+			return theWorker(t, client).SeenAt.After(now)
+		})
+	}
+}
+
 func TestCancelIsHeardAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]error{"nil": nil, "an error": errBoom, "snooze": pawl.Snooze(time.Hour)} {
@@ -66,6 +78,32 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 			await(t, client, id, pawl.StateCancelled)
 		})
 	}
+}
+
+// What is not heard, as behind a pooler, comes with the next heartbeat.
+func TestCancelUnheard(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	exec(t, pool, "create or replace function pawl.hail() returns void language sql as ''")
+	g := newGate()
+	causes := make(chan error, 1)
+	mux := pawl.NewMux()
+	mux.Use(func(ctx context.Context, _ *pawl.JobInfo, next func(context.Context) error) error {
+		err := next(ctx)
+		causes <- err
+		return err
+	})
+	pawl.Handle(mux, g.handle)
+	id := insert(t, client, Note{1})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
+	within(t, "the job", g.running)
+	must1(t, 1)(client.Cancel(t.Context(), id))
+	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
+		t.Errorf("the cause was %v, want ErrCancelled", err)
+	}
+	w := theWorker(t, client)
+	must(t, client.StopWorker(t.Context(), w.ID))
+	pgtest.Wait(t, "the worker to stop", func() bool { return theWorker(t, client).State == "stopped" })
 }
 
 // Also while the runner drains, and of a job that is deleted.
@@ -108,11 +146,9 @@ func TestSuspendAndResumeWorker(t *testing.T) {
 	if w.Name != "w" || w.State != "ready" || w.PID != os.Getpid() || w.Host != host || !slices.Equal(w.Queues, []string{"default"}) || w.Stale || w.SeenAt.IsZero() {
 		t.Errorf("the worker is %+v", w)
 	}
-	seen := w.SeenAt
 	must(t, client.SuspendWorker(t.Context(), w.ID))
 	must(t, client.SuspendWorker(t.Context(), w.ID))
-	pgtest.Wait(t, "the worker to hear of it", func() bool { return theWorker(t, client).SeenAt.After(seen) })
-	// It has heard: what it still claims now it would give back. Nothing is handed to a handler until it is resumed.
+	hear(t, client, pool)
 	second := insert(t, client, Note{2})
 	close(g.leave) // What runs goes on to its end.
 	await(t, client, first, pawl.StateCompleted)
@@ -176,8 +212,7 @@ func TestASuspendedWorkerRegistersAgain(t *testing.T) {
 	pgtest.Wait(t, "the worker", func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 })
 	w := theWorker(t, client)
 	must(t, client.SuspendWorker(t.Context(), w.ID))
-	told := time.Now()
-	pgtest.Wait(t, "a heartbeat", func() bool { return theWorker(t, client).SeenAt.Sub(told) > 200*time.Millisecond })
+	hear(t, client, pool)
 	exec(t, pool, "delete from pawl.worker")
 	pgtest.Wait(t, "the worker to come back", func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 })
 	if again := theWorker(t, client); again.ID == w.ID || again.State != "suspended" {
@@ -207,9 +242,8 @@ func TestReleaseWorker(t *testing.T) {
 	job := within(t, "the job", running)
 	listening(t, pool, 1)
 	w := theWorker(t, client)
-	seen := w.SeenAt
 	must(t, client.SuspendWorker(t.Context(), w.ID))
-	pgtest.Wait(t, "the worker to hear of it", func() bool { return theWorker(t, client).SeenAt.After(seen) })
+	hear(t, client, pool)
 	must1(t, 1)(client.ReleaseWorker(t.Context(), w.ID))
 	must1(t, 0)(client.ReleaseWorker(t.Context(), w.ID))
 	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrLeaseLost) {
