@@ -400,3 +400,32 @@ func reversed(b []byte) []byte {
 	slices.Reverse(b)
 	return b
 }
+
+// What sees and changes jobs runs on database/sql too, in a transaction.
+func TestSeeThroughDatabaseSQL(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	ids := zoo(t, client)
+	tx := stdTx(t, pool)
+	in := client.With(tx)
+	page, err := in.List(t.Context(), pawl.Filter{Limit: 3})
+	if err != nil || len(page.Jobs) != 3 || page.Next == "" {
+		t.Fatalf("listed %+v, %v", page, err)
+	}
+	if n, err := in.Count(t.Context(), pawl.Filter{Cursor: page.Next}); n != int64(len(ids)-3) || err != nil {
+		t.Errorf("counted %d, %v", n, err)
+	}
+	must1(t, 1)(in.Update(t.Context(), ids[pawl.StateReady], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
+	must1(t, 1)(in.Cancel(t.Context(), pawl.Filter{Queue: "other"}))
+	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 1 {
+		t.Errorf("stats are %+v, %v", stats, err)
+	}
+	if workers, err := in.Workers(t.Context()); err != nil || len(workers) != 0 {
+		t.Errorf("workers are %+v, %v", workers, err)
+	}
+	if _, err := in.Queues(t.Context()); err != nil {
+		t.Error(err)
+	}
+	must(t, tx.Rollback())
+	await(t, client, ids[pawl.StateReady], pawl.StateReady)
+}

@@ -51,11 +51,13 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 		var age float64
 		err = c.row(ctx, `select count(*), count(*) filter (where clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after),
 				(select coalesce(max(m.version), 0)::integer from pawl.migration m),
-				(select coalesce(sum(greatest(k.reltuples, 0)), 0)::bigint from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = 'pawl.archive'::regclass),
+				(select coalesce(sum(greatest(k.reltuples, 0)), 0)::bigint
+					from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = 'pawl.archive'::regclass),
 				(select greatest(
 					coalesce((select extract(epoch from clock_timestamp() - min(a.xact_start)) from pg_stat_activity a
 						where a.datname = current_database() and a.pid <> pg_backend_pid() and (a.backend_xmin is not null or a.backend_xid is not null)), 0),
-					coalesce((select extract(epoch from clock_timestamp() - min(p.prepared)) from pg_prepared_xacts p where p.database = current_database()), 0)))::double precision
+					coalesce((select extract(epoch from clock_timestamp() - min(p.prepared)) from pg_prepared_xacts p
+						where p.database = current_database()), 0)))::double precision
 			from pawl.worker w where w.gone_at is null`, nil, &stats.Workers, &stats.StaleWorkers, &stats.Schema, &stats.Archived, &age)
 		stats.XminAge = span(&age)
 	}

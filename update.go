@@ -25,8 +25,8 @@ type JobUpdate struct {
 // definition runs. Of several, an Errors has those, and the others are changed. Of a Filter the running are passed by; jobs are
 // changed in batches, each its own transaction but with With.
 //
-// An ordered job with a priority, and a job of another kind than Args, are an *InvalidError: nothing is changed, or of a Filter only what was in the
-// batches before.
+// An ordered job with a priority, and a job of another kind than Args, are an *InvalidError: nothing is changed, or of a Filter
+// only what was in the batches before. In a transaction it means: roll back.
 func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (n int64, err error) {
 	changes, err := c.changes(update)
 	if err != nil {
@@ -51,7 +51,8 @@ func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (
 				case "running":
 					failed[ID(id)] = ErrRunning
 				case "ordered":
-					refused = &InvalidError{Field: "Priority", Reason: fmt.Sprintf("is %d for the ordered job %d: the order of its channel is that of commits", *update.Priority, id)}
+					refused = &InvalidError{Field: "Priority", Reason: fmt.Sprintf("is %d for the ordered job %d: the order of its channel is that of commits",
+						*update.Priority, id)}
 				case "kind":
 					refused = &InvalidError{Field: "Args", Reason: fmt.Sprintf("are of the kind %q, and job %d is of another", update.Args.Kind(), id)}
 				}

@@ -66,7 +66,7 @@ func (r *runner) beat(ctx context.Context) {
 				r.lost(ctx, &asking, jobs, lost)
 			}
 		}
-		if err == nil && state != nil && time.Since(compared) >= 20*cost {
+		if err == nil && state != nil && time.Since(compared) >= max(20*cost, r.config.Heartbeat/2) {
 			compared = time.Now()
 			strange = r.reconcile(ctx, worker, strange)
 			cost = time.Since(compared)
