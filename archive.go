@@ -64,6 +64,9 @@ func (c *Client) retain(ctx context.Context) error {
 	if err := c.query(ctx, "delete from pawl.worker where gone_at < clock_timestamp() - interval '1 day'", nil, nil); err != nil {
 		return err
 	}
+	if err := c.query(ctx, "delete from pawl.batch where finished_at < clock_timestamp() - interval '30 days'", nil, nil); err != nil {
+		return err
+	}
 	for {
 		var n int64
 		if err := c.row(ctx, `with gone as (

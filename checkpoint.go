@@ -72,6 +72,9 @@ func (c *Client) checkpoint(ctx context.Context, job *JobInfo, changes map[strin
 	if reason := checkJSON(b); reason != "" {
 		return fmt.Errorf("pawl: checkpoint: its values %s", reason)
 	}
+	if job.unstored {
+		return nil
+	}
 	var ours bool
 	if err := c.row(ctx, "select pawl.checkpoint($1::bigint, $2::integer, $3::text::jsonb)", []any{int64(job.ID), job.epoch, string(b)}, &ours); err != nil {
 		return fmt.Errorf("pawl: checkpoint: %w", err)

@@ -38,6 +38,8 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 		pos  int64
 	}
 	var places []place
+	var reader ticketReader
+	var claimed time.Time
 	n := len(p.stretches)
 	queues, priorities, channels := make([]string, n), make([]int32, n), make([]string, n)
 	marks, untils, quotas := make([]int64, n), make([]int64, n), make([]int32, n)
@@ -48,27 +50,19 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 	err = c.query(ctx, `select * from pawl.claim($1::uuid, $2::bigint, $3::interval, $4::integer, $5::text[], $6::integer[], $7::text[], $8::bigint[], $9::bigint[], $10::integer[])`,
 		[]any{id, who.worker, who.lasting, p.most, queues, priorities, channels, marks, untils, quotas},
 		func(s scanner) error {
-			var (
-				key                          laneKey
-				pos                          int64
-				jobID                        int64
-				found                        bool
-				epoch                        int32
-				kind, fingerprint, unique    *string
-				args, data, opts, errs, save []byte
-				priority, attempt, most      *int16
-				strikes                      *int16
-				tied                         *bool
-				created, runAt               *time.Time
-				now                          time.Time
-			)
-			if err := s.Scan(&key.queue, &key.priority, &key.channel, &pos, &jobID, &found, &epoch, &kind, &args, &data,
-				&priority, &attempt, &most, &strikes, &tied, &created, &runAt, &fingerprint, &unique, &opts, &errs, &save, &now); err != nil {
+			t := &reader.ticket
+			if err := reader.read(s); err != nil {
 				return err
 			}
-			total++
-			lanes.took(p, key, pos)
-			if !found {
+			if t.blocked {
+				lanes.block(p, t.laneKey, time.Duration(t.id)*time.Millisecond)
+				return nil
+			}
+			if total++; total == 1 {
+				claimed = time.Now()
+			}
+			lanes.took(p, t.laneKey, t.pos)
+			if !t.found {
 				return nil
 			}
 			if len(slab) == cap(slab) {
@@ -76,24 +70,19 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 			}
 			slab = slab[:len(slab)+1]
 			job := &slab[len(slab)-1]
-			job.ID, job.Kind, job.Queue, job.Channel, job.epoch, job.strikes = ID(jobID), *kind, key.queue, key.channel, epoch, *strikes
-			job.Args, job.Data, job.Priority, job.Attempt, job.MaxAttempts = args, data, int(*priority), int(*attempt)+1, int(*most)
-			job.State, job.Worker, job.CreatedAt, job.StartedAt, job.lease = StateRunning, who.name, *created, now, held
-			due := *created
-			if runAt != nil {
-				job.RunAt, due = *runAt, *runAt
+			job.ID, job.Kind, job.Queue, job.Channel, job.epoch, job.strikes = ID(t.id), t.kind, t.queue, t.channel, t.epoch, t.strikes
+			job.Args, job.Data, job.Priority, job.Attempt, job.MaxAttempts = t.args, t.data, int(t.own), int(t.attempt)+1, int(t.most)
+			job.State, job.Worker, job.CreatedAt, job.RunAt, job.StartedAt, job.lease = StateRunning, who.name, t.created, t.runAt, t.now, held
+			due := t.created
+			if !t.runAt.IsZero() {
+				due = t.runAt
 			}
-			job.waited, job.claimed = max(now.Sub(due), 0), time.Now()
-			if fingerprint != nil {
-				job.Fingerprint = *fingerprint
-			}
-			if job.tied = *tied; unique != nil {
-				job.UniqueKey = *unique
-			}
-			if err := job.unpack(opts, errs, save); err != nil {
+			job.waited, job.claimed = max(t.now.Sub(due), 0), claimed
+			job.tied, job.permit, job.Fingerprint, job.UniqueKey = t.tied, t.permit, t.fingerprint, t.unique
+			if err := job.unpack(t.opts, t.errs, t.save); err != nil {
 				return err
 			}
-			jobs, places = append(jobs, job), append(places, place{key.priority, pos})
+			jobs, places = append(jobs, job), append(places, place{t.priority, t.pos})
 			return nil
 		})
 	if err != nil {
@@ -137,7 +126,7 @@ func (j *JobInfo) unpack(options, errs, checkpoint []byte) error {
 		if err := json.Unmarshal(options, &o); err != nil {
 			return fmt.Errorf("opts of job %d: %w", j.ID, err)
 		}
-		j.Headers, j.Ordered = o.Headers, o.Ordered
+		j.Headers, j.Ordered, j.Batch = o.Headers, o.Ordered, o.Batch
 	}
 	if len(errs) > 0 {
 		if err := json.Unmarshal(errs, &j.Errors); err != nil {
@@ -196,6 +185,9 @@ func (c *Client) promote(ctx context.Context, lanes *lanes, queues []string) (mo
 // look finds lanes and queues not known yet, of the chosen queues or of all.
 func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found int, err error) {
 	lanes.looked = time.Now()
+	if err := c.weigh(ctx, lanes); err != nil {
+		return 0, err
+	}
 	lows, highs := lanes.gaps(chosen)
 	split := func(keys []laneKey) (queues []string, priorities []int32, channels []string) {
 		for _, key := range keys {

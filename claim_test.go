@@ -3,6 +3,7 @@ package pawl_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -180,7 +181,7 @@ func TestPutQueue(t *testing.T) {
 		t.Errorf("retention is %+v", *got.Retention)
 	}
 	got.Retention = policy.Retention
-	if got != policy {
+	if !reflect.DeepEqual(got, policy) {
 		t.Errorf("policy is %+v, want %+v", got, policy)
 	}
 	for _, wrong := range []pawl.QueuePolicy{{MaxAttempts: -1}, {MaxAttempts: 40_000}, {Lease: -1}, {Retention: &pawl.Retention{Dead: -1}}, {Backoff: pawl.Backoff{Jitter: 2}}} {

@@ -70,6 +70,7 @@ func (c *Client) giveBack(queue string, l *lanes) {
 }
 
 func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int, who claimer) (Jobs, error) {
+	l.unblock()
 	if c.db == nil {
 		c.consumer.mu.Lock()
 		due := time.Since(c.consumer.rescued) >= time.Second
@@ -229,34 +230,36 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 			ending = append(ending, *l.id.Load())
 		}
 	}
-	var became map[ID]string
+	var became verdicts
 	var err error
 	if c.db == nil {
 		became, err = c.finish(ctx, answers, worker, ending)
 	}
-	if err == nil && len(became) < len(answers) {
-		rest := make([]answer, 0, len(answers)-len(became))
-		for _, a := range answers {
-			if _, ok := became[a.job.ID]; !ok {
-				rest = append(rest, a)
-			}
+	if err == nil && became.all == "" {
+		rest := slices.DeleteFunc(slices.Clone(answers), func(a answer) bool { _, ok := became.of(a.job.ID); return ok })
+		var more verdicts
+		if len(rest) > 0 {
+			more, err = c.finishWaiting(ctx, rest, worker, ending)
 		}
-		var more map[ID]string
-		more, err = c.finishWaiting(ctx, rest, worker, ending)
-		for id, what := range more {
-			if became == nil {
-				became = map[ID]string{}
+		if became.each == nil {
+			became.each = map[ID]string{}
+		}
+		for _, a := range rest {
+			if what, ok := more.of(a.job.ID); ok {
+				became.each[a.job.ID] = what
 			}
-			became[id] = what
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("pawl: %s: %w", like.verb, err)
 	}
+	if err := c.freeAnswered(ctx, answers); err != nil {
+		return err
+	}
 	c.settleSoon(ctx, slices.ContainsFunc(answers, func(a answer) bool { return a.job.tied }))
 	lost := Errors{}
 	for _, a := range answers {
-		if _, ok := became[a.job.ID]; !ok {
+		if _, ok := became.of(a.job.ID); !ok {
 			lost[a.job.ID] = ErrLeaseLost
 			continue
 		}

@@ -101,32 +101,61 @@ func pairs(jobs []*JobInfo) (ids []int64, epochs []int32) {
 	return ids, epochs
 }
 
-// finish writes answers of one kind: all complete (and of one keep), or all not. became has an entry for each that was ours and
-// not locked by somebody. leases go with a complete, if every job of it was finished.
-func (c *Client) finish(ctx context.Context, answers []answer, worker string, leases []string) (became map[ID]string, err error) {
+// verdicts are what became of jobs: of all of them the same, or of each; without an entry it was not ours, or locked by somebody.
+type verdicts struct {
+	all  string
+	each map[ID]string
+}
+
+func (v verdicts) of(id ID) (what string, ok bool) {
+	if v.all != "" {
+		return v.all, true
+	}
+	what, ok = v.each[id]
+	return what, ok
+}
+
+// finish writes answers of one kind: all complete (and of one keep), or all not. leases go with a complete, if every job of it was finished.
+func (c *Client) finish(ctx context.Context, answers []answer, worker string, leases []string) (became verdicts, err error) {
 	n := len(answers)
 	jobs := make([]*JobInfo, n)
-	waited, ran := make([]int64, n), make([]int64, n)
+	waited, ran, results := make([]int64, n), make([]int64, n), make([]*string, n)
 	for i := range answers {
 		jobs[i] = answers[i].job
+		if result := answers[i].job.Result; result != nil {
+			s := string(result)
+			results[i] = &s
+		}
 		waited[i], ran[i] = answers[i].job.waited.Milliseconds(), answers[i].ran.Milliseconds()
 	}
 	ids, epochs := pairs(jobs)
-	became = make(map[ID]string, n)
 	if n == 0 || answers[0].verb == verbComplete {
 		if leases == nil {
 			leases = []string{}
 		}
+		done := make([]ID, 0, n)
 		err = c.query(ctx, "select pawl.complete($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text, $7::boolean, $8::uuid[])",
-			[]any{ids, epochs, waited, ran, make([]*string, n), worker, n > 0 && answers[0].keep, leases},
+			[]any{ids, epochs, waited, ran, results, worker, n > 0 && answers[0].keep, leases},
 			func(s scanner) error {
 				var id int64
-				err := s.Scan(&id)
-				became[ID(id)] = string(StateCompleted)
-				return err
+				if rows, ok := s.(pgx.Rows); ok && len(rows.RawValues()[0]) == 8 {
+					id = integer(rows.RawValues()[0])
+				} else if err := s.Scan(&id); err != nil {
+					return err
+				}
+				done = append(done, ID(id))
+				return nil
 			})
+		if err == nil && len(done) == n {
+			return verdicts{all: string(StateCompleted)}, nil
+		}
+		became.each = make(map[ID]string, n)
+		for _, id := range done {
+			became.each[id] = string(StateCompleted)
+		}
 		return became, err
 	}
+	became.each = make(map[ID]string, n)
 	verbs, delays := make([]string, n), make([]*float64, n)
 	backoffs, errs := make([]*string, n), make([]*string, n)
 	for i := range answers {
@@ -139,14 +168,14 @@ func (c *Client) finish(ctx context.Context, answers []answer, worker string, le
 			var id int64
 			var what string
 			err := s.Scan(&id, &what)
-			became[ID(id)] = what
+			became.each[ID(id)] = what
 			return err
 		})
 	return became, err
 }
 
 // finishWaiting is finish for jobs whose rows may be locked by somebody: it waits for them.
-func (c *Client) finishWaiting(ctx context.Context, answers []answer, worker string, leases []string) (became map[ID]string, err error) {
+func (c *Client) finishWaiting(ctx context.Context, answers []answer, worker string, leases []string) (became verdicts, err error) {
 	err = c.inTx(ctx, func(c *Client) error {
 		jobs := make([]*JobInfo, len(answers))
 		for i := range answers {
@@ -186,9 +215,12 @@ type finisher struct {
 	failed    []answer
 	ended     []string // Leases whose last job is decided, still to be deleted.
 	flights   int
-	open      int // Answers not decided yet.
-	around    sync.WaitGroup
-	settling  int // 1: settle is at work; 2: and once more.
+	open      int            // Answers not decided yet.
+	freed     func()         // Permits were given back; may be nil.
+	around    sync.WaitGroup // What follows, and
+	following bool           // whether it is under way,
+	tied      bool           // what there is to do: ends to settle,
+	permits   []*JobInfo     // permits to give back.
 	idle      chan struct{}
 }
 
@@ -265,7 +297,7 @@ func (f *finisher) fly() {
 func (f *finisher) land(batch []answer, leases []string) {
 	ending := f.ending(batch)
 	lost := slices.ContainsFunc(batch, func(a answer) bool { return a.lost })
-	var became map[ID]string
+	var became verdicts
 	err := persist(f.ctx, func() (err error) {
 		became, err = f.client.finish(f.ctx, batch, f.worker, append(ending, leases...))
 		lost = lost || isAmbiguous(err)
@@ -285,10 +317,8 @@ func (f *finisher) land(batch []answer, leases []string) {
 		}
 		return
 	}
-	if slices.ContainsFunc(batch, func(a answer) bool { return a.job.tied }) {
-		f.settle()
-	}
-	if len(became) == len(batch) && (len(batch) == 0 || batch[0].verb == verbComplete) {
+	defer f.after()
+	if became.all != "" {
 		// A lease whose jobs were in two batches at once is ended by neither; it goes with the next.
 		var ended []string
 		for _, a := range batch {
@@ -297,7 +327,7 @@ func (f *finisher) land(batch []answer, leases []string) {
 					ended = append(ended, id)
 				}
 			}
-			f.tell(a, became[a.job.ID], nil)
+			f.tell(a, became.all, nil)
 		}
 		if len(ended) > 0 {
 			f.mu.Lock()
@@ -314,7 +344,7 @@ func (f *finisher) land(batch []answer, leases []string) {
 	}
 	var passed []answer
 	for _, a := range batch {
-		if what, ok := became[a.job.ID]; ok {
+		if what, ok := became.of(a.job.ID); ok {
 			f.decide(a, what, nil)
 		} else {
 			passed = append(passed, a)
@@ -323,22 +353,31 @@ func (f *finisher) land(batch []answer, leases []string) {
 	go f.passed(passed, lost)
 }
 
-// settle has what follows from the end of tied jobs done at once; if that fails, the chore does it.
-func (f *finisher) settle() {
+// after has what follows from decided answers done at once: the ends of tied jobs settled, permits given back. What fails here a
+// chore does later.
+func (f *finisher) after() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.settling++; f.settling > 1 {
-		f.settling = 2
+	if f.following || !f.tied && len(f.permits) == 0 {
 		return
 	}
+	f.following = true
 	f.around.Go(func() {
 		for {
-			f.client.settle(f.ctx)
 			f.mu.Lock()
-			f.settling--
-			over := f.settling == 0
+			tied, permits := f.tied, f.permits
+			f.tied, f.permits = false, nil
+			f.following = tied || len(permits) > 0
 			f.mu.Unlock()
-			if over {
+			if len(permits) > 0 {
+				if err := f.client.free(f.ctx, permits); err == nil && f.freed != nil {
+					f.freed()
+				}
+			}
+			if tied {
+				f.client.settle(f.ctx)
+			}
+			if !tied && len(permits) == 0 {
 				return
 			}
 		}
@@ -365,6 +404,7 @@ func (f *finisher) ending(batch []answer) (ids []string) {
 // passed is for what a batch passed by. What is not ours any more is decided; what is locked by somebody is tried again after a
 // while, without waiting in the database: neither other jobs nor a connection wait for a stranger's transaction.
 func (f *finisher) passed(batch []answer, lost bool) {
+	defer f.after()
 	jobs := make([]*JobInfo, len(batch))
 	for i, a := range batch {
 		jobs[i] = a.job
@@ -445,6 +485,14 @@ func (f *finisher) decide(a answer, became string, err error) {
 }
 
 func (f *finisher) tell(a answer, became string, err error) {
+	if a.job.tied || a.job.permit {
+		f.mu.Lock()
+		f.tied = f.tied || a.job.tied
+		if a.job.permit {
+			f.permits = append(f.permits, a.job)
+		}
+		f.mu.Unlock()
+	}
 	if f.told != nil && (a.verb != verbComplete || err != nil) {
 		f.told(a, became, err)
 	}

@@ -31,14 +31,19 @@ type KindOptions struct {
 	Aliases []string      // Former names.
 	Timeout time.Duration // Of one attempt: then its context ends with ErrTimeout. If zero, none.
 	Max     int           // Running at once in this process. If zero, the runner's.
+	Chunk   int           // Most jobs for HandleChunk at once. If zero, 100.
 	Backoff Backoff       // Where the job has none of its own. If zero, the queue's.
 	// Delay, if not nil, computes the wait after a failed attempt; 0 falls back to Backoff.
 	Delay func(job *JobInfo, err error) time.Duration
-	Use   []Middleware // Inside those of Mux.Use.
+	// Permit, if not nil, is asked before the handler and may wait; release, if not nil, is called after it. Its error is taken as the
+	// handler's: with Snooze the job comes again later, no attempt used; nothing burns an attempt for congestion.
+	Permit func(ctx context.Context, job *JobInfo) (release func(), err error)
+	Use    []Middleware // Inside those of Mux.Use.
 }
 
 type handler struct {
 	run  func(ctx context.Context, job *JobInfo) error
+	many func(ctx context.Context, jobs []*JobInfo) error // Of HandleChunk, instead of run.
 	opts KindOptions
 	slot chan struct{} // Opts.Max places; nil: no limit.
 }
@@ -52,6 +57,87 @@ type handler struct {
 // A handler's context ends with a cause: ErrCancelled, ErrLeaseLost, ErrTimeout or ErrShutdown. It has the values of Run's
 // context, where shared things may be put.
 func Handle[T Args](mux *Mux, handle func(context.Context, *Job[T]) error, options ...KindOptions) {
+	h := newHandler[T](options)
+	h.run = func(ctx context.Context, info *JobInfo) error {
+		job := &Job[T]{JobInfo: info}
+		if err := decodeArgs(info, &job.Args); err != nil {
+			return &unprocessable{err}
+		}
+		return handle(ctx, job)
+	}
+	mux.register(h)
+}
+
+// HandleResult is Handle for a handler with a result: what it returns is kept as JSON with the finished job, for as long as that is
+// kept, in JobInfo.Result. A result that does not marshal is a failed attempt; one beyond 1 MiB too.
+func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T]) (R, error), options ...KindOptions) {
+	const most = 1 << 20
+	Handle(mux, func(ctx context.Context, job *Job[T]) error {
+		result, err := handle(ctx, job)
+		if err != nil && !errors.Is(err, Skip) {
+			return err
+		}
+		b, e := json.Marshal(result)
+		if e != nil {
+			return fmt.Errorf("pawl: the handler's result does not marshal to JSON: %w", e)
+		}
+		if reason := checkJSON(b); reason != "" {
+			return fmt.Errorf("pawl: strings of the handler's result %s", reason)
+		}
+		if len(b) > most {
+			return fmt.Errorf("pawl: the handler's result is %d bytes of JSON; at most %d", len(b), most)
+		}
+		job.Result = b
+		return err
+	}, options...)
+}
+
+// HandleChunk is Handle for a handler that gets up to KindOptions.Chunk jobs of its kind at once: those a runner holds when it
+// comes to the first of them, with no waiting for more. Return nil when all succeeded, Errors when only some failed, each with its
+// own outcome; any other error is that of all.
+//
+// The context ends when it does for every job of the chunk, and at the timeout, which is that of the chunk. Middleware and Permit
+// are called once, with the first job.
+func HandleChunk[T Args](mux *Mux, handle func(context.Context, []*Job[T]) error, options ...KindOptions) {
+	h := newHandler[T](options)
+	if h.opts.Chunk == 0 {
+		h.opts.Chunk = 100
+	}
+	if h.opts.Chunk < 1 {
+		panic("pawl: HandleChunk of " + h.opts.Kind + ": KindOptions.Chunk is negative")
+	}
+	h.many = func(ctx context.Context, infos []*JobInfo) error {
+		jobs := make([]*Job[T], 0, len(infos))
+		failed := Errors{}
+		for _, info := range infos {
+			job := &Job[T]{JobInfo: info}
+			if err := decodeArgs(info, &job.Args); err != nil {
+				failed[info.ID] = &unprocessable{err}
+				continue
+			}
+			jobs = append(jobs, job)
+		}
+		if len(jobs) > 0 {
+			err := caught(func() error { return handle(ctx, jobs) })
+			some, each := errors.AsType[Errors](err)
+			for _, job := range jobs {
+				switch {
+				case each && some[job.ID] != nil:
+					failed[job.ID] = some[job.ID]
+				case !each && err != nil:
+					failed[job.ID] = err
+				}
+			}
+		}
+		if len(failed) == 0 {
+			return nil
+		}
+		return failed
+	}
+	mux.register(h)
+}
+
+func newHandler[T Args](options []KindOptions) *handler {
 	var o KindOptions
 	if len(options) > 0 {
 		o = options[0]
@@ -69,21 +155,18 @@ func Handle[T Args](mux *Mux, handle func(context.Context, *Job[T]) error, optio
 	if o.Max > 0 {
 		h.slot = make(chan struct{}, o.Max)
 	}
-	h.run = func(ctx context.Context, info *JobInfo) error {
-		job := &Job[T]{JobInfo: info}
-		if err := decodeArgs(info, &job.Args); err != nil {
-			return &unprocessable{err}
-		}
-		return handle(ctx, job)
+	return h
+}
+
+func (m *Mux) register(h *handler) {
+	if m.handlers == nil {
+		m.handlers = map[string]*handler{}
 	}
-	if mux.handlers == nil {
-		mux.handlers = map[string]*handler{}
-	}
-	for _, kind := range append([]string{o.Kind}, o.Aliases...) {
-		if _, taken := mux.handlers[kind]; taken {
+	for _, kind := range append([]string{h.opts.Kind}, h.opts.Aliases...) {
+		if _, taken := m.handlers[kind]; taken {
 			panic("pawl: Handle: kind " + kind + " has a handler already")
 		}
-		mux.handlers[kind] = h
+		m.handlers[kind] = h
 	}
 }
 
@@ -116,13 +199,31 @@ func decodeArgs(info *JobInfo, args any) error {
 }
 
 // work runs a handler with its middleware and timeout; a panic comes out as *PanicError.
-func (m *Mux) work(ctx context.Context, h *handler, job *JobInfo) error {
+func (m *Mux) work(ctx context.Context, h *handler, jobs ...*JobInfo) error {
+	job := jobs[0]
+	if h.opts.Permit != nil {
+		var release func()
+		err := caught(func() (err error) { release, err = h.opts.Permit(ctx, job); return err })
+		if release != nil {
+			defer release()
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if h.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, h.opts.Timeout, ErrTimeout)
 		defer cancel()
 	}
-	next := func(ctx context.Context) error { return caught(func() error { return h.run(ctx, job) }) }
+	next := func(ctx context.Context) error {
+		return caught(func() error {
+			if h.many != nil {
+				return h.many(ctx, jobs)
+			}
+			return h.run(ctx, job)
+		})
+	}
 	if len(m.middleware)+len(h.opts.Use) == 0 {
 		return next(ctx)
 	}

@@ -106,6 +106,7 @@ type Job[T Args] struct {
 // JobInfo is any job, live or finished, held or only seen.
 type JobInfo struct {
 	ID          ID
+	Batch       ID // It was inserted with; 0: none.
 	Kind        string
 	Queue       string
 	Channel     string
@@ -140,7 +141,9 @@ type JobInfo struct {
 	waited    time.Duration
 	claimed   time.Time   // By this process's clock, for durations.
 	tied      bool        // Others wait for its end.
+	permit    bool        // It counts against a limit until its handler has ended.
 	undecoded error       // Why Config.Codec could not read Args, which are as stored then.
+	unstored  bool        // In no database: see pawltest.Work.
 	answered  atomic.Bool // Finished by hand, in a transaction that may not have committed.
 }
 
@@ -186,6 +189,7 @@ type opts struct {
 	Ordered    bool `json:"ordered,omitempty"`
 	Global     bool `json:"global,omitempty"`
 	UntilStart bool `json:"until_start,omitempty"`
+	Batch      ID   `json:"batch,omitempty"`
 }
 
 // row is a JobSpec as insert.sql takes it.

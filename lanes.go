@@ -26,10 +26,11 @@ import (
 // swept by every claim, and one kept deep by an old writing transaction in slices, a slice beside what a claim takes above the mark,
 // so that none waits for the whole walk.
 type lanes struct {
-	known  map[laneKey]*lane
-	queues map[string]*queueLanes
-	served int64
-	looked time.Time // When lanes not known yet were last looked for.
+	known   map[laneKey]*lane
+	queues  map[string]*queueLanes
+	served  int64
+	weights map[string]map[string]int // Of channels, by queue.
+	looked  time.Time                 // When lanes not known yet were last looked for.
 }
 
 type laneKey struct {
@@ -62,6 +63,8 @@ type lane struct {
 	found  bool      // It has met tickets since it left the safe mark.
 	clean  bool      // The last whole sweep met none.
 	hasty  bool      // There is nothing above the mark: sweep without delay.
+
+	blocked time.Time // A limit cut it short: not worth asking before.
 }
 
 // stretch is a part of a lane that a claim reads: positions above from, up to until.
@@ -71,6 +74,7 @@ type stretch struct {
 	whole       bool // From the safe mark to the end.
 	quota       int
 	saw         int
+	blocked     bool
 	last        int64 // Position of the last ticket taken.
 }
 
@@ -101,6 +105,8 @@ func (ln *lane) stretches(now time.Time, idle bool, quota int) []stretch {
 func (ln *lane) learn(s *stretch, total, most int) {
 	full, short := s.saw >= s.quota, total < most
 	switch {
+	case s.blocked:
+		ln.live = true // Nothing is known of what is there.
 	case s.whole:
 		if full || short {
 			ln.live, ln.hasty = full, false
@@ -174,6 +180,9 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 	counted := map[string]bool{}
 	lowest := map[string]int32{} // The least urgent live lane of each queue.
 	for _, ln := range l.known {
+		if !ln.blocked.After(now) {
+			ln.blocked = time.Time{}
+		}
 		if ln.live {
 			if p, known := lowest[ln.queue]; !known || ln.priority > p {
 				lowest[ln.queue] = ln.priority
@@ -188,7 +197,7 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 		}
 	}
 	for _, ln := range l.known {
-		if ln.priority == laneSuspect || fresh && ln.priority == laneReturned || !ln.live && !idle && !urgent[ln] || room(ln.queue) <= 0 {
+		if ln.priority == laneSuspect || fresh && ln.priority == laneReturned || !ln.live && !idle && !urgent[ln] || room(ln.queue) <= 0 || ln.blocked.After(now) {
 			continue
 		}
 		chosen = append(chosen, ln)
@@ -212,9 +221,10 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 			cmp.Compare(a.priority, b.priority), cmp.Compare(a.served, b.served), cmp.Compare(a.channel, b.channel))
 	})
 	p := &plan{most: n, first: map[*lane]int{}}
-	level := map[laneKey]int{} // Lanes of a queue and priority.
+	heft := func(ln *lane) int { return max(l.weights[ln.queue][ln.channel], 1) }
+	level := map[laneKey]int{} // Weight of the lanes of a queue and priority.
 	for _, ln := range chosen {
-		level[laneKey{queue: ln.queue, priority: ln.priority}]++
+		level[laneKey{queue: ln.queue, priority: ln.priority}] += heft(ln)
 	}
 	for _, ln := range chosen[:min(len(chosen), maxLanes)] {
 		share := n
@@ -222,8 +232,8 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 			share = (n*l.queues[ln.queue].weight + weight - 1) / weight
 		}
 		share = min(share, room(ln.queue))
-		if k := level[laneKey{queue: ln.queue, priority: ln.priority}]; k > 1 {
-			share = (share + k - 1) / k
+		if all := level[laneKey{queue: ln.queue, priority: ln.priority}]; all > heft(ln) {
+			share = (share*heft(ln) + all - 1) / all
 		}
 		p.add(ln.stretches(now, idle, max(share, 1))...)
 	}
@@ -265,6 +275,34 @@ func (l *lanes) took(p *plan, key laneKey, pos int64) {
 	s.saw, s.last = s.saw+1, max(s.last, pos)
 }
 
+// block notes that a limit cut a lane short.
+func (l *lanes) block(p *plan, key laneKey, wait time.Duration) {
+	ln := l.known[key]
+	if i, ok := p.first[ln]; ok {
+		for ; i < len(p.stretches) && p.stretches[i].lane == ln; i++ {
+			p.stretches[i].blocked = true
+		}
+		ln.blocked = time.Now().Add(wait)
+	}
+}
+
+// unblock has all lanes asked again: a permit may be free.
+func (l *lanes) unblock() {
+	for _, ln := range l.known {
+		ln.blocked = time.Time{}
+	}
+}
+
+// nextUnblocked is when the first of the blocked lanes is worth asking again.
+func (l *lanes) nextUnblocked() (at time.Time, ok bool) {
+	for _, ln := range l.known {
+		if ln.live && !ln.blocked.IsZero() && (!ok || ln.blocked.Before(at)) {
+			at, ok = ln.blocked, true
+		}
+	}
+	return at, ok
+}
+
 // learn draws the conclusions of a claim that took total tickets.
 func (l *lanes) learn(p *plan, total int) {
 	now := time.Now()
@@ -281,7 +319,7 @@ func (l *lanes) learn(p *plan, total int) {
 // more says whether any lane is known to have tickets left.
 func (l *lanes) more() bool {
 	for _, ln := range l.known {
-		if ln.live {
+		if ln.live && ln.blocked.IsZero() {
 			return true
 		}
 	}

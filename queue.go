@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -17,6 +18,12 @@ type Queue struct {
 
 // QueuePolicy is kept in the database and obeyed by every runner; a zero field is the default.
 type QueuePolicy struct {
+	MaxRunning        int            // At once over the whole cluster. If zero, no limit.
+	ChannelMaxRunning int            // The same for each channel.
+	Rate              Rate           // Of starts. If zero, no limit.
+	ChannelRate       Rate           // The same for each channel.
+	Weights           map[string]int // Shares of channels in a claim; 1 where absent.
+
 	MaxAttempts int           // If zero, 20.
 	Backoff     Backoff       // Where neither job nor kind has one.
 	Lease       time.Duration // Of a Claim that names none. If zero, 30 s.
@@ -37,6 +44,38 @@ func (c *Client) PutQueue(ctx context.Context, name string, policy QueuePolicy) 
 	}
 	if policy.MaxAttempts < 0 || policy.MaxAttempts > 32767 || policy.Lease < 0 {
 		return errors.New("pawl: PutQueue: want MaxAttempts from 0 to 32767 and Lease not negative")
+	}
+	if policy.MaxRunning < 0 || policy.ChannelMaxRunning < 0 {
+		return errors.New("pawl: PutQueue: MaxRunning or ChannelMaxRunning is negative; zero is no limit")
+	}
+	rate, err := policy.Rate.stored()
+	if err != nil {
+		return fmt.Errorf("pawl: PutQueue: Rate: %w", err)
+	}
+	channelRate, err := policy.ChannelRate.stored()
+	if err != nil {
+		return fmt.Errorf("pawl: PutQueue: ChannelRate: %w", err)
+	}
+	var weights *string
+	if len(policy.Weights) > 0 {
+		for channel, weight := range policy.Weights {
+			if weight < 1 || weight > 1000 || len(channel) > maxName {
+				return fmt.Errorf("pawl: PutQueue: Weights[%.50q] is %d; want 1 to 1000", channel, weight)
+			}
+		}
+		b, err := json.Marshal(policy.Weights)
+		if err != nil {
+			return fmt.Errorf("pawl: PutQueue: Weights: %w", err)
+		}
+		s := string(b)
+		weights = &s
+	}
+	number := func(n int) *int32 {
+		if n == 0 {
+			return nil
+		}
+		n32 := int32(min(n, math.MaxInt32))
+		return &n32
 	}
 	var attempts *int16
 	var backoff, lease, completed, cancelled, dead *string
@@ -59,12 +98,16 @@ func (c *Client) PutQueue(ctx context.Context, name string, policy QueuePolicy) 
 		}
 		completed, cancelled, dead = span(r.Completed), span(r.Cancelled), span(r.Dead)
 	}
-	err := c.query(ctx, `insert into pawl.queue (name, max_attempts, backoff, lease, retain_completed, retain_cancelled, retain_dead, halt_on_dead)
-		values ($1::text, $2::smallint, $3::text::jsonb, $4::interval, $5::interval, $6::interval, $7::interval, $8::boolean)
+	err = c.query(ctx, `insert into pawl.queue (name, max_attempts, backoff, lease, retain_completed, retain_cancelled, retain_dead, halt_on_dead,
+			max_running, channel_max_running, rate, channel_rate, weights)
+		values ($1::text, $2::smallint, $3::text::jsonb, $4::interval, $5::interval, $6::interval, $7::interval, $8::boolean,
+			$9::integer, $10::integer, $11::text::jsonb, $12::text::jsonb, $13::text::jsonb)
 		on conflict (name) do update set max_attempts = excluded.max_attempts, backoff = excluded.backoff, lease = excluded.lease,
 			retain_completed = excluded.retain_completed, retain_cancelled = excluded.retain_cancelled, retain_dead = excluded.retain_dead,
-			halt_on_dead = excluded.halt_on_dead`,
-		[]any{name, attempts, backoff, lease, completed, cancelled, dead, policy.HaltOnDead}, nil)
+			halt_on_dead = excluded.halt_on_dead, max_running = excluded.max_running, channel_max_running = excluded.channel_max_running,
+			rate = excluded.rate, channel_rate = excluded.channel_rate, weights = excluded.weights`,
+		[]any{name, attempts, backoff, lease, completed, cancelled, dead, policy.HaltOnDead,
+			number(policy.MaxRunning), number(policy.ChannelMaxRunning), rate, channelRate, weights}, nil)
 	if err == nil && policy.Retention != nil && c.db == nil {
 		err = c.makePartitions(ctx)
 	}
@@ -148,16 +191,35 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	var queues []Queue
 	err := c.query(ctx, `select u.name, coalesce(q.paused, false), coalesce(q.max_attempts, 0::smallint), q.backoff::text,
 			extract(epoch from q.lease)::double precision, extract(epoch from q.retain_completed)::double precision,
-			extract(epoch from q.retain_cancelled)::double precision, extract(epoch from q.retain_dead)::double precision, coalesce(q.halt_on_dead, false)
+			extract(epoch from q.retain_cancelled)::double precision, extract(epoch from q.retain_dead)::double precision, coalesce(q.halt_on_dead, false),
+			coalesce(q.max_running, 0), coalesce(q.channel_max_running, 0), q.rate::text, q.channel_rate::text, q.weights::text
 		from (select name from pawl.queue union select * from pawl.queues()) u (name)
 		left join pawl.queue q on q.name = u.name
 		order by u.name collate "C"`, nil, func(s scanner) error {
 		var q Queue
 		var attempts int16
-		var backoff *string
+		var backoff, rate, channelRate, weights *string
 		var lease, completed, cancelled, dead *float64
-		if err := s.Scan(&q.Name, &q.Paused, &attempts, &backoff, &lease, &completed, &cancelled, &dead, &q.Policy.HaltOnDead); err != nil {
+		if err := s.Scan(&q.Name, &q.Paused, &attempts, &backoff, &lease, &completed, &cancelled, &dead, &q.Policy.HaltOnDead,
+			&q.Policy.MaxRunning, &q.Policy.ChannelMaxRunning, &rate, &channelRate, &weights); err != nil {
 			return err
+		}
+		for _, r := range []struct {
+			text *string
+			to   *Rate
+		}{{rate, &q.Policy.Rate}, {channelRate, &q.Policy.ChannelRate}} {
+			if r.text != nil {
+				var stored storedRate
+				if err := json.Unmarshal([]byte(*r.text), &stored); err != nil {
+					return err
+				}
+				*r.to = stored.rate()
+			}
+		}
+		if weights != nil {
+			if err := json.Unmarshal([]byte(*weights), &q.Policy.Weights); err != nil {
+				return err
+			}
 		}
 		q.Policy.MaxAttempts = int(attempts)
 		if backoff != nil {

@@ -184,6 +184,9 @@ func (r *runner) loop(ctx context.Context) {
 		if at, ok := r.nextDue(); ok {
 			wait = min(wait, max(time.Until(at), 0))
 		}
+		if at, ok := r.lanes.nextUnblocked(); ok {
+			wait = min(wait, max(time.Until(at), 0))
+		}
 		if owed {
 			wait = min(wait, max(max(20*lookCost, lookSoon)-time.Since(lookedAt), 0))
 		}
@@ -198,7 +201,10 @@ func (r *runner) loop(ctx context.Context) {
 			if emptySince.IsZero() {
 				emptySince = now
 			}
+		case <-r.permits:
+			r.lanes.unblock()
 		case <-r.sleep.woken:
+			r.lanes.unblock()
 			promotedAt, emptySince, owed = time.Time{}, time.Now(), true
 		case <-ctx.Done():
 		}

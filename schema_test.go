@@ -2,12 +2,14 @@ package pawl_test
 
 import (
 	"flag"
+	"io/fs"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/sql"
 )
 
 var update = flag.Bool("update", false, "write sql/schema.sql instead of comparing it")
@@ -79,5 +81,24 @@ func TestReadmeProgram(t *testing.T) {
 	found := regexp.MustCompile("(?s)```go\n(package main.*?)```").FindSubmatch(readme)
 	if found == nil || string(found[1]) != string(program) {
 		t.Fatal("the README's program is not examples/first/main.go")
+	}
+}
+
+// The migrator makes functions unchecked, because they call each other in whatever order they come. Here all are there.
+func TestFunctionsCompile(t *testing.T) {
+	t.Parallel()
+	_, pool := install(t)
+	names, err := fs.Glob(sql.Files, "function/*.sql")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d functions (%v)", len(names), err)
+	}
+	for _, name := range names {
+		text, err := sql.Files.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pool.Exec(t.Context(), string(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -36,6 +36,7 @@ func (c *Client) tend(ctx context.Context, heartbeat time.Duration) {
 	chores := []chore{
 		{name: "rescue", every: heartbeat / 3, do: w.rescue},
 		{name: "settle", every: time.Second, do: c.settle},
+		{name: "permits", every: time.Second, do: c.reclaim},
 		{name: "expire", every: time.Second, do: c.expire},
 		{name: "cron", every: cronLook, do: t.do, wait: t.wait},
 		{name: "partitions", every: time.Hour, do: c.makePartitions},

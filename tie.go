@@ -193,10 +193,11 @@ func (c *Client) settle(ctx context.Context) error {
 	for {
 		const most = 500
 		var settled, left int
-		if err := c.row(ctx, "select * from pawl.settle($1::integer)", []any{most}, &settled, &left); err != nil {
+		var more bool
+		if err := c.row(ctx, "select * from pawl.settle($1::integer)", []any{most}, &settled, &left, &more); err != nil {
 			return err
 		}
-		if settled == 0 || settled+left < most {
+		if settled == 0 || settled+left < most && !more {
 			return nil
 		}
 	}

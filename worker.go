@@ -38,8 +38,8 @@ func (r *runner) beat(ctx context.Context) {
 		last = began
 		r.mu.Lock()
 		worker, count := r.worker, r.count
-		jobs := make([]*JobInfo, 0, len(r.held))
-		for _, run := range r.held {
+		jobs := make([]*JobInfo, 0, count)
+		for run := r.held; run != nil; run = run.next {
 			jobs = append(jobs, run.job)
 		}
 		r.mu.Unlock()
@@ -180,11 +180,15 @@ func (r *runner) lost(ctx context.Context, asking *sync.WaitGroup, asked []*JobI
 	for _, id := range ids {
 		missing[ID(id)] = true
 	}
+	question := make(map[*JobInfo]bool, len(asked))
+	for _, job := range asked {
+		question[job] = missing[job.ID]
+	}
 	gone := map[ID]*JobInfo{}
 	var jobs []*JobInfo
 	r.mu.Lock()
-	for _, job := range asked {
-		if run := r.held[job.ID]; missing[job.ID] && run != nil && run.job == job && !job.answered.Load() {
+	for run := r.held; run != nil; run = run.next {
+		if job := run.job; question[job] && !job.answered.Load() {
 			gone[job.ID], jobs = job, append(jobs, job)
 		}
 	}
@@ -211,7 +215,7 @@ func (r *runner) lost(ctx context.Context, asking *sync.WaitGroup, asked []*JobI
 func (r *runner) lose(cause error, meant func(*running) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, run := range r.held {
+	for run := r.held; run != nil; run = run.next {
 		if meant(run) {
 			run.cancel(cause)
 		}

@@ -27,6 +27,27 @@ table archive (
   result jsonb
 ) partition by RANGE (expires_at);
 
+table batch (
+  id bigint not null,
+  created_at timestamp with time zone not null default clock_timestamp(),
+  finished_at timestamp with time zone,
+  total integer not null,
+  completed integer not null default 0,
+  cancelled integer not null default 0,
+  dead integer not null default 0,
+  on_finish jsonb,
+  on_success jsonb,
+  on_death jsonb
+) with (fillfactor=50, autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.05, vacuum_truncate=false);
+
+table bucket (
+  queue text collate "C" not null,
+  of_channel boolean not null,
+  channel text collate "C" not null,
+  tokens double precision not null,
+  at timestamp with time zone not null
+) with (fillfactor=50, autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.05, vacuum_truncate=false);
+
 table cron (
   name text collate "C" not null,
   spec text not null,
@@ -138,6 +159,13 @@ table parked (
   expires_at timestamp with time zone
 ) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
 
+table permit (
+  queue text collate "C" not null,
+  channel text collate "C" not null,
+  job_id bigint not null,
+  lease uuid not null
+) with (autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
+
 table queue (
   name text collate "C" not null,
   paused boolean not null default false,
@@ -148,7 +176,13 @@ table queue (
   retain_cancelled interval,
   retain_dead interval,
   created_at timestamp with time zone not null default now(),
-  halt_on_dead boolean not null default false
+  halt_on_dead boolean not null default false,
+  max_running integer,
+  channel_max_running integer,
+  rate jsonb,
+  channel_rate jsonb,
+  weights jsonb,
+  limited boolean not null default ((max_running IS NOT NULL) OR (channel_max_running IS NOT NULL) OR (rate IS NOT NULL) OR (channel_rate IS NOT NULL))
 );
 
 table ready (
@@ -198,6 +232,12 @@ table worker (
 
 CREATE INDEX archive_id ON ONLY pawl.archive USING brin (id int8_minmax_multi_ops) WITH (pages_per_range='128', autosummarize='on');
 
+CREATE INDEX batch_finished_at ON pawl.batch USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+
+CREATE UNIQUE INDEX batch_pkey ON pawl.batch USING btree (id);
+
+CREATE UNIQUE INDEX bucket_pkey ON pawl.bucket USING btree (queue, of_channel, channel);
+
 CREATE INDEX cron_next_at ON pawl.cron USING btree (next_at) WHERE (NOT paused);
 
 CREATE UNIQUE INDEX cron_pkey ON pawl.cron USING btree (name);
@@ -238,6 +278,12 @@ CREATE UNIQUE INDEX parked_pkey ON pawl.parked USING btree (job_id);
 
 CREATE INDEX parked_queue ON pawl.parked USING btree (queue, expires_at);
 
+CREATE INDEX permit_job_id ON pawl.permit USING btree (job_id);
+
+CREATE UNIQUE INDEX permit_pkey ON pawl.permit USING btree (queue, channel, job_id, lease);
+
+CREATE INDEX queue_limited ON pawl.queue USING btree (name) WHERE limited;
+
 CREATE UNIQUE INDEX queue_pkey ON pawl.queue USING btree (name);
 
 CREATE UNIQUE INDEX ready_pkey ON pawl.ready USING btree (queue, priority, channel, pos);
@@ -260,11 +306,23 @@ sequence pos cache 1;
 
 sequence worker_id_seq cache 1;
 
+function acquire(keys text[], most integer, job bigint, lease uuid)
+  returns boolean;
+
+function allot(limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], asked integer[])
+  returns TABLE(quotas integer[], waits double precision[]);
+
+function answered(id bigint, ok boolean)
+  returns boolean;
+
 function backoff(backoff jsonb, attempt integer)
   returns double precision;
 
 function beat(worker bigint, running integer, ids bigint[], epochs integer[])
   returns TABLE(state text, missing bigint[]);
+
+function cancel(VARIADIC ids bigint[])
+  returns bigint;
 
 function change(ids bigint[], changes jsonb)
   returns TABLE(id bigint, became text);
@@ -282,16 +340,25 @@ function checkpoint(id bigint, epoch integer, changes jsonb)
   returns boolean;
 
 function claim(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
-  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
+
+function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
+  returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid);
 
 function commit(ids bigint[])
   returns void;
+
+function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
+  returns boolean;
 
 function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
   returns SETOF bigint;
 
 function count(filter jsonb, below bigint, most bigint)
   returns bigint;
+
+function count_batch(batch bigint, became text, by integer)
+  returns boolean;
 
 function delete_queue(name text)
   returns text;
@@ -305,6 +372,12 @@ function expire(most integer)
 function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
   returns TABLE(id bigint, lease uuid);
 
+function extend(id bigint, epoch integer, lease uuid, lasting interval)
+  returns boolean;
+
+function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
+  returns text;
+
 function fail(ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[], waited bigint[], ran bigint[], worker text)
   returns TABLE(id bigint, became text);
 
@@ -313,6 +386,9 @@ function filter(filter jsonb, source text)
 
 function finished(ids bigint[], epochs integer[])
   returns SETOF bigint;
+
+function free(ids bigint[], leases uuid[])
+  returns void;
 
 function get(ids bigint[])
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb);
@@ -325,6 +401,12 @@ function hold(ids bigint[], epochs integer[])
 
 function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
   returns SETOF bigint;
+
+function insert(kind text, args jsonb DEFAULT NULL::jsonb, opts jsonb DEFAULT '{}'::jsonb)
+  returns bigint;
+
+function insert_many(jobs jsonb)
+  returns TABLE(id bigint, duplicate boolean);
 
 function insert_tied(specs jsonb)
   returns TABLE(id bigint, duplicate boolean);
@@ -380,8 +462,14 @@ function put_cron(names text[], specs text[], zones text[], jobs text[], jitters
 function queues()
   returns SETOF text;
 
+function reclaim()
+  returns bigint;
+
 function register(name text, host text, pid integer, version text, queues text[], stale interval, state text DEFAULT 'ready'::text)
   returns bigint;
+
+function release(id bigint, epoch integer, delay double precision DEFAULT 0)
+  returns boolean;
 
 function release_worker(worker bigint)
   returns bigint;
@@ -399,10 +487,13 @@ function retry(ids bigint[])
   returns SETOF bigint;
 
 function settle(most integer)
-  returns TABLE(settled integer, "left" integer);
+  returns TABLE(settled integer, "left" integer, more boolean);
 
 function sleep_key(queue text)
   returns bigint;
+
+function spend(limited text[], lease uuid)
+  returns void;
 
 function stats(most integer)
   returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision);
@@ -418,6 +509,9 @@ function tick_cron(name text, last_at timestamp with time zone, next_at timestam
 
 function tie(id bigint, queue text, channel text, opts jsonb)
   returns jsonb;
+
+function tokens(queue text, of_channel boolean, channel text, rate jsonb)
+  returns double precision;
 
 function unclaim(lease uuid)
   returns bigint;

@@ -4,7 +4,7 @@
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m, migrate) }
 //
-// and its tests call [Database] or [Empty]. The first call starts a private
+// or calls [Ensure], and its tests call [Database] or [Empty]. The first call starts a private
 // server for the test binary. If $PAWL_TEST_DATABASE_URL is set, that server is
 // used instead; its role must be allowed to create databases.
 package pgtest
@@ -52,6 +52,8 @@ type run struct {
 	prefix string          // of the names of this run's databases
 	clone  string          // the end of a CREATE DATABASE from a template
 
+	unattended bool // nobody calls close: there is no TestMain
+
 	mu    sync.Mutex
 	count int
 }
@@ -64,6 +66,21 @@ type run struct {
 func Main(m *testing.M, migrate func(ctx context.Context, url string) error) {
 	current = newRun(migrate)
 	os.Exit(current.tests(m))
+}
+
+var ensure sync.Once
+
+// Ensure is Main for a package without a TestMain; after Main it does nothing.
+// A private server ends with the process, however that ends. On a server given
+// there is no template, since nobody would drop it: each [Database] is migrated
+// by itself.
+func Ensure(migrate func(ctx context.Context, url string) error) {
+	ensure.Do(func() {
+		if current == nil {
+			current = newRun(migrate)
+			current.unattended = true
+		}
+	})
 }
 
 func newRun(migrate func(ctx context.Context, url string) error) *run {
@@ -344,12 +361,33 @@ func (r *run) makeTemplate() (string, error) {
 }
 
 func (r *run) copyTemplate() (string, error) {
+	if r.unattended {
+		if err := r.connect(); err != nil {
+			return "", err
+		}
+		if r.given != nil {
+			return r.migrated()
+		}
+	}
 	template, err := r.template()
 	if err != nil {
 		return "", err
 	}
 	name := r.name()
 	return name, r.exec("CREATE DATABASE " + name + " TEMPLATE " + template + r.clone)
+}
+
+func (r *run) migrated() (string, error) {
+	name, err := r.newDatabase()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+	defer cancel()
+	if err := r.migrate(ctx, r.url(name)); err != nil {
+		return "", errors.Join(fmt.Errorf("migrate the database: %w", err), r.drop(name))
+	}
+	return name, nil
 }
 
 func (r *run) newDatabase() (string, error) {

@@ -4,24 +4,40 @@
 --   queues, priorities, channels, marks, untils, quotas   stretches of lanes: take tickets above the mark and up to until, at most
 --            the quota
 -- Moves: tickets out of ready, one lease row in; frees unique keys held until the start. Returns a row a ticket taken, `found` false where it had no job, so that
--- "nothing came of it" is not mistaken for "nothing there"; a lease was made if any row has a job.
+-- "nothing came of it" is not mistaken for "nothing there"; a lease was made if any row has a job. And a row without a position a
+-- stretch that a limit cut short, with the milliseconds until it is worth asking again in place of the id.
 -- Index: ready's primary key, from each mark; job's primary key.
 -- Survives: two claimers (skip locked); a verb at work on a job holds its ticket, so no job is joined at an old epoch;
--- a worker taken for dead meanwhile claims nothing; a paused queue gives nothing.
+-- a worker taken for dead meanwhile claims nothing; a paused queue gives nothing; a limited one what its limits leave.
 create or replace function pawl.claim(
   lease uuid, worker bigint, lasting interval, most integer,
   queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[]
 ) returns table (
   queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea,
-  priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, created_at timestamptz, run_at timestamptz,
+  priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, permit boolean, created_at timestamptz, run_at timestamptz,
   fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamptz
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
+declare
+  limited text[] := array(select q.name from pawl.queue q where q.limited and q.name = any (claim.queues) order by q.name);
+  allowed integer[] := claim.quotas;
+  waits   double precision[];
 begin
+  if cardinality(limited) > 0 then
+    select a.quotas, a.waits into allowed, waits
+    from pawl.allot(limited, claim.queues, claim.priorities, claim.channels, claim.marks, claim.untils, claim.quotas) a;
+    -- A stretch that a limit cut short is not empty: it says so, in a row without a position.
+    return query
+    select u.queue, u.priority, u.channel, null::bigint, (u.wait * 1000)::bigint, false, null::integer, null::text, null::jsonb,
+           null::bytea, null::smallint, null::smallint, null::smallint, null::smallint, null::boolean, null::boolean,
+           null::timestamptz, null::timestamptz, null::text, null::text, null::jsonb, null::jsonb, null::jsonb, clock_timestamp()
+    from unnest(claim.queues, claim.priorities, claim.channels, waits) as u (queue, priority, channel, wait)
+    where u.wait is not null;
+  end if;
   return query
   with taken as materialized (
     select r.ctid
-    from unnest(claim.queues, claim.priorities, claim.channels, claim.marks, claim.untils, claim.quotas)
+    from unnest(claim.queues, claim.priorities, claim.channels, claim.marks, claim.untils, allowed)
            as u (queue, priority, channel, mark, until, quota),
          lateral (
            select t.ctid
@@ -43,6 +59,7 @@ begin
   held as materialized (
     select t.queue, t.priority as lane, t.channel, t.pos, t.job_id, t.epoch, j.id, j.kind, j.args, j.data,
            j.priority, j.attempt, q.lease as lasting, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts, j.strikes, j.tied,
+           q.max_running is not null or q.channel_max_running is not null as permit,
            j.created_at, j.run_at, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint
     from ticket t
     left join pawl.job j on j.id = t.job_id and j.epoch = t.epoch
@@ -69,7 +86,10 @@ begin
     where h.tied and k.job_id = any (array[h.id]) and k.until_start and k.keep_until > clock_timestamp()
   )
   select h.queue, h.lane, h.channel, h.pos, h.job_id, h.id is not null, h.epoch, h.kind, h.args, h.data,
-         h.priority, h.attempt, h.max_attempts, h.strikes, h.tied, h.created_at, h.run_at,
+         h.priority, h.attempt, h.max_attempts, h.strikes, h.tied, h.permit, h.created_at, h.run_at,
          h.fingerprint, h.unique_key, h.opts, h.errors, h.checkpoint, clock_timestamp()
   from held h;
+  if cardinality(limited) > 0 then
+    perform pawl.spend(limited, claim.lease);
+  end if;
 end $$;

@@ -13,6 +13,7 @@ language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = o
 declare
   woken text[];
   back  bigint[];
+  died  bigint[];
   tied  record;
 begin
   perform pg_current_xact_id();
@@ -74,11 +75,11 @@ begin
     insert into pawl.parked (job_id, epoch, queue)
     select r.id, r.epoch, r.queue from risen r where r.tied
   )
-  select array_agg(c.id), array_agg(distinct c.queue) into back, woken
+  select array_agg(c.id), array_agg(distinct c.queue), array(select d.id from dead d) into back, woken, died
   from (select id, queue from risen union all select id, queue from moved) c;
 
   for tied in
-    select j.id, j.queue, j.channel, j.unique_key, j.opts
+    select j.id, j.queue, j.channel, j.unique_key, j.opts, case when j.id = any (died) then 'dead' else 'cancelled' end as was
     from unnest(back) as u (id), lateral (select j.* from pawl.job j where j.id = u.id and j.tied) j
     order by j.id
   loop
@@ -89,6 +90,13 @@ begin
         where h.job_id = excluded.job_id or not h.live and (h.keep_until is null or h.keep_until <= clock_timestamp());
       if not found then
         raise exception 'pawl: the unique key of job % was taken by another meanwhile', tied.id using errcode = '23505';
+      end if;
+    end if;
+    if tied.opts ? 'batch' then
+      perform from pawl.batch b where b.id = (tied.opts ->> 'batch')::bigint for update;
+      delete from pawl.loose l where l.job_id = tied.id;
+      if not found then -- Its end was counted.
+        perform pawl.count_batch((tied.opts ->> 'batch')::bigint, tied.was, -1);
       end if;
     end if;
     if tied.opts ? 'ordered' then

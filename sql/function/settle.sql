@@ -1,11 +1,12 @@
 -- settle: do what follows from the end of tied jobs: the next of an ordered channel gets its ticket, jobs that waited get theirs or
--- are cancelled.
+-- are cancelled, batches are counted.
 --   most   rows of loose at once
--- Moves: rows out of loose, turn, wait; tickets by issue. Returns how many ends were settled, and how many were left.
+-- Moves: rows out of loose, turn, wait; tickets by issue. Returns how many ends were settled, how many were left, and whether there
+-- are more because jobs were cancelled.
 -- Survives: two settlers (skip locked); a stranger who has a channel or a job locked (its end is left for the next time); a crash
 -- (the ends are rows, written by the transaction that finished the jobs).
 -- A settler takes the channel's lock as inserters do: an inserter that found the line not empty is committed when the lock is had.
-create or replace function pawl.settle(most integer) returns table (settled integer, "left" integer)
+create or replace function pawl.settle(most integer) returns table (settled integer, "left" integer, more boolean)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
@@ -16,7 +17,7 @@ declare
   later   boolean;
 begin
   perform pg_current_xact_id();
-  settled := 0; "left" := 0;
+  settled := 0; "left" := 0; more := false;
   for done in
     select l.id, l.job_id, l.queue, l.channel, l.ordered, l.batch, l.became
     from pawl.loose l
@@ -62,9 +63,14 @@ begin
       elsif not (child.hold and done.became = 'dead') then
         delete from pawl.wait w where w.child_id = child.child_id;
         perform pawl.remove(array[child.child_id], array[null::integer], true);
+        more := true;
       end if;
     end loop;
 
+    -- The last step, because it is done once: what was left before is not counted.
+    if not later and done.batch is not null then
+      later := not pawl.count_batch(done.batch, done.became, 1);
+    end if;
     if later then
       "left" := "left" + 1;
     else

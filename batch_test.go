@@ -1,0 +1,171 @@
+package pawl_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	follower := func(n int) *pawl.JobSpec {
+		return &pawl.JobSpec{Args: Note{n}, Queue: "follow", Headers: map[string]string{"a": "b"}}
+	}
+	const onFinish, onSuccess, onDeath = 101, 102, 103
+	for _, test := range []struct {
+		name                       string
+		ends                       []error // of the jobs; nil completes
+		completed, cancelled, dead int
+		follow                     []int
+	}{
+		{"none", nil, 0, 0, 0, []int{onFinish, onSuccess}},
+		{"all complete", []error{nil, nil, nil}, 3, 0, 0, []int{onFinish, onSuccess}},
+		{"one is cancelled", []error{nil, pawl.Cancel(nil)}, 1, 1, 0, []int{onFinish}},
+		{"two die", []error{pawl.Dead(errBoom), nil, pawl.Dead(errBoom)}, 1, 0, 2, []int{onFinish, onDeath}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			client, pool := install(t)
+			id, err := client.InsertBatch(t.Context(), pawl.Batch{
+				Jobs: notes(len(test.ends)), OnFinish: follower(onFinish), OnSuccess: follower(onSuccess), OnDeath: follower(onDeath),
+			})
+			must(t, err)
+			for i, end := range test.ends {
+				job := claim(t, client, 1)[0]
+				if job.Batch != id {
+					t.Errorf("its batch is %d, want %d", job.Batch, id)
+				}
+				if end == nil {
+					must(t, client.Complete(t.Context(), job))
+				} else {
+					must(t, client.Fail(t.Context(), job, end))
+				}
+				if i < len(test.ends)-1 {
+					if n := value[int](t, pool, "select count(*) from pawl.job where queue = 'follow' and args ->> 'n' <> '103'"); n != 0 {
+						t.Errorf("%d jobs follow before the end", n)
+					}
+				}
+			}
+			settle(t, pool)
+			b, err := client.Batch(t.Context(), id)
+			must(t, err)
+			if b.Total != len(test.ends) || b.Completed != test.completed || b.Cancelled != test.cancelled || b.Dead != test.dead {
+				t.Errorf("the counts are %+v", b)
+			}
+			jobs, err := client.Claim(t.Context(), "follow", 10, time.Minute)
+			must(t, err)
+			got := numbers(t, jobs)
+			slices.Sort(got)
+			if !slices.Equal(got, test.follow) {
+				t.Errorf("there follow %v, want %v", got, test.follow)
+			}
+			for _, job := range jobs {
+				if job.Headers["batch"] != strconv.Itoa(int(id)) || job.Headers["a"] != "b" {
+					t.Errorf("a follower's headers are %v", job.Headers)
+				}
+			}
+		})
+	}
+}
+
+// A dead job of a finished batch is retried: it counts as live again, and nothing follows twice.
+func TestABatchsJobIsRetried(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	id, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: notes(1), OnFinish: &pawl.JobSpec{Args: Note{9}, Queue: "follow"}})
+	must(t, err)
+	job := claim(t, client, 1)[0]
+	must(t, client.Fail(t.Context(), job, pawl.Dead(errBoom)))
+	must1(t, 1)(client.Retry(t.Context(), job.ID))
+	if b, _ := client.Batch(t.Context(), id); b.Dead != 0 {
+		t.Errorf("after the retry: %+v", b)
+	}
+	must(t, client.Complete(t.Context(), claim(t, client, 1)))
+	if b, _ := client.Batch(t.Context(), id); b.Dead != 0 || b.Completed != 1 {
+		t.Errorf("in the end: %+v", b)
+	}
+	if n := value[int](t, pool, "select count(*) from pawl.job where queue = 'follow'"); n != 1 {
+		t.Errorf("%d jobs follow, want 1", n)
+	}
+	if _, err := client.Batch(t.Context(), 1e9); !errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("an unknown batch: %v", err)
+	}
+}
+
+// A large batch, run by two runners, with a callback that runs once.
+func TestABatchRuns(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	var mu sync.Mutex
+	ran := map[int]int{}
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
+		mu.Lock()
+		defer mu.Unlock()
+		ran[job.Args.N]++
+		return nil
+	})
+	id, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: notes(500), OnSuccess: &pawl.JobSpec{Args: Note{1000}}})
+	must(t, err)
+	for range 2 {
+		start(t, client, mux, pawl.RunnerConfig{})
+	}
+	pgtest.Wait(t, "the callback", func() bool { mu.Lock(); defer mu.Unlock(); return ran[1000] > 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	b, err := client.Batch(t.Context(), id)
+	must(t, err)
+	if b.Completed != 500 || len(ran) != 501 || ran[1000] != 1 {
+		t.Errorf("%+v; %d kinds of jobs ran, the callback %d times", b, len(ran), ran[1000])
+	}
+}
+
+func TestSaga(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		dies int // step, from 1; 0: none
+		want []int
+	}{
+		{0, []int{1, 2, 3}},
+		{1, []int{1}},
+		{2, []int{1, 2, -1}},
+		{3, []int{1, 2, 3, -2, -1}},
+	} {
+		t.Run(fmt.Sprint(test.dies), func(t *testing.T) {
+			t.Parallel()
+			client, pool := install(t)
+			var mu sync.Mutex
+			var ran []int
+			mux := pawl.NewMux()
+			pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
+				mu.Lock()
+				defer mu.Unlock()
+				ran = append(ran, job.Args.N)
+				if job.Args.N == test.dies {
+					return pawl.Dead(errBoom)
+				}
+				return nil
+			})
+			step := func(n int) pawl.SagaStep {
+				return pawl.SagaStep{Do: pawl.JobSpec{Args: Note{n}}, Undo: pawl.JobSpec{Args: Note{-n}}}
+			}
+			id, err := client.InsertSaga(t.Context(), step(1), step(2), step(3))
+			must(t, err)
+			start(t, client, mux, pawl.RunnerConfig{})
+			pgtest.Wait(t, "all jobs", func() bool {
+				b, err := client.Batch(t.Context(), id)
+				return err == nil && b.Completed+b.Cancelled+b.Dead == b.Total
+			})
+			if live(t, pool) != 0 || !slices.Equal(ran, test.want) {
+				t.Errorf("ran %v, want %v; %d are live", ran, test.want, live(t, pool))
+			}
+		})
+	}
+}

@@ -1,0 +1,144 @@
+package pawl_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pawlhq/pawl"
+)
+
+// What SQL inserts, Go sees and runs, and the other way round.
+func TestTheSQLDoor(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+
+	id := value[int64](t, pool, `select pawl.insert('note', '{"n": 7}', '{"queue": "q", "channel": "c", "priority": -3, "max_attempts": 4, "fingerprint": "f",
+		"headers": {"trace": "1"}, "delay": 3600, "data": "aGk=", "backoff": {"base": 2, "max": 60, "growth": 3, "power": 0, "jitter": 0},
+		"unique": {"key": "k", "global": true}}')`)
+	job, err := client.Get(t.Context(), pawl.ID(id))
+	must(t, err)
+	if job.Queue != "q" || job.Channel != "c" || job.Priority != -3 || job.MaxAttempts != 4 || job.Fingerprint != "f" || job.Headers["trace"] != "1" ||
+		string(job.Data) != "hi" || job.UniqueKey != "k" || job.State != pawl.StateScheduled || string(job.Args) != `{"n": 7}` {
+		t.Errorf("the job is %+v", job)
+	}
+	if again := value[int64](t, pool, `select pawl.insert('note', null, '{"queue": "other", "unique": {"key": "k", "global": true}}')`); again != id {
+		t.Errorf("a duplicate of %d is %d", id, again)
+	}
+	for _, wrong := range []string{`select pawl.insert('')`, `select pawl.insert('x', null, '{"prio": 1}')`, `select pawl.insert('x', null, '{"ordered": true, "priority": 1}')`,
+		`select pawl.insert_many('{}')`, `select pawl.insert('x', null, '{"delay": 1, "run_at": "2030-01-01"}')`} {
+		var refused *pgconn.PgError
+		if _, err := pool.Exec(t.Context(), wrong); !errors.As(err, &refused) || !strings.HasPrefix(refused.Message, "pawl: ") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+	must1(t, 1)(client.Cancel(t.Context(), pawl.ID(id)))
+
+	// A SQL session works what Go inserted.
+	ids := map[string]pawl.ID{}
+	for _, name := range []string{"complete", "fail", "die", "cancel", "release", "extend", "lose"} {
+		ids[name] = insert(t, client, pawl.JobSpec{Args: pawl.Raw(name, []byte(`{"n": 1}`)), Queue: "sql"})
+	}
+	type held struct {
+		epoch int
+		lease string
+	}
+	claimed := map[string]held{}
+	rows, err := pool.Query(t.Context(), "select kind, epoch, lease::text, attempt from pawl.claim('sql', 10, '1 minute')")
+	must(t, err)
+	for rows.Next() {
+		var kind string
+		var h held
+		var attempt int
+		must(t, rows.Scan(&kind, &h.epoch, &h.lease, &attempt))
+		if claimed[kind] = h; attempt != 1 {
+			t.Errorf("attempt %d of %s", attempt, kind)
+		}
+	}
+	must(t, rows.Err())
+	if len(claimed) != 7 {
+		t.Fatalf("claimed %v", claimed)
+	}
+	yes := func(want bool, text, name string, args ...any) {
+		t.Helper()
+		if got := value[bool](t, pool, text, append([]any{int64(ids[name]), claimed[name].epoch}, args...)...); got != want {
+			t.Errorf("%s of %s says %t", text, name, got)
+		}
+	}
+	yes(true, `select pawl.complete($1, $2, '{"ok": true}')`, "complete")
+	yes(false, "select pawl.complete($1, $2)", "complete")
+	if got, _ := client.Get(t.Context(), ids["complete"]); got.State != pawl.StateCompleted || string(got.Result) != `{"ok": true}` {
+		t.Errorf("completed, it is %s with %s", got.State, got.Result)
+	}
+	yes(true, "select pawl.fail($1, $2, 'boom', 60) = 'scheduled'", "fail")
+	if got, _ := client.Get(t.Context(), ids["fail"]); len(got.Errors) != 1 || got.Errors[0].Error != "boom" {
+		t.Errorf("its errors are %v", got.Errors)
+	}
+	yes(true, "select pawl.fail($1, $2, 'boom', outcome => 'dead') = 'dead'", "die")
+	yes(true, "select pawl.fail($1, $2, null, outcome => 'cancel') = 'cancelled'", "cancel")
+	yes(true, "select pawl.release($1, $2)", "release")
+	yes(true, "select pawl.extend($1, $2, $3::uuid, '1 hour')", "extend", claimed["extend"].lease)
+	exec(t, pool, "update pawl.lease set expires_at = expires_at - interval '30 minutes'")
+	again := values[string](t, pool, "select kind from pawl.claim('sql', 10, '1 minute')")
+	if len(again) != 2 || again[0] == "extend" || again[1] == "extend" {
+		t.Errorf("claimed again: %v, want what was released and what was lost", again)
+	}
+	yes(false, "select pawl.complete($1, $2)", "lose")
+	yes(true, "select pawl.complete($1, $2)", "extend")
+	if n := value[int](t, pool, "select pawl.cancel($1, $2)", int64(ids["lose"]), int64(ids["release"])); n != 2 {
+		t.Errorf("cancelled %d, want 2", n)
+	}
+}
+
+// A trigger inserts a job, a Go handler runs it; rolled back, there is none.
+func TestATriggerInserts(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	exec(t, pool, `create table users (id int primary key);
+		create function welcome() returns trigger language plpgsql as $$
+		begin
+			perform pawl.insert('note', jsonb_build_object('n', new.id));
+			return new;
+		end $$;
+		create trigger welcome after insert on users for each row execute function welcome()`)
+	ran := make(chan int, 10)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
+	start(t, client, mux, pawl.RunnerConfig{})
+	tx := begin(t, pool)
+	exec(t, tx, "insert into users values (1)")
+	must(t, tx.Rollback(t.Context()))
+	exec(t, pool, "insert into users values (42)")
+	if n := within(t, "the job", ran); n != 42 {
+		t.Errorf("ran %d, want 42", n)
+	}
+}
+
+// A SQL session alone works a queue with ordered and limited jobs, due ones and those another session left.
+func TestASQLSessionWorksAQueue(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 2}))
+	exec(t, pool, `select pawl.insert_many('[{"kind": "a", "opts": {"ordered": true, "channel": "x"}}, {"kind": "b", "opts": {"ordered": true, "channel": "x"}},
+		{"kind": "c"}, {"kind": "d"}, {"kind": "e", "opts": {"delay": 0.001}}]')`)
+	if n := value[int](t, pool, "select count(*) from pawl.claim('default', 10, '1 minute')"); n != 2 {
+		t.Errorf("claimed %d, want 2: the queue's limit", n)
+	}
+	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second'")
+	exec(t, pool, "select * from pawl.rescue(100, true, true)")
+	exec(t, pool, "select pawl.reclaim()")
+	var order []string
+	for range 50 {
+		rows := values[string](t, pool, "select kind from pawl.claim('default', 1) c, lateral (select pawl.complete(c.id, c.epoch)) done")
+		order = append(order, rows...)
+		if live(t, pool) == 0 {
+			break
+		}
+	}
+	if got := strings.Join(order, ""); len(got) != 5 || strings.Index(got, "a") > strings.Index(got, "b") {
+		t.Errorf("worked %q, want all five, and a before b", got)
+	}
+}

@@ -1,0 +1,103 @@
+// Producer and Consumer as two small types, for programs that divide the roles.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pawlhq/pawl"
+)
+
+const kind = "message"
+
+// Producer puts messages into one queue.
+type Producer struct {
+	client *pawl.Client
+	queue  string
+}
+
+func (p Producer) Enqueue(ctx context.Context, message json.RawMessage) (pawl.ID, error) {
+	return p.EnqueueDelayed(ctx, message, 0)
+}
+
+// EnqueueDelayed: the delay counts from the database's now.
+func (p Producer) EnqueueDelayed(ctx context.Context, message json.RawMessage, delay time.Duration) (pawl.ID, error) {
+	result, err := p.client.Insert(ctx, pawl.JobSpec{Args: pawl.Raw(kind, message), Queue: p.queue, Delay: delay})
+	return result.ID, err
+}
+
+// Batch puts in all or none. The ids are in the messages' order.
+func (p Producer) Batch(ctx context.Context, messages ...json.RawMessage) (pawl.IDs, error) {
+	jobs := make([]pawl.JobSpec, len(messages))
+	for i, message := range messages {
+		jobs[i] = pawl.JobSpec{Args: pawl.Raw(kind, message), Queue: p.queue}
+	}
+	results, err := p.client.InsertMany(ctx, jobs)
+	ids := make(pawl.IDs, len(results))
+	for i, result := range results {
+		ids[i] = result.ID
+	}
+	return ids, err
+}
+
+// Consumer takes messages out of one queue. What it does not archive, delete, release or extend within the lease is given to
+// another consumer, and this one then gets pawl.ErrLeaseLost.
+type Consumer struct {
+	client *pawl.Client
+	queue  string
+	lease  time.Duration
+}
+
+// Dequeue takes up to n, maybe none.
+func (c Consumer) Dequeue(ctx context.Context, n int) (pawl.Jobs, error) {
+	return c.client.Claim(ctx, c.queue, n, c.lease)
+}
+
+// Extend keeps jobs until now + d.
+func (c Consumer) Extend(ctx context.Context, jobs pawl.Held, d time.Duration) error {
+	return c.client.Extend(ctx, jobs, d)
+}
+
+// Archive finishes jobs and keeps them as long as the queue's retention says.
+func (c Consumer) Archive(ctx context.Context, jobs pawl.Held) error {
+	return c.client.Archive(ctx, jobs)
+}
+
+// Delete finishes jobs and leaves nothing of them; it says how many of them were still ours.
+func (c Consumer) Delete(ctx context.Context, jobs pawl.Jobs) (int64, error) {
+	return c.client.Delete(ctx, jobs)
+}
+
+// Release gives jobs back, no attempt used.
+func (c Consumer) Release(ctx context.Context, jobs pawl.Held) error {
+	return c.client.Release(ctx, jobs, 0)
+}
+
+func main() {
+	ctx := context.Background()
+	pool, err := pgxpool.New(ctx, os.Getenv("DATABASE_URL"))
+	check(err)
+	client, err := pawl.New(pool, pawl.Config{})
+	check(err)
+	check(client.Migrate(ctx))
+	producer, consumer := Producer{client, "messages"}, Consumer{client, "messages", 30 * time.Second}
+	_, err = producer.Enqueue(ctx, json.RawMessage(`"hello"`))
+	check(err)
+	jobs, err := consumer.Dequeue(ctx, 10)
+	check(err)
+	for _, job := range jobs {
+		fmt.Println(string(job.Args))
+	}
+	check(consumer.Archive(ctx, jobs))
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,52 @@
+// An insert that survives an outage of the database, for callers who opt into what that costs: see Spool.
+package main
+
+import (
+	"context"
+	"log"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pawlhq/pawl"
+)
+
+type Visit struct{ Page string }
+
+func (Visit) Kind() string { return "visit" }
+
+// Every second a visit is counted, whether the database is there or not. Stop and start it to see.
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	pool, err := pgxpool.New(ctx, os.Getenv("DATABASE_URL"))
+	check(err)
+	client, err := pawl.New(pool, pawl.Config{})
+	check(err)
+	check(client.Migrate(ctx))
+	spool, err := Open(client, "visits.spool", 10_000)
+	check(err)
+	defer spool.Close()
+	for tick := time.Tick(time.Second); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick:
+		}
+		trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		spooled, err := spool.Insert(trying, pawl.JobSpec{Args: Visit{Page: "/"}})
+		log.Printf("visit: spooled %v, error %v", spooled, err)
+		if !spooled && spool.Waiting() > 0 {
+			n, err := spool.Replay(trying)
+			log.Printf("replayed %d, error %v", n, err)
+		}
+		cancel()
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,267 @@
+package pawl_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+// Three workers, a queue's and its channels' limits: never more at once than either says, and all is done.
+func TestMaxRunning(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 5, ChannelMaxRunning: 2}))
+	jobs := notes(120)
+	for i := range jobs {
+		jobs[i].Channel = fmt.Sprint(i % 4)
+		jobs[i].Priority = i % 3
+	}
+	if _, err := client.InsertMany(t.Context(), jobs); err != nil {
+		t.Fatal(err)
+	}
+	var running, most, done atomic.Int64
+	var perChannel [4]atomic.Int64
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
+		n := running.Add(1)
+		defer running.Add(-1)
+		for {
+			if m := most.Load(); n <= m || most.CompareAndSwap(m, n) {
+				break
+			}
+		}
+		if n > 5 {
+			t.Errorf("%d run at once, want at most 5", n)
+		}
+		channel := &perChannel[job.Args.N%4]
+		if n := channel.Add(1); n > 2 {
+			t.Errorf("%d of a channel run at once, want at most 2", n)
+		}
+		defer channel.Add(-1)
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		if done.Add(1)%10 == 0 && job.Attempt == 1 {
+			return pawl.RetryAfter(0, errBoom)
+		}
+		return nil
+	})
+	for range 3 {
+		start(t, client, mux, pawl.RunnerConfig{})
+	}
+	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	if most.Load() < 3 {
+		t.Errorf("at most %d ran at once; the limit is 5", most.Load())
+	}
+	pgtest.Wait(t, "all permits to be back", func() bool { return value[int](t, pool, "select count(*) from pawl.permit") == 0 })
+}
+
+// Two claimers of a limited queue at once take no more than the limit between them; what is over is not taken for gone.
+func TestMaxRunningRace(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 7}))
+	if _, err := client.InsertMany(t.Context(), notes(50)); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var held pawl.Jobs
+	var claiming sync.WaitGroup
+	for range 6 {
+		claiming.Go(func() {
+			for range 10 {
+				jobs, err := client.Claim(t.Context(), "default", 3, time.Minute)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				held = append(held, jobs...)
+				mu.Unlock()
+			}
+		})
+	}
+	claiming.Wait()
+	if len(held) != 7 {
+		t.Fatalf("%d are held, want 7", len(held))
+	}
+	must(t, client.Complete(t.Context(), held[:3]))
+	must(t, client.Release(t.Context(), held[3:4], 0))
+	if got := len(claimAll(t, client)); got != 4 {
+		t.Errorf("claimed %d more, want 4: as many as were given back", got)
+	}
+
+	// In the caller's transaction the permit comes back with its commit.
+	tx := begin(t, pool)
+	must(t, client.With(tx).Complete(t.Context(), held[4]))
+	if got := len(claimAll(t, client)); got != 0 {
+		t.Errorf("claimed %d before the commit", got)
+	}
+	commit(t, tx)
+	if got := len(claimAll(t, client)); got != 1 {
+		t.Errorf("claimed %d after the commit, want 1", got)
+	}
+
+	// Who does not come back loses the permit with the lease.
+	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second'")
+	exec(t, pool, "select * from pawl.rescue(100, true, true)")
+	exec(t, pool, "select pawl.reclaim()")
+	if got := len(claimAll(t, client)); got == 0 || got > 7 {
+		t.Errorf("claimed %d after the leases were lost, want up to 7", got)
+	}
+}
+
+// A job cancelled while it runs keeps its permit until its handler has ended.
+func TestACancelledJobKeepsItsPermit(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	first, second := insert(t, client, Note{1}), insert(t, client, Note{2})
+	running, leave := make(chan pawl.ID, 10), make(chan struct{})
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
+		running <- job.ID
+		if job.ID == first {
+			<-leave // It does not look at its context.
+		}
+		return nil
+	})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
+	within(t, "the first", running)
+	must1(t, 1)(client.Cancel(t.Context(), first))
+	exec(t, pool, "select pawl.reclaim()")
+	await(t, client, second, pawl.StateReady)
+	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 1 {
+		t.Errorf("%d permits, want that of the handler at work", n)
+	}
+	close(leave)
+	await(t, client, second, pawl.StateCompleted)
+}
+
+func TestRate(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4}, ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
+	jobs := notes(20)
+	for i := range jobs {
+		jobs[i].Channel = fmt.Sprint(i % 2)
+	}
+	if _, err := client.InsertMany(t.Context(), jobs); err != nil {
+		t.Fatal(err)
+	}
+	count := func() (n [2]int) {
+		for _, job := range claimAll(t, client) {
+			n[job.Channel[0]-'0']++
+		}
+		return n
+	}
+	if got := count(); got[0]+got[1] != 4 || got[0] > 3 || got[1] > 3 {
+		t.Fatalf("claimed %v by channel, want the burst of 4, at most 3 of one", got)
+	}
+	refill := func(d string) { exec(t, pool, "update pawl.bucket set at = at - $1::interval", d) }
+	refill("6 minutes")
+	if got := count(); got[0]+got[1] != 1 {
+		t.Errorf("after 6 minutes claimed %v, want 1", got)
+	}
+	refill("10 hours") // The queue's burst again; the channels' too.
+	if got := count(); got[0]+got[1] != 4 {
+		t.Errorf("after hours claimed %v, want the burst", got)
+	}
+}
+
+// A runner obeys a rate without a hot loop and comes back when there are tokens.
+func TestARunnerObeysARate(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Rate: pawl.Rate{N: 20, Per: time.Second, Burst: 1}}))
+	if _, err := client.InsertMany(t.Context(), notes(11)); err != nil {
+		t.Fatal(err)
+	}
+	mux := pawl.NewMux()
+	var starts []time.Time
+	var mu sync.Mutex
+	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
+		mu.Lock()
+		defer mu.Unlock()
+		starts = append(starts, time.Now())
+		return nil
+	})
+	start(t, client, mux, pawl.RunnerConfig{})
+	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	if took := starts[10].Sub(starts[0]); took < 450*time.Millisecond {
+		t.Errorf("eleven starts in %v, at 20 a second with a burst of 1", took)
+	}
+}
+
+func TestSemaphore(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	permit := client.Semaphore(2, func(job *pawl.JobInfo) []string { return []string{"b", "a " + job.Channel, "b"} })
+	jobs := notes(4)
+	for i := range jobs {
+		jobs[i].Channel = fmt.Sprint(i % 2)
+	}
+	if _, err := client.InsertMany(t.Context(), jobs); err != nil {
+		t.Fatal(err)
+	}
+	held := claimAll(t, client)
+	var releases []func()
+	for i, job := range held {
+		release, err := permit(t.Context(), job)
+		if (err != nil) != (i >= 2) {
+			t.Fatalf("job %d: %v", i, err)
+		}
+		if release != nil {
+			releases = append(releases, release)
+		}
+	}
+	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 4 {
+		t.Errorf("%d permits, want two keys of two jobs", n)
+	}
+	releases[0]()
+	if _, err := permit(t.Context(), held[3]); err != nil {
+		t.Errorf("after a release: %v", err)
+	}
+	exec(t, pool, "delete from pawl.lease") // A crash.
+	exec(t, pool, "select pawl.reclaim()")
+	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
+		t.Errorf("%d permits are left of who is gone", n)
+	}
+	reopen(t, pool)
+}
+
+// reopen gives held jobs without a lease their tickets back, so that the check at the end finds nothing broken.
+func reopen(t testing.TB, pool *pgxpool.Pool) {
+	t.Helper()
+	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select coalesce(pos, id), id, epoch, priority, queue, channel from pawl.job")
+}
+
+func TestWeights(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Weights: map[string]int{"big": 3}}))
+	jobs := notes(200)
+	for i := range jobs {
+		jobs[i].Channel = []string{"big", "small"}[i%2]
+	}
+	if _, err := client.InsertMany(t.Context(), jobs); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	first, err := client.Claim(t.Context(), "default", 40, time.Minute)
+	must(t, err)
+	for _, job := range first {
+		got[job.Channel]++
+	}
+	if got["big"] != 30 || got["small"] != 10 {
+		t.Errorf("a claim of 40 took %v, want three to one", got)
+	}
+}

@@ -1,0 +1,151 @@
+package pawltest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/door"
+)
+
+// RequireInserted is the newest live job of T's kind that filter meets, or the end of the test. It is seen as db sees it: in a
+// transaction also what that has inserted and not committed.
+//
+// db is a transaction, connection or pool of pgx or database/sql, as for Client.With, or a *pawl.Client, also one of With: it must
+// be for a schema other than "pawl" and where a Config.Codec encodes args. For RawArgs name the kind in filter.
+func RequireInserted[T pawl.Args](t testing.TB, db pawl.DB, filter pawl.Filter) *pawl.Job[T] {
+	t.Helper()
+	client := clientOf(t, db)
+	jobs, what := inserted[T](t, client, filter)
+	if len(jobs) == 0 {
+		t.Fatalf("pawltest: no live job of %s was inserted; %s", what, there(t.Context(), client, ""))
+	}
+	job := &pawl.Job[T]{JobInfo: jobs[0]}
+	switch args := any(&job.Args).(type) {
+	case *pawl.RawArgs:
+		*args = pawl.Raw(job.Kind, job.JobInfo.Args)
+	default:
+		if len(job.JobInfo.Args) == 0 {
+			break
+		}
+		if err := json.Unmarshal(job.JobInfo.Args, args); err != nil {
+			t.Fatalf("pawltest: the args of job %d do not decode into %T: %v; they are %s (if a Codec encoded them, give the client with it as db)",
+				job.ID, job.Args, err, brief(job.JobInfo.Args))
+		}
+	}
+	return job
+}
+
+// RequireNotInserted ends the test if there is a job that RequireInserted would find.
+func RequireNotInserted[T pawl.Args](t testing.TB, db pawl.DB, filter pawl.Filter) {
+	t.Helper()
+	if jobs, what := inserted[T](t, clientOf(t, db), filter); len(jobs) > 0 {
+		t.Fatalf("pawltest: %s was inserted and should not have been:%s", what, lines(jobs))
+	}
+}
+
+func inserted[T pawl.Args](t testing.TB, client *pawl.Client, filter pawl.Filter) (pawl.Jobs, string) {
+	t.Helper()
+	if filter.Kind == "" {
+		filter.Kind = kindOf[T]()
+	}
+	jobs, err := list(t.Context(), client, filter)
+	if err != nil {
+		t.Fatalf("pawltest: look for inserted jobs: %v", err)
+	}
+	what := "any kind"
+	if filter.Kind != "" {
+		what = fmt.Sprintf("kind %q", filter.Kind)
+	}
+	for _, field := range []struct{ name, value string }{
+		{"queue", filter.Queue}, {"channel", filter.Channel}, {"fingerprint", filter.Fingerprint},
+		{"unique key", filter.UniqueKey}, {"args", string(filter.Args)},
+	} {
+		if field.value != "" {
+			what += ", " + field.name + " " + field.value
+		}
+	}
+	return jobs, what
+}
+
+func clientOf(t testing.TB, db pawl.DB) *pawl.Client {
+	t.Helper()
+	if client, ok := db.(*pawl.Client); ok {
+		return client
+	}
+	client, err := pawl.New(nil, pawl.Config{})
+	if err != nil {
+		t.Fatalf("pawltest: %v", err)
+	}
+	return client.With(db)
+}
+
+// kindOf asks T's zero value, made first where T is a pointer.
+func kindOf[T pawl.Args]() string {
+	var zero T
+	if json.Unmarshal([]byte("{}"), &zero) != nil {
+		zero = *new(T)
+	}
+	return zero.Kind()
+}
+
+// list is the live jobs that filter meets, newest first.
+func list(ctx context.Context, client *pawl.Client, filter pawl.Filter) (pawl.Jobs, error) {
+	jobs, err := door.List(ctx, client, filter)
+	if err != nil {
+		return nil, err
+	}
+	return jobs.(pawl.Jobs), nil
+}
+
+const (
+	mostLines = 10
+	mostBytes = 200
+)
+
+// there tells what live jobs there are, of a queue or of all.
+func there(ctx context.Context, client *pawl.Client, queue string) string {
+	jobs, err := list(ctx, client, pawl.Filter{Queue: queue, Limit: mostLines + 1})
+	switch {
+	case err != nil:
+		return fmt.Sprintf("what there is cannot be told: %v", err)
+	case len(jobs) == 0 && queue != "":
+		return fmt.Sprintf("queue %q has no live job", queue)
+	case len(jobs) == 0:
+		return "there is no live job at all"
+	}
+	return "there are, newest first:" + lines(jobs)
+}
+
+func lines(jobs pawl.Jobs) string {
+	var b strings.Builder
+	for i, job := range jobs {
+		if i == mostLines {
+			b.WriteString("\n\tand more")
+			break
+		}
+		fmt.Fprintf(&b, "\n\tjob %d, kind %q, queue %q", job.ID, job.Kind, job.Queue)
+		if job.Channel != "" {
+			fmt.Fprintf(&b, ", channel %q", job.Channel)
+		}
+		fmt.Fprintf(&b, ", %s", job.State)
+		if job.State == pawl.StateScheduled {
+			fmt.Fprintf(&b, " until %s, in %v", job.RunAt.Format(time.RFC3339), time.Until(job.RunAt).Round(time.Second))
+		}
+		if len(job.Args) > 0 {
+			fmt.Fprintf(&b, ", args %s", brief(job.Args))
+		}
+	}
+	return b.String()
+}
+
+func brief(args []byte) string {
+	if len(args) > mostBytes {
+		return strings.ToValidUTF8(string(args[:mostBytes]), "") + " …"
+	}
+	return string(args)
+}

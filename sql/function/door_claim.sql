@@ -1,0 +1,39 @@
+-- claim: take up to n jobs of a queue, by SQL, for as long as `lasting`; then they come again. Does what a session that works alone needs:
+-- makes due jobs ready, rescues what others left, settles what followed from ends.
+-- id and epoch are what the answer is given with: complete, fail, release, extend.
+create or replace function pawl.claim(queue text, n integer default 1, lasting interval default null)
+returns table (id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint,
+               headers jsonb, checkpoint jsonb, lease uuid)
+language plpgsql set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+  chosen constant uuid := gen_random_uuid();
+  lanes  record;
+begin
+  perform pg_current_xact_id();
+  perform pawl.rescue(100, true, false);
+  perform pawl.settle(100);
+  perform pawl.promote(array[claim.queue], array['-infinity'::timestamptz], greatest(n, 1));
+  select array_agg(claim.queue) as queues, array_agg(l.priority) as priorities, array_agg(l.channel) as channels,
+         array_agg(0::bigint) as marks, array_agg(9223372036854775807) as untils,
+         array_agg(case when l.priority = -32769 then least(1, n) else n end) as quotas
+  into lanes
+  from (
+    select l.priority, l.channel
+    from (
+      select l.priority, l.channel, bool_or(l.priority = -32769) over () as suspect
+      from pawl.lanes(array[claim.queue], array[-2147483648], array[''], array[claim.queue], array[2147483647], array[''], array[claim.queue], false) l
+    ) l
+    where l.suspect = (l.priority = -32769) -- A suspect comes alone: if its session ends, it is known by whom.
+    order by l.priority, random()
+    limit 256
+  ) l;
+  if lanes.queues is null or n < 1 then
+    return;
+  end if;
+  return query
+  select c.id, c.epoch, c.kind, c.args, c.data, c.channel, c.priority, c.attempt + 1, c.max_attempts, c.opts -> 'headers', c.checkpoint -> 'value', chosen
+  from pawl.claim(chosen, null, claim.lasting, n, lanes.queues, lanes.priorities, lanes.channels, lanes.marks, lanes.untils, lanes.quotas) c
+  where c.found
+  order by c.pos;
+end $$;
