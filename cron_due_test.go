@@ -9,7 +9,9 @@ import (
 	_ "time/tzdata" // The tests' zones are there on every machine.
 )
 
-// TickCrons does the chore once: tests need not wait for it.
+// Retain and TickCrons do a chore once: tests need not wait for it.
+func (c *Client) Retain(ctx context.Context) error { return c.retain(ctx) }
+
 func (c *Client) TickCrons(ctx context.Context) error { return (&ticker{client: c}).do(ctx) }
 
 func TestCronDue(t *testing.T) {

@@ -1,0 +1,52 @@
+package pawl_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/pawlhq/pawl"
+)
+
+// What is past its retention goes: days of the archive by their partitions, the dead, workers and batches row by row. The rest stays.
+func TestRetain(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for _, n := range []int{1, 2} {
+		insert(t, client, Note{n})
+	}
+	jobs := claim(t, client, 2)
+	must(t, client.Complete(t.Context(), jobs[0]))
+	must(t, client.Fail(t.Context(), jobs[1], pawl.Dead(errBoom)))
+	partitions := func() []string {
+		return values[string](t, pool, "select k.relname::text from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = 'pawl.archive'::regclass order by 1")
+	}
+	before := partitions()
+	exec(t, pool, `create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
+		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00');
+		insert into pawl.archive (id, finished_at, expires_at, created_at, epoch, priority, attempt, state, queue, channel, kind)
+		values (1000, '2020-02-28', '2020-02-29 12:00:00+00', '2020-02-28', 1, 0, 1, 'completed', 'default', '', 'note');
+		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, strikes, reason, queue, channel, kind)
+		select n, now(), now() - interval '1 second', now(), 1, 0, 1, 0, 'attempts', 'default', '', 'note' from generate_series(2001, 3500) n;
+		insert into pawl.batch (id, total, finished_at) values (4000, 0, now() - interval '31 days'), (4001, 0, now()), (4002, 1, null);
+		select pawl.unregister(pawl.register('gone', 'h', 1, 'v', null, '9 seconds'));
+		update pawl.worker set gone_at = gone_at - interval '2 days';
+		select pawl.unregister(pawl.register('just gone', 'h', 1, 'v', null, '9 seconds'));`)
+	must(t, client.Retain(t.Context()))
+	if after := partitions(); !slices.Equal(after, before) {
+		t.Errorf("the partitions are %v, want %v", after, before)
+	}
+	if value[bool](t, pool, "select to_regclass('pawl.archive_20200229') is not null") {
+		t.Error("the old partition is detached, but still there")
+	}
+	await(t, client, jobs[0].ID, pawl.StateCompleted)
+	await(t, client, jobs[1].ID, pawl.StateDead)
+	if n := value[int](t, pool, "select count(*) from pawl.dead"); n != 1 {
+		t.Errorf("%d dead, want 1", n)
+	}
+	if got := values[string](t, pool, "select name from pawl.worker"); !slices.Equal(got, []string{"just gone"}) {
+		t.Errorf("the workers are %v", got)
+	}
+	if got := values[int](t, pool, "select id::int from pawl.batch order by id"); !slices.Equal(got, []int{4001, 4002}) {
+		t.Errorf("the batches are %v", got)
+	}
+}
