@@ -3,6 +3,7 @@ package pawl
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -209,17 +210,18 @@ func (c *Client) copyIn(ctx context.Context, tx copier, rows []row) ([]ID, error
 	if err := in.row(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null", nil, &now); err != nil {
 		return nil, err
 	}
-	ids, epochs := make([]ID, 0, len(rows)), make([]int32, 0, len(rows))
-	err := in.query(ctx, "select nextval('pawl.pos'), (random() * 1000000000)::integer from generate_series(1, $1::int)", []any{len(rows)},
-		func(s scanner) error {
-			var id int64
-			var epoch int32
-			err := s.Scan(&id, &epoch)
-			ids, epochs = append(ids, ID(id)), append(epochs, epoch)
-			return err
-		})
+	// In one value: a row an id took longer than the ids.
+	ids, epochs := make([]ID, len(rows)), make([]int32, len(rows))
+	var drawn []int64
+	err := in.row(ctx, "select array(select nextval('pawl.pos') from generate_series(1, $1::int))", []any{len(rows)}, &drawn)
+	if err == nil && len(drawn) != len(rows) {
+		err = fmt.Errorf("%d ids for %d jobs", len(drawn), len(rows))
+	}
 	if err != nil {
 		return nil, err
+	}
+	for i, id := range drawn {
+		ids[i], epochs[i] = ID(id), rand.Int32N(1_000_000_000)
 	}
 	queues := map[string]bool{}
 	var ready, scheduled []int

@@ -270,7 +270,7 @@ func (b *bench) runnerConfig(tuned bool) pawl.RunnerConfig {
 	case b.Defaults || !tuned:
 		return pawl.RunnerConfig{}
 	default:
-		return pawl.RunnerConfig{Min: 1000, Max: 2000}
+		return pawl.RunnerConfig{Min: 2000, Max: 4000}
 	}
 }
 
