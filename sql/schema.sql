@@ -348,11 +348,11 @@ function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::i
 function commit(ids bigint[])
   returns void;
 
-function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
-  returns boolean;
-
 function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
   returns SETOF bigint;
+
+function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
+  returns boolean;
 
 function count(filter jsonb, below bigint, most bigint)
   returns bigint;
@@ -369,17 +369,17 @@ function due_cron(names text[], specs text[], zones text[])
 function expire(most integer)
   returns bigint;
 
-function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
-  returns TABLE(id bigint, lease uuid);
-
 function extend(id bigint, epoch integer, lease uuid, lasting interval)
   returns boolean;
 
-function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
-  returns text;
+function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
+  returns TABLE(id bigint, lease uuid);
 
 function fail(ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[], waited bigint[], ran bigint[], worker text)
   returns TABLE(id bigint, became text);
+
+function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
+  returns text;
 
 function filter(filter jsonb, source text)
   returns text;
@@ -524,3 +524,6 @@ function verify()
 
 function wake(queues text[])
   returns integer;
+
+function wrong(job jsonb)
+  returns text;
