@@ -348,11 +348,11 @@ function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::i
 function commit(ids bigint[])
   returns void;
 
-function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
-  returns SETOF bigint;
-
 function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
   returns boolean;
+
+function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
+  returns SETOF bigint;
 
 function count(filter jsonb, below bigint, most bigint)
   returns bigint;
@@ -375,11 +375,11 @@ function extend(id bigint, epoch integer, lease uuid, lasting interval)
 function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
   returns TABLE(id bigint, lease uuid);
 
-function fail(ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[], waited bigint[], ran bigint[], worker text)
-  returns TABLE(id bigint, became text);
-
 function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
   returns text;
+
+function fail(ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[], waited bigint[], ran bigint[], worker text)
+  returns TABLE(id bigint, became text);
 
 function filter(filter jsonb, source text)
   returns text;
@@ -399,11 +399,11 @@ function hail()
 function hold(ids bigint[], epochs integer[])
   returns SETOF bigint;
 
-function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
-  returns SETOF bigint;
-
 function insert(kind text, args jsonb DEFAULT NULL::jsonb, opts jsonb DEFAULT '{}'::jsonb)
   returns bigint;
+
+function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
+  returns SETOF bigint;
 
 function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean);
