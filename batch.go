@@ -158,7 +158,8 @@ type SagaStep struct{ Do, Undo JobSpec }
 
 // InsertSaga inserts steps that run one after the other, as a batch. If one dies, or is cancelled, those after it are cancelled and
 // the Undo of those completed before it run in reverse, each when the one before it has ended in any way. If all complete, the
-// Undos are cancelled. A step without args in Undo has nothing to undo.
+// Undos are cancelled. A step without args in Undo has nothing to undo, and the last one's
+// Undo is never needed. If the last step is deleted, not cancelled, nothing is undone.
 func (c *Client) InsertSaga(ctx context.Context, steps ...SagaStep) (ID, error) {
 	if len(steps) == 0 {
 		return 0, errors.New("pawl: InsertSaga: no steps")

@@ -10,7 +10,7 @@ import (
 
 // Checkpoint is what an attempt leaves for the next one, should it not finish. A nil field leaves what is there.
 type Checkpoint struct {
-	Args     Args          // Instead of the job's args. Raw(kind, []byte("null")) clears them.
+	Args     Args          // Instead of the job's args, and encoded as they are. Raw(kind, []byte("null")) clears them.
 	Data     []byte        // Instead of its data. Empty, not nil, clears it.
 	Value    any           // JobInfo.Checkpoint of the next attempt, as JSON. json.RawMessage("null") clears it.
 	Attempts int           // Added to the job's attempts.
@@ -39,6 +39,12 @@ func (c *Client) Checkpoint(ctx context.Context, job Held, checkpoint Checkpoint
 			if reason := checkJSON(args); reason != "" {
 				err = errors.New("args " + reason)
 			}
+		}
+		if err == nil && args != nil && string(args) != "null" {
+			text := string(args)
+			r := row{kind: jobs[0].Kind, args: &text}
+			err = c.encode(0, &r)
+			args = json.RawMessage(*r.args)
 		}
 		if err != nil {
 			return fmt.Errorf("pawl: checkpoint: %w", err)

@@ -47,7 +47,7 @@ type Config struct {
 
 	Codec Codec // Encrypts or compresses args. If nil, they are stored as they are.
 
-	// InsertMiddleware runs around every Insert and InsertMany, the first outermost, before Validation and InsertRate. It gets a
+	// InsertMiddleware runs around every Insert and InsertMany (not batches, sagas, cron, SQL), the first outermost, before Validation and InsertRate. It gets a
 	// copy of the jobs with defaults filled in and Headers not nil, and may change them in place; what it leaves zero is "not set"
 	// again. It calls next once, before it returns: then the jobs are inserted, in a transaction if the client is one of With. To
 	// refuse the jobs it returns an error without calling next. Its error after next has succeeded is returned beside the results

@@ -17,7 +17,8 @@ import (
 // "unprocessable"; Client.Retry runs it again once the codec can read it. Neither may change or keep the slice it gets. kind is
 // the job's as inserted, a former name where KindOptions.Aliases has one.
 //
-// Only args are encoded: Data, headers, channel and fingerprint are stored as they are, and so is the text of a handler's error.
+// Only args are encoded: Data, headers, channel and fingerprint are stored as they are, and so are results, checkpoints, steps and
+// the text of a handler's error.
 // Args that were inserted without a codec, or by SQL, are not decoded and run as they are. So a Codec does not vouch for where a
 // job came from.
 type Codec interface {

@@ -272,3 +272,18 @@ func TestKeyRotation(t *testing.T) {
 		t.Errorf("got %d", n)
 	}
 }
+
+func TestACheckpointsArgsAreEncoded(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t, with(xor{}))
+	id := insert(t, client, Note{1})
+	must(t, client.Checkpoint(t.Context(), claim(t, client, 1)[0], pawl.Checkpoint{Args: Note{2}}))
+	if stored := value[string](t, pool, "select args::text from pawl.job"); !strings.Contains(stored, "pawl:codec:") {
+		t.Errorf("the args are stored as %s", stored)
+	}
+	job, err := client.Get(t.Context(), id)
+	must(t, err)
+	if note(t, job).N != 2 {
+		t.Errorf("its args are %s", job.Args)
+	}
+}

@@ -15,6 +15,8 @@
 // [Client.Insert] takes args, or a [JobSpec] with more to say; [Client.InsertMany] takes many, all or none. [Client.With] says where:
 // in your transaction, of pgx or database/sql. Inserts by many goroutines share statements and commits by themselves.
 //
+// Every feature with what it guarantees and what it costs: docs/concepts.md. From SQL: docs/sql.md.
+//
 // # Run
 //
 // [Handle] registers a handler in a [Mux], [Client.Run] runs until its context ends, then drains. What a handler returns decides:

@@ -29,7 +29,15 @@ func TestTheSQLDoor(t *testing.T) {
 		t.Errorf("a duplicate of %d is %d", id, again)
 	}
 	for _, wrong := range []string{`select pawl.insert('')`, `select pawl.insert('x', null, '{"prio": 1}')`, `select pawl.insert('x', null, '{"ordered": true, "priority": 1}')`,
-		`select pawl.insert_many('{}')`, `select pawl.insert('x', null, '{"delay": 1, "run_at": "2030-01-01"}')`} {
+		`select pawl.insert_many('{}')`, `select pawl.insert('x', null, '{"delay": 1, "run_at": "2030-01-01"}')`, `select pawl.insert('x', null, '[1]')`,
+		`select pawl.insert('x', null, '{"queue": ""}')`, `select pawl.insert('x', null, '{"queue": 5}')`, `select pawl.insert('x', null, '{"max_attempts": 0}')`,
+		`select pawl.insert('x', null, '{"unique": {"keys": "a"}}')`, `select pawl.insert('x', null, '{"unique": {"global": true}}')`,
+		`select pawl.insert('x', null, '{"headers": {"a": 5}}')`, `select pawl.insert('x', null, '{"headers": "a"}')`, `select pawl.insert(repeat('x', 256))`,
+		`select pawl.insert('x', null, '{"backoff": {"growth": 0}}')`, `select pawl.insert('x', null, '{"backoff": {"base": "1 s"}}')`,
+		`select pawl.insert('x', null, '{"reserve": 0}')`, `select pawl.insert('x', null, '{"delay": -1}')`, `select pawl.insert('x', null, '{"priority": 40000}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1, "on": "sometimes"}]}')`, `select * from pawl.claim(null)`, `select * from pawl.claim('')`,
+		`select * from pawl.claim('x', null)`, `select * from pawl.claim('x', 0)`, `select * from pawl.claim('x', 1, '-1 s')`,
+		`select pawl.extend(1, 1, gen_random_uuid(), '0')`, `select pawl.fail(1, 1, 'x', outcome => 'sometimes')`} {
 		var refused *pgconn.PgError
 		if _, err := pool.Exec(t.Context(), wrong); !errors.As(err, &refused) || !strings.HasPrefix(refused.Message, "pawl: ") {
 			t.Errorf("%s: %v", wrong, err)
@@ -140,5 +148,60 @@ func TestASQLSessionWorksAQueue(t *testing.T) {
 	}
 	if got := strings.Join(order, ""); len(got) != 5 || strings.Index(got, "a") > strings.Index(got, "b") {
 		t.Errorf("worked %q, want all five, and a before b", got)
+	}
+}
+
+// One of several jobs a SQL session claimed is extended again and again.
+func TestSQLExtendsAgain(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	if _, err := client.InsertMany(t.Context(), notes(2)); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, pool, "create table held as select * from pawl.claim('default', 2, '1 minute')")
+	const extend = "select pawl.extend(id, epoch, lease, $1::interval) from held order by id limit 1"
+	if !value[bool](t, pool, extend, "5 minutes") || !value[bool](t, pool, extend, "1 hour") {
+		t.Error("it is not held")
+	}
+	check(t, client)
+	exec(t, pool, "update pawl.lease set expires_at = expires_at - interval '30 minutes'")
+	exec(t, pool, "select * from pawl.rescue(100, true, true)")
+	if n := value[int](t, pool, "select count(*) from pawl.ready"); n != 1 {
+		t.Errorf("%d jobs were rescued, want the one that was not extended", n)
+	}
+	if !value[bool](t, pool, extend, "2 hours") {
+		t.Error("with the first lease gone, it is not held any more")
+	}
+	if !value[bool](t, pool, "select pawl.complete(id, epoch) from held order by id limit 1") {
+		t.Error("it cannot be completed")
+	}
+}
+
+// The most urgent comes first.
+func TestSQLClaimsByPriority(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for i, p := range []int{5, 0, -5} {
+		insert(t, client, pawl.JobSpec{Args: Note{i}, Priority: p})
+	}
+	if got := values[int](t, pool, "select priority from pawl.claim('default', 10)"); got[0] != -5 || got[2] != 5 {
+		t.Errorf("claimed %v, want the lowest first", got)
+	}
+}
+
+// A session that claims in a long transaction does not keep others from rescuing.
+func TestASQLClaimLeavesRescueToOthers(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	insert(t, client, Note{1})
+	insert(t, client, Note{2})
+	claim(t, client, 1)
+	tx := begin(t, pool)
+	if n := value[int](t, tx, "select count(*) from pawl.claim('default')"); n != 1 {
+		t.Fatalf("claimed %d", n)
+	}
+	expire(t, pool)
+	if n := value[int](t, pool, "select count(*) from pawl.ready where priority = -32768"); n != 1 {
+		t.Errorf("%d jobs were rescued, want 1", n)
 	}
 }

@@ -93,7 +93,7 @@ func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T])
 }
 
 // HandleChunk is Handle for a handler that gets up to KindOptions.Chunk jobs of its kind at once: those a runner holds when it
-// comes to the first of them, with no waiting for more. Return nil when all succeeded, Errors when only some failed, each with its
+// comes to the first of them, so never more than its Max, with no waiting for more. Return nil when all succeeded, Errors when only some failed, each with its
 // own outcome; any other error is that of all.
 //
 // The context ends when it does for every job of the chunk, and at the timeout, which is that of the chunk. Middleware and Permit

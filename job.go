@@ -72,7 +72,7 @@ type Unique struct {
 	Global     bool          // Unique over all queues, not in its own.
 	UntilStart bool          // Free again when the job starts, not when it finishes.
 	Replace    bool          // A duplicate gives a waiting job its args, data and headers;
-	Reschedule bool          // its time (debounce).
+	Reschedule bool          // its time (debounce), if it has a Delay or RunAt.
 }
 
 // Kind is that of Args.

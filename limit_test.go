@@ -265,3 +265,25 @@ func TestWeights(t *testing.T) {
 		t.Errorf("a claim of 40 took %v, want three to one", got)
 	}
 }
+
+// An extended part of a claim keeps its permits, and gives them back.
+func TestAnExtendedPartKeepsItsPermit(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 2}))
+	if _, err := client.InsertMany(t.Context(), notes(5)); err != nil {
+		t.Fatal(err)
+	}
+	held := claim(t, client, 2)
+	must(t, client.Extend(t.Context(), held[:1], time.Hour))
+	must(t, client.Complete(t.Context(), held[1]))
+	exec(t, pool, "select pawl.reclaim()")
+	more := claimAll(t, client)
+	if len(more) != 1 {
+		t.Errorf("claimed %d beside the one that runs, want 1", len(more))
+	}
+	must(t, client.Complete(t.Context(), held[0]))
+	if got := claimAll(t, client); len(got) != 1 {
+		t.Errorf("claimed %d after its end, want 1", len(got))
+	}
+}

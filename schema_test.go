@@ -39,7 +39,7 @@ func TestSchemaDump(t *testing.T) {
 		union all
 		select 4, p.proname, format(E'function %I(%s)\n  returns %s', p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid))
 		from pg_proc p where p.pronamespace = 'pawl'::regnamespace
-		order by 1, 2`)
+		order by 1, 2, 3`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -369,11 +369,11 @@ function due_cron(names text[], specs text[], zones text[])
 function expire(most integer)
   returns bigint;
 
-function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
-  returns TABLE(id bigint, lease uuid);
-
 function extend(id bigint, epoch integer, lease uuid, lasting interval)
   returns boolean;
+
+function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
+  returns TABLE(id bigint, lease uuid);
 
 function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
   returns text;
@@ -399,11 +399,11 @@ function hail()
 function hold(ids bigint[], epochs integer[])
   returns SETOF bigint;
 
-function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
-  returns SETOF bigint;
-
 function insert(kind text, args jsonb DEFAULT NULL::jsonb, opts jsonb DEFAULT '{}'::jsonb)
   returns bigint;
+
+function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
+  returns SETOF bigint;
 
 function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean);
@@ -524,3 +524,6 @@ function verify()
 
 function wake(queues text[])
   returns integer;
+
+function wrong(job jsonb)
+  returns text;

@@ -1,5 +1,5 @@
 -- fail: a claimed job's attempt failed; it comes again after `delay` seconds, if null by its backoff, until its attempts are used up.
--- outcome: retry, or cancel, or dead whatever attempts are left. Returns what became of the job (ready, scheduled, cancelled, dead), null if
+-- outcome: retry, or snooze (no attempt used), release (given back, no attempt used), cancel, dead whatever attempts are left. Returns what became of the job (ready, scheduled, cancelled, dead), null if
 -- it is not held by this claim any more.
 create or replace function pawl.fail(id bigint, epoch integer, error text, delay double precision default null, outcome text default 'retry') returns text
 language plpgsql as $$

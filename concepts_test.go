@@ -1,0 +1,379 @@
+package pawl_test
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+const conceptsPage, conceptsSource = "docs/concepts.md", "concepts_example_test.go"
+
+// world is what a check of an example looks at.
+type world struct {
+	*testing.T
+	client *pawl.Client
+	pool   *pgxpool.Pool
+}
+
+// jobs checks how many jobs there are of each state.
+func (w *world) jobs(want map[pawl.State]int64) {
+	w.Helper()
+	for _, state := range []pawl.State{pawl.StateReserved, pawl.StateWaiting, pawl.StateScheduled, pawl.StateReady, pawl.StateRunning,
+		pawl.StateCompleted, pawl.StateCancelled, pawl.StateDead} {
+		n, err := w.client.Count(w.Context(), pawl.Filter{States: []pawl.State{state}})
+		if err != nil || n != want[state] {
+			w.Errorf("%d jobs are %s (%v), want %d", n, state, err, want[state])
+		}
+	}
+}
+
+// all are the args' subjects and addresses of the jobs that meet a filter, oldest first.
+func (w *world) all(filter pawl.Filter) (list []string) {
+	w.Helper()
+	page, err := w.client.List(w.Context(), filter)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, job := range page.Jobs {
+		list = append(list, string(job.Args))
+	}
+	slices.Reverse(list)
+	return list
+}
+
+// add inserts emails before or after an example.
+func (w *world) add(emails ...Email) {
+	w.Helper()
+	for _, email := range emails {
+		insert(w.T, w.client, email)
+	}
+}
+
+func to(addresses ...string) (emails []Email) {
+	for _, address := range addresses {
+		emails = append(emails, Email{To: address, Subject: "hello"})
+	}
+	return emails
+}
+
+type states = map[pawl.State]int64
+
+// concepts are the examples of the page, in its order. before, do; then, with run, a runner until no job is live; check.
+var concepts = []struct {
+	name   string
+	do     example
+	run    bool
+	before func(w *world, mux *pawl.Mux)
+	check  func(w *world)
+}{
+	{name: "Insert", do: conceptInsert, check: func(w *world) {
+		w.jobs(states{pawl.StateReady: 2})
+	}},
+	{name: "InsertMany", do: conceptInsertMany, check: func(w *world) {
+		w.jobs(states{pawl.StateReady: 10_000})
+	}},
+	{name: "InsertInTx", do: conceptInsertInTx, check: func(w *world) {
+		w.jobs(states{pawl.StateReady: 1})
+	}},
+	{name: "InsertInSQLTx", do: conceptInsertInSQLTx, check: func(w *world) {
+		w.jobs(states{pawl.StateReady: 1})
+	}},
+	{name: "Handle", do: conceptHandle, run: true, before: func(w *world, _ *pawl.Mux) {
+		w.add(to("ann@example.com", "nobody@example.com", "busy@example.com")...)
+		w.add(Email{To: "ann@example.com"})
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 2, pawl.StateDead: 1, pawl.StateCancelled: 1})
+	}},
+	{name: "Run", do: conceptRun, before: func(w *world, _ *pawl.Mux) {
+		for _, queue := range []string{"mail", "reports", "other"} {
+			insert(w.T, w.client, pawl.JobSpec{Args: Email{To: "ann@example.com"}, Queue: queue})
+		}
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 2, pawl.StateReady: 1})
+	}},
+	{name: "Retries", do: conceptRetries, run: true, check: func(w *world) {
+		page, err := w.client.List(w.Context(), pawl.Filter{})
+		must(w.T, err)
+		if job := page.Jobs[0]; job.State != pawl.StateCompleted || job.Attempt != 3 || len(job.Errors) != 2 {
+			w.Errorf("it is %s after %d attempts and %v", job.State, job.Attempt, job.Errors)
+		}
+	}},
+	{name: "Delay", do: conceptDelay, check: func(w *world) {
+		w.jobs(states{pawl.StateScheduled: 1})
+		if year := value[int](w.T, w.pool, "select extract(year from run_at)::integer from pawl.job"); year != 2050 {
+			w.Errorf("it is due in %d", year)
+		}
+	}},
+	{name: "Priority", do: conceptPriority, check: func(w *world) {
+		if first := claim(w.T, w.client, 1); !strings.Contains(string(first[0].Args), "password-reset") {
+			w.Errorf("%s is first", first[0].Args)
+		}
+	}},
+	{name: "Channels", do: conceptChannels, check: func(w *world) {
+		if n := value[int](w.T, w.pool, "select 100 - count(*) from pawl.ready where channel = 'gold'"); n != 30 {
+			w.Errorf("%d of gold, want 30", n)
+		}
+		w.jobs(states{pawl.StateReady: 160, pawl.StateRunning: 40})
+	}},
+	{name: "Ordered", do: conceptOrdered, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 1, pawl.StateRunning: 1, pawl.StateWaiting: 1})
+		if first := w.all(pawl.Filter{States: []pawl.State{pawl.StateCompleted}}); !strings.Contains(first[0], "opened") {
+			w.Errorf("%s was first", first[0])
+		}
+	}},
+	{name: "Halt", do: conceptHalt, check: func(w *world) {
+		w.jobs(states{pawl.StateDead: 1, pawl.StateReady: 1})
+	}},
+	{name: "Unique", do: conceptUnique, check: func(w *world) {
+		w.jobs(states{pawl.StateReady: 1})
+	}},
+	{name: "Debounce", do: conceptDebounce, check: func(w *world) {
+		w.jobs(states{pawl.StateScheduled: 1, pawl.StateReady: 1})
+		if got := w.all(pawl.Filter{UniqueKey: "digest ann"}); !strings.Contains(got[0], "3 changes") {
+			w.Errorf("the debounced is %s", got[0])
+		}
+		if got := w.all(pawl.Filter{UniqueKey: "digest bob"}); !strings.Contains(got[0], "1 change") {
+			w.Errorf("the throttled is %s", got[0])
+		}
+	}},
+	{name: "TwoPhase", do: conceptTwoPhase, check: func(w *world) {
+		w.jobs(states{pawl.StateReady: 1})
+	}},
+	{name: "Limits", do: conceptLimits, check: func(w *world) {
+		w.jobs(states{pawl.StateRunning: 5, pawl.StateReady: 15})
+	}},
+	{name: "Semaphore", do: conceptSemaphore, run: true, before: func(w *world, _ *pawl.Mux) {
+		w.add(to("ann@example.com", "bob@example.com", "cleo@example.org")...)
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 3})
+	}},
+	{name: "Cancel", do: conceptCancel, check: func(w *world) {
+		w.jobs(states{pawl.StateCancelled: 1})
+	}},
+	{name: "Checkpoint", do: conceptCheckpoint, run: true, before: func(w *world, _ *pawl.Mux) {
+		w.add(to("all")...)
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 1})
+		if n := value[string](w.T, w.pool, "select checkpoint ->> 'value' from pawl.archive"); n != "3" {
+			w.Errorf("the last checkpoint is %s", n)
+		}
+	}},
+	{name: "Step", do: conceptStep, run: true, before: func(w *world, _ *pawl.Mux) {
+		w.add(to("ann@example.com")...)
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 1})
+		page, err := w.client.List(w.Context(), pawl.Filter{})
+		must(w.T, err)
+		if job := page.Jobs[0]; job.Attempt != 2 || job.Percent != 50 || job.Message != "rendered" {
+			w.Errorf("attempt %d, %d %% %s", job.Attempt, job.Percent, job.Message)
+		}
+	}},
+	{name: "Result", do: conceptResult, run: true, before: func(w *world, _ *pawl.Mux) {
+		w.add(to("ann@example.com")...)
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 1})
+	}},
+	{name: "Await", do: conceptAwait, before: func(w *world, mux *pawl.Mux) {
+		must(w.T, conceptResult(w.Context(), w.client, w.pool, mux))
+		start(w.T, w.client, mux, pawl.RunnerConfig{})
+	}, check: func(w *world) {
+		if got := value[string](w.T, w.pool, "select result::text from pawl.archive"); got != `{"length": 5}` {
+			w.Errorf("the result is %s", got)
+		}
+	}},
+	{name: "Chunk", do: conceptChunk, run: true, before: func(w *world, _ *pawl.Mux) {
+		w.add(to("ann@example.com", "nobody@example.com", "bob@example.com")...)
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 2, pawl.StateDead: 1})
+	}},
+	{name: "Batch", do: conceptBatch, run: true, before: sending, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 3})
+		if got := w.all(pawl.Filter{}); !strings.Contains(got[2], "all sent") {
+			w.Errorf("there followed %s", got[2])
+		}
+	}},
+	{name: "After", do: conceptAfter, run: true, before: sending, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 4, pawl.StateCancelled: 1})
+	}},
+	{name: "Saga", do: conceptSaga, run: true, before: sending, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 4, pawl.StateDead: 1})
+		ended := values[string](w.T, w.pool, "select args ->> 'subject' from pawl.archive order by finished_at")
+		if want := []string{"flight booked", "hotel booked", "hotel given back", "flight given back"}; !slices.Equal(ended, want) {
+			w.Errorf("done: %q, want %q", ended, want)
+		}
+	}},
+	{name: "Cron", do: conceptCron, check: func(w *world) {
+		if c := oneCron(w.T, w.client, "digest"); c.NextAt.Before(time.Now()) {
+			w.Errorf("it ticks next at %v", c.NextAt)
+		}
+	}},
+	{name: "Consumer", do: conceptConsumer, before: func(w *world, _ *pawl.Mux) {
+		for _, email := range to("ann@example.com", "bob@example.com", "cleo@example.com", "dan@example.com") {
+			insert(w.T, w.client, pawl.JobSpec{Args: email, Queue: "mail"})
+		}
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateScheduled: 2, pawl.StateCompleted: 2})
+	}},
+	{name: "ExactlyOnce", do: conceptExactlyOnce, run: true, before: func(w *world, _ *pawl.Mux) {
+		w.add(to("ann@example.com")...)
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 1})
+		if n := value[int](w.T, w.pool, "select count(*) from account"); n != 1 {
+			w.Errorf("%d effects", n)
+		}
+	}},
+	{name: "Dead", do: conceptDead, before: func(w *world, _ *pawl.Mux) {
+		w.add(to("nobody@example.com")...)
+		must(w.T, w.client.Fail(w.Context(), claim(w.T, w.client, 1), pawl.Dead(errNoSuchUser)))
+	}, check: func(w *world) {
+		w.jobs(states{pawl.StateReady: 1})
+	}},
+	{name: "Validation", do: conceptValidation, check: func(w *world) {
+		w.jobs(states{})
+	}},
+	{name: "InsertRate", do: conceptInsertRate, check: func(w *world) {
+		w.jobs(states{pawl.StateReady: 5})
+	}},
+	{name: "Codec", do: conceptCodec, check: func(w *world) {
+		if got := w.all(pawl.Filter{}); !strings.HasPrefix(got[0], `"pawl:codec:`) {
+			w.Errorf("the args are stored as %s", got[0])
+		}
+	}},
+	{name: "Middleware", do: conceptMiddleware, run: true, check: func(w *world) {
+		page, err := w.client.List(w.Context(), pawl.Filter{})
+		must(w.T, err)
+		if job := page.Jobs[0]; job.Headers["trace"] != "4bf92f35" || job.State != pawl.StateCompleted {
+			w.Errorf("it is %s with %v", job.State, job.Headers)
+		}
+	}},
+	{name: "Queues", do: conceptQueues, check: func(w *world) {}},
+	{name: "SQL", do: conceptSQL, run: true, check: func(w *world) {
+		w.jobs(states{pawl.StateCompleted: 1})
+	}},
+	{name: "Tend", do: conceptTend, check: func(w *world) {}},
+}
+
+// sending has a handler that sends, and thinks that who does not exist is dead.
+func sending(_ *world, mux *pawl.Mux) {
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Email]) error {
+		if err := send(ctx, job.Args); err != nil {
+			return pawl.Dead(err)
+		}
+		return nil
+	})
+}
+
+func TestConcepts(t *testing.T) {
+	t.Parallel()
+	for _, c := range concepts {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			client, pool := install(t)
+			exec(t, pool, "create table account (id bigint primary key, email text not null)")
+			w, mux := &world{t, client, pool}, pawl.NewMux()
+			if c.before != nil {
+				c.before(w, mux)
+			}
+			must(t, c.do(t.Context(), client, pool, mux))
+			if c.run {
+				stop := start(t, client, mux, pawl.RunnerConfig{})
+				pgtest.Wait(t, "all jobs", func() bool {
+					return live(t, pool) == 0 && value[int](t, pool, "select count(*) from pawl.loose") == 0
+				})
+				must(t, stop())
+			}
+			c.check(w)
+		})
+	}
+}
+
+// TestConceptsPage: the page's examples are those that run. With -update they are written into the page.
+func TestConceptsPage(t *testing.T) {
+	source, err := os.ReadFile(conceptsSource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(conceptsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies := exampleBodies(t, source)
+	block := regexp.MustCompile("(?s)```go\n(.*?)```")
+	found := block.FindAllSubmatchIndex(page, -1)
+	if len(found) != len(bodies) {
+		t.Fatalf("%s has %d examples in Go, %s %d", conceptsPage, len(found), conceptsSource, len(bodies))
+	}
+	var fresh []byte
+	from := 0
+	for i, at := range found {
+		if got := string(page[at[2]:at[3]]); got != bodies[i].text && !*update {
+			t.Errorf("the example %s of %s differs from that of %s: run go test -run TestConceptsPage -update", bodies[i].name, conceptsPage, conceptsSource)
+		}
+		fresh = append(append(fresh, page[from:at[2]]...), bodies[i].text...)
+		from = at[3]
+	}
+	if *update {
+		if err := os.WriteFile(conceptsPage, append(fresh, page[from:]...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+type body struct{ name, text string }
+
+// exampleBodies are the declarations of Email, then the bodies of the concepts in their order.
+func exampleBodies(t *testing.T, source []byte) []body {
+	t.Helper()
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, conceptsSource, source, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offset := func(p token.Pos) int { return files.Position(p).Offset }
+	var first, last token.Pos
+	texts := map[string]string{}
+	var order []string
+	for _, decl := range file.Decls {
+		switch d := decl.(type) {
+		case *ast.GenDecl:
+			if spec, ok := d.Specs[0].(*ast.TypeSpec); ok && spec.Name.Name == "Email" {
+				first = d.Doc.Pos()
+			}
+		case *ast.FuncDecl:
+			if d.Recv != nil {
+				last = d.End()
+			}
+			if name, ok := strings.CutPrefix(d.Name.Name, "concept"); ok {
+				inner := string(source[offset(d.Body.Lbrace)+2 : offset(d.Body.Rbrace)])
+				lines := strings.SplitAfter(inner, "\n")
+				for i := range lines {
+					lines[i] = strings.TrimPrefix(lines[i], "\t")
+				}
+				texts[name], order = strings.Join(lines, ""), append(order, name)
+			}
+		}
+	}
+	bodies := []body{{"Email", string(source[offset(first):offset(last)]) + "\n"}}
+	for _, c := range concepts {
+		if texts[c.name] == "" {
+			t.Fatalf("there is no func concept%s", c.name)
+		}
+		bodies = append(bodies, body{c.name, texts[c.name]})
+	}
+	if len(order) != len(concepts) {
+		t.Fatalf("%d funcs are called concept…, %d are in the table: each of them has to run", len(order), len(concepts))
+	}
+	return bodies
+}

@@ -1,0 +1,103 @@
+package pawl_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// TestSQLPage runs the SQL of docs/sql.md, in order, in one session. After a statement, comments that begin with "-- →" are the rows it
+// returns, columns separated by " | "; "-- ! 22023" is the SQLSTATE it fails with.
+func TestSQLPage(t *testing.T) {
+	t.Parallel()
+	_, pool := install(t)
+	page, err := os.ReadFile("docs/sql.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	statements := 0
+	for _, block := range regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllSubmatch(page, -1) {
+		for _, s := range statementsOf(string(block[1])) {
+			statements++
+			got, err := runText(t, conn.Conn(), s.text)
+			switch refused, _ := err.(*pgconn.PgError); {
+			case s.fails != "" && (refused == nil || refused.Code != s.fails):
+				t.Errorf("%s\nwant SQLSTATE %s, got %v", s.text, s.fails, err)
+			case s.fails == "" && err != nil:
+				t.Fatalf("%s\n%v", s.text, err)
+			case s.rows != nil && strings.Join(got, "\n") != strings.Join(s.rows, "\n"):
+				t.Errorf("%s\nreturned\n%s\nwant\n%s", s.text, strings.Join(got, "\n"), strings.Join(s.rows, "\n"))
+			}
+		}
+	}
+	if statements < 20 {
+		t.Errorf("only %d statements were found", statements)
+	}
+}
+
+type pageStatement struct {
+	text, fails string
+	rows        []string
+}
+
+// statementsOf cuts a block at semicolons that end a line outside of $$.
+func statementsOf(block string) (list []pageStatement) {
+	var text strings.Builder
+	for line := range strings.Lines(block) {
+		line = strings.TrimRight(line, "\n")
+		code, _, _ := strings.Cut(line, "  --")
+		row, isRow := strings.CutPrefix(line, "-- → ")
+		state, fails := strings.CutPrefix(line, "-- ! ")
+		switch {
+		case isRow && text.Len() == 0:
+			list[len(list)-1].rows = append(list[len(list)-1].rows, row)
+			continue
+		case fails && text.Len() == 0:
+			list[len(list)-1].fails = state
+			continue
+		case strings.HasPrefix(line, "--") && text.Len() == 0:
+			continue
+		}
+		text.WriteString(line + "\n")
+		if strings.HasSuffix(strings.TrimSpace(code), ";") && strings.Count(text.String(), "$$")%2 == 0 {
+			list = append(list, pageStatement{text: text.String()})
+			text.Reset()
+		}
+	}
+	return list
+}
+
+// runText runs a statement as psql would: its text alone. It returns the rows as text.
+func runText(t *testing.T, conn *pgx.Conn, text string) (list []string, err error) {
+	t.Helper()
+	result := conn.PgConn().Exec(t.Context(), text)
+	defer result.Close()
+	for result.NextResult() {
+		rows := result.ResultReader()
+		for rows.NextRow() {
+			var columns []string
+			for _, value := range rows.Values() {
+				if value == nil {
+					columns = append(columns, "null")
+					continue
+				}
+				columns = append(columns, fmt.Sprintf("%s", value))
+			}
+			list = append(list, strings.Join(columns, " | "))
+		}
+		if _, err := rows.Close(); err != nil {
+			return list, err
+		}
+	}
+	return list, result.Close()
+}
