@@ -18,6 +18,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/sql"
 )
 
 // The faults of four job queues in Rust, each with a test that fails where Pawl has it. docs/seeds.md tells whose they are.
@@ -157,15 +158,10 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 	t.Run("errors of the database between heartbeats", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
-		exec(t, pool, `create sequence pawl.beats;
-			alter function pawl.beat(bigint, integer, bigint[], integer[]) rename to beat_really;
-			create function pawl.beat(worker bigint, running integer, ids bigint[], epochs integer[]) returns bigint[] language plpgsql as $$
-			begin
-				if nextval('pawl.beats') % 2 = 0 then
-					raise exception 'no';
-				end if;
-				return pawl.beat_really(worker, running, ids, epochs);
-			end $$`)
+		text, err := sql.Files.ReadFile("function/beat.sql")
+		must(t, err)
+		exec(t, pool, "create sequence pawl.beats")
+		exec(t, pool, strings.Replace(string(text), "\nbegin\n", "\nbegin if nextval('pawl.beats') % 2 = 0 then raise exception 'no'; end if;\n", 1))
 		g, mux := newGate(), pawl.NewMux()
 		pawl.Handle(mux, g.handle)
 		id := insert(t, client, Note{1})
