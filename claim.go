@@ -34,8 +34,8 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 	held.id.Store(&id)
 	slab := make([]JobInfo, 0, min(p.most, 1024))
 	type place struct {
-		lane int32
-		pos  int64
+		stretch int
+		pos     int64
 	}
 	var places []place
 	var reader ticketReader
@@ -61,7 +61,7 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 			if total++; total == 1 {
 				claimed = time.Now()
 			}
-			lanes.took(p, t.laneKey, t.pos)
+			from := lanes.took(p, t.laneKey, t.pos)
 			if !t.found {
 				return nil
 			}
@@ -82,7 +82,7 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 			if err := job.unpack(t.opts, t.errs, t.save); err != nil {
 				return err
 			}
-			jobs, places = append(jobs, job), append(places, place{t.priority, t.pos})
+			jobs, places = append(jobs, job), append(places, place{from, t.pos})
 			return nil
 		})
 	if err != nil {
@@ -90,17 +90,18 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 	}
 	held.left.Store(int32(len(jobs)))
 	lanes.learn(p, total)
-	// The server returns them by place on disk; start them in their order.
+	// The server returns them by place on disk; start them in the order they were asked for: that of priorities, and of channels by
+	// who has waited longest for a turn.
 	order := make([]int, len(jobs))
 	sorted := true
 	for i := range order {
 		order[i] = i
-		sorted = sorted && (i == 0 || places[i-1].lane < places[i].lane || places[i-1].lane == places[i].lane && places[i-1].pos < places[i].pos)
+		sorted = sorted && (i == 0 || places[i-1].stretch < places[i].stretch || places[i-1].stretch == places[i].stretch && places[i-1].pos < places[i].pos)
 	}
 	if !sorted {
 		slices.SortFunc(order, func(a, b int) int {
-			if places[a].lane != places[b].lane {
-				return int(places[a].lane) - int(places[b].lane)
+			if places[a].stretch != places[b].stretch {
+				return places[a].stretch - places[b].stretch
 			}
 			return int(places[a].pos - places[b].pos)
 		})
@@ -185,8 +186,11 @@ func (c *Client) promote(ctx context.Context, lanes *lanes, queues []string) (mo
 // look finds lanes and queues not known yet, of the chosen queues or of all.
 func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found int, err error) {
 	lanes.looked = time.Now()
-	if err := c.weigh(ctx, lanes); err != nil {
-		return 0, err
+	if lanes.looked.Sub(lanes.weighed) >= time.Second {
+		lanes.weighed = lanes.looked
+		if err := c.weigh(ctx, lanes); err != nil {
+			return 0, err
+		}
 	}
 	lows, highs := lanes.gaps(chosen)
 	split := func(keys []laneKey) (queues []string, priorities []int32, channels []string) {

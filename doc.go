@@ -20,6 +20,11 @@
 // [Handle] registers a handler in a [Mux], [Client.Run] runs until its context ends, then drains. What a handler returns decides:
 // nil, an error, or an outcome such as [Snooze] or [Dead].
 //
+// # See and change
+//
+// [Client.Get] and [Client.List] show jobs, live or finished; [Client.Cancel], [Client.Retry], [Client.Update] and [Client.Delete] change them, by [ID] or by [Filter].
+// [Client.Stats] has figures of queues that are cheap at any size, [Client.Workers] the workers, which can be suspended and stopped from elsewhere.
+//
 // # Cron
 //
 // [Client.PutCron] keeps a schedule in the database: each tick of it becomes one job, whoever is alive then. Daylight saving, missed ticks

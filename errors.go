@@ -23,6 +23,8 @@ var (
 	ErrRunning = errors.New("pawl: the job is running")
 	// ErrExpired: a reservation's time had passed, or it was committed or aborted before. Nothing was changed.
 	ErrExpired = errors.New("pawl: not reserved any more")
+	// ErrQueueInUse: a queue with live jobs, or with workers that named it, is not deleted.
+	ErrQueueInUse = errors.New("pawl: the queue is in use: it has live jobs, or workers that run it by name")
 
 	// ErrCancelled, ErrTimeout and ErrShutdown are causes: why a handler's context ended (context.Cause).
 	ErrCancelled = errors.New("pawl: job cancelled")

@@ -30,6 +30,7 @@ type lanes struct {
 	queues  map[string]*queueLanes
 	served  int64
 	weights map[string]map[string]int // Of channels, by queue.
+	weighed time.Time                 // When those were read.
 	looked  time.Time                 // When lanes not known yet were last looked for.
 }
 
@@ -196,8 +197,12 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 			urgent[ln] = true
 		}
 	}
+	rooms := map[string]int{}
+	for name := range l.queues {
+		rooms[name] = room(name)
+	}
 	for _, ln := range l.known {
-		if ln.priority == laneSuspect || fresh && ln.priority == laneReturned || !ln.live && !idle && !urgent[ln] || room(ln.queue) <= 0 || ln.blocked.After(now) {
+		if ln.priority == laneSuspect || fresh && ln.priority == laneReturned || !ln.live && !idle && !urgent[ln] || rooms[ln.queue] <= 0 || ln.blocked.After(now) {
 			continue
 		}
 		chosen = append(chosen, ln)
@@ -210,7 +215,7 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 	for _, ln := range chosen {
 		served[ln.queue] = max(served[ln.queue], ln.served)
 	}
-	slices.SortFunc(chosen, func(a, b *lane) int {
+	compare := func(a, b *lane) int {
 		if early := a.live || urgent[a]; early != (b.live || urgent[b]) {
 			if early {
 				return -1
@@ -219,19 +224,31 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 		}
 		return cmp.Or(cmp.Compare(served[a.queue], served[b.queue]), cmp.Compare(a.queue, b.queue),
 			cmp.Compare(a.priority, b.priority), cmp.Compare(a.served, b.served), cmp.Compare(a.channel, b.channel))
-	})
+	}
+	// The first maxLanes of the order. There may be tens of thousands: to sort them all took longer than the claim.
+	asked := make([]*lane, 0, min(len(chosen), maxLanes))
+	for _, ln := range chosen {
+		if len(asked) == maxLanes {
+			if compare(ln, asked[maxLanes-1]) >= 0 {
+				continue
+			}
+			asked = asked[:maxLanes-1]
+		}
+		i, _ := slices.BinarySearchFunc(asked, ln, compare)
+		asked = slices.Insert(asked, i, ln)
+	}
 	p := &plan{most: n, first: map[*lane]int{}}
 	heft := func(ln *lane) int { return max(l.weights[ln.queue][ln.channel], 1) }
 	level := map[laneKey]int{} // Weight of the lanes of a queue and priority.
-	for _, ln := range chosen {
+	for _, ln := range asked {
 		level[laneKey{queue: ln.queue, priority: ln.priority}] += heft(ln)
 	}
-	for _, ln := range chosen[:min(len(chosen), maxLanes)] {
+	for _, ln := range asked {
 		share := n
 		if weight > 0 && len(counted) > 1 {
 			share = (n*l.queues[ln.queue].weight + weight - 1) / weight
 		}
-		share = min(share, room(ln.queue))
+		share = min(share, rooms[ln.queue])
 		if all := level[laneKey{queue: ln.queue, priority: ln.priority}]; all > heft(ln) {
 			share = (share*heft(ln) + all - 1) / all
 		}
@@ -257,15 +274,15 @@ func (p *plan) add(stretches ...stretch) {
 	p.stretches = append(p.stretches, stretches...)
 }
 
-// took notes a ticket taken.
-func (l *lanes) took(p *plan, key laneKey, pos int64) {
+// took notes a ticket taken, and says from which stretch.
+func (l *lanes) took(p *plan, key laneKey, pos int64) (i int) {
 	ln := l.known[key]
 	if ln == nil {
-		return // Forgotten while the claim was under way.
+		return len(p.stretches) // Forgotten while the claim was under way.
 	}
 	i, ok := p.first[ln]
 	if !ok {
-		return
+		return len(p.stretches)
 	}
 	if pos > p.stretches[i].until {
 		i++
@@ -273,6 +290,7 @@ func (l *lanes) took(p *plan, key laneKey, pos int64) {
 	ln.mark = max(ln.mark, pos)
 	s := &p.stretches[i]
 	s.saw, s.last = s.saw+1, max(s.last, pos)
+	return i
 }
 
 // block notes that a limit cut a lane short.

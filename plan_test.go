@@ -43,6 +43,12 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.peek(array['default'])",
 		"select * from pawl.beat(1, 2, " + ids + ")",
 		"select * from pawl.rescue(1, true, false)",
+		"select * from pawl.change(array[%[1]d, %[2]d, %[5]d], '{\"delay\": 60, \"priority\": 3}')",
+		"select * from pawl.list('{}', null, 2)",
+		"select * from pawl.list('{\"kind\": \"note\"}', null, 2)",
+		"select * from pawl.list('{\"fingerprint\": \"f\"}', null, 2)",
+		"select * from pawl.list('{\"unique_key\": \"k\"}', null, 2)",
+		"select * from pawl.release_worker(1)",
 	}
 	fill := func(ready, held int64, readyEpoch, heldEpoch int, scheduled int64, lease string) (filled []string) {
 		for _, call := range calls {

@@ -149,25 +149,53 @@ func (c *Client) ResumeChannel(ctx context.Context, queue, channel string) error
 	return nil
 }
 
-// Queues are the queues somebody said something of, and those with jobs in ready or scheduled, by name.
+// DeleteQueue forgets what was said of a queue: its policy, its pause, its channels that stand still. ErrQueueInUse while it has
+// live jobs, or a worker lives that runs it by name; ErrNotFound if nothing was said of it. Finished jobs stay until their time has passed.
+func (c *Client) DeleteQueue(ctx context.Context, name string) error {
+	var became string
+	if err := c.row(ctx, "select pawl.delete_queue($1::text)", []any{name}, &became); err != nil {
+		return fmt.Errorf("pawl: delete queue: %w", err)
+	}
+	switch became {
+	case "used":
+		return fmt.Errorf("pawl: delete queue %q: %w", name, ErrQueueInUse)
+	case "unknown":
+		return fmt.Errorf("pawl: delete queue %q: %w", name, ErrNotFound)
+	}
+	return nil
+}
+
+// PurgeQueue deletes the live jobs of a queue, running ones too, as Delete of a Filter does, and says how many. Those inserted
+// meanwhile stay. ErrNotFound: it has none, and nothing was said of the queue.
+func (c *Client) PurgeQueue(ctx context.Context, name string) (int64, error) {
+	if name == "" || len(name) > maxName {
+		return 0, fmt.Errorf("pawl: a queue's name has 1 to %d bytes", maxName)
+	}
+	n, err := c.Delete(ctx, Filter{Queue: name, States: liveStates})
+	if err != nil || n > 0 {
+		return n, err
+	}
+	var known bool
+	if err := c.row(ctx, `select exists (select from pawl.queue q where q.name = $1::text)
+		or exists (select from pawl.worker w where w.gone_at is null and $1::text = any (w.queues))`, []any{name}, &known); err != nil {
+		return 0, fmt.Errorf("pawl: purge queue: %w", err)
+	}
+	if !known {
+		return 0, fmt.Errorf("pawl: purge queue %q: %w", name, ErrNotFound)
+	}
+	return 0, nil
+}
+
+// Queues are the queues somebody said something of, and those with live jobs, by name.
 func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
-	l := &lanes{}
-	l.reset()
-	if _, err := c.look(ctx, l, nil); err != nil {
-		return nil, err
-	}
-	names := make([]string, 0, len(l.queues))
-	for name := range l.queues {
-		names = append(names, name)
-	}
 	var queues []Queue
 	err := c.query(ctx, `select u.name, coalesce(q.paused, false), coalesce(q.max_attempts, 0::smallint), q.backoff::text,
 			extract(epoch from q.lease)::double precision, extract(epoch from q.retain_completed)::double precision,
 			extract(epoch from q.retain_cancelled)::double precision, extract(epoch from q.retain_dead)::double precision, coalesce(q.halt_on_dead, false),
 			coalesce(q.max_running, 0), coalesce(q.channel_max_running, 0), q.rate::text, q.channel_rate::text, q.weights::text
-		from (select name from pawl.queue union select unnest($1::text[])) u (name)
+		from (select name from pawl.queue union select * from pawl.queues()) u (name)
 		left join pawl.queue q on q.name = u.name
-		order by u.name collate "C"`, []any{names}, func(s scanner) error {
+		order by u.name collate "C"`, nil, func(s scanner) error {
 		var q Queue
 		var attempts int16
 		var backoff, rate, channelRate, weights *string

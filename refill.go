@@ -48,7 +48,7 @@ func (r *runner) free(ctx context.Context) int {
 const (
 	firstCheck = time.Millisecond       // After a claim found nothing; doubled each time.
 	awake      = 100 * time.Millisecond // Looking by itself so long, a runner asks to be woken whatever was before.
-	lookSoon   = 50 * time.Millisecond  // For lanes not known yet, when known ones had something.
+	lookSoon   = 20 * time.Millisecond  // For lanes not known yet, when known ones had something.
 	densely    = 100                    // Jobs in a window of 100 ms from which it looks by itself instead of being woken.
 )
 
@@ -128,8 +128,9 @@ func (r *runner) loop(ctx context.Context) {
 			if err != nil {
 				return 0, err
 			}
-			// Lanes not known yet are looked for when there is nothing in those that are, and every second.
-			if since := now.Sub(lookedAt); since >= max(20*lookCost, time.Second) || owed && since >= max(20*lookCost, lookSoon) || got == 0 && idle && (since >= 20*lookCost || lookCost < time.Millisecond) {
+			// Lanes not known yet are looked for when there is nothing in those that are, and beside the others: the first job of a
+			// channel must not wait for a million of another.
+			if since := now.Sub(lookedAt); since >= max(20*lookCost, lookSoon) || got == 0 && idle && (since >= 20*lookCost || lookCost < time.Millisecond) {
 				lookedAt, owed = time.Now(), false
 				found, err := r.client.look(ctx, r.lanes, r.queues)
 				if err != nil {

@@ -98,8 +98,12 @@ type runner struct {
 	pending  []*running        // Claimed, no goroutine yet.
 	idle     int               // Goroutines that wait for tasks.
 	tasks    chan struct{}
-	permits  chan struct{} // One was given back by this process.
-	drain    chan struct{} // Closed when ctx ends: what has not started is given back.
+	permits  chan struct{}      // One was given back by this process.
+	drain    chan struct{}      // Closed when ctx ends: what has not started is given back.
+	state    string             // What the worker was last told to be.
+	turned   chan struct{}      // Closed, and replaced, when state changes.
+	suspend  context.CancelFunc // Ends the claim loop, as long as the worker is told so;
+	stop     context.CancelFunc // Run, but for its drain.
 }
 
 type running struct {
@@ -113,7 +117,7 @@ type running struct {
 
 // Run claims jobs and runs their handlers until ctx ends. Then it claims no more, gives back what has not started, and waits for
 // running handlers up to DrainTimeout; after that their contexts end with ErrShutdown, and jobs of handlers that return an error
-// then are given back without an attempt used. It returns nil if all ended in time.
+// then are given back without an attempt used. It returns nil if all ended in time. StopWorker does the same from elsewhere.
 //
 // It outlives an outage of the database: it keeps what it could not deliver, tries again with growing waits, and delivers
 // later what is still its own.
@@ -139,9 +143,12 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	defer own.pool.Close()
 	public := c
 	c = own
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	r := &runner{
 		client: c, public: public, mux: mux, config: config, log: c.config.Logger, leases: map[string]*lease{}, perQueue: map[string]int{},
 		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}), permits: make(chan struct{}, 1),
+		state: workerReady, turned: make(chan struct{}), suspend: func() {}, stop: stop,
 	}
 	r.lanes.reset()
 	if config.Queues != nil {
@@ -152,7 +159,7 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	delivering, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	r.finish = &finisher{client: c, ctx: delivering, worker: config.Name, idle: make(chan struct{}, 1)}
-	r.finish.told = r.told
+	r.finish.told = r.report
 	r.finish.freed = func() {
 		select {
 		case r.permits <- struct{}{}:
@@ -168,13 +175,13 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	alive, rest := context.WithCancel(context.WithoutCancel(ctx))
 	defer around.Wait()
 	defer rest()
-	around.Go(func() { r.sleep.run(ctx) })
+	around.Go(func() { r.sleep.run(alive) })
 	around.Go(func() { r.beat(alive) })
 	if !config.NoChores {
 		around.Go(func() { c.tend(ctx, config.Heartbeat) })
 	}
 
-	r.loop(ctx)
+	r.claims(ctx)
 	close(r.drain)
 	return r.end(giveUp)
 }
@@ -382,8 +389,8 @@ func (r *runner) done(run *running, a answer, err error) {
 	}
 }
 
-// told logs and reports what became of a job that did not simply complete.
-func (r *runner) told(a answer, became string, delivery error) {
+// report logs and tells OnFailure what became of a job that did not simply complete.
+func (r *runner) report(a answer, became string, delivery error) {
 	job, err := a.job, a.cause
 	if a.verb == verbComplete {
 		err = nil // Skip.

@@ -18,7 +18,8 @@ import (
 type sleeper struct {
 	client *Client
 	keys   []string
-	woken  chan string // The queue; "" after a reconnect: anything may have happened.
+	woken  chan string   // The queue; "" after a reconnect: anything may have happened.
+	hailed chan struct{} // There is news for the heartbeat: see hail.sql.
 
 	mu        sync.Mutex
 	direct    bool // Connected, listening.
@@ -33,7 +34,7 @@ func newSleeper(c *Client, queues []string) *sleeper {
 	if keys == nil {
 		keys = []string{"*"}
 	}
-	return &sleeper{client: c, keys: keys, woken: make(chan string, 64), changed: make(chan struct{})}
+	return &sleeper{client: c, keys: keys, woken: make(chan string, 64), hailed: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 var errPooled = errors.New("pawl: a pooler is in between: no LISTEN, polling instead; set Config.ListenURL to a direct URL")
@@ -93,6 +94,7 @@ func (s *sleeper) session(ctx context.Context) error {
 	}
 	s.set(func() { s.direct, s.held = true, false })
 	s.wake("")
+	s.hail()
 	for {
 		waiting, cancel := context.WithCancel(ctx)
 		s.mu.Lock()
@@ -111,6 +113,8 @@ func (s *sleeper) session(ctx context.Context) error {
 		interrupted := waiting.Err() != nil
 		cancel()
 		switch {
+		case err == nil && n.Payload == "":
+			s.hail()
 		case err == nil:
 			s.wake(n.Payload)
 		case ctx.Err() != nil:
@@ -150,6 +154,13 @@ func (s *sleeper) wake(queue string) {
 	select {
 	case s.woken <- queue:
 	default: // Full: the reader is to look around anyway.
+	}
+}
+
+func (s *sleeper) hail() {
+	select {
+	case s.hailed <- struct{}{}:
+	default:
 	}
 }
 

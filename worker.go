@@ -16,8 +16,8 @@ func (r *runner) register(ctx context.Context) error {
 		version = info.Main.Version
 	}
 	var id int64
-	err := r.client.row(ctx, "select pawl.register($1::text, $2::text, $3::integer, $4::text, $5::text[], $6::interval)",
-		[]any{r.config.Name, host, os.Getpid(), version, r.queues, interval(3 * r.config.Heartbeat)}, &id)
+	err := r.client.row(ctx, "select pawl.register($1::text, $2::text, $3::integer, $4::text, $5::text[], $6::interval, $7::text)",
+		[]any{r.config.Name, host, os.Getpid(), version, r.queues, interval(3 * r.config.Heartbeat), r.told()}, &id)
 	if err == nil {
 		r.mu.Lock()
 		r.worker = id
@@ -33,8 +33,9 @@ func (r *runner) beat(ctx context.Context) {
 	defer asking.Wait()
 	var compared time.Time
 	var cost time.Duration
-	for pause(ctx, r.config.Heartbeat) {
+	for last := time.Now(); r.rest(ctx, last); {
 		began := time.Now()
+		last = began
 		r.mu.Lock()
 		worker, count := r.worker, r.count
 		jobs := make([]*JobInfo, 0, count)
@@ -43,29 +44,98 @@ func (r *runner) beat(ctx context.Context) {
 		}
 		r.mu.Unlock()
 		ids, epochs := pairs(jobs)
-		var lost *[]int64
+		var state *string
+		var lost []int64
 		trying, cancel := context.WithTimeout(ctx, max(r.config.Heartbeat, time.Second))
-		err := r.client.row(trying, "select pawl.beat($1::bigint, $2::integer, $3::bigint[], $4::integer[])", []any{worker, count, ids, epochs}, &lost)
+		err := r.client.row(trying, "select * from pawl.beat($1::bigint, $2::integer, $3::bigint[], $4::integer[])", []any{worker, count, ids, epochs}, &state, &lost)
 		cancel()
 		switch {
 		case err != nil:
 			if ctx.Err() == nil {
 				r.log.Warn("pawl: heartbeat failed", "worker", r.config.Name, "error", err)
 			}
-		case lost == nil:
+		case state == nil:
 			r.log.Warn("pawl: this worker was taken for dead; its jobs run elsewhere", "worker", r.config.Name)
 			r.lose(ErrLeaseLost, func(run *running) bool { return run.since.Before(began) })
 			if err := r.register(ctx); err != nil && ctx.Err() == nil {
 				r.log.Warn("pawl: worker not registered again", "error", err)
 			}
-		case len(*lost) > 0:
-			r.lost(ctx, &asking, jobs, *lost)
+		default:
+			r.obey(*state)
+			if len(lost) > 0 {
+				r.lost(ctx, &asking, jobs, lost)
+			}
 		}
-		if err == nil && lost != nil && time.Since(compared) >= 20*cost {
+		if err == nil && state != nil && time.Since(compared) >= max(20*cost, r.config.Heartbeat/2) {
 			compared = time.Now()
 			strange = r.reconcile(ctx, worker, strange)
 			cost = time.Since(compared)
 		}
+	}
+}
+
+// hailSpacing is the least time between a heartbeat and one that is called for.
+const hailSpacing = 100 * time.Millisecond
+
+// rest waits for the next heartbeat: for its time, or until one is called for, and that not too soon after the last.
+func (r *runner) rest(ctx context.Context, last time.Time) bool {
+	timer := time.NewTimer(r.config.Heartbeat)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.sleep.hailed:
+		return pause(ctx, hailSpacing-time.Since(last))
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// obey is the worker being told what to be.
+func (r *runner) obey(state string) {
+	r.mu.Lock()
+	changed := state != r.state
+	if changed {
+		r.state = state
+		close(r.turned)
+		r.turned = make(chan struct{})
+		if state != workerReady {
+			r.suspend()
+		}
+	}
+	r.mu.Unlock()
+	if changed {
+		r.log.Info("pawl: the worker was told to be "+state, "worker", r.config.Name)
+	}
+	if state == workerStopping {
+		r.stop()
+	}
+}
+
+// told is what the worker was last told to be.
+func (r *runner) told() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+// claims is the claim loop, but for the times the worker is suspended. A claim under way when it is told so is given back.
+func (r *runner) claims(ctx context.Context) {
+	for ctx.Err() == nil {
+		claiming, suspend := context.WithCancel(ctx)
+		r.mu.Lock()
+		state, turned := r.state, r.turned
+		r.suspend = suspend
+		r.mu.Unlock()
+		if state == workerReady {
+			r.loop(claiming)
+		} else {
+			select {
+			case <-turned:
+			case <-ctx.Done():
+			}
+		}
+		suspend()
 	}
 }
 

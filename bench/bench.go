@@ -34,6 +34,7 @@ type Config struct {
 	Window      time.Duration
 	Depth       int
 	Held        int
+	Channels    int
 	Repeat      int
 	Out         io.Writer
 	Progress    io.Writer       // nil: none
@@ -57,6 +58,11 @@ var scenarios = map[string]scenario{
 	"pinned":            {"flow with a reader's snapshot open", false, (*bench).pinned},
 	"pinned-writer":     {"flow with a writing transaction open", false, (*bench).pinnedWriter},
 	"depth":             {"work on top of millions of rows, against none", false, (*bench).depth},
+	"fair":              {"work spread over --channels channels", false, (*bench).fair},
+	"crowd":             {"the first job of a channel beside another channel's --jobs: from the call to the handler's start", false, (*bench).crowd},
+	"limited":           {"work in a queue with MaxRunning", false, (*bench).limited},
+	"rated":             {"work in a queue with a Rate far above what is done", false, (*bench).rated},
+	"ordered":           {"work of ordered jobs over --channels channels", false, (*bench).ordered},
 	"rescue":            {"kill -9 of a worker to the restart of its last job", false, (*bench).rescue},
 }
 
@@ -97,6 +103,7 @@ type Result struct {
 	Runners      int      `json:"runners"`
 	MinRunning   int      `json:"min"`
 	MaxRunning   int      `json:"max"`
+	Channels     int      `json:"channels,omitempty"`
 	Settings     Settings `json:"settings"`
 }
 
@@ -141,7 +148,7 @@ func Run(ctx context.Context, config Config) (err error) {
 			return fmt.Errorf("bench: no scenario %q; there are:\n%s", name, Names())
 		}
 	}
-	if config.Jobs < 1 || config.Duration <= 0 || config.Runners < 1 || config.ArgsBytes < 20 || config.Rate < 1 || config.Repeat < 1 || config.Held < 1 || config.Depth < 0 {
+	if config.Jobs < 1 || config.Duration <= 0 || config.Runners < 1 || config.ArgsBytes < 20 || config.Rate < 1 || config.Repeat < 1 || config.Held < 1 || config.Channels < 1 || config.Depth < 0 {
 		return fmt.Errorf("bench: want jobs, duration, runners, rate, repeat and held above 0 and args-bytes from 20")
 	}
 	b := &bench{Config: config}

@@ -246,6 +246,8 @@ CREATE INDEX dead_expires_at ON pawl.dead USING btree (expires_at);
 
 CREATE UNIQUE INDEX dead_pkey ON pawl.dead USING btree (id);
 
+CREATE INDEX dead_queue ON pawl.dead USING btree (queue, id);
+
 CREATE UNIQUE INDEX halt_pkey ON pawl.halt USING btree (queue, channel);
 
 CREATE INDEX hold_job_id ON pawl.hold USING btree (job_id);
@@ -254,7 +256,11 @@ CREATE INDEX hold_keep_until ON pawl.hold USING btree (keep_until) WHERE (NOT li
 
 CREATE UNIQUE INDEX hold_pkey ON pawl.hold USING btree (scope, key);
 
+CREATE INDEX job_fingerprint ON pawl.job USING btree (fingerprint, id) WHERE (fingerprint IS NOT NULL);
+
 CREATE UNIQUE INDEX job_pkey ON pawl.job USING btree (id);
+
+CREATE INDEX job_unique_key ON pawl.job USING btree (unique_key, id) WHERE (unique_key IS NOT NULL);
 
 CREATE INDEX lease_expires_at ON pawl.lease USING btree (expires_at) WHERE (expires_at IS NOT NULL);
 
@@ -269,6 +275,8 @@ CREATE UNIQUE INDEX migration_pkey ON pawl.migration USING btree (version);
 CREATE INDEX parked_expires_at ON pawl.parked USING btree (expires_at) WHERE (expires_at IS NOT NULL);
 
 CREATE UNIQUE INDEX parked_pkey ON pawl.parked USING btree (job_id);
+
+CREATE INDEX parked_queue ON pawl.parked USING btree (queue, expires_at);
 
 CREATE INDEX permit_job_id ON pawl.permit USING btree (job_id);
 
@@ -311,7 +319,7 @@ function backoff(backoff jsonb, attempt integer)
   returns double precision;
 
 function beat(worker bigint, running integer, ids bigint[], epochs integer[])
-  returns bigint[];
+  returns TABLE(state text, missing bigint[]);
 
 function cancel(VARIADIC ids bigint[])
   returns bigint;
@@ -325,26 +333,35 @@ function channel_class(queue text)
 function channel_object(channel text)
   returns integer;
 
+function channel_stats(name text, most integer)
+  returns TABLE(channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision);
+
 function checkpoint(id bigint, epoch integer, changes jsonb)
   returns boolean;
-
-function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
-  returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid);
 
 function claim(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
   returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
 
+function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
+  returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid);
+
 function commit(ids bigint[])
   returns void;
-
-function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
-  returns SETOF bigint;
 
 function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
   returns boolean;
 
+function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
+  returns SETOF bigint;
+
+function count(filter jsonb, below bigint, most bigint)
+  returns bigint;
+
 function count_batch(batch bigint, became text, by integer)
   returns boolean;
+
+function delete_queue(name text)
+  returns text;
 
 function due_cron(names text[], specs text[], zones text[])
   returns double precision;
@@ -352,17 +369,20 @@ function due_cron(names text[], specs text[], zones text[])
 function expire(most integer)
   returns bigint;
 
-function extend(id bigint, epoch integer, lease uuid, lasting interval)
-  returns boolean;
-
 function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
   returns TABLE(id bigint, lease uuid);
+
+function extend(id bigint, epoch integer, lease uuid, lasting interval)
+  returns boolean;
 
 function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
   returns text;
 
 function fail(ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[], waited bigint[], ran bigint[], worker text)
   returns TABLE(id bigint, became text);
+
+function filter(filter jsonb, source text)
+  returns text;
 
 function finished(ids bigint[], epochs integer[])
   returns SETOF bigint;
@@ -373,14 +393,17 @@ function free(ids bigint[], leases uuid[])
 function get(ids bigint[])
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb);
 
+function hail()
+  returns void;
+
 function hold(ids bigint[], epochs integer[])
+  returns SETOF bigint;
+
+function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
   returns SETOF bigint;
 
 function insert(kind text, args jsonb DEFAULT NULL::jsonb, opts jsonb DEFAULT '{}'::jsonb)
   returns bigint;
-
-function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
-  returns SETOF bigint;
 
 function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean);
@@ -409,6 +432,12 @@ function lanes(low_queues text[], low_priorities integer[], low_channels text[],
 function leases(worker bigint)
   returns SETOF uuid;
 
+function list(filter jsonb, below bigint, most integer)
+  returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb);
+
+function live_state()
+  returns text;
+
 function loosen(ties jsonb, became text)
   returns void;
 
@@ -421,20 +450,29 @@ function missing(ids bigint[], epochs integer[])
 function peek(queues text[])
   returns TABLE(ready boolean, wait double precision);
 
+function planned(query text)
+  returns bigint;
+
 function promote(queues text[], floors timestamp with time zone[], most integer)
   returns TABLE(queue text, moved bigint, due boolean, wait double precision, moment timestamp with time zone);
 
 function put_cron(names text[], specs text[], zones text[], jobs text[], jitters interval[], catch_ups integer[], versions integer[], next_ats timestamp with time zone[])
   returns bigint;
 
+function queues()
+  returns SETOF text;
+
 function reclaim()
   returns bigint;
 
-function register(name text, host text, pid integer, version text, queues text[], stale interval)
+function register(name text, host text, pid integer, version text, queues text[], stale interval, state text DEFAULT 'ready'::text)
   returns bigint;
 
 function release(id bigint, epoch integer, delay double precision DEFAULT 0)
   returns boolean;
+
+function release_worker(worker bigint)
+  returns bigint;
 
 function remove(ids bigint[], epochs integer[], keep boolean)
   returns SETOF bigint;
@@ -457,8 +495,14 @@ function sleep_key(queue text)
 function spend(limited text[], lease uuid)
   returns void;
 
+function stats(most integer)
+  returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision);
+
 function take_cron(names text[], specs text[], zones text[])
   returns TABLE(name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamp with time zone, next_at timestamp with time zone, moment timestamp with time zone);
+
+function tell_worker(worker bigint, state text)
+  returns text;
 
 function tick_cron(name text, last_at timestamp with time zone, next_at timestamp with time zone)
   returns void;

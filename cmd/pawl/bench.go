@@ -46,6 +46,7 @@ func benchCommand() *cobra.Command {
 	flags.DurationVar(&config.Window, "window", time.Minute, "first and last window of pinned, at most half of --duration")
 	flags.IntVar(&config.Depth, "depth", 5_000_000, "rows of each sort under depth")
 	flags.IntVar(&config.Held, "held", 500, "jobs the worker killed by rescue holds")
+	flags.IntVar(&config.Channels, "channels", 100, "channels of fair and ordered")
 	flags.IntVar(&config.Repeat, "repeat", 1, "run each scenario so often and print the median")
 	command.AddCommand(
 		&cobra.Command{Use: "hold", Hidden: true, Args: cobra.NoArgs, RunE: func(command *cobra.Command, _ []string) error {

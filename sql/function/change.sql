@@ -1,7 +1,8 @@
 -- change: give jobs that are not running another time, priority, args, data, headers or attempts.
---   ids      changes   {run_at or delay (seconds), priority, args, data (base64), headers, max_attempts}; what is absent stays
+--   ids      changes   {run_at or delay (seconds), priority, kind and args, data (base64), headers, max_attempts}; what is absent stays
 -- Moves: the ticket out and a new one in, the epoch one up: a change of time or priority is a new place in line.
--- Returns id and what became of it: changed, running (left alone), ordered (has no priority); what is missing is not live.
+-- Returns id and what became of it: changed, running (left alone), ordered (has no priority), kind (the args
+-- are another kind's); what is missing is not live.
 -- Index: primary keys.
 -- Survives: a claim at work (it has the ticket, or this has: the job row is locked before the ticket is taken).
 create or replace function pawl.change(ids bigint[], changes jsonb) returns table (id bigint, became text)
@@ -18,11 +19,16 @@ declare
 begin
   perform pg_current_xact_id();
   for one in select u.id from unnest(change.ids) as u (id) group by u.id order by u.id loop
-    select j.id, j.epoch, j.queue, j.channel, j.priority, j.strikes, j.pos, j.run_at, j.opts ? 'ordered' as ordered into job
+    select j.id, j.epoch, j.queue, j.channel, j.priority, j.strikes, j.pos, j.run_at, j.kind, j.opts ? 'ordered' as ordered into job
     from pawl.job j where j.id = one for update;
     continue when not found;
     if job.ordered and (changes ->> 'priority')::smallint <> 0 then
       id := one; became := 'ordered';
+      return next;
+      continue;
+    end if;
+    if job.kind <> changes ->> 'kind' then
+      id := one; became := 'kind';
       return next;
       continue;
     end if;
@@ -59,7 +65,7 @@ begin
     end if;
     if changes ?| array['args', 'data', 'headers', 'max_attempts'] then
       update pawl.job j
-      set args = case when changes ? 'args' then changes -> 'args' else j.args end,
+      set args = case when changes ? 'args' then nullif(changes -> 'args', 'null') else j.args end,
           data = case when changes ? 'data' then decode(changes ->> 'data', 'base64') else j.data end,
           opts = case when changes ? 'headers' then coalesce(j.opts, '{}') || jsonb_build_object('headers', changes -> 'headers') else j.opts end,
           max_attempts = coalesce((changes ->> 'max_attempts')::smallint, j.max_attempts)

@@ -1,7 +1,7 @@
 -- remove: take jobs out for good, whatever their state: cancel and delete.
 --   ids, epochs   which; an epoch not null: only if still held at it
 --   keep          cancel: to archive; else delete: leaves nothing, finished ones are deleted too
--- Moves: job row and ticket away, in one transaction. Returns the ids that were there.
+-- Moves: job row and ticket away, in one transaction. Returns the ids that were there. If one was running, its worker hears of it.
 -- Index: primary keys; for finished ones archive's BRIN.
 -- Survives: whoever holds the job row (waited for); a promotion or a claim at work (they skip a locked job; a ticket taken meanwhile
 -- is waited for, and the job taken from under its holder: its epoch matches nothing any more).
@@ -10,6 +10,7 @@ create or replace function pawl.remove(ids bigint[], epochs integer[], keep bool
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
+  waiting bigint[];
   removed bigint[];
   ties    jsonb;
 begin
@@ -25,12 +26,19 @@ begin
   ready as (
     delete from pawl.ready t using want w
     where t.queue = any (array[w.queue]) and t.priority = any (array[w.priority, -32768, -32769]) and t.channel = w.channel and t.pos = w.pos
+    returning t.job_id
   ),
   parked as (
     delete from pawl.parked p using want w where p.job_id = any (array[w.id])
+    returning p.job_id
+  ),
+  scheduled as (
+    delete from pawl.scheduled s using want w
+    where s.queue = any (array[w.queue]) and s.run_at = w.run_at and s.job_id = w.id
+    returning s.job_id
   )
-  delete from pawl.scheduled s using want w
-  where s.queue = any (array[w.queue]) and s.run_at = w.run_at and s.job_id = w.id;
+  select array_agg(f.job_id) into waiting
+  from (select job_id from ready union all select job_id from parked union all select job_id from scheduled) f;
 
   with gone as (
     delete from pawl.job j
@@ -53,6 +61,9 @@ begin
   from gone g;
   if ties is not null then
     perform pawl.loosen(ties, case when keep then 'cancelled' else 'deleted' end);
+  end if;
+  if exists (select unnest(removed) except select unnest(waiting)) then
+    perform pawl.hail();
   end if;
   return query select unnest(removed);
 

@@ -1,0 +1,131 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/pawlhq/pawl"
+)
+
+// fair is work whose jobs are spread over channels in turn.
+func (b *bench) fair(ctx context.Context) (*Result, error) {
+	if err := b.spread(ctx, func(spec *pawl.JobSpec, i int) { spec.Channel = fmt.Sprint(i % b.Channels) }); err != nil {
+		return nil, err
+	}
+	r, err := b.burn(ctx, "fair")
+	if r != nil {
+		r.Channels = b.Channels
+	}
+	return r, err
+}
+
+// ordered is the same with every channel in order: one job at a time in each.
+func (b *bench) ordered(ctx context.Context) (*Result, error) {
+	err := b.spread(ctx, func(spec *pawl.JobSpec, i int) { spec.Channel, spec.Ordered = fmt.Sprint(i%b.Channels), true })
+	if err != nil {
+		return nil, err
+	}
+	r, err := b.burn(ctx, "ordered")
+	if r != nil {
+		r.Channels = b.Channels
+	}
+	return r, err
+}
+
+func (b *bench) limited(ctx context.Context) (*Result, error) {
+	return b.underPolicy(ctx, "limited", pawl.QueuePolicy{MaxRunning: 2000})
+}
+
+func (b *bench) rated(ctx context.Context) (*Result, error) {
+	return b.underPolicy(ctx, "rated", pawl.QueuePolicy{Rate: pawl.Rate{N: 1_000_000}})
+}
+
+func (b *bench) underPolicy(ctx context.Context, name string, policy pawl.QueuePolicy) (*Result, error) {
+	if err := b.client.PutQueue(ctx, "default", policy); err != nil {
+		return nil, err
+	}
+	if err := b.fill(ctx, int64(b.Jobs)); err != nil {
+		return nil, err
+	}
+	return b.burn(ctx, name)
+}
+
+// spread inserts b.Jobs jobs, each changed.
+func (b *bench) spread(ctx context.Context, change func(*pawl.JobSpec, int)) error {
+	for i := 0; i < b.Jobs; i += 10_000 {
+		jobs := b.specs(int64(i), int64(min(10_000, b.Jobs-i)))
+		for k := range jobs {
+			change(&jobs[k], i+k)
+		}
+		if _, err := b.client.InsertMany(ctx, jobs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crowd works off one channel's backlog while every 100 ms a job is inserted into a channel that is new.
+func (b *bench) crowd(ctx context.Context) (*Result, error) {
+	if err := b.spread(ctx, func(spec *pawl.JobSpec, _ int) { spec.Channel = "crowd" }); err != nil {
+		return nil, err
+	}
+	if err := b.settle(ctx); err != nil {
+		return nil, err
+	}
+	config := b.runnerConfig(true)
+	var worked atomic.Int64
+	started := make(chan time.Time, 1)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[task]) error {
+		if job.Channel != "crowd" {
+			started <- time.Now()
+			return nil
+		}
+		worked.Add(1)
+		return nil
+	})
+	before, err := b.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := b.runners(running, mux, config)
+	began := time.Now()
+	var waits []float64
+	for i := 0; worked.Load() < int64(b.Jobs)*9/10; i++ {
+		pause := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-pause.C:
+		case err := <-ended:
+			return nil, errors.Join(errors.New("the runners ended early"), err)
+		}
+		called := time.Now()
+		if _, err := b.client.Insert(ctx, pawl.JobSpec{Args: b.task(int64(i)), Channel: fmt.Sprint("single ", i)}); err != nil {
+			return nil, err
+		}
+		select {
+		case at := <-started:
+			waits = append(waits, float64(at.Sub(called))/float64(time.Millisecond))
+		case <-time.After(30 * time.Second):
+			return nil, errors.New("a channel's first job has waited for 30 s")
+		}
+	}
+	took := time.Since(began)
+	r := b.result(config)
+	if err := b.spent(ctx, r, worked.Load(), took, before); err != nil {
+		return nil, err
+	}
+	stop()
+	if err := <-ended; err != nil {
+		return nil, err
+	}
+	slices.Sort(waits)
+	at := func(share float64) *float64 { return &waits[min(int(share*float64(len(waits))), len(waits)-1)] }
+	r.P50, r.P90, r.P99, r.Max = at(0.5), at(0.9), at(0.99), at(1)
+	return r, nil
+}

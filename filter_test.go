@@ -1,0 +1,431 @@
+package pawl_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pawlhq/pawl"
+)
+
+// zoo is one job in each state, by state; of all kinds of fields.
+func zoo(t testing.TB, client *pawl.Client) map[pawl.State]pawl.ID {
+	t.Helper()
+	ids := map[pawl.State]pawl.ID{}
+	for _, state := range []pawl.State{pawl.StateCompleted, pawl.StateDead, pawl.StateRunning} {
+		ids[state] = insert(t, client, pawl.JobSpec{Args: Note{1}, Fingerprint: "f"})
+		jobs := claim(t, client, 1)
+		switch state {
+		case pawl.StateCompleted:
+			must(t, client.Complete(t.Context(), jobs))
+		case pawl.StateDead:
+			must(t, client.Fail(t.Context(), jobs, pawl.Dead(errBoom)))
+		}
+	}
+	ids[pawl.StateCancelled] = insert(t, client, Note{2})
+	must1(t, 1)(client.Cancel(t.Context(), ids[pawl.StateCancelled]))
+	ids[pawl.StateReserved] = insert(t, client, pawl.JobSpec{Args: Note{3}, Reserve: time.Hour})
+	ids[pawl.StateWaiting] = insert(t, client, pawl.JobSpec{Args: Note{4}, AfterOK: []pawl.ID{ids[pawl.StateRunning]}})
+	ids[pawl.StateScheduled] = insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
+	ids[pawl.StateReady] = insert(t, client, pawl.JobSpec{Args: Note{6}, Queue: "other", Channel: "c"})
+	return ids
+}
+
+func listed(t testing.TB, client *pawl.Client, filter pawl.Filter) []pawl.ID {
+	t.Helper()
+	page, err := client.List(t.Context(), filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := []pawl.ID{}
+	for _, job := range page.Jobs {
+		ids = append(ids, job.ID)
+	}
+	return ids
+}
+
+func TestListAndCount(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t)
+	ids := zoo(t, client)
+	all := make([]pawl.ID, 0, len(ids))
+	states := map[pawl.ID]pawl.State{}
+	for state, id := range ids {
+		all = append(all, id)
+		states[id] = state
+	}
+	slices.Sort(all)
+	slices.Reverse(all)
+	of := func(states ...pawl.State) (list []pawl.ID) {
+		for _, state := range states {
+			list = append(list, ids[state])
+		}
+		slices.Sort(list)
+		slices.Reverse(list)
+		return list
+	}
+	page, err := client.List(t.Context(), pawl.Filter{})
+	must(t, err)
+	for _, job := range page.Jobs {
+		got, err := client.Get(t.Context(), job.ID)
+		must(t, err)
+		if job.State != states[job.ID] || got.State != job.State || got.Kind != job.Kind || string(got.Args) != string(job.Args) || got.Attempt != job.Attempt ||
+			got.Reason != job.Reason || !got.FinishedAt.Equal(job.FinishedAt) || got.UniqueKey != job.UniqueKey || got.MaxAttempts != job.MaxAttempts {
+			t.Errorf("List has %+v, Get %+v", job, got)
+		}
+	}
+	middle, err := client.Get(t.Context(), all[4])
+	must(t, err)
+	tests := map[string]struct {
+		filter pawl.Filter
+		want   []pawl.ID
+	}{
+		"all":           {pawl.Filter{}, all},
+		"queue":         {pawl.Filter{Queue: "other"}, of(pawl.StateReady)},
+		"channel":       {pawl.Filter{Channel: "c"}, of(pawl.StateReady)},
+		"no kind":       {pawl.Filter{Kind: "other"}, []pawl.ID{}},
+		"fingerprint":   {pawl.Filter{Fingerprint: "f"}, of(pawl.StateCompleted, pawl.StateDead, pawl.StateRunning)},
+		"unique key":    {pawl.Filter{UniqueKey: "k"}, of(pawl.StateScheduled)},
+		"args":          {pawl.Filter{Args: json.RawMessage(`{"n": 3}`)}, of(pawl.StateReserved)},
+		"before":        {pawl.Filter{CreatedBefore: middle.CreatedAt}, all[5:]},
+		"after":         {pawl.Filter{CreatedAfter: middle.CreatedAt}, all[:4]},
+		"live":          {pawl.Filter{States: []pawl.State{"ready", "running", "scheduled", "waiting", "reserved"}}, of("ready", "running", "scheduled", "waiting", "reserved")},
+		"finished":      {pawl.Filter{States: []pawl.State{"completed", "dead", "cancelled"}}, of("completed", "dead", "cancelled")},
+		"parked":        {pawl.Filter{States: []pawl.State{"waiting", "reserved"}}, of("waiting", "reserved")},
+		"some and args": {pawl.Filter{States: []pawl.State{"waiting", "cancelled"}, Args: json.RawMessage(`{"n": 2}`)}, of("cancelled")},
+		"cursor":        {pawl.Filter{Cursor: fmt.Sprint(int64(all[4]))}, all[5:]},
+		"quoted":        {pawl.Filter{Queue: `o'th\er"`, Kind: "$1 %s"}, []pawl.ID{}},
+	}
+	for state, id := range ids {
+		tests[string(state)] = struct {
+			filter pawl.Filter
+			want   []pawl.ID
+		}{pawl.Filter{States: []pawl.State{state}}, []pawl.ID{id}}
+	}
+	for name, test := range tests {
+		if got := listed(t, client, test.filter); !slices.Equal(got, test.want) {
+			t.Errorf("%s: listed %v, want %v", name, got, test.want)
+		}
+		if n, err := client.Count(t.Context(), test.filter); err != nil || n != int64(len(test.want)) {
+			t.Errorf("%s: counted %d, %v, want %d", name, n, err, len(test.want))
+		}
+	}
+	if n, err := client.Count(t.Context(), pawl.Filter{Limit: 3}); n != 3 || err != nil {
+		t.Errorf("counted %d, %v, up to 3", n, err)
+	}
+	for name, filter := range map[string]pawl.Filter{
+		"state": {States: []pawl.State{"redy"}}, "args": {Args: json.RawMessage(`{`)}, "limit": {Limit: -1}, "cursor": {Cursor: "x"}, "zero byte": {Queue: "a\x00"},
+	} {
+		if _, err := client.List(t.Context(), filter); err == nil || !strings.Contains(err.Error(), "Filter") {
+			t.Errorf("List with a wrong %s: %v", name, err)
+		}
+	}
+}
+
+// Pages are whole and without overlap, also where ids are far apart and the newest are no match.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for i := range 25 {
+		insert(t, client, pawl.JobSpec{Args: Note{i}, Fingerprint: "f"})
+		if i < 20 {
+			must(t, client.Complete(t.Context(), claim(t, client, 1)))
+		}
+		exec(t, pool, "select setval('pawl.pos', nextval('pawl.pos') + 700)")
+	}
+	var got []int
+	filter := pawl.Filter{Fingerprint: "f", Limit: 10}
+	for pages := 1; ; pages++ {
+		page, err := client.List(t.Context(), filter)
+		must(t, err)
+		got = append(got, numbers(t, page.Jobs)...)
+		if filter.Cursor = page.Next; page.Next == "" {
+			if pages != 3 {
+				t.Errorf("%d pages, want 3", pages)
+			}
+			break
+		}
+		insert(t, client, pawl.JobSpec{Args: Note{99}, Fingerprint: "f"}) // Newer than the page: not in the next.
+	}
+	if len(got) != 25 || !slices.IsSortedFunc(got, func(a, b int) int { return b - a }) {
+		t.Errorf("the pages have %v", got)
+	}
+}
+
+// A page of the newest reads a part of the archive, not all of it.
+func TestListOfALargeArchive(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	exec(t, pool, `insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, priority, attempt, state, queue, channel, kind, args)
+		select nextval('pawl.pos'), 1, now(), now() + interval '1 hour' * (30 + (i % 2) * 24), now(), 0, 1, 'completed', 'default', '', 'note', '{"n": 1}' from generate_series(1, 100000) i`)
+	exec(t, pool, "vacuum pawl.archive")
+	tx := begin(t, pool)
+	const read = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables where schemaname = 'pawl' and relname like 'archive%'"
+	before := value[int](t, tx, read)
+	if n := value[int](t, tx, "select count(*) from pawl.list('{}', null, 100)"); n != 100 {
+		t.Fatal(n)
+	}
+	if n := value[int](t, tx, read) - before; n > 10000 {
+		t.Errorf("a page of 100 reads %d rows of 100,000", n)
+	}
+	if page, err := client.List(t.Context(), pawl.Filter{Queue: "none"}); err != nil || len(page.Jobs) != 0 {
+		t.Error(page, err)
+	}
+}
+
+func TestChangesByFilter(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for name, verb := range map[string]func(pawl.Filter) (int64, error){
+		"Cancel": func(f pawl.Filter) (int64, error) { return client.Cancel(t.Context(), f) },
+		"Delete": func(f pawl.Filter) (int64, error) { return client.Delete(t.Context(), f) },
+		"Retry":  func(f pawl.Filter) (int64, error) { return client.Retry(t.Context(), f) },
+		"Update": func(f pawl.Filter) (int64, error) {
+			return client.Update(t.Context(), f, pawl.JobUpdate{Delay: time.Hour})
+		},
+	} {
+		if _, err := verb(pawl.Filter{Limit: 3, Cursor: "7"}); err == nil || !strings.Contains(err.Error(), "Filter.All") {
+			t.Errorf("%s of an empty filter: %v", name, err)
+		}
+		if n, err := verb(pawl.Filter{Queue: "nobody's"}); n != 0 || err != nil {
+			t.Errorf("%s of a filter that meets nothing: %d, %v", name, n, err)
+		}
+	}
+	jobs := notes(2500)
+	for i := range jobs {
+		jobs[i].Fingerprint = fmt.Sprint("f", i%2)
+	}
+	if _, err := client.InsertMany(t.Context(), jobs); err != nil {
+		t.Fatal(err)
+	}
+	done := claim(t, client, 10)
+	must(t, client.Complete(t.Context(), done))
+	must1(t, 100)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0", Limit: 100}))
+	tx := begin(t, pool)
+	must1(t, 1145)(client.With(tx).Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
+	must(t, tx.Rollback(t.Context()))
+	must1(t, 1145)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
+	must1(t, 1245)(client.Cancel(t.Context(), pawl.Filter{All: true}))
+	if n := value[int](t, pool, "select count(*) from pawl.archive where state = 'completed'"); n != 10 {
+		t.Errorf("%d are completed after Cancel, want 10: what is finished stays", n)
+	}
+	must1(t, 1245)(client.Retry(t.Context(), pawl.Filter{Fingerprint: "f1"}))
+	must1(t, 1245)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{Delay: time.Hour}))
+	must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateCompleted, pawl.StateReady}}))
+	must1(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true}))
+	if n, err := client.Count(t.Context(), pawl.Filter{}); n != 0 || err != nil {
+		t.Errorf("%d are left, %v", n, err)
+	}
+}
+
+func TestCancelByUniqueKey(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t)
+	unique := pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}}
+	first := insert(t, client, unique)
+	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
+	second := insert(t, client, unique)
+	if first == second {
+		t.Fatal("the key was not free after Cancel")
+	}
+	must1(t, 0)(client.Retry(t.Context(), pawl.Filter{UniqueKey: "k"})) // Another has the key.
+	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
+}
+
+func TestNoSuchJob(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for name, verb := range map[string]func(*pawl.Client, pawl.Selector) (int64, error){
+		"Cancel": func(c *pawl.Client, s pawl.Selector) (int64, error) { return c.Cancel(t.Context(), s) },
+		"Delete": func(c *pawl.Client, s pawl.Selector) (int64, error) { return c.Delete(t.Context(), s) },
+		"Retry":  func(c *pawl.Client, s pawl.Selector) (int64, error) { return c.Retry(t.Context(), s) },
+	} {
+		if n, err := verb(client, pawl.ID(77)); n != 0 || !errors.Is(err, pawl.ErrNotFound) {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+		if n, err := verb(client.With(begin(t, pool)), pawl.ID(77)); n != 0 || !errors.Is(err, pawl.ErrNotFound) {
+			t.Errorf("%s in a transaction: %d, %v", name, n, err)
+		}
+		if n, err := verb(client, pawl.IDs{77, 78}); n != 0 || err != nil {
+			t.Errorf("%s of several: %d, %v", name, n, err)
+		}
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	first, second := insert(t, client, Note{1}), insert(t, client, Note{2})
+	priority := -5
+	must1(t, 1)(client.Update(t.Context(), second, pawl.JobUpdate{Priority: &priority, Args: Note{3}, Data: []byte("d"), MaxAttempts: 4}))
+	jobs := claim(t, client, 1)
+	if jobs[0].ID != second || jobs[0].Priority != -5 || note(t, jobs[0]).N != 3 || string(jobs[0].Data) != "d" || jobs[0].MaxAttempts != 4 {
+		t.Errorf("claimed %+v", jobs[0])
+	}
+	for name, which := range map[string]pawl.Selector{"id": second, "held": jobs[0], "jobs": jobs} {
+		if n, err := client.Update(t.Context(), which, pawl.JobUpdate{Delay: time.Hour}); n != 0 || !errors.Is(err, pawl.ErrRunning) {
+			t.Errorf("%s of a running job: %d, %v", name, n, err)
+		}
+	}
+	n, err := client.Update(t.Context(), pawl.IDs{first, second, 999}, pawl.JobUpdate{Delay: time.Hour})
+	if each, ok := errors.AsType[pawl.Errors](err); n != 1 || !ok || !errors.Is(each[second], pawl.ErrRunning) || !errors.Is(each[999], pawl.ErrNotFound) || len(each) != 2 {
+		t.Errorf("of several: %d, %v", n, err)
+	}
+	await(t, client, first, pawl.StateScheduled)
+	must1(t, 1)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{RunAt: time.Unix(0, 0)})) // The running one is passed by.
+	await(t, client, first, pawl.StateReady)
+	must1(t, 1)(client.Update(t.Context(), first, pawl.JobUpdate{Args: pawl.Raw("note", nil), Data: []byte{}}))
+	if job, err := client.Get(t.Context(), first); err != nil || job.Args != nil || job.Data != nil {
+		t.Errorf("cleared: %s, %s, %v", job.Args, job.Data, err)
+	}
+	must(t, client.Complete(t.Context(), jobs))
+	if _, err := client.Update(t.Context(), second, pawl.JobUpdate{Delay: time.Hour}); !errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("a finished job: %v", err)
+	}
+	inLine := insert(t, client, ordered("c", 1))
+	for field, update := range map[string]pawl.JobUpdate{
+		"Priority":    {Priority: &priority},
+		"RunAt":       {Delay: time.Hour, RunAt: time.Now()},
+		"Delay":       {Delay: -time.Hour},
+		"MaxAttempts": {MaxAttempts: -1},
+		"Args":        {Args: pawl.Raw("another", nil)},
+	} {
+		if n, err := client.Update(t.Context(), inLine, update); n != 0 || !isInvalid(err, field) {
+			t.Errorf("%s: %d, %v, want an InvalidError", field, n, err)
+		}
+	}
+	if _, err := client.Update(t.Context(), first, pawl.JobUpdate{}); err == nil {
+		t.Error("an update of nothing was accepted")
+	}
+	// A claim at work has the ticket: the update waits, and finds the job running.
+	tx := begin(t, pool)
+	held := claimTickets(t, tx, aLease, nil, 1)
+	said := make(chan error, 1)
+	go func() {
+		_, err := client.Update(t.Context(), pawl.ID(held[0]), pawl.JobUpdate{Delay: time.Hour})
+		said <- err
+	}()
+	blocked(t, pool, 1)
+	commit(t, tx)
+	if err := within(t, "the update", said); !errors.Is(err, pawl.ErrRunning) {
+		t.Errorf("claimed meanwhile: %v, want ErrRunning", err)
+	}
+}
+
+// A promotion at work has the ticket and the job: the update waits, and changes the ticket it finds then.
+func TestUpdateWhilePromoted(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})
+	elapse(t, pool)
+	tx := begin(t, pool)
+	if n := value[int](t, tx, "select moved::int from pawl.promote(array['default'], array['-infinity'::timestamptz], 10)"); n != 1 {
+		t.Fatal("nothing was promoted")
+	}
+	said := make(chan error, 1)
+	go func() {
+		_, err := client.Update(t.Context(), id, pawl.JobUpdate{Delay: time.Hour})
+		said <- err
+	}()
+	blocked(t, pool, 1)
+	commit(t, tx)
+	must(t, within(t, "the update", said))
+	await(t, client, id, pawl.StateScheduled)
+}
+
+// Statements that are put together name the schema they are in.
+func TestSeeInAnotherSchema(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t, func(c *pawl.Config) { c.Schema = "Two" })
+	exec(t, pool, "drop schema pawl cascade")
+	must(t, client.Migrate(t.Context()))
+	ids := zoo(t, client)
+	if got := listed(t, client, pawl.Filter{States: []pawl.State{pawl.StateReady, pawl.StateDead}, Kind: "note"}); len(got) != 2 {
+		t.Errorf("listed %v", got)
+	}
+	if n, err := client.Count(t.Context(), pawl.Filter{}); n != int64(len(ids)) || err != nil {
+		t.Errorf("counted %d, %v", n, err)
+	}
+	if stats, err := client.Stats(t.Context()); err != nil || len(stats.Queues) != 2 {
+		t.Errorf("stats are %+v, %v", stats, err)
+	}
+	if channels, err := client.Channels(t.Context(), "other"); err != nil || len(channels) != 1 {
+		t.Errorf("channels are %+v, %v", channels, err)
+	}
+	must1(t, 1)(client.Update(t.Context(), ids[pawl.StateReady], pawl.JobUpdate{Delay: time.Hour}))
+	must1(t, 1)(client.PurgeQueue(t.Context(), "other"))
+}
+
+func isInvalid(err error, field string) bool {
+	invalid, ok := errors.AsType[*pawl.InvalidError](err)
+	return ok && invalid.Field == field
+}
+
+// What Update changes is encoded as what Insert puts in, and defaults are not in it.
+func TestUpdateWithCodecAndDefaults(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t, func(c *pawl.Config) {
+		c.Codec = reverse{}
+		c.Defaults = pawl.JobSpec{Delay: time.Hour, MaxAttempts: 9}
+		c.Validation.Required = []string{"n"}
+	})
+	id := insert(t, client, Note{1})
+	before := await(t, client, id, pawl.StateScheduled)
+	must1(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Args: Note{2}}))
+	must1(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Data: []byte("d")}))
+	job, err := client.Get(t.Context(), id)
+	must(t, err)
+	if note(t, job).N != 2 || !job.RunAt.Equal(before.RunAt) || job.MaxAttempts != 9 {
+		t.Errorf("it is %+v", job)
+	}
+	if stored := value[string](t, pool, "select args::text from pawl.job"); !strings.HasPrefix(stored, `"pawl:codec:`) {
+		t.Errorf("stored as %s", stored)
+	}
+	if _, err := client.Update(t.Context(), id, pawl.JobUpdate{Args: pawl.Raw("note", []byte(`{}`))}); !isInvalid(err, "Args") {
+		t.Errorf("args that lack a key: %v", err)
+	}
+}
+
+type reverse struct{}
+
+func (reverse) Encode(_ string, args []byte) ([]byte, error) { return reversed(args), nil }
+func (reverse) Decode(_ string, args []byte) ([]byte, error) { return reversed(args), nil }
+
+func reversed(b []byte) []byte {
+	b = slices.Clone(b)
+	slices.Reverse(b)
+	return b
+}
+
+// What sees and changes jobs runs on database/sql too, in a transaction.
+func TestSeeThroughDatabaseSQL(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	ids := zoo(t, client)
+	tx := stdTx(t, pool)
+	in := client.With(tx)
+	page, err := in.List(t.Context(), pawl.Filter{Limit: 3})
+	if err != nil || len(page.Jobs) != 3 || page.Next == "" {
+		t.Fatalf("listed %+v, %v", page, err)
+	}
+	if n, err := in.Count(t.Context(), pawl.Filter{Cursor: page.Next}); n != int64(len(ids)-3) || err != nil {
+		t.Errorf("counted %d, %v", n, err)
+	}
+	must1(t, 1)(in.Update(t.Context(), ids[pawl.StateReady], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
+	must1(t, 1)(in.Cancel(t.Context(), pawl.Filter{Queue: "other"}))
+	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 1 {
+		t.Errorf("stats are %+v, %v", stats, err)
+	}
+	if workers, err := in.Workers(t.Context()); err != nil || len(workers) != 0 {
+		t.Errorf("workers are %+v, %v", workers, err)
+	}
+	if _, err := in.Queues(t.Context()); err != nil {
+		t.Error(err)
+	}
+	must(t, tx.Rollback())
+	await(t, client, ids[pawl.StateReady], pawl.StateReady)
+}

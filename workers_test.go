@@ -1,0 +1,307 @@
+package pawl_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+// A heartbeat that does not come by itself within a test.
+const rareBeat = 10 * time.Minute
+
+// listening waits until n sessions of the test's database listen.
+func listening(t testing.TB, pool *pgxpool.Pool, n int) {
+	t.Helper()
+	pgtest.Wait(t, "somebody to listen", func() bool {
+		return value[int](t, pool, `select count(*) from pg_stat_activity where datname = current_database() and query like 'listen %' and state = 'idle'
+			or datname = current_database() and query like '%sleep_key%' and state = 'idle'`) >= n
+	})
+}
+
+func theWorker(t testing.TB, client *pawl.Client) pawl.Worker {
+	t.Helper()
+	workers, err := client.Workers(t.Context())
+	if err != nil || len(workers) != 1 {
+		t.Fatalf("workers are %+v, %v; want one", workers, err)
+	}
+	return workers[0]
+}
+
+// hear waits until the only worker has made a heartbeat and acted on it.
+func hear(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) {
+	t.Helper()
+	for range 2 { // The second begins when the first has been acted on.
+		now := value[time.Time](t, pool, "select clock_timestamp()")
+		pgtest.Wait(t, "a heartbeat", func() bool {
+			exec(t, pool, "select pawl.hail()")
+			return theWorker(t, client).SeenAt.After(now)
+		})
+	}
+}
+
+func TestCancelIsHeardAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]error{"nil": nil, "an error": errBoom, "snooze": pawl.Snooze(time.Hour)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, pool := install(t)
+			running, causes := make(chan struct{}), make(chan error, 1)
+			mux := pawl.NewMux()
+			pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
+				close(running)
+				<-ctx.Done()
+				causes <- context.Cause(ctx)
+				return answer
+			})
+			id := insert(t, client, Note{1})
+			stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat})
+			within(t, "the job", running)
+			listening(t, pool, 1)
+			began := time.Now()
+			must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{Kind: "note"}))
+			if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
+				t.Errorf("the cause was %v, want ErrCancelled", err)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			must(t, stop())
+			await(t, client, id, pawl.StateCancelled)
+		})
+	}
+}
+
+// What is not heard, as behind a pooler, comes with the next heartbeat.
+func TestCancelUnheard(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	exec(t, pool, "create or replace function pawl.hail() returns void language sql as ''")
+	g := newGate()
+	causes := make(chan error, 1)
+	mux := pawl.NewMux()
+	mux.Use(func(ctx context.Context, _ *pawl.JobInfo, next func(context.Context) error) error {
+		err := next(ctx)
+		causes <- err
+		return err
+	})
+	pawl.Handle(mux, g.handle)
+	id := insert(t, client, Note{1})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
+	within(t, "the job", g.running)
+	must1(t, 1)(client.Cancel(t.Context(), id))
+	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
+		t.Errorf("the cause was %v, want ErrCancelled", err)
+	}
+	w := theWorker(t, client)
+	must(t, client.StopWorker(t.Context(), w.ID))
+	pgtest.Wait(t, "the worker to stop", func() bool { return theWorker(t, client).State == "stopped" })
+}
+
+// Also while the runner drains, and of a job that is deleted.
+func TestDeleteIsHeardWhileDraining(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	running, causes := make(chan struct{}), make(chan error, 1)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
+		close(running)
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return nil
+	})
+	id := insert(t, client, Note{1})
+	stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat, DrainTimeout: time.Minute})
+	within(t, "the job", running)
+	listening(t, pool, 1)
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	must1(t, 1)(client.Delete(t.Context(), id))
+	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrLeaseLost) {
+		t.Errorf("the cause was %v, want ErrLeaseLost", err)
+	}
+	must(t, within(t, "the end", stopped))
+}
+
+func TestSuspendAndResumeWorker(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	g := newGate()
+	mux := pawl.NewMux()
+	pawl.Handle(mux, g.handle)
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat, Name: "w", Queues: map[string]pawl.RunnerQueue{"default": {}}})
+	first := insert(t, client, Note{1})
+	within(t, "the job", g.running)
+	listening(t, pool, 1)
+	w := theWorker(t, client)
+	host, _ := os.Hostname()
+	if w.Name != "w" || w.State != "ready" || w.PID != os.Getpid() || w.Host != host || !slices.Equal(w.Queues, []string{"default"}) || w.Stale || w.SeenAt.IsZero() {
+		t.Errorf("the worker is %+v", w)
+	}
+	must(t, client.SuspendWorker(t.Context(), w.ID))
+	must(t, client.SuspendWorker(t.Context(), w.ID))
+	hear(t, client, pool)
+	second := insert(t, client, Note{2})
+	close(g.leave) // What runs goes on to its end.
+	await(t, client, first, pawl.StateCompleted)
+	if w := theWorker(t, client); w.State != "suspended" {
+		t.Errorf("the worker is %+v", w)
+	}
+	if job, err := client.Get(t.Context(), second); err != nil || job.State != pawl.StateReady {
+		t.Errorf("the job is %+v, %v, while the only worker is suspended", job, err)
+	}
+	must(t, client.ResumeWorker(t.Context(), w.ID))
+	await(t, client, second, pawl.StateCompleted)
+	for name, verb := range map[string]func(context.Context, int64) error{"Suspend": client.SuspendWorker, "Resume": client.ResumeWorker, "Stop": client.StopWorker} {
+		if err := verb(t.Context(), 999); !errors.Is(err, pawl.ErrNotFound) {
+			t.Errorf("%s of none: %v", name, err)
+		}
+	}
+}
+
+func TestStopWorker(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	g := newGate()
+	mux := pawl.NewMux()
+	pawl.Handle(mux, g.handle)
+	first := insert(t, client, Note{1})
+	ended := make(chan error, 1)
+	go func() { ended <- client.Run(t.Context(), mux, pawl.RunnerConfig{Heartbeat: rareBeat}) }()
+	within(t, "the job", g.running)
+	listening(t, pool, 1)
+	w := theWorker(t, client)
+	must(t, client.StopWorker(t.Context(), w.ID))
+	if err := client.SuspendWorker(t.Context(), w.ID); err == nil || errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("a stopping worker suspended: %v", err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("Run ended with a job running: %v", err)
+	default:
+	}
+	close(g.leave)
+	must(t, within(t, "Run to end", ended))
+	await(t, client, first, pawl.StateCompleted)
+	if w := theWorker(t, client); w.State != "stopped" {
+		t.Errorf("the worker is %+v", w)
+	}
+	if err := client.StopWorker(t.Context(), w.ID); !errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("a worker that is gone stopped: %v", err)
+	}
+	must1(t, 0)(client.PurgeWorkers(t.Context(), time.Hour))
+	must1(t, 1)(client.PurgeWorkers(t.Context(), 0))
+}
+
+// A suspended worker that was taken for dead comes back suspended.
+func TestASuspendedWorkerRegistersAgain(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	mux := pawl.NewMux()
+	var ran atomic.Int32
+	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { ran.Add(1); return nil })
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 100 * time.Millisecond, NoChores: true})
+	pgtest.Wait(t, "the worker", func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 })
+	w := theWorker(t, client)
+	must(t, client.SuspendWorker(t.Context(), w.ID))
+	hear(t, client, pool)
+	exec(t, pool, "delete from pawl.worker")
+	pgtest.Wait(t, "the worker to come back", func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 })
+	if again := theWorker(t, client); again.ID == w.ID || again.State != "suspended" {
+		t.Errorf("it came back as %+v", again)
+	}
+	insert(t, client, Note{1})
+	must(t, client.StopWorker(t.Context(), theWorker(t, client).ID))
+	pgtest.Wait(t, "the worker to stop", func() bool { return theWorker(t, client).State == "stopped" })
+	if ran.Load() != 0 {
+		t.Error("a suspended worker ran a job")
+	}
+}
+
+func TestReleaseWorker(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	running, causes := make(chan *pawl.JobInfo, 10), make(chan error, 10)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
+		running <- job.JobInfo
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return nil
+	})
+	id := insert(t, client, Note{1})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat})
+	job := within(t, "the job", running)
+	listening(t, pool, 1)
+	w := theWorker(t, client)
+	must(t, client.SuspendWorker(t.Context(), w.ID))
+	hear(t, client, pool)
+	must1(t, 1)(client.ReleaseWorker(t.Context(), w.ID))
+	must1(t, 0)(client.ReleaseWorker(t.Context(), w.ID))
+	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrLeaseLost) {
+		t.Errorf("the cause was %v, want ErrLeaseLost", err)
+	}
+	if n := value[int](t, pool, "select count(*) from pawl.lease where worker_id is not null"); n != 0 {
+		t.Errorf("%d leases are left", n)
+	}
+	if strikes := value[int](t, pool, "select strikes from pawl.job where id = $1", int64(id)); strikes != 0 {
+		t.Errorf("%d strikes", strikes)
+	}
+	again := claim(t, client, 1)
+	if again[0].ID != id || again[0].Attempt != job.Attempt {
+		t.Errorf("claimed %+v", again[0])
+	}
+	must(t, client.Complete(t.Context(), again))
+	if _, err := client.ReleaseWorker(t.Context(), 999); !errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("of none: %v", err)
+	}
+}
+
+// A completion at work when its worker is released counts, and the job is not given back.
+func TestReleaseWorkerWhileAJobCompletes(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	if _, err := client.InsertMany(t.Context(), notes(2)); err != nil {
+		t.Fatal(err)
+	}
+	worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
+	ids := claimTickets(t, pool, aLease, &worker, 2)
+	tx := begin(t, pool)
+	exec(t, tx, "select pawl.complete(array[j.id], array[j.epoch], array[0]::bigint[], array[0]::bigint[], array[null]::text[], 'w', false, '{}') from pawl.job j where j.id = $1", ids[0])
+	released := make(chan int64, 1)
+	go func() {
+		n, err := client.ReleaseWorker(t.Context(), worker)
+		if err != nil {
+			t.Error(err)
+		}
+		released <- n
+	}()
+	blocked(t, pool, 1)
+	commit(t, tx)
+	if n := within(t, "the release", released); n != 1 {
+		t.Errorf("%d were released, want the other one", n)
+	}
+	await(t, client, pawl.ID(ids[0]), pawl.StateCompleted)
+	await(t, client, pawl.ID(ids[1]), pawl.StateReady)
+	exec(t, pool, "select pawl.unregister($1)", worker)
+}
+
+func TestPurgeWorkersKeepsWhoHasLeases(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	insert(t, client, Note{1})
+	worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
+	claimTickets(t, pool, aLease, &worker, 1)
+	exec(t, pool, "update pawl.worker set gone_at = now() - interval '2 hours', state = 'lost'")
+	must1(t, 0)(client.PurgeWorkers(t.Context(), time.Hour))
+	exec(t, pool, "select * from pawl.rescue(100, true, true)")
+	must1(t, 1)(client.PurgeWorkers(t.Context(), time.Hour))
+}
