@@ -652,7 +652,30 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 		await(t, client, held, pawl.StateRunning)
 	})
 	t.Run("figures", func(t *testing.T) {
-		t.Skip("in work: Client.Stats is not there yet")
+		t.Parallel()
+		client, _ := install(t)
+		if stats, err := client.Stats(t.Context()); err != nil || len(stats.Queues) != 0 {
+			t.Errorf("of nothing: %+v, %v", stats, err)
+		}
+		insert(t, client, pawl.JobSpec{Args: Note{0}, Delay: time.Hour})
+		insert(t, client, Note{1})
+		must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
+		insert(t, client, Note{2})
+		claim(t, client, 1)
+		insert(t, client, Note{3})
+		stats, err := client.Stats(t.Context())
+		must(t, err)
+		if len(stats.Queues) != 1 {
+			t.Fatalf("figures of %d queues", len(stats.Queues))
+		}
+		if q := stats.Queues[0]; q.Scheduled != 1 || q.Ready != 1 || q.Running != 1 || q.Dead != 1 {
+			t.Errorf("%+v, want one delayed, one ready, one held, one dead", q)
+		}
+		page, err := client.List(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateDead}})
+		must(t, err)
+		if got := numbers(t, page.Jobs); !slices.Equal(got, []int{1}) {
+			t.Errorf("the dead are %v", got)
+		}
 	})
 }
 
@@ -921,14 +944,21 @@ func TestTrap16Cancel(t *testing.T) {
 	t.Run("completed and dead ones stay as they are", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
-		completed, dead := insert(t, client, Note{1}), insert(t, client, Note{2})
+		same := func(n int) pawl.JobSpec {
+			return pawl.JobSpec{Args: Note{n}, Fingerprint: "f", Unique: pawl.Unique{Key: fmt.Sprint(n)}}
+		}
+		completed, dead := insert(t, client, same(1)), insert(t, client, same(2))
 		jobs := claim(t, client, 2)
 		must(t, client.Complete(t.Context(), jobs[0]))
 		must(t, client.Fail(t.Context(), jobs[1], pawl.Dead(errBoom)))
 		before := await(t, client, completed, pawl.StateCompleted).FinishedAt
+		waiting := insert(t, client, same(3))
+		must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "1"}))
+		must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f"}))
 		if n, _ := client.Cancel(t.Context(), pawl.IDs{completed, dead}); n != 0 {
 			t.Errorf("Cancel changed %d finished jobs", n)
 		}
+		await(t, client, waiting, pawl.StateCancelled)
 		if job := await(t, client, completed, pawl.StateCompleted); !job.FinishedAt.Equal(before) {
 			t.Error("the completed job was changed")
 		}
