@@ -14,6 +14,49 @@ type consumer struct {
 	mu      sync.Mutex
 	idle    map[string][]*lanes
 	rescued time.Time
+	vain    map[string]vain // By queue: Wait must not send a consumer round and round what it cannot have.
+}
+
+// vain are claims in a row that found nothing, and until when Wait does not believe that the next will.
+type vain struct {
+	claims int
+	until  time.Time
+}
+
+func (co *consumer) told(queue string, jobs int) {
+	co.mu.Lock()
+	defer co.mu.Unlock()
+	if jobs > 0 {
+		delete(co.vain, queue)
+		return
+	}
+	if co.vain == nil {
+		co.vain = map[string]vain{}
+	}
+	v := co.vain[queue]
+	v.claims++
+	v.until = time.Now().Add(min(firstCheck<<min(v.claims, 10), maxVain))
+	co.vain[queue] = v
+}
+
+// maxVain is how long a job may wait for a consumer that has asked in vain before: over a limit that has room again, say.
+const maxVain = 100 * time.Millisecond
+
+// hopeful are the queues worth looking at now, and in how long another is; 0: all are.
+func (co *consumer) hopeful(queues []string) (now []string, next time.Duration) {
+	co.mu.Lock()
+	defer co.mu.Unlock()
+	now = make([]string, 0, len(queues))
+	for _, queue := range queues {
+		if left := time.Until(co.vain[queue].until); left > 0 {
+			if next == 0 || left < next {
+				next = left
+			}
+		} else {
+			now = append(now, queue)
+		}
+	}
+	return now, next
 }
 
 // Claim takes up to n jobs of a queue, at once and maybe none, for as long as lease says (if zero, the queue's, else 30 s). When
@@ -37,6 +80,7 @@ func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Dura
 		return nil, fmt.Errorf("pawl: claim: %w", err) // The cache is dropped with it.
 	}
 	c.giveBack(queue, l)
+	c.consumer.told(queue, len(jobs))
 	return c.decodeClaimed(ctx, jobs), nil
 }
 
@@ -127,7 +171,8 @@ func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int,
 	}
 }
 
-// Wait returns when a Claim of one of the queues may find something, or with ctx's error.
+// Wait returns when a Claim of one of the queues may find something, or with ctx's error. After claims that found nothing although
+// something is there (others have it, or a limit keeps it) it takes longer and longer to, up to 100 ms.
 func (c *Client) Wait(ctx context.Context, queues ...string) error {
 	if err := c.standing("Wait"); err != nil {
 		return err
@@ -144,8 +189,11 @@ func (c *Client) Wait(ctx context.Context, queues ...string) error {
 	for check, began := firstCheck, time.Now(); ; check = min(2*check, time.Second) {
 		var ready bool
 		var next *float64
-		if err := c.row(ctx, "select * from pawl.peek($1::text[])", []any{queues}, &ready, &next); err != nil {
-			return fmt.Errorf("pawl: wait: %w", err)
+		now, soon := c.consumer.hopeful(queues)
+		if len(now) > 0 {
+			if err := c.row(ctx, "select * from pawl.peek($1::text[])", []any{now}, &ready, &next); err != nil {
+				return fmt.Errorf("pawl: wait: %w", err)
+			}
 		}
 		if ready {
 			return nil
@@ -159,6 +207,9 @@ func (c *Client) Wait(ctx context.Context, queues ...string) error {
 		wait := check
 		if next != nil {
 			wait = min(wait, time.Duration(max(*next, 0)*float64(time.Second)))
+		}
+		if soon > 0 {
+			wait = min(wait, soon)
 		}
 		timer := time.NewTimer(wait)
 		select {
