@@ -14,6 +14,7 @@ declare
   woken text[];
   back  bigint[];
   died  bigint[];
+  rose  bigint[];
   tied  record;
 begin
   perform pg_current_xact_id();
@@ -75,12 +76,12 @@ begin
     insert into pawl.parked (job_id, epoch, queue)
     select r.id, r.epoch, r.queue from risen r where r.tied
   )
-  select array_agg(c.id), array_agg(distinct c.queue), array(select d.id from dead d) into back, woken, died
+  select array_agg(c.id), array_agg(distinct c.queue), array(select d.id from dead d), array(select r.id from risen r) into back, woken, died, rose
   from (select id, queue from risen union all select id, queue from moved) c;
 
   for tied in
     select j.id, j.queue, j.channel, j.unique_key, j.opts, case when j.id = any (died) then 'dead' else 'cancelled' end as was
-    from unnest(back) as u (id), lateral (select j.* from pawl.job j where j.id = u.id and j.tied) j
+    from unnest(rose) as u (id), lateral (select j.* from pawl.job j where j.id = u.id and j.tied) j
     order by j.id
   loop
     if tied.unique_key is not null then
