@@ -1,7 +1,8 @@
 -- extend: let held jobs keep their lease until now + lasting; never shortens.
 --   ids, epochs, leases   what is held and by which lease
 --   split                 id for the lease of the extended jobs, where they are only a part of theirs
--- Moves: nothing; a consumer's lease gets a later expiry, or its extended jobs go into a lease of their own.
+-- Moves: nothing; a consumer's lease gets a later expiry, or its extended jobs go into a lease of their own,
+-- with their permits.
 -- A worker's lease has no expiry and stays as it is. Returns id and lease of the jobs that are ours; the others are lost.
 -- Index: lease's primary key, job's primary key.
 -- Survives: rescue at work (it holds the lease row; afterwards no epoch matches); two extensions (the lease row is locked).
@@ -53,6 +54,13 @@ begin
     join part t on t.id = p.lease
     where not t.whole
     having count(*) > 0
+  ),
+  permits as (
+    update pawl.permit m
+    set lease = extend.split
+    from pair p
+    join part t on t.id = p.lease
+    where not t.whole and m.job_id = any (array[p.id]) and m.lease = p.lease
   )
   select p.id, case when t.whole then p.lease else extend.split end
   from pair p

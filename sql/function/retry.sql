@@ -15,6 +15,7 @@ declare
   back  bigint[];
   died  bigint[];
   rose  bigint[];
+  head  bigint;
   tied  record;
 begin
   perform pg_current_xact_id();
@@ -106,6 +107,11 @@ begin
       delete from pawl.halt h where h.queue = tied.queue and h.channel = tied.channel and h.job_id = tied.id;
       insert into pawl.turn (queue, channel, pos, job_id)
       values (tied.queue, tied.channel, case when found then tied.id else nextval('pawl.pos') end, tied.id);
+      -- If its end was not settled yet it was the head; now another is.
+      select t.job_id into head from pawl.turn t where t.queue = tied.queue and t.channel = tied.channel order by t.pos limit 1;
+      if head <> tied.id and not pawl.issue(head) then
+        insert into pawl.loose (job_id, queue, channel, ordered, became) values (0, tied.queue, tied.channel, true, 'completed');
+      end if;
     end if;
     perform pawl.issue(tied.id);
   end loop;
