@@ -21,9 +21,12 @@ import (
 // looked at on the way, in one snapshot, and in the end, when all is done. The seed chooses the verbs; their interleaving is chance.
 func TestPropertyConcurrent(t *testing.T) {
 	t.Parallel()
-	runs, seed := propertyRuns(t, 240)
-	pool := pgtest.Pool(t, pgtest.Database(t), func(c *pgxpool.Config) { c.MaxConns = 8 })
-	for i := range (runs + 9) / 10 {
+	runs, seed := propertyRuns(t, 200)
+	pool := pgtest.Pool(t, pgtest.Database(t), func(c *pgxpool.Config) {
+		c.MaxConns = 8
+		c.ConnConfig.RuntimeParams["lock_timeout"] = "20s" // Else who waits for ever would not say so.
+	})
+	for i := range (runs + 15) / 16 {
 		c := crowd{t: t, pool: pool, put: map[pawl.ID]pawl.JobSpec{}, mayGo: map[pawl.ID]bool{}, raised: map[pawl.ID]bool{}, completed: map[pawl.ID]int{}}
 		c.run(seed + uint64(i))
 		if t.Failed() {
@@ -87,19 +90,19 @@ func passing(err error) bool {
 func (c *crowd) act(r *rand.Rand) {
 	ctx := c.t.Context()
 	var then []func()
-	verb := func(client *pawl.Client) error {
-		did, err := c.verb(r, client)
+	verb := func(client *pawl.Client, db execer) error {
+		did, err := c.verb(r, client, db)
 		then = append(then, did)
 		return err
 	}
 	var err error
 	switch dice := r.IntN(10); {
 	case dice < 6:
-		err = verb(c.client)
+		err = verb(c.client, c.pool)
 	default:
 		err = pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
 			for range 1 + r.IntN(2) {
-				err := verb(c.client.With(tx))
+				err := verb(c.client.With(tx), tx)
 				if err != nil && !errors.Is(err, pawl.ErrLeaseLost) {
 					return err
 				}
@@ -125,7 +128,7 @@ func (c *crowd) act(r *rand.Rand) {
 	}
 }
 
-func (c *crowd) verb(r *rand.Rand, client *pawl.Client) (did func(), err error) {
+func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), err error) {
 	ctx := c.t.Context()
 	c.mu.Lock()
 	job, any := pick(r, c.ids)
@@ -199,13 +202,13 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client) (did func(), err error) 
 	case dice < 30 && len(held) > 0:
 		return nil, client.Release(ctx, held, 0)
 	case dice < 31:
-		_, err := c.pool.Exec(ctx, `update pawl.lease set expires_at = clock_timestamp() - interval '1 second'
+		_, err := db.Exec(ctx, `update pawl.lease set expires_at = clock_timestamp() - interval '1 second'
 			where id in (select id from pawl.lease order by random() limit 1)`)
 		if err == nil {
-			_, err = c.pool.Exec(ctx, "select * from pawl.rescue(100, true, true)")
+			_, err = db.Exec(ctx, "select * from pawl.rescue(100, true, true)")
 		}
 		if err == nil {
-			_, err = c.pool.Exec(ctx, "select pawl.reclaim()")
+			_, err = db.Exec(ctx, "select pawl.reclaim()")
 		}
 		return nil, err
 	case dice < 33 && any:
@@ -226,18 +229,18 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client) (did func(), err error) 
 	case dice < 37 && any:
 		return nil, client.Commit(ctx, job)
 	case dice < 38:
-		_, err := c.pool.Exec(ctx, "select * from pawl.settle(100)")
+		_, err := db.Exec(ctx, "select * from pawl.settle(100)")
 		return nil, err
 	case dice < 39:
 		return nil, client.ResumeChannel(ctx, "default", []string{"a", "b"}[r.IntN(2)])
 	default:
-		return nil, c.elapse()
+		return nil, c.elapse(db)
 	}
 }
 
-func (c *crowd) elapse() error {
+func (c *crowd) elapse(db execer) error {
 	// Job by job, as the verbs lock: the job, then its ticket.
-	_, err := c.pool.Exec(c.t.Context(), `do $$
+	_, err := db.Exec(c.t.Context(), `do $$
 		declare one bigint;
 		begin
 			perform pg_current_xact_id();
@@ -295,7 +298,7 @@ func (c *crowd) drain() {
 		} {
 			exec(t, c.pool, sql)
 		}
-		must(t, c.elapse())
+		must(t, c.elapse(c.pool))
 		jobs, err := c.client.Claim(t.Context(), "default", 100, hour)
 		must(t, err)
 		if len(jobs) > 0 {

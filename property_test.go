@@ -21,12 +21,19 @@ import (
 )
 
 // Random verbs one after the other, on the database and on a model of what they are to do; after each the two are compared, row by
-// row. A run that fails is shrunk, and printed so that it can be run again: by its seed, or by a line in TestPropertyCases.
+// row. A run that fails is shrunk, and printed so that it can be run again.
 //
-//	PAWL_PROPERTY_RUNS   runs; if not set, few enough for every day
-//	PAWL_PROPERTY_SEED   of the first run; those after it count up
+//	PAWL_PROPERTY_RUNS    runs; if not set, few enough for every day
+//	PAWL_PROPERTY_SEED    of the first run; those after it count up
+//	PAWL_PROPERTY_STEPS   the steps of one run, as printed, instead; dice mean the same only as long as the verbs here roll them alike
 func TestProperty(t *testing.T) {
-	runs, seed := propertyRuns(t, 240)
+	if text := os.Getenv("PAWL_PROPERTY_STEPS"); text != "" {
+		trace, err := replay(t, pgtest.Pool(t, pgtest.Database(t)), parse(t, text))
+		t.Logf("\n  %s", strings.Join(trace, "\n  "))
+		must(t, err)
+		return
+	}
+	runs, seed := propertyRuns(t, 200)
 	const workers = 2
 	for w := range workers {
 		t.Run(strconv.Itoa(w), func(t *testing.T) {
@@ -37,8 +44,8 @@ func TestProperty(t *testing.T) {
 				if _, err := replay(t, pool, steps); err != nil {
 					steps = shrink(steps, func(steps []step) bool { _, err := replay(t, pool, steps); return err != nil })
 					trace, err := replay(t, pool, steps)
-					t.Errorf("PAWL_PROPERTY_SEED=%d PAWL_PROPERTY_RUNS=1 fails; shrunk to\n%#v\nwhich is\n  %s\n%v",
-						seed+uint64(i), literal(steps), strings.Join(trace, "\n  "), err)
+					t.Errorf("PAWL_PROPERTY_SEED=%d PAWL_PROPERTY_RUNS=1 fails; shrunk to PAWL_PROPERTY_STEPS='%s', which is\n  %s\n%v",
+						seed+uint64(i), printed(steps), strings.Join(trace, "\n  "), err)
 				}
 			}
 		})
@@ -69,14 +76,25 @@ type step struct {
 	dice uint32
 }
 
-type literal []step
-
-func (l literal) GoString() string {
-	var b strings.Builder
-	for _, s := range l {
-		fmt.Fprintf(&b, "{%q, %d}, ", s.verb, s.dice)
+func printed(steps []step) string {
+	parts := make([]string, len(steps))
+	for i, s := range steps {
+		parts[i] = fmt.Sprintf("%s:%d", s.verb, s.dice)
 	}
-	return b.String()
+	return strings.Join(parts, " ")
+}
+
+func parse(t *testing.T, text string) (steps []step) {
+	t.Helper()
+	for part := range strings.FieldsSeq(text) {
+		verb, dice, _ := strings.Cut(part, ":")
+		n, err := strconv.ParseUint(dice, 10, 32)
+		if err != nil || verbs[verb] == nil {
+			t.Fatalf("PAWL_PROPERTY_STEPS has %q; want VERB:NUMBER", part)
+		}
+		steps = append(steps, step{verb, uint32(n)})
+	}
+	return steps
 }
 
 var verbs = map[string]func(*world, *rand.Rand) error{
