@@ -200,6 +200,25 @@ func TestRetryOfAScheduledHead(t *testing.T) {
 	}
 }
 
+// A retried job has its key as it was inserted with it, not as who had the key since.
+func TestRetryTakesItsKeyAsItsOwn(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	first, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}})
+	must(t, err)
+	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
+	insert(t, client, pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k", UntilStart: true, Period: hour}})
+	must(t, client.Complete(t.Context(), claim(t, client, 1)))
+	exec(t, pool, "update pawl.hold set keep_until = keep_until - interval '1 hour'")
+	must1(t, 1)(client.Retry(t.Context(), first.ID))
+	claim(t, client, 1)
+	again, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{3}, Unique: pawl.Unique{Key: "k"}})
+	must(t, err)
+	if !again.Duplicate {
+		t.Error("the key of a running job is free")
+	}
+}
+
 // A dead head is retried before its end was settled: the turn it gives up goes to the next.
 func TestRetryOfAHeadWhoseEndIsNotSettled(t *testing.T) {
 	t.Parallel()

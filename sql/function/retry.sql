@@ -88,7 +88,7 @@ begin
     if tied.unique_key is not null then
       insert into pawl.hold as h (scope, key, job_id, live, until_start)
       values (pawl.key_scope(tied.queue, tied.opts), tied.unique_key, tied.id, true, coalesce(tied.opts ? 'until_start', false))
-      on conflict (scope, key) do update set job_id = excluded.job_id, live = true
+      on conflict (scope, key) do update set job_id = excluded.job_id, live = true, until_start = excluded.until_start
         where h.job_id = excluded.job_id or not h.live and (h.keep_until is null or h.keep_until <= clock_timestamp());
       if not found then
         raise exception 'pawl: the unique key of job % was taken by another meanwhile', tied.id using errcode = '23505';
