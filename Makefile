@@ -1,6 +1,6 @@
 # What each target needs it installs itself where it may; see scripts/.
 
-.PHONY: demo test bench bench-peers schema lint
+.PHONY: demo test property bench bench-peers schema lint
 
 demo: ## Start a private PostgreSQL, run the real thing, show it.
 	@sh scripts/postgres.sh
@@ -10,6 +10,13 @@ test: ## All tests, with the race detector.
 	@sh scripts/postgres.sh
 	go vet ./...
 	go test -race -timeout 15m ./...
+
+PROPERTY_RUNS ?= 5000
+PROPERTY_SEED ?= $(shell date +%s)
+
+property: ## Random verbs against a model, thousands of runs. A failure prints its seed and the shrunk run.
+	@sh scripts/postgres.sh
+	PAWL_PROPERTY_RUNS=$(PROPERTY_RUNS) PAWL_PROPERTY_SEED=$(PROPERTY_SEED) go test -race -timeout 2h -run '^TestProperty' .
 
 bench: ## Pawl's own benchmark on a private server, fsync on.
 	@sh scripts/postgres.sh

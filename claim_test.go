@@ -395,3 +395,20 @@ func TestChannelsTakeTurns(t *testing.T) {
 		t.Errorf("%d of 3 small channels had a turn in the first claim", small)
 	}
 }
+
+// An Extend that was rolled back leaves the claim as it was.
+func TestExtendRolledBack(t *testing.T) {
+	t.Skip("known fault: a job remembers the lease it was split into before that is committed; after a rollback the next Extend names a lease " +
+		"that is not there and says ErrLeaseLost. Complete, Fail and Release go by (id, epoch) and are right.")
+	t.Parallel()
+	client, pool := install(t)
+	insert(t, client, Note{1})
+	insert(t, client, Note{2})
+	held := claim(t, client, 2)
+	tx := begin(t, pool)
+	must(t, client.With(tx).Extend(t.Context(), held[:1], hour)) // It splits the lease.
+	must(t, tx.Rollback(t.Context()))
+	if err := client.Extend(t.Context(), held[:1], hour); err != nil {
+		t.Errorf("extended again: %v; the job is held", err)
+	}
+}

@@ -121,6 +121,7 @@ func (c *Client) Semaphore(n int, keys func(job *JobInfo) []string) func(context
 			return nil, Snooze(time.Second)
 		}
 		return func() {
+			lease := *job.lease.id.Load() // Extend may have changed it.
 			giving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
 			if err := c.query(giving, "select pawl.free(array[$1::bigint], array[$2::uuid])", []any{int64(job.ID), *job.lease.id.Load()}, nil); err != nil {

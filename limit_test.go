@@ -146,6 +146,31 @@ func TestACancelledJobKeepsItsPermit(t *testing.T) {
 	await(t, client, second, pawl.StateCompleted)
 }
 
+// Extend of a part of a claim gives it a lease of its own: the permits go along.
+func TestExtendTakesPermitsAlong(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 2}))
+	if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
+		t.Fatal(err)
+	}
+	held := claim(t, client, 2)
+	release, err := client.Semaphore(1, func(*pawl.JobInfo) []string { return []string{"k"} })(t.Context(), held[1])
+	must(t, err)
+	must(t, client.Extend(t.Context(), held[1], hour))
+	exec(t, pool, "delete from pawl.lease where $1 = any (jobs)", int64(held[0].ID)) // The other's holder is gone.
+	exec(t, pool, "select pawl.reclaim()")
+	if n := value[int](t, pool, "select count(*) from pawl.permit where job_id = $1", int64(held[1].ID)); n != 2 {
+		t.Errorf("%d permits, want the queue's and that of the key", n)
+	}
+	release()
+	must(t, client.Complete(t.Context(), held[1]))
+	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
+		t.Errorf("%d permits are left", n)
+	}
+	must1(t, 1)(client.Delete(t.Context(), held[0].ID))
+}
+
 func TestRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -177,6 +177,75 @@ func TestOrderedHead(t *testing.T) {
 	}
 }
 
+// A head that waits for its next try keeps its place when it is retried; nothing else of it starts anew.
+func TestRetryOfAScheduledHead(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	spec := ordered("c", 0)
+	spec.Unique = pawl.Unique{Key: "k", UntilStart: true}
+	head := insert(t, client, spec)
+	insert(t, client, ordered("c", 1))
+	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.RetryAfter(hour, errBoom)))
+	other, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{2}, Delay: hour, Unique: pawl.Unique{Key: "k"}})
+	must(t, err)
+	if other.Duplicate {
+		t.Fatal("after its start the key is taken")
+	}
+	must1(t, 1)(client.Retry(t.Context(), head))
+	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{0}) {
+		t.Errorf("claimed %v, want the head", got)
+	}
+	if n := value[int64](t, pool, "select job_id from pawl.hold where key = 'k'"); pawl.ID(n) != other.ID {
+		t.Errorf("job %d has the key, want %d", n, other.ID)
+	}
+}
+
+// A retried job has its key as it was inserted with it, not as who had the key since.
+func TestRetryTakesItsKeyAsItsOwn(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	first, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}})
+	must(t, err)
+	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
+	insert(t, client, pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k", UntilStart: true, Period: hour}})
+	must(t, client.Complete(t.Context(), claim(t, client, 1)))
+	exec(t, pool, "update pawl.hold set keep_until = keep_until - interval '1 hour'")
+	must1(t, 1)(client.Retry(t.Context(), first.ID))
+	claim(t, client, 1)
+	again, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{3}, Unique: pawl.Unique{Key: "k"}})
+	must(t, err)
+	if !again.Duplicate {
+		t.Error("the key of a running job is free")
+	}
+}
+
+// A dead head is retried before its end was settled: the turn it gives up goes to the next.
+func TestRetryOfAHeadWhoseEndIsNotSettled(t *testing.T) {
+	t.Parallel()
+	for _, locked := range []bool{false, true} {
+		t.Run(fmt.Sprint(locked), func(t *testing.T) {
+			t.Parallel()
+			client, pool := install(t)
+			head := insert(t, client, ordered("c", 0))
+			next := insert(t, client, ordered("c", 1))
+			jobs := claim(t, client, 1)
+			tx := begin(t, pool)
+			must(t, client.With(tx).Fail(t.Context(), jobs, pawl.Dead(errBoom)))
+			commit(t, tx)
+			tx = begin(t, pool)
+			if locked {
+				exec(t, tx, "select from pawl.job where id = $1 for update", int64(next))
+			}
+			must1(t, 1)(client.Retry(t.Context(), head))
+			must(t, tx.Rollback(t.Context()))
+			settle(t, pool)
+			if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
+				t.Errorf("claimed %v, want the next", got)
+			}
+		})
+	}
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

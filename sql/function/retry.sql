@@ -14,6 +14,8 @@ declare
   woken text[];
   back  bigint[];
   died  bigint[];
+  rose  bigint[];
+  head  bigint;
   tied  record;
 begin
   perform pg_current_xact_id();
@@ -75,18 +77,18 @@ begin
     insert into pawl.parked (job_id, epoch, queue)
     select r.id, r.epoch, r.queue from risen r where r.tied
   )
-  select array_agg(c.id), array_agg(distinct c.queue), array(select d.id from dead d) into back, woken, died
+  select array_agg(c.id), array_agg(distinct c.queue), array(select d.id from dead d), array(select r.id from risen r) into back, woken, died, rose
   from (select id, queue from risen union all select id, queue from moved) c;
 
   for tied in
     select j.id, j.queue, j.channel, j.unique_key, j.opts, case when j.id = any (died) then 'dead' else 'cancelled' end as was
-    from unnest(back) as u (id), lateral (select j.* from pawl.job j where j.id = u.id and j.tied) j
+    from unnest(rose) as u (id), lateral (select j.* from pawl.job j where j.id = u.id and j.tied) j
     order by j.id
   loop
     if tied.unique_key is not null then
       insert into pawl.hold as h (scope, key, job_id, live, until_start)
       values (pawl.key_scope(tied.queue, tied.opts), tied.unique_key, tied.id, true, coalesce(tied.opts ? 'until_start', false))
-      on conflict (scope, key) do update set job_id = excluded.job_id, live = true
+      on conflict (scope, key) do update set job_id = excluded.job_id, live = true, until_start = excluded.until_start
         where h.job_id = excluded.job_id or not h.live and (h.keep_until is null or h.keep_until <= clock_timestamp());
       if not found then
         raise exception 'pawl: the unique key of job % was taken by another meanwhile', tied.id using errcode = '23505';
@@ -105,6 +107,11 @@ begin
       delete from pawl.halt h where h.queue = tied.queue and h.channel = tied.channel and h.job_id = tied.id;
       insert into pawl.turn (queue, channel, pos, job_id)
       values (tied.queue, tied.channel, case when found then tied.id else nextval('pawl.pos') end, tied.id);
+      -- If its end was not settled yet it was the head; now another is.
+      select t.job_id into head from pawl.turn t where t.queue = tied.queue and t.channel = tied.channel order by t.pos limit 1;
+      if head <> tied.id and not pawl.issue(head) then
+        insert into pawl.loose (job_id, queue, channel, ordered, became) values (0, tied.queue, tied.channel, true, 'completed');
+      end if;
     end if;
     perform pawl.issue(tied.id);
   end loop;
