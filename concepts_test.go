@@ -20,15 +20,15 @@ import (
 
 const conceptsPage, conceptsSource = "docs/concepts.md", "concepts_example_test.go"
 
-// world is what a check of an example looks at.
-type world struct {
+// scene is what a check of an example looks at.
+type scene struct {
 	*testing.T
 	client *pawl.Client
 	pool   *pgxpool.Pool
 }
 
 // jobs checks how many jobs there are of each state.
-func (w *world) jobs(want map[pawl.State]int64) {
+func (w *scene) jobs(want map[pawl.State]int64) {
 	w.Helper()
 	for _, state := range []pawl.State{pawl.StateReserved, pawl.StateWaiting, pawl.StateScheduled, pawl.StateReady, pawl.StateRunning,
 		pawl.StateCompleted, pawl.StateCancelled, pawl.StateDead} {
@@ -40,7 +40,7 @@ func (w *world) jobs(want map[pawl.State]int64) {
 }
 
 // all are the args' subjects and addresses of the jobs that meet a filter, oldest first.
-func (w *world) all(filter pawl.Filter) (list []string) {
+func (w *scene) all(filter pawl.Filter) (list []string) {
 	w.Helper()
 	page, err := w.client.List(w.Context(), filter)
 	if err != nil {
@@ -54,7 +54,7 @@ func (w *world) all(filter pawl.Filter) (list []string) {
 }
 
 // add inserts emails before or after an example.
-func (w *world) add(emails ...Email) {
+func (w *scene) add(emails ...Email) {
 	w.Helper()
 	for _, email := range emails {
 		insert(w.T, w.client, email)
@@ -75,71 +75,71 @@ var concepts = []struct {
 	name   string
 	do     example
 	run    bool
-	before func(w *world, mux *pawl.Mux)
-	check  func(w *world)
+	before func(w *scene, mux *pawl.Mux)
+	check  func(w *scene)
 }{
-	{name: "Insert", do: conceptInsert, check: func(w *world) {
+	{name: "Insert", do: conceptInsert, check: func(w *scene) {
 		w.jobs(states{pawl.StateReady: 2})
 	}},
-	{name: "InsertMany", do: conceptInsertMany, check: func(w *world) {
+	{name: "InsertMany", do: conceptInsertMany, check: func(w *scene) {
 		w.jobs(states{pawl.StateReady: 10_000})
 	}},
-	{name: "InsertInTx", do: conceptInsertInTx, check: func(w *world) {
+	{name: "InsertInTx", do: conceptInsertInTx, check: func(w *scene) {
 		w.jobs(states{pawl.StateReady: 1})
 	}},
-	{name: "InsertInSQLTx", do: conceptInsertInSQLTx, check: func(w *world) {
+	{name: "InsertInSQLTx", do: conceptInsertInSQLTx, check: func(w *scene) {
 		w.jobs(states{pawl.StateReady: 1})
 	}},
-	{name: "Handle", do: conceptHandle, run: true, before: func(w *world, _ *pawl.Mux) {
+	{name: "Handle", do: conceptHandle, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com", "nobody@example.com", "busy@example.com")...)
 		w.add(Email{To: "ann@example.com"})
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 2, pawl.StateDead: 1, pawl.StateCancelled: 1})
 	}},
-	{name: "Run", do: conceptRun, before: func(w *world, _ *pawl.Mux) {
+	{name: "Run", do: conceptRun, before: func(w *scene, _ *pawl.Mux) {
 		for _, queue := range []string{"mail", "reports", "other"} {
 			insert(w.T, w.client, pawl.JobSpec{Args: Email{To: "ann@example.com"}, Queue: queue})
 		}
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 2, pawl.StateReady: 1})
 	}},
-	{name: "Retries", do: conceptRetries, run: true, check: func(w *world) {
+	{name: "Retries", do: conceptRetries, run: true, check: func(w *scene) {
 		page, err := w.client.List(w.Context(), pawl.Filter{})
 		must(w.T, err)
 		if job := page.Jobs[0]; job.State != pawl.StateCompleted || job.Attempt != 3 || len(job.Errors) != 2 {
 			w.Errorf("it is %s after %d attempts and %v", job.State, job.Attempt, job.Errors)
 		}
 	}},
-	{name: "Delay", do: conceptDelay, check: func(w *world) {
+	{name: "Delay", do: conceptDelay, check: func(w *scene) {
 		w.jobs(states{pawl.StateScheduled: 1})
 		if year := value[int](w.T, w.pool, "select extract(year from run_at)::integer from pawl.job"); year != 2050 {
 			w.Errorf("it is due in %d", year)
 		}
 	}},
-	{name: "Priority", do: conceptPriority, check: func(w *world) {
+	{name: "Priority", do: conceptPriority, check: func(w *scene) {
 		if first := claim(w.T, w.client, 1); !strings.Contains(string(first[0].Args), "password-reset") {
 			w.Errorf("%s is first", first[0].Args)
 		}
 	}},
-	{name: "Channels", do: conceptChannels, check: func(w *world) {
+	{name: "Channels", do: conceptChannels, check: func(w *scene) {
 		if n := value[int](w.T, w.pool, "select 100 - count(*) from pawl.ready where channel = 'gold'"); n != 30 {
 			w.Errorf("%d of gold, want 30", n)
 		}
 		w.jobs(states{pawl.StateReady: 160, pawl.StateRunning: 40})
 	}},
-	{name: "Ordered", do: conceptOrdered, check: func(w *world) {
+	{name: "Ordered", do: conceptOrdered, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 1, pawl.StateRunning: 1, pawl.StateWaiting: 1})
 		if first := w.all(pawl.Filter{States: []pawl.State{pawl.StateCompleted}}); !strings.Contains(first[0], "opened") {
 			w.Errorf("%s was first", first[0])
 		}
 	}},
-	{name: "Halt", do: conceptHalt, check: func(w *world) {
+	{name: "Halt", do: conceptHalt, check: func(w *scene) {
 		w.jobs(states{pawl.StateDead: 1, pawl.StateReady: 1})
 	}},
-	{name: "Unique", do: conceptUnique, check: func(w *world) {
+	{name: "Unique", do: conceptUnique, check: func(w *scene) {
 		w.jobs(states{pawl.StateReady: 1})
 	}},
-	{name: "Debounce", do: conceptDebounce, check: func(w *world) {
+	{name: "Debounce", do: conceptDebounce, check: func(w *scene) {
 		w.jobs(states{pawl.StateScheduled: 1, pawl.StateReady: 1})
 		if got := w.all(pawl.Filter{UniqueKey: "digest ann"}); !strings.Contains(got[0], "3 changes") {
 			w.Errorf("the debounced is %s", got[0])
@@ -148,31 +148,31 @@ var concepts = []struct {
 			w.Errorf("the throttled is %s", got[0])
 		}
 	}},
-	{name: "TwoPhase", do: conceptTwoPhase, check: func(w *world) {
+	{name: "TwoPhase", do: conceptTwoPhase, check: func(w *scene) {
 		w.jobs(states{pawl.StateReady: 1})
 	}},
-	{name: "Limits", do: conceptLimits, check: func(w *world) {
+	{name: "Limits", do: conceptLimits, check: func(w *scene) {
 		w.jobs(states{pawl.StateRunning: 5, pawl.StateReady: 15})
 	}},
-	{name: "Semaphore", do: conceptSemaphore, run: true, before: func(w *world, _ *pawl.Mux) {
+	{name: "Semaphore", do: conceptSemaphore, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com", "bob@example.com", "cleo@example.org")...)
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 3})
 	}},
-	{name: "Cancel", do: conceptCancel, check: func(w *world) {
+	{name: "Cancel", do: conceptCancel, check: func(w *scene) {
 		w.jobs(states{pawl.StateCancelled: 1})
 	}},
-	{name: "Checkpoint", do: conceptCheckpoint, run: true, before: func(w *world, _ *pawl.Mux) {
+	{name: "Checkpoint", do: conceptCheckpoint, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("all")...)
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 1})
 		if n := value[string](w.T, w.pool, "select checkpoint ->> 'value' from pawl.archive"); n != "3" {
 			w.Errorf("the last checkpoint is %s", n)
 		}
 	}},
-	{name: "Step", do: conceptStep, run: true, before: func(w *world, _ *pawl.Mux) {
+	{name: "Step", do: conceptStep, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com")...)
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 1})
 		page, err := w.client.List(w.Context(), pawl.Filter{})
 		must(w.T, err)
@@ -180,93 +180,93 @@ var concepts = []struct {
 			w.Errorf("attempt %d, %d %% %s", job.Attempt, job.Percent, job.Message)
 		}
 	}},
-	{name: "Result", do: conceptResult, run: true, before: func(w *world, _ *pawl.Mux) {
+	{name: "Result", do: conceptResult, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com")...)
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 1})
 	}},
-	{name: "Await", do: conceptAwait, before: func(w *world, mux *pawl.Mux) {
+	{name: "Await", do: conceptAwait, before: func(w *scene, mux *pawl.Mux) {
 		must(w.T, conceptResult(w.Context(), w.client, w.pool, mux))
 		start(w.T, w.client, mux, pawl.RunnerConfig{})
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		if got := value[string](w.T, w.pool, "select result::text from pawl.archive"); got != `{"length": 5}` {
 			w.Errorf("the result is %s", got)
 		}
 	}},
-	{name: "Chunk", do: conceptChunk, run: true, before: func(w *world, _ *pawl.Mux) {
+	{name: "Chunk", do: conceptChunk, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com", "nobody@example.com", "bob@example.com")...)
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 2, pawl.StateDead: 1})
 	}},
-	{name: "Batch", do: conceptBatch, run: true, before: sending, check: func(w *world) {
+	{name: "Batch", do: conceptBatch, run: true, before: sending, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 3})
 		if got := w.all(pawl.Filter{}); !strings.Contains(got[2], "all sent") {
 			w.Errorf("there followed %s", got[2])
 		}
 	}},
-	{name: "After", do: conceptAfter, run: true, before: sending, check: func(w *world) {
+	{name: "After", do: conceptAfter, run: true, before: sending, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 4, pawl.StateCancelled: 1})
 	}},
-	{name: "Saga", do: conceptSaga, run: true, before: sending, check: func(w *world) {
+	{name: "Saga", do: conceptSaga, run: true, before: sending, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 4, pawl.StateDead: 1})
 		ended := values[string](w.T, w.pool, "select args ->> 'subject' from pawl.archive order by finished_at")
 		if want := []string{"flight booked", "hotel booked", "hotel given back", "flight given back"}; !slices.Equal(ended, want) {
 			w.Errorf("done: %q, want %q", ended, want)
 		}
 	}},
-	{name: "Cron", do: conceptCron, check: func(w *world) {
+	{name: "Cron", do: conceptCron, check: func(w *scene) {
 		if c := oneCron(w.T, w.client, "digest"); c.NextAt.Before(time.Now()) {
 			w.Errorf("it ticks next at %v", c.NextAt)
 		}
 	}},
-	{name: "Consumer", do: conceptConsumer, before: func(w *world, _ *pawl.Mux) {
+	{name: "Consumer", do: conceptConsumer, before: func(w *scene, _ *pawl.Mux) {
 		for _, email := range to("ann@example.com", "bob@example.com", "cleo@example.com", "dan@example.com") {
 			insert(w.T, w.client, pawl.JobSpec{Args: email, Queue: "mail"})
 		}
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateScheduled: 2, pawl.StateCompleted: 2})
 	}},
-	{name: "ExactlyOnce", do: conceptExactlyOnce, run: true, before: func(w *world, _ *pawl.Mux) {
+	{name: "ExactlyOnce", do: conceptExactlyOnce, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com")...)
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 1})
 		if n := value[int](w.T, w.pool, "select count(*) from account"); n != 1 {
 			w.Errorf("%d effects", n)
 		}
 	}},
-	{name: "Dead", do: conceptDead, before: func(w *world, _ *pawl.Mux) {
+	{name: "Dead", do: conceptDead, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("nobody@example.com")...)
 		must(w.T, w.client.Fail(w.Context(), claim(w.T, w.client, 1), pawl.Dead(errNoSuchUser)))
-	}, check: func(w *world) {
+	}, check: func(w *scene) {
 		w.jobs(states{pawl.StateReady: 1})
 	}},
-	{name: "Validation", do: conceptValidation, check: func(w *world) {
+	{name: "Validation", do: conceptValidation, check: func(w *scene) {
 		w.jobs(states{})
 	}},
-	{name: "InsertRate", do: conceptInsertRate, check: func(w *world) {
+	{name: "InsertRate", do: conceptInsertRate, check: func(w *scene) {
 		w.jobs(states{pawl.StateReady: 5})
 	}},
-	{name: "Codec", do: conceptCodec, check: func(w *world) {
+	{name: "Codec", do: conceptCodec, check: func(w *scene) {
 		if got := w.all(pawl.Filter{}); !strings.HasPrefix(got[0], `"pawl:codec:`) {
 			w.Errorf("the args are stored as %s", got[0])
 		}
 	}},
-	{name: "Middleware", do: conceptMiddleware, run: true, check: func(w *world) {
+	{name: "Middleware", do: conceptMiddleware, run: true, check: func(w *scene) {
 		page, err := w.client.List(w.Context(), pawl.Filter{})
 		must(w.T, err)
 		if job := page.Jobs[0]; job.Headers["trace"] != "4bf92f35" || job.State != pawl.StateCompleted {
 			w.Errorf("it is %s with %v", job.State, job.Headers)
 		}
 	}},
-	{name: "Queues", do: conceptQueues, check: func(w *world) {}},
-	{name: "SQL", do: conceptSQL, run: true, check: func(w *world) {
+	{name: "Queues", do: conceptQueues, check: func(w *scene) {}},
+	{name: "SQL", do: conceptSQL, run: true, check: func(w *scene) {
 		w.jobs(states{pawl.StateCompleted: 1})
 	}},
-	{name: "Tend", do: conceptTend, check: func(w *world) {}},
+	{name: "Tend", do: conceptTend, check: func(w *scene) {}},
 }
 
 // sending has a handler that sends, and thinks that who does not exist is dead.
-func sending(_ *world, mux *pawl.Mux) {
+func sending(_ *scene, mux *pawl.Mux) {
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Email]) error {
 		if err := send(ctx, job.Args); err != nil {
 			return pawl.Dead(err)
@@ -282,7 +282,7 @@ func TestConcepts(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			exec(t, pool, "create table account (id bigint primary key, email text not null)")
-			w, mux := &world{t, client, pool}, pawl.NewMux()
+			w, mux := &scene{t, client, pool}, pawl.NewMux()
 			if c.before != nil {
 				c.before(w, mux)
 			}

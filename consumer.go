@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -186,6 +187,7 @@ func (c *Client) Wait(ctx context.Context, queues ...string) error {
 	defer around.Wait()
 	defer cancel()
 	asleep := false
+	var tended time.Time
 	for check, began := firstCheck, time.Now(); ; check = min(2*check, time.Second) {
 		var ready bool
 		var next *float64
@@ -197,6 +199,15 @@ func (c *Client) Wait(ctx context.Context, queues ...string) error {
 		}
 		if ready {
 			return nil
+		}
+		if time.Since(tended) >= time.Second {
+			// Where consumers alone work, nobody else does. What comes of it is seen by the next look.
+			tended = time.Now()
+			for _, do := range []func(context.Context) error{c.expire, c.settle, c.reclaim} {
+				if err := do(ctx); err != nil {
+					return fmt.Errorf("pawl: wait: %w", err)
+				}
+			}
 		}
 		if !asleep && time.Since(began) >= awake {
 			asleep = true
@@ -370,14 +381,37 @@ func (c *Client) Extend(ctx context.Context, which Held, lasting time.Duration) 
 	lost := Errors{}
 	apart := &lease{byHand: true}
 	apart.id.Store(&split)
+	move := func(job *JobInfo, to *lease) {
+		job.lease.left.Add(-1)
+		job.lease = to
+		to.left.Add(1)
+	}
+	var again Jobs
 	for _, job := range jobs {
 		switch lease, ours := now[job.ID]; {
+		case !ours && job.before != nil:
+			// Split off in a transaction that was rolled back?
+			move(job, job.before)
+			job.before, again = nil, append(again, job)
 		case !ours:
 			lost[job.ID] = ErrLeaseLost
 		case lease == split:
-			job.lease.left.Add(-1)
-			job.lease = apart
-			apart.left.Add(1)
+			if c.db != nil {
+				job.before = job.lease
+			}
+			move(job, apart)
+		}
+	}
+	if len(again) > 0 {
+		err := c.Extend(ctx, again, lasting)
+		some, each := errors.AsType[Errors](err)
+		switch {
+		case each:
+			maps.Copy(lost, some)
+		case errors.Is(err, ErrLeaseLost):
+			lost[again[0].ID] = ErrLeaseLost
+		case err != nil:
+			return err
 		}
 	}
 	return lost.orNil(len(jobs))

@@ -138,6 +138,7 @@ type JobInfo struct {
 	stepping  sync.Mutex
 	steps     map[string]json.RawMessage // Results of steps done: see Step.
 	lease     *lease
+	before    *lease // That it was split from in a caller's transaction, which may be rolled back.
 	waited    time.Duration
 	claimed   time.Time   // By this process's clock, for durations.
 	tied      bool        // Others wait for its end.

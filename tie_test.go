@@ -639,3 +639,21 @@ func TestAGraphRuns(t *testing.T) {
 		t.Errorf("they ran as %v", ran)
 	}
 }
+
+// Where consumers alone work, Wait does what a tender would: an expired reservation at the head of a channel lets the next have its turn.
+func TestConsumersAlone(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	spec := ordered("c", 0)
+	spec.Reserve, spec.Unique.Key = time.Minute, "k"
+	insert(t, client, spec)
+	insert(t, client, ordered("c", 1))
+	exec(t, pool, "update pawl.parked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
+	must(t, client.Wait(t.Context(), "default"))
+	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
+		t.Errorf("claimed %v, want the one behind the reservation that expired", got)
+	}
+	if n := value[int](t, pool, "select count(*) from pawl.hold"); n != 0 {
+		t.Errorf("its key is still held")
+	}
+}

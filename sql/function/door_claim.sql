@@ -24,6 +24,8 @@ begin
   if found then
     perform pawl.rescue(100, true, false);
   end if;
+  perform pawl.expire(100);
+  perform pawl.reclaim();
   perform pawl.settle(100);
   perform pawl.promote(array[claim.queue], array['-infinity'::timestamptz], greatest(n, 1));
   select array_agg(claim.queue) as queues, array_agg(l.priority) as priorities, array_agg(l.channel) as channels,
