@@ -225,6 +225,7 @@ func (c *Client) copyIn(ctx context.Context, tx copier, rows []row) ([]ID, error
 	}
 	queues := map[string]bool{}
 	var ready, scheduled []int
+	var values []any
 	for i := range rows {
 		r := &rows[i]
 		queues[r.queue] = true
@@ -242,7 +243,9 @@ func (c *Client) copyIn(ctx context.Context, tx copier, rows []row) ([]ID, error
 		[]string{"id", "created_at", "run_at", "epoch", "priority", "max_attempts", "queue", "channel", "kind", "args", "data", "fingerprint", "opts"},
 		pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 			r := &rows[i]
-			return []any{int64(ids[i]), now, r.runAt, epochs[i], r.priority, r.attempts, r.queue, r.channel, r.kind, r.args, r.data, r.fingerprint, r.opts}, nil
+			// Pointers: values would be allocated one by one. The slice is written out before the next is asked for.
+			values = append(values[:0], &drawn[i], &now, r.runAt, &epochs[i], &r.priority, r.attempts, &r.queue, &r.channel, &r.kind, r.args, r.data, r.fingerprint, r.opts)
+			return values, nil
 		}))
 	if err != nil {
 		return nil, err
@@ -252,7 +255,9 @@ func (c *Client) copyIn(ctx context.Context, tx copier, rows []row) ([]ID, error
 			[]string{"pos", "job_id", "epoch", "priority", "queue", "channel"},
 			pgx.CopyFromSlice(len(ready), func(k int) ([]any, error) {
 				i := ready[k]
-				return []any{int64(ids[i]), int64(ids[i]), epochs[i], int32(rows[i].priority), rows[i].queue, rows[i].channel}, nil
+				priority := int32(rows[i].priority)
+				values = append(values[:0], &drawn[i], &drawn[i], &epochs[i], priority, &rows[i].queue, &rows[i].channel)
+				return values, nil
 			}))
 		if err != nil {
 			return nil, err
