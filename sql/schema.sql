@@ -126,7 +126,7 @@ table job (
   errors jsonb,
   checkpoint jsonb,
   tied boolean not null default false
-) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
+) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.1, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
 
 table lease (
   id uuid not null,
@@ -192,14 +192,14 @@ table ready (
   priority integer not null,
   queue text collate "C" not null,
   channel text collate "C" not null
-) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
+) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.1, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
 
 table scheduled (
   run_at timestamp with time zone not null,
   job_id bigint not null,
   epoch integer not null,
   queue text collate "C" not null
-) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
+) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.1, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
 
 table turn (
   queue text collate "C" not null,
