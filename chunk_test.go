@@ -282,3 +282,19 @@ func TestACheckpointIsFenced(t *testing.T) {
 		t.Errorf("after the lease: %v, want ErrLeaseLost", err)
 	}
 }
+
+// JobInfo.Result is everybody's to write, and only HandleResult's is kept: what is no JSON must not keep a job from being completed.
+func TestAHandlerWritesNonsenseIntoResult(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
+		job.Result = json.RawMessage("no JSON")
+		return nil
+	})
+	id := insert(t, client, Note{1})
+	start(t, client, mux, pawl.RunnerConfig{})
+	if job := await(t, client, id, pawl.StateCompleted); job.Result != nil {
+		t.Errorf("its result is %s", job.Result)
+	}
+}

@@ -122,7 +122,7 @@ func (c *Client) finish(ctx context.Context, answers []answer, worker string, le
 	waited, ran, results := make([]int64, n), make([]int64, n), make([]*string, n)
 	for i := range answers {
 		jobs[i] = answers[i].job
-		if result := answers[i].job.Result; result != nil {
+		if result := answers[i].job.result; result != nil {
 			s := string(result)
 			results[i] = &s
 		}

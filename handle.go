@@ -87,7 +87,7 @@ func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T])
 		if len(b) > most {
 			return fmt.Errorf("pawl: the handler's result is %d bytes of JSON; at most %d", len(b), most)
 		}
-		job.Result = b
+		job.Result, job.result = b, b
 		return err
 	}, options...)
 }

@@ -140,12 +140,13 @@ type JobInfo struct {
 	lease     *lease
 	before    *lease // That it was split from in a caller's transaction, which may be rolled back.
 	waited    time.Duration
-	claimed   time.Time   // By this process's clock, for durations.
-	tied      bool        // Others wait for its end.
-	permit    bool        // It counts against a limit until its handler has ended.
-	undecoded error       // Why Config.Codec could not read Args, which are as stored then.
-	unstored  bool        // In no database: see pawltest.Work.
-	answered  atomic.Bool // Finished by hand, in a transaction that may not have committed.
+	claimed   time.Time       // By this process's clock, for durations.
+	tied      bool            // Others wait for its end.
+	permit    bool            // It counts against a limit until its handler has ended.
+	result    json.RawMessage // Of the handler, checked; Result is everybody's to write.
+	undecoded error           // Why Config.Codec could not read Args, which are as stored then.
+	unstored  bool            // In no database: see pawltest.Work.
+	answered  atomic.Bool     // Finished by hand, in a transaction that may not have committed.
 }
 
 // AttemptError is why an attempt failed.

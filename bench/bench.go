@@ -117,7 +117,6 @@ type Settings struct {
 
 type bench struct {
 	Config
-	url      string
 	pool     *pgxpool.Pool
 	client   *pawl.Client
 	settings Settings

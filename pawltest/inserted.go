@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/door"
+	"github.com/pawlhq/pawl/internal/hook"
 )
 
 // RequireInserted is the newest live job of T's kind that filter meets, or the end of the test. It is seen as db sees it: in a
@@ -95,7 +95,7 @@ func kindOf[T pawl.Args]() string {
 
 // list is the live jobs that filter meets, newest first.
 func list(ctx context.Context, client *pawl.Client, filter pawl.Filter) (pawl.Jobs, error) {
-	jobs, err := door.List(ctx, client, filter)
+	jobs, err := hook.List(ctx, client, filter)
 	if err != nil {
 		return nil, err
 	}

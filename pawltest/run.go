@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/door"
+	"github.com/pawlhq/pawl/internal/hook"
 )
 
 // WorkOptions are for Work; the zero value works.
@@ -29,7 +29,7 @@ func Work(t testing.TB, mux *pawl.Mux, args pawl.Args, options ...WorkOptions) e
 	if o.Context == nil {
 		o.Context = t.Context()
 	}
-	answer, mistake := door.Work(o.Context, mux, args, func(job any) {
+	answer, mistake := hook.Work(o.Context, mux, args, func(job any) {
 		if o.Prepare != nil {
 			o.Prepare(job.(*pawl.JobInfo))
 		}
@@ -76,14 +76,14 @@ func Drain(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue string) int {
 
 func due(t testing.TB, client *pawl.Client, queue, verb string) {
 	t.Helper()
-	if err := door.Due(t.Context(), client, queue); err != nil {
+	if err := hook.Due(t.Context(), client, queue); err != nil {
 		t.Fatalf("pawltest: %s: %v", verb, err)
 	}
 }
 
 func runOne(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue, verb string) *pawl.JobInfo {
 	t.Helper()
-	job, err := door.RunOne(t.Context(), client, mux, queue)
+	job, err := hook.RunOne(t.Context(), client, mux, queue)
 	if err != nil {
 		t.Fatalf("pawltest: %s: %v", verb, err)
 	}
@@ -101,7 +101,7 @@ func Advance(t testing.TB, client *pawl.Client, d time.Duration) {
 	if d <= 0 {
 		t.Fatalf("pawltest: Advance by %v: want a positive duration", d)
 	}
-	if err := door.Advance(t.Context(), client, d); err != nil {
+	if err := hook.Advance(t.Context(), client, d); err != nil {
 		t.Fatalf("pawltest: Advance: %v", err)
 	}
 }

@@ -10,17 +10,17 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pawlhq/pawl/internal/door"
+	"github.com/pawlhq/pawl/internal/hook"
 )
 
 // What package pawltest needs and nobody else should.
 func init() {
-	door.Pool = func(client any) any { return client.(*Client).pool }
-	door.Work = func(ctx context.Context, mux, args any, prepare func(job any)) (answer, mistake error) {
+	hook.Pool = func(client any) any { return client.(*Client).pool }
+	hook.Work = func(ctx context.Context, mux, args any, prepare func(job any)) (answer, mistake error) {
 		given, _ := args.(Args)
 		return mux.(*Mux).try(ctx, given, prepare)
 	}
-	door.Due = func(ctx context.Context, client any, queue string) error {
+	hook.Due = func(ctx context.Context, client any, queue string) error {
 		c := client.(*Client)
 		l, err := c.lanesOf(ctx, queue)
 		if err != nil {
@@ -32,15 +32,15 @@ func init() {
 		}
 		return err
 	}
-	door.RunOne = func(ctx context.Context, client, mux any, queue string) (any, error) {
+	hook.RunOne = func(ctx context.Context, client, mux any, queue string) (any, error) {
 		job, err := client.(*Client).runOne(ctx, mux.(*Mux), queue)
 		if job == nil {
 			return nil, err
 		}
 		return job, err
 	}
-	door.Advance = func(ctx context.Context, client any, d time.Duration) error { return client.(*Client).advance(ctx, d) }
-	door.List = func(ctx context.Context, client, filter any) (any, error) {
+	hook.Advance = func(ctx context.Context, client any, d time.Duration) error { return client.(*Client).advance(ctx, d) }
+	hook.List = func(ctx context.Context, client, filter any) (any, error) {
 		return client.(*Client).listLive(ctx, filter.(Filter))
 	}
 }

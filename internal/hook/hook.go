@@ -1,5 +1,5 @@
-// Package door lets package pawltest into package pawl, which fills it in. It knows none of pawl's types: pawl imports it.
-package door
+// Package hook lets package pawltest into package pawl, which fills it in. It knows none of pawl's types: pawl imports it.
+package hook
 
 import (
 	"context"
