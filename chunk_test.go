@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,64 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
+
+// Whoever finishes a job tells those that await it, and nobody where nobody does.
+func TestAwaitIsTold(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	first, other, last := insert(t, client, Note{1}), insert(t, client, Note{2}), insert(t, client, Note{3})
+	ear, err := pool.Acquire(t.Context())
+	must(t, err)
+	defer ear.Release()
+	exec(t, ear, `listen barrier; listen """pawl"".finished"`)
+	told := func() (payloads []string) {
+		exec(t, pool, "notify barrier")
+		for {
+			n, err := ear.Conn().WaitForNotification(t.Context())
+			must(t, err)
+			if n.Channel == "barrier" {
+				return payloads
+			}
+			payloads = append(payloads, n.Payload)
+		}
+	}
+	finish := map[pawl.ID]func(pawl.ID) error{
+		first: func(id pawl.ID) error { _, err := client.Cancel(t.Context(), id); return err },
+		last: func(id pawl.ID) error {
+			jobs, err := client.Claim(t.Context(), "default", 1, time.Minute)
+			if err == nil {
+				err = client.Complete(t.Context(), jobs)
+			}
+			return err
+		},
+	}
+	locks := func() int {
+		return value[int](t, pool, `select count(*) from pg_locks where locktype = 'advisory'
+			and database = (select oid from pg_database where datname = current_database())`)
+	}
+	_, err = client.Cancel(t.Context(), other)
+	must(t, err)
+	if got := told(); len(got) > 0 {
+		t.Errorf("nobody awaits, and %q are told", got)
+	}
+	for _, id := range []pawl.ID{first, last} {
+		returned := make(chan error, 1)
+		go func() {
+			job, err := client.Await(t.Context(), id)
+			if err == nil && job.ID != id {
+				err = fmt.Errorf("job %d", job.ID)
+			}
+			returned <- err
+		}()
+		pgtest.Wait(t, "the locks of who awaits", func() bool { return locks() == 2 })
+		must(t, finish[id](id))
+		if got := told(); !slices.Equal(got, []string{fmt.Sprint(id)}) {
+			t.Errorf("told %q, want %d", got, id)
+		}
+		must(t, <-returned)
+		pgtest.Wait(t, "no locks", func() bool { return locks() == 0 })
+	}
+}
 
 func TestResultAndAwait(t *testing.T) {
 	t.Parallel()

@@ -28,6 +28,7 @@ type installation struct {
 	inserter inserter
 	limiter  *limiter // Of Config.InsertRate; nil: none.
 	consumer consumer
+	awaiter  awaiter
 }
 
 // Config is for New; its zero value works.

@@ -215,12 +215,8 @@ type finisher struct {
 	failed    []answer
 	ended     []string // Leases whose last job is decided, still to be deleted.
 	flights   int
-	open      int            // Answers not decided yet.
-	freed     func()         // Permits were given back; may be nil.
-	around    sync.WaitGroup // What follows, and
-	following bool           // whether it is under way,
-	tied      bool           // what there is to do: ends to settle,
-	permits   []*JobInfo     // permits to give back.
+	open      int // Answers not decided yet.
+	follow    follower
 	idle      chan struct{}
 }
 
@@ -317,7 +313,7 @@ func (f *finisher) land(batch []answer, leases []string) {
 		}
 		return
 	}
-	defer f.after()
+	defer f.follow.up(f.ctx, f.client)
 	if became.all != "" {
 		// A lease whose jobs were in two batches at once is ended by neither; it goes with the next.
 		var ended []string
@@ -353,37 +349,6 @@ func (f *finisher) land(batch []answer, leases []string) {
 	go f.passed(passed, lost)
 }
 
-// after has what follows from decided answers done at once: the ends of tied jobs settled, permits given back. What fails here a
-// chore does later.
-func (f *finisher) after() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.following || !f.tied && len(f.permits) == 0 {
-		return
-	}
-	f.following = true
-	f.around.Go(func() {
-		for {
-			f.mu.Lock()
-			tied, permits := f.tied, f.permits
-			f.tied, f.permits = false, nil
-			f.following = tied || len(permits) > 0
-			f.mu.Unlock()
-			if len(permits) > 0 {
-				if err := f.client.free(f.ctx, permits); err == nil && f.freed != nil {
-					f.freed()
-				}
-			}
-			if tied {
-				f.client.settle(f.ctx)
-			}
-			if !tied && len(permits) == 0 {
-				return
-			}
-		}
-	})
-}
-
 // ending are the leases that end with a batch.
 func (f *finisher) ending(batch []answer) (ids []string) {
 	if len(batch) == 0 || batch[0].verb != verbComplete {
@@ -404,7 +369,7 @@ func (f *finisher) ending(batch []answer) (ids []string) {
 // passed is for what a batch passed by. What is not ours any more is decided; what is locked by somebody is tried again after a
 // while, without waiting in the database: neither other jobs nor a connection wait for a stranger's transaction.
 func (f *finisher) passed(batch []answer, lost bool) {
-	defer f.after()
+	defer f.follow.up(f.ctx, f.client)
 	jobs := make([]*JobInfo, len(batch))
 	for i, a := range batch {
 		jobs[i] = a.job
@@ -485,14 +450,7 @@ func (f *finisher) decide(a answer, became string, err error) {
 }
 
 func (f *finisher) tell(a answer, became string, err error) {
-	if a.job.tied || a.job.permit {
-		f.mu.Lock()
-		f.tied = f.tied || a.job.tied
-		if a.job.permit {
-			f.permits = append(f.permits, a.job)
-		}
-		f.mu.Unlock()
-	}
+	f.follow.note(a.job)
 	if f.told != nil && (a.verb != verbComplete || err != nil) {
 		f.told(a, became, err)
 	}

@@ -48,6 +48,7 @@ const (
 	sweepAtOnce    = 50_000               // Positions of it in one claim at most; twenty times that when there is nothing else to do.
 	sweepAtLeast   = 1000                 // Positions that are worth a descent of the index.
 	maxLanes       = 256                  // In one claim.
+	maxAmong       = 1000                 // Jobs in one claim where there are channels, and 16 more a lane.
 )
 
 type lane struct {
@@ -162,6 +163,22 @@ func (l *lanes) queue(name string) *queueLanes {
 		l.queues[name] = q
 	}
 	return q
+}
+
+// atOnce is how many of n jobs one claim takes. Where there are channels it is short, for the next look, and the first job of a new
+// channel, wait for its end; with more lanes a claim costs more, and takes more.
+func (l *lanes) atOnce(n int) int {
+	lanes, channels := 0, false
+	for _, ln := range l.known {
+		if ln.live {
+			lanes++
+			channels = channels || ln.channel != ""
+		}
+	}
+	if !channels {
+		return n
+	}
+	return min(n, maxAmong+16*lanes)
 }
 
 // plan is one claim: what it reads, in this order, and how many jobs it takes at most.

@@ -69,6 +69,14 @@ func (t *traffic) add(at time.Time, n int) {
 	t.now += n
 }
 
+// lookPace keeps the looks for lanes to about a tenth of the time. Of the last two the cheaper counts: a single slow answer tells of
+// the machine, and must not put off the next look.
+type lookPace struct{ last, before time.Duration }
+
+func (p *lookPace) add(cost time.Duration) { p.last, p.before = cost, p.last }
+
+func (p *lookPace) every() time.Duration { return 10 * min(p.last, p.before) }
+
 // loop is the claim loop.
 //
 // With nothing to do it looks again after 1, 2, 4, 8 … ms. In a trickle, or after a while of nothing, it asks to be woken: from
@@ -77,7 +85,8 @@ func (t *traffic) add(at time.Time, n int) {
 func (r *runner) loop(ctx context.Context) {
 	var (
 		lookedAt, surveyedAt, promotedAt time.Time
-		lookCost, surveyCost             time.Duration
+		surveyCost                       time.Duration
+		pace                             lookPace
 		check                            = firstCheck
 		emptySince                       time.Time // Since when claims find nothing; zero: the last one did.
 		asked                            bool      // To be woken.
@@ -124,22 +133,30 @@ func (r *runner) loop(ctx context.Context) {
 				surveyCost = time.Since(now)
 				r.lanes.forget(5 * time.Minute)
 			}
+			// Lanes not known yet are looked for when there is nothing in those that are, and before a claim from the others: the
+			// first job of a channel must not wait for a million of another.
+			look := func() (found int, err error) {
+				lookedAt, owed = time.Now(), false
+				found, err = r.client.look(ctx, r.lanes, r.queues)
+				pace.add(time.Since(lookedAt))
+				return found, err
+			}
+			n = r.lanes.atOnce(n)
+			if !idle && now.Sub(lookedAt) >= max(pace.every(), lookSoon) {
+				if _, err := look(); err != nil {
+					return 0, err
+				}
+			}
 			got, err = r.take(ctx, n, idle)
 			if err != nil {
 				return 0, err
 			}
-			// Lanes not known yet are looked for when there is nothing in those that are, and beside the others: the first job of a
-			// channel must not wait for a million of another.
-			if since := now.Sub(lookedAt); since >= max(20*lookCost, lookSoon) || got == 0 && idle && (since >= 20*lookCost || lookCost < time.Millisecond) {
-				lookedAt, owed = time.Now(), false
-				found, err := r.client.look(ctx, r.lanes, r.queues)
-				if err != nil {
-					return got, err
+			if since := now.Sub(lookedAt); got == 0 && idle && (since >= pace.every() || pace.every() < lookSoon) {
+				found, err := look()
+				if err != nil || found == 0 {
+					return 0, err
 				}
-				lookCost = time.Since(lookedAt)
-				if found > 0 && got == 0 {
-					return r.take(ctx, n, idle)
-				}
+				return r.take(ctx, n, idle)
 			}
 			return got, nil
 		}()
@@ -189,7 +206,7 @@ func (r *runner) loop(ctx context.Context) {
 			wait = min(wait, max(time.Until(at), 0))
 		}
 		if owed {
-			wait = min(wait, max(max(20*lookCost, lookSoon)-time.Since(lookedAt), 0))
+			wait = min(wait, max(max(pace.every(), lookSoon)-time.Since(lookedAt), 0))
 		}
 		timer := time.NewTimer(wait)
 		var freed chan struct{} // What is left waits for a place in its queue.

@@ -160,7 +160,7 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	defer giveUp()
 	r.finish = &finisher{client: c, ctx: delivering, worker: config.Name, idle: make(chan struct{}, 1)}
 	r.finish.told = r.report
-	r.finish.freed = func() {
+	r.finish.follow.freed = func() {
 		select {
 		case r.permits <- struct{}{}:
 		default:
@@ -225,7 +225,7 @@ func (r *runner) end(giveUp context.CancelFunc) error {
 		err = errors.Join(err, fmt.Errorf("pawl: %d outcomes could not be delivered; their jobs will run again", r.finish.backlog()))
 	}
 	following := time.AfterFunc(2*time.Second, giveUp) // What is not done then, chores do.
-	r.finish.around.Wait()
+	r.finish.follow.around.Wait()
 	following.Stop()
 	giveUp()
 	unregistering, cancel := context.WithTimeout(context.WithoutCancel(finishing), 2*time.Second)

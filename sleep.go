@@ -62,36 +62,41 @@ func (s *sleeper) run(ctx context.Context) {
 	}
 }
 
-func (s *sleeper) session(ctx context.Context) error {
-	config := s.client.pool.Config().ConnConfig
-	if url := s.client.config.ListenURL; url != "" {
-		var err error
+// listen opens a connection that LISTENs on a channel named as in the SQL files. errPooled: a pooler is in between.
+func (c *Client) listen(ctx context.Context, channel string) (_ *pgx.Conn, err error) {
+	config := c.pool.Config().ConnConfig
+	if url := c.config.ListenURL; url != "" {
 		if config, err = pgx.ParseConfig(url); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	connecting, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(connecting, config)
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	var pid uint32
+	if err = conn.QueryRow(ctx, "select pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err == nil && pid != conn.PgConn().PID() {
+		err = errPooled
+	}
+	if err == nil {
+		// The name for this schema, quotes and all.
+		_, err = conn.Exec(ctx, "listen "+pgx.Identifier{c.source.Into(c.config.Schema, channel)}.Sanitize())
+	}
+	if err != nil {
+		closeConn(ctx, conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (s *sleeper) session(ctx context.Context) error {
+	conn, err := s.client.listen(ctx, "pawl.wake")
 	if err != nil {
 		return err
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		conn.Close(closing)
-	}()
-	var pid uint32
-	if err := conn.QueryRow(connecting, "select pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err != nil {
-		return err
-	}
-	if pid != conn.PgConn().PID() {
-		return errPooled
-	}
-	channel := pgx.Identifier{s.channel()}.Sanitize()
-	if _, err := conn.Exec(connecting, "listen "+channel); err != nil {
-		return err
-	}
+	defer closeConn(ctx, conn)
 	s.set(func() { s.direct, s.held = true, false })
 	s.wake("")
 	s.hail()
@@ -124,9 +129,6 @@ func (s *sleeper) session(ctx context.Context) error {
 		}
 	}
 }
-
-// channel is the NOTIFY channel as wake.sql has it for this schema, quotes and all.
-func (s *sleeper) channel() string { return s.client.source.Into(s.client.config.Schema, "pawl.wake") }
 
 func (s *sleeper) lock(ctx context.Context, conn *pgx.Conn, on bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)

@@ -315,6 +315,9 @@ function allot(limited text[], queues text[], priorities integer[], channels tex
 function answered(id bigint, ok boolean)
   returns boolean;
 
+function await_key(slot bigint)
+  returns bigint;
+
 function backoff(backoff jsonb, attempt integer)
   returns double precision;
 
@@ -524,6 +527,9 @@ function verify()
 
 function wake(queues text[])
   returns integer;
+
+function wake_awaiting(ids bigint[])
+  returns void;
 
 function wrong(job jsonb)
   returns text;

@@ -57,5 +57,8 @@ begin
   if ties is not null then
     perform pawl.loosen(ties, 'completed');
   end if;
+  if done is not null then
+    perform pawl.wake_awaiting(done);
+  end if;
   return query select unnest(done);
 end $$;

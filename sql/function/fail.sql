@@ -113,5 +113,8 @@ begin
   if outcomes && '{retry,snooze,release}' then
     perform pawl.wake(array(select distinct j.queue from unnest(ids) u (id) join pawl.job j on j.id = any (array[u.id])));
   end if;
+  if states && '{cancelled,dead}' then
+    perform pawl.wake_awaiting(array(select u.id from unnest(done, states) as u (id, became) where u.became in ('cancelled', 'dead')));
+  end if;
   return query select u.id, u.became from unnest(done, states) as u (id, became);
 end $$;

@@ -65,6 +65,9 @@ begin
   if exists (select unnest(removed) except select unnest(waiting)) then
     perform pawl.hail();
   end if;
+  if cardinality(removed) > 0 then
+    perform pawl.wake_awaiting(removed);
+  end if;
   return query select unnest(removed);
 
   if not keep then
