@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -351,10 +350,4 @@ func (b *bench) progress(name string, each time.Duration, count func() int64) (s
 		done <- answer
 		return <-answer
 	}
-}
-
-// IsTerminal says whether a file is one.
-func IsTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -12,16 +12,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func benchCommand() *cobra.Command {
+func benchCommand(p *program) *cobra.Command {
 	var config bench.Config
 	command := &cobra.Command{
-		Use:   "bench [SCENARIO...]",
-		Short: "Measure Pawl on this machine",
+		Use:     "bench [SCENARIO...]",
+		Short:   "Measure Pawl on this machine",
+		GroupID: groupRun,
 		Long: "Measure Pawl on this machine: on a private server with fsync on, or in a database of its own, pawl_bench, on the given one.\n" +
 			"Without a scenario, the short ones are run.\n\nScenarios:\n" + bench.Names(),
 		RunE: func(command *cobra.Command, args []string) error {
-			config.Scenarios, config.Out = args, command.OutOrStdout()
-			if bench.IsTerminal(os.Stderr) {
+			out, err := p.output()
+			if err != nil {
+				return err
+			}
+			config.Scenarios, config.Out = args, out
+			if isTerminal(p.stderr) {
 				config.Progress = os.Stderr
 			}
 			self, err := os.Executable()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,7 +16,7 @@ import (
 // demoGuard bounds a demo: one that takes longer has lost something, or runs on a machine too slow to show anything.
 const demoGuard = 60 * time.Second
 
-func demoCommand() *cobra.Command {
+func demoCommand(p *program) *cobra.Command {
 	var d demo
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -25,9 +24,14 @@ func demoCommand() *cobra.Command {
 		Long: `Demo starts a private PostgreSQL server, inserts some thousands of jobs and lets two worker processes do them.
 Midway it kills one of the workers. At the end it checks that no job was lost and that every invoice was written
 exactly once. Then it removes everything.`,
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
+		GroupID: groupRun,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return d.run(cmd.Context(), cmd.OutOrStdout())
+			out, err := p.output()
+			if err != nil {
+				return err
+			}
+			return d.run(cmd.Context(), out)
 		},
 	}
 	cmd.Flags().StringVar(&d.databaseURL, "database-url", "", "use this server instead of a private one; makes the schemas "+
@@ -180,15 +184,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// outputWidth is how many columns out has; 0 if it is not a terminal that can be drawn on.
-func outputWidth(out io.Writer) int {
-	file, ok := out.(*os.File)
-	if !ok || os.Getenv("TERM") == "dumb" {
-		return 0
-	}
-	return terminalWidth(file)
 }
 
 // wrapped breaks a text at spaces, for a terminal of width columns; 0: no terminal, lines of 100.

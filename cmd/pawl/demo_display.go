@@ -3,13 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/cwriter"
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
@@ -25,17 +23,6 @@ func newDemoDisplay(out io.Writer, load *demoLoad) demoDisplay {
 		return newDemoBars(out, load, width)
 	}
 	return &demoLines{out: out, load: load, began: time.Now()}
-}
-
-func terminalWidth(file *os.File) int {
-	if !cwriter.IsTerminal(int(file.Fd())) {
-		return 0
-	}
-	width, _, err := cwriter.GetSize(int(file.Fd()))
-	if err != nil || width < 1 {
-		return 0
-	}
-	return width
 }
 
 type demoBars struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -152,7 +153,7 @@ func (u *untilText) Write(p []byte) (int, error) {
 
 func TestDemoWorkerAlone(t *testing.T) {
 	t.Setenv(demoURLEnv, "")
-	if err := run(t.Context(), []string{"demo", "worker"}); err == nil || !strings.Contains(err.Error(), "pawl demo") {
+	if err := run(t.Context(), []string{"demo", "worker"}, nil, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "pawl demo") {
 		t.Errorf("a worker without a demo returned %v", err)
 	}
 }

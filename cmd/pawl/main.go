@@ -3,32 +3,83 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "pawl:", err)
-		stop()
-		os.Exit(1)
+	context.AfterFunc(ctx, stop) // A second ^C ends the process at once.
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pawl:", strings.TrimPrefix(err.Error(), "pawl: "))
 	}
+	os.Exit(exitCode(err))
 }
 
-func run(ctx context.Context, args []string) error {
+// run is the whole program; exitCode tells what its error means to a shell.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
+	defer func() { err = p.close(err) }()
+	root := rootCommand(p)
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(ctx)
+	if err != nil && !p.started {
+		err = usageError{err} // What cobra finds wrong, it finds before anything has run.
+	}
+	if wrong, ok := err.(usageError); ok {
+		err = usageError{fmt.Errorf("%w\nSee: %s --help", wrong.error, command.CommandPath())}
+	}
+	return err
+}
+
+const (
+	groupSetup = "setup"
+	groupJobs  = "jobs"
+	groupRun   = "run"
+)
+
+func rootCommand(p *program) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "pawl",
 		Short:         "A job queue on PostgreSQL",
+		Version:       version().Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(demoCommand(), benchCommand())
-	root.SetArgs(args)
-	return root.ExecuteContext(ctx)
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			return fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap()) // Without the value: a dsn has a password.
+		}
+		return err
+	})
+	flags := root.PersistentFlags()
+	flags.SortFlags = false
+	p.settingFlags(root, flags, "dsn", "schema", "log_dest", "log_level", "format")
+	flags.StringVarP(&p.configFile, "config", "c", "", "file of settings; if empty, $"+configEnv+", else "+defaultConfigFile+" where there is one")
+	flags.StringVar(&p.out, "out", "stdout", "where the answer goes: stdout or a file")
+	flags.BoolVar(&p.yes, "yes", false, "do not ask before what cannot be undone")
+	root.AddGroup(
+		&cobra.Group{ID: groupSetup, Title: "Set up and check:"},
+		&cobra.Group{ID: groupJobs, Title: "Jobs and queues:"},
+		&cobra.Group{ID: groupRun, Title: "Run and watch:"},
+	)
+	root.AddCommand(
+		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p),
+		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
+		exitCodesTopic(), configurationTopic(), outputTopic(),
+	)
+	p.adopt(root)
+	return root
 }

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pawlhq/pawl"
+	"github.com/spf13/cobra"
+)
+
+// installed is what install and migrate have done.
+type installed struct {
+	Schema  string `json:"schema"`
+	Version int    `json:"version"`
+}
+
+func installCommand(p *program) *cobra.Command {
+	return &cobra.Command{
+		Use:     "install",
+		Short:   "Make the schema, or bring it up to date",
+		Long:    "Install makes the schema with its tables and functions, or brings it to this binary's version. Where all is there it changes nothing.",
+		Args:    cobra.NoArgs,
+		GroupID: groupSetup,
+		RunE:    func(command *cobra.Command, _ []string) error { return migrateTo(command, p, pawl.MigrateOptions{}) },
+	}
+}
+
+func migrateCommand(p *program) *cobra.Command {
+	var options pawl.MigrateOptions
+	var dry bool
+	command := &cobra.Command{
+		Use:     "migrate",
+		Short:   "Bring the schema to a version",
+		Args:    cobra.NoArgs,
+		GroupID: groupSetup,
+		RunE: func(command *cobra.Command, _ []string) (err error) {
+			if command.Flags().Changed("to") && options.To < 1 {
+				return usageError{fmt.Errorf("--to %d: want a version from 1 on", options.To)}
+			}
+			if dry {
+				if options.DryRun, err = p.output(); err != nil {
+					return err
+				}
+			}
+			return migrateTo(command, p, options)
+		},
+	}
+	command.Flags().IntVar(&options.To, "to", 0, "version to migrate to; if not given, this binary's")
+	command.Flags().BoolVar(&dry, "dry-run", false, "write the SQL and change nothing")
+	return command
+}
+
+func migrateTo(command *cobra.Command, p *program, options pawl.MigrateOptions) error {
+	client, err := p.open(command.Context())
+	if err != nil {
+		return err
+	}
+	if err := client.Migrate(command.Context(), options); err != nil || options.DryRun != nil {
+		return err
+	}
+	done := installed{Schema: p.settled.Schema, Version: options.To}
+	if options.To == 0 {
+		stats, err := client.Stats(command.Context())
+		if err != nil {
+			return err
+		}
+		done.Version = stats.Schema
+	}
+	return p.print(done)
+}
+
+// uninstalled is what uninstall has dropped.
+type uninstalled struct {
+	Schema string `json:"schema"`
+	Live   int64  `json:"live_jobs"`
+	Dead   int64  `json:"dead_jobs"`
+}
+
+func uninstallCommand(p *program) *cobra.Command {
+	return &cobra.Command{
+		Use:     "uninstall",
+		Short:   "Drop the schema and all that is in it, jobs included",
+		Args:    cobra.NoArgs,
+		GroupID: groupSetup,
+		RunE: func(command *cobra.Command, _ []string) error {
+			ctx := command.Context()
+			client, err := p.open(ctx)
+			if err != nil {
+				return err
+			}
+			dropped := uninstalled{Schema: p.settled.Schema}
+			what := "jobs that an older or newer version wrote and this one cannot count"
+			stats, err := client.Stats(ctx)
+			if missing, ok := errors.AsType[*pawl.SchemaError](err); ok && missing.Have == 0 {
+				return fmt.Errorf("%w (schema %s)", err, dropped.Schema)
+			} else if err == nil {
+				dropped.Dead = stats.Dead
+				dropped.Live, err = client.Count(ctx, pawl.Filter{All: true, States: []pawl.State{
+					pawl.StateReserved, pawl.StateWaiting, pawl.StateScheduled, pawl.StateReady, pawl.StateRunning}})
+				what = fmt.Sprintf("%s, %s and about %s", counted(dropped.Live, "live job"), counted(dropped.Dead, "dead one"), counted(stats.Archived, "archived one"))
+			}
+			if _, old := errors.AsType[*pawl.SchemaError](err); err != nil && !old {
+				return err
+			}
+			if err := p.confirm(ctx, "drop schema %s and all that is in it: %s", dropped.Schema, what); err != nil {
+				return err
+			}
+			if err := client.Uninstall(ctx); err != nil {
+				return err
+			}
+			return p.print(dropped)
+		},
+	}
+}

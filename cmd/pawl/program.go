@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pawlhq/pawl"
+	"github.com/spf13/cobra"
+)
+
+// program is one run of pawl: where it reads and writes, what its flags say, and what it has opened.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	configFile string // Flags that are not settings.
+	out        string
+	yes        bool
+
+	command  *cobra.Command // That runs.
+	started  bool           // Its RunE.
+	settled  *settings      // Nil: nobody has asked yet.
+	log      *slog.Logger
+	answer   io.Writer // What --out names.
+	closers  []func() error
+	streamed stream
+}
+
+// adopt makes every command below one of this program: it learns which one runs, and a noun without a verb it knows is an error.
+func (p *program) adopt(command *cobra.Command) {
+	for _, sub := range command.Commands() {
+		p.adopt(sub)
+	}
+	if run := command.RunE; run != nil {
+		command.RunE = func(command *cobra.Command, args []string) error {
+			p.command, p.started = command, true
+			return run(command, args)
+		}
+	} else if command.HasParent() && command.HasSubCommands() {
+		command.RunE = func(command *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return command.Help()
+			}
+			command.SuggestionsMinimumDistance = 2
+			hint := ""
+			if near := command.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = "; did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return fmt.Errorf("unknown command %q for %q%s", args[0], command.CommandPath(), hint)
+		}
+	}
+}
+
+// onEnd has something done when the command has ended, the last first.
+func (p *program) onEnd(do func() error) { p.closers = append(p.closers, do) }
+
+func (p *program) close(err error) error {
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		if failed := p.closers[i](); err == nil {
+			err = failed
+		}
+	}
+	p.closers = nil
+	return err
+}
+
+// open connects as the settings say. The client is good until the command ends; whether Pawl is installed is not looked at.
+func (p *program) open(ctx context.Context) (*pawl.Client, error) {
+	s, err := p.settings()
+	if err != nil {
+		return nil, err
+	}
+	log, err := p.logger()
+	if err != nil {
+		return nil, err
+	}
+	if s.DSN == "" && os.Getenv("PGHOST") == "" && os.Getenv("PGDATABASE") == "" && os.Getenv("PGSERVICE") == "" {
+		return nil, usageError{errors.New("no database: give --dsn postgres://user@host/database, PAWL_DSN, DATABASE_URL or dsn in " + defaultConfigFile)}
+	}
+	config, err := pgxpool.ParseConfig(s.DSN)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("dsn: %w", err)} // Not s.DSN's mistake, which was checked: PG…'s.
+	}
+	config.MaxConns = int32(s.MaxConnections)
+	config.ConnConfig.ConnectTimeout = s.ConnectionTimeout
+	if config.ConnConfig.RuntimeParams["application_name"] == "" {
+		config.ConnConfig.RuntimeParams["application_name"] = p.command.CommandPath()
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	p.onEnd(func() error { pool.Close(); return nil })
+	reach, cancel := context.WithTimeout(ctx, s.ConnectionTimeout)
+	defer cancel()
+	if err := pool.Ping(reach); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, unreachableError{err}
+	}
+	return pawl.New(pool, pawl.Config{
+		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, Validation: s.Validation, InsertRate: s.InsertRate,
+		Defaults: pawl.JobSpec{MaxAttempts: s.MaxAttempts},
+	})
+}
+
+// logger writes to --log-dest from --log-level on.
+func (p *program) logger() (*slog.Logger, error) {
+	if p.log != nil {
+		return p.log, nil
+	}
+	s, err := p.settings()
+	if err != nil {
+		return nil, err
+	}
+	w := p.stderr
+	switch s.LogDest {
+	case "stderr":
+	case "stdout":
+		w = p.stdout
+	default:
+		file, err := os.OpenFile(s.LogDest, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("log_dest (%s): %w", s.origin["log_dest"], err)
+		}
+		p.onEnd(file.Close)
+		w = file
+	}
+	p.log = slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: s.LogLevel}))
+	return p.log, nil
+}
+
+// output is what --out names: for what is not printed as rows. The file is made when it is first asked for.
+func (p *program) output() (io.Writer, error) {
+	switch {
+	case p.answer != nil:
+	case p.out == "stdout" || p.out == "-" || p.out == "":
+		p.answer = p.stdout
+	default:
+		file, err := os.Create(p.out)
+		if err != nil {
+			return nil, fmt.Errorf("--out: %w", err)
+		}
+		p.onEnd(file.Close)
+		p.answer = file
+	}
+	return p.answer, nil
+}

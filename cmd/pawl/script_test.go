@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pawl": main})
+}
+
+func migrate(ctx context.Context, url string) error {
+	pool, err := pgxpool.New(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	client, err := pawl.New(pool, pawl.Config{})
+	if err != nil {
+		return err
+	}
+	return client.Migrate(ctx)
+}
+
+// TestScripts runs testdata/script/*.txtar, each with a migrated database of its own, $PAWL_DSN, and these commands beside
+// testscript's:
+//
+//	pawl ARGS…          this program, as is: ! pawl where it must fail
+//	exits CODE ARGS…    pawl with this exit code
+//	sql STATEMENT       its rows on standard output, columns apart by |
+//	until QUERY         waits until the query's one value is true
+//	bare                another database, $PAWL_DSN, without Pawl
+func TestScripts(t *testing.T) {
+	pgtest.Ensure(migrate)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			t := env.T().(testing.TB)
+			env.Values["t"] = t
+			env.Setenv("PAWL_DSN", pgtest.Database(t))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare,
+		},
+		RequireExplicitExec: false,
+		RequireUniqueNames:  true,
+	})
+}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits CODE ARGS…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	have := 0
+	if err := ts.Exec("pawl", args[1:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("pawl: %v", err)
+		}
+		have = exit.ExitCode()
+	}
+	if have != want {
+		ts.Fatalf("pawl %s: exit code %d, want %d", strings.Join(args[1:], " "), have, want)
+	}
+}
+
+func scriptSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sql STATEMENT")
+	}
+	for _, row := range scriptRows(ts, args[0]) {
+		for i, value := range row {
+			if i > 0 {
+				fmt.Fprint(ts.Stdout(), "|")
+			}
+			fmt.Fprint(ts.Stdout(), value)
+		}
+		fmt.Fprintln(ts.Stdout())
+	}
+}
+
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: until QUERY")
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		rows := scriptRows(ts, args[0])
+		if len(rows) == 1 && rows[0][0] == true {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("still not true: %s: %v", args[0], rows)
+		}
+	}
+}
+
+func scriptBare(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Setenv("PAWL_DSN", pgtest.Empty(ts.Value("t").(testing.TB)))
+}
+
+func scriptRows(ts *testscript.TestScript, statement string) [][]any {
+	ctx := ts.Value("t").(testing.TB).Context()
+	conn, err := pgx.Connect(ctx, ts.Getenv("PAWL_DSN"))
+	ts.Check(err)
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, statement)
+	ts.Check(err)
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]any, error) { return row.Values() })
+	ts.Check(err)
+	return list
+}
