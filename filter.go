@@ -18,6 +18,8 @@ type Filter struct {
 
 	Queue, Channel, Kind, Fingerprint, UniqueKey string
 
+	Worker string // The name of who runs the job, or of who ran it last: then among jobs that are finished.
+
 	States        []State         // One of these.
 	Args          json.RawMessage // JSON that the job's args contain, as jsonb's @>. Args under a Codec are no such JSON.
 	CreatedBefore time.Time
@@ -47,6 +49,7 @@ type storedFilter struct {
 	Kind          string          `json:"kind,omitempty"`
 	Fingerprint   string          `json:"fingerprint,omitempty"`
 	UniqueKey     string          `json:"unique_key,omitempty"`
+	Worker        string          `json:"worker,omitempty"`
 	States        []State         `json:"states,omitempty"`
 	Args          json.RawMessage `json:"args,omitempty"`
 	CreatedBefore any             `json:"created_before,omitempty"`
@@ -54,13 +57,13 @@ type storedFilter struct {
 }
 
 func (f *Filter) empty() bool {
-	return f.Queue == "" && f.Channel == "" && f.Kind == "" && f.Fingerprint == "" && f.UniqueKey == "" && len(f.States) == 0 &&
+	return f.Queue == "" && f.Channel == "" && f.Kind == "" && f.Fingerprint == "" && f.UniqueKey == "" && f.Worker == "" && len(f.States) == 0 &&
 		len(f.Args) == 0 && f.CreatedBefore.IsZero() && f.CreatedAfter.IsZero()
 }
 
 // stored checks a filter. among, if not nil, are the states a verb can do anything about; none: there is nothing to look for.
 func (f *Filter) stored(among []State) (text string, below *int64, none bool, err error) {
-	s := storedFilter{Queue: f.Queue, Channel: f.Channel, Kind: f.Kind, Fingerprint: f.Fingerprint, UniqueKey: f.UniqueKey, States: f.States, Args: f.Args}
+	s := storedFilter{Queue: f.Queue, Channel: f.Channel, Kind: f.Kind, Fingerprint: f.Fingerprint, UniqueKey: f.UniqueKey, Worker: f.Worker, States: f.States, Args: f.Args}
 	for _, state := range f.States {
 		if !slices.Contains(liveStates, state) && !slices.Contains(finishedStates, state) {
 			return "", nil, false, fmt.Errorf("Filter.States: there is no state %q", state)

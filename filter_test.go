@@ -1,6 +1,7 @@
 package pawl_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -428,4 +429,52 @@ func TestSeeThroughDatabaseSQL(t *testing.T) {
 	}
 	must(t, tx.Rollback())
 	await(t, client, ids[pawl.StateReady], pawl.StateReady)
+}
+
+func TestFilterByWorker(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t)
+	began, end := make(chan pawl.ID, 1), make(chan error)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
+		began <- job.ID
+		return <-end
+	})
+	start(t, client, mux, pawl.RunnerConfig{Name: "anna", Queues: map[string]pawl.RunnerQueue{"default": {}}})
+	id, other := insert(t, client, Note{1}), insert(t, client, pawl.JobSpec{Args: Note{2}, Queue: "elsewhere"})
+	<-began
+	of := func(worker string, states ...pawl.State) []pawl.ID {
+		filter := pawl.Filter{Worker: worker, States: states}
+		ids := listed(t, client, filter)
+		n, err := client.Count(t.Context(), filter)
+		if err != nil || n != int64(len(ids)) {
+			t.Errorf("of %s: count %d, %v; listed %d", worker, n, err, ids)
+		}
+		return ids
+	}
+	if got := of("anna", pawl.StateRunning); !slices.Equal(got, []pawl.ID{id}) {
+		t.Errorf("anna runs %d, want %d", got, id)
+	}
+	if got := of("bert"); len(got) > 0 {
+		t.Errorf("bert runs %d", got)
+	}
+	if job := await(t, client, id, pawl.StateRunning); job.Worker != "anna" {
+		t.Errorf("a running job's worker is %q", job.Worker)
+	}
+	if job := await(t, client, other, pawl.StateReady); job.Worker != "" {
+		t.Errorf("a ready job's worker is %q", job.Worker)
+	}
+	// Given back, it is in the lease at another epoch: not held any more.
+	end <- pawl.Snooze(time.Hour)
+	await(t, client, id, pawl.StateScheduled)
+	if got := of("anna"); len(got) > 0 {
+		t.Errorf("anna, having given it back, runs %d", got)
+	}
+	must1(t, 1)(client.Retry(t.Context(), id))
+	<-began
+	end <- nil
+	await(t, client, id, pawl.StateCompleted)
+	if got := of("anna"); !slices.Equal(got, []pawl.ID{id}) {
+		t.Errorf("anna ran %d, want %d", got, id)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -470,4 +471,27 @@ func TestInsertCancelled(t *testing.T) {
 	commit(t, tx)
 	pgtest.Wait(t, "the insert to be given up", func() bool { return pool.Stat().AcquiredConns() == 0 })
 	insert(t, client, Note{3}) // And the next one is not stuck behind it.
+}
+
+func TestInsertAllowance(t *testing.T) {
+	t.Parallel()
+	plain, _ := install(t)
+	if n := plain.InsertAllowance(); n != -1 {
+		t.Errorf("without a rate: %d, want -1", n)
+	}
+	client, _ := install(t, func(c *pawl.Config) { c.InsertRate = pawl.Rate{N: 10, Per: time.Hour, Burst: 7} })
+	if n := client.InsertAllowance(); n != 7 {
+		t.Errorf("unused: %d, want 7", n)
+	}
+	insert(t, client, Note{1})
+	if n := client.InsertAllowance(); n != 6 {
+		t.Errorf("after one: %d, want 6", n)
+	}
+	if _, err := client.InsertMany(t.Context(), make([]pawl.JobSpec, 0)); err != nil {
+		t.Fatal(err)
+	}
+	var refused *pawl.RateError
+	if _, err := client.InsertMany(t.Context(), slices.Repeat([]pawl.JobSpec{{Args: Note{2}}}, 7)); !errors.As(err, &refused) || client.InsertAllowance() != 6 {
+		t.Errorf("refused: %v, and then %d are allowed, want 6", err, client.InsertAllowance())
+	}
 }

@@ -74,6 +74,21 @@ func (l *limiter) take(n int) (wait time.Duration) {
 	return 0
 }
 
+// left is how many tokens there are now.
+func (l *limiter) left() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int(max(l.burst-max(l.full-l.now(), 0), 0) / l.unit)
+}
+
+// InsertAllowance is how many jobs Insert would take at once now under Config.InsertRate, of which Burst is the most; -1 without a rate.
+func (c *Client) InsertAllowance() int {
+	if c.limiter == nil {
+		return -1
+	}
+	return c.limiter.left()
+}
+
 // limit takes n tokens of Config.InsertRate.
 func (c *Client) limit(ctx context.Context, n int) error {
 	if c.limiter == nil {

@@ -1,5 +1,5 @@
 -- filter: the condition of a filter on the rows t of a table with jobs, as SQL; null: no row of this table can meet it.
---   filter   {queue, channel, kind, fingerprint, unique_key, states, args, created_before, created_after}: what is absent is not asked
+--   filter   {queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after}: what is absent is not asked
 --   source   job, dead, archive
 -- It is made into a statement of its own each time, and that planned with its values: which index is best, the values decide.
 create or replace function pawl.filter(filter jsonb, source text) returns text language plpgsql stable as $$
@@ -49,6 +49,14 @@ begin
       parts := parts || format('t.%I = %L', column_name, filter ->> column_name);
     end if;
   end loop;
+  if filter ? 'worker' and source = 'job' then
+    -- Also at that epoch: what was held and is ready again is in the lease until that goes.
+    parts := parts || format('t.id = any (array(%1$s)) and (t.id, t.epoch) in (select u.id, u.epoch from pawl.lease l join pawl.worker w on w.id = l.worker_id, unnest(l.jobs, l.epochs) u (id, epoch) where w.name = %2$L)',
+                             format('select unnest(l.jobs) from pawl.lease l join pawl.worker w on w.id = l.worker_id where w.name = %L', filter ->> 'worker'),
+                             filter ->> 'worker');
+  elsif filter ? 'worker' then
+    parts := parts || format('t.worker = %L', filter ->> 'worker');
+  end if;
   if filter ? 'args' then
     parts := parts || format('t.args @> %L', filter -> 'args');
   end if;

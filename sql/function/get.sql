@@ -17,7 +17,7 @@ begin
                 else coalesce((select case when p.expires_at is null then 'waiting' else 'reserved' end from pawl.parked p where p.job_id = j.id),
                               'running') end as state,
            j.queue, j.channel, j.kind, j.args, j.data, j.priority, j.attempt, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts,
-           j.created_at, j.run_at, j.fingerprint, j.opts, j.errors, j.unique_key, j.checkpoint
+           j.created_at, j.run_at, j.fingerprint, j.opts, j.errors, j.unique_key, j.checkpoint, j.epoch
     from pawl.job j
     left join pawl.queue q on q.name = j.queue
     where j.id = any (get.ids)
@@ -33,7 +33,10 @@ begin
     where u.id not in (select l.id from live l) and u.id not in (select d.id from dead d)
   )
   select l.id, l.state, null::text, l.queue, l.channel, l.kind, l.args, l.data, l.priority, l.attempt, l.max_attempts, l.created_at,
-         l.run_at, null::timestamptz, null::bigint, null::bigint, null::text, l.fingerprint, l.opts, l.errors, l.unique_key, l.checkpoint, null::jsonb
+         l.run_at, null::timestamptz, null::bigint, null::bigint,
+         (select w.name from pawl.lease h join pawl.worker w on w.id = h.worker_id
+          where l.state = 'running' and (l.id, l.epoch) in (select u.id, u.epoch from unnest(h.jobs, h.epochs) u (id, epoch)) limit 1),
+         l.fingerprint, l.opts, l.errors, l.unique_key, l.checkpoint, null::jsonb
   from live l
   union all
   select d.id, 'dead', d.reason, d.queue, d.channel, d.kind, d.args, d.data, d.priority, d.attempt, d.most, d.created_at,
