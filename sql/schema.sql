@@ -417,6 +417,9 @@ function insert_tied(specs jsonb)
 function issue(id bigint)
   returns boolean;
 
+function issue(ids bigint[])
+  returns SETOF bigint;
+
 function keep(ids bigint[], lasting interval)
   returns void;
 

@@ -5,52 +5,69 @@
 -- are more because jobs were cancelled.
 -- Survives: two settlers (skip locked); a stranger who has a channel or a job locked (its end is left for the next time); a crash
 -- (the ends are rows, written by the transaction that finished the jobs).
+-- Ordered channels go all at once; jobs that are waited for and batches, which few have, one by one.
 -- A settler takes the channel's lock as inserters do: an inserter that found the line not empty is committed when the lock is had.
 create or replace function pawl.settle(most integer) returns table (settled integer, "left" integer, more boolean)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
-  done    record;
-  child   record;
-  head    bigint;
-  halting boolean;
-  later   boolean;
+  ends     bigint[]; -- Of loose.
+  late     bigint[]; -- Those of them left for the next time.
+  queues   text[];   -- Channels that are ours to change.
+  channels text[];
+  heads    bigint[];
+  locked   bigint[]; -- Heads a stranger has.
+  done     record;
+  child    record;
 begin
   perform pg_current_xact_id();
-  settled := 0; "left" := 0; more := false;
-  for done in
-    select l.id, l.job_id, l.queue, l.channel, l.ordered, l.batch, l.became
-    from pawl.loose l
-    order by l.id
-    limit most
-    for update skip locked
-  loop
-    later := false;
-    if done.ordered then
-      if not pg_try_advisory_xact_lock(pawl.channel_class(done.queue), pawl.channel_object(done.channel)) then
-        "left" := "left" + 1;
-        continue;
-      end if;
-      -- Each in a statement of its own: its snapshot must be younger than the lock.
-      delete from pawl.turn t where t.job_id = done.job_id;
-      if found and done.became = 'dead' then
-        select q.halt_on_dead into halting from pawl.queue q where q.name = done.queue;
-        if halting then
-          insert into pawl.halt (queue, channel, job_id, halted_at)
-          values (done.queue, done.channel, done.job_id, clock_timestamp())
-          on conflict do nothing;
-        end if;
-      end if;
-      select t.job_id into head from pawl.turn t where t.queue = done.queue and t.channel = done.channel order by t.pos limit 1;
-      later := found and not pawl.issue(head);
-    end if;
+  more := false;
+  ends := array(select l.id from pawl.loose l order by l.id limit most for update skip locked);
 
+  -- The lines move up. Each of these is a statement of its own: its snapshot must be younger than the channels' locks.
+  select array_agg(c.queue), array_agg(c.channel) into queues, channels
+  from (select d.queue, d.channel, pg_try_advisory_xact_lock(pawl.channel_class(d.queue), pawl.channel_object(d.channel)) as ours
+        from (select distinct l.queue, l.channel from pawl.loose l where l.id = any (ends) and l.ordered) d
+        offset 0) c
+  where c.ours;
+  late := array(
+    select l.id from pawl.loose l
+    where l.id = any (ends) and l.ordered and (l.queue, l.channel) not in (select * from unnest(queues, channels)));
+  if queues is not null then
+    with gone as (
+      delete from pawl.turn t
+      using pawl.loose l
+      where l.id = any (ends) and l.ordered and l.id <> all (late) and t.job_id = any (array[l.job_id])
+      returning l.queue, l.channel, l.job_id, l.became
+    )
+    insert into pawl.halt (queue, channel, job_id, halted_at)
+    select g.queue, g.channel, g.job_id, clock_timestamp()
+    from gone g
+    join pawl.queue q on q.name = g.queue
+    where g.became = 'dead' and q.halt_on_dead
+    on conflict do nothing;
+    heads := array(
+      select h.job_id
+      from unnest(queues, channels) c (queue, channel),
+           lateral (select t.job_id from pawl.turn t where t.queue = c.queue and t.channel = c.channel order by t.pos limit 1) h);
+    locked := array(select pawl.issue(heads));
+    late := late || array(
+      select l.id from pawl.turn t, pawl.loose l
+      where t.job_id = any (locked) and l.id = any (ends) and l.id <> all (late) and l.ordered and l.queue = t.queue and l.channel = t.channel);
+  end if;
+
+  for done in
+    select l.id, l.job_id, l.became
+    from pawl.loose l
+    where l.id = any (ends) and (select true from pawl.wait w where w.parent_id = l.job_id limit 1)
+    order by l.id
+  loop
     for child in select w.child_id, w.on_state, w.hold from pawl.wait w where w.parent_id = done.job_id order by w.child_id loop
       perform from pawl.job j where j.id = child.child_id for update skip locked;
       if not found then
         perform from pawl.job j where j.id = child.child_id;
         if found then
-          later := true;
+          late := late || done.id;
         else
           delete from pawl.wait w where w.child_id = child.child_id;
         end if;
@@ -66,17 +83,19 @@ begin
         more := true;
       end if;
     end loop;
+  end loop;
 
-    -- The last step, because it is done once: what was left before is not counted.
-    if not later and done.batch is not null then
-      later := not pawl.count_batch(done.batch, done.became, 1);
-    end if;
-    if later then
-      "left" := "left" + 1;
-    else
-      delete from pawl.loose l where l.id = done.id;
-      settled := settled + 1;
+  -- The last step, because it is done once: an end that is late is not counted yet.
+  for done in
+    select l.id, l.batch, l.became from pawl.loose l where l.id = any (ends) and l.id <> all (late) and l.batch is not null order by l.id
+  loop
+    if not pawl.count_batch(done.batch, done.became, 1) then
+      late := late || done.id;
     end if;
   end loop;
+
+  delete from pawl.loose l where l.id = any (ends) and l.id <> all (late);
+  get diagnostics settled = row_count;
+  "left" := cardinality(ends) - settled;
   return next;
 end $$;
