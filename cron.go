@@ -198,6 +198,7 @@ func (j cronJob) spec() JobSpec {
 		s.Ordered, s.Unique = t.Ordered, Unique{
 			Key: t.Key, Period: seconds(t.Period), Global: j.Global, UntilStart: j.UntilStart, Replace: t.Replace, Reschedule: t.Reschedule,
 		}
+		s.Attempt, s.Errors = t.Attempt, t.Errors
 		for _, after := range t.After {
 			ids := map[string]*[]ID{"ok": &s.AfterOK, "any": &s.AfterAny, "not_ok": &s.AfterNotOK}[after.On]
 			*ids, s.Hold = append(*ids, after.ID), s.Hold || after.Hold

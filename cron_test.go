@@ -73,6 +73,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 		Fingerprint: "f", Headers: map[string]string{"trace": "1", "cron": "a user's"},
 		Unique:  pawl.Unique{Key: "reports", Period: time.Hour, Global: true, UntilStart: true, Replace: true, Reschedule: true},
 		AfterOK: []pawl.ID{1}, AfterAny: []pawl.ID{2}, AfterNotOK: []pawl.ID{3}, Hold: true,
+		Attempt: 2, Errors: []pawl.AttemptError{{Attempt: 2, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "no", Stack: "here"}},
 	}
 	exec(t, pool, "select setval('pawl.pos', 10)") // The jobs it comes after have been.
 	put := pawl.Cron{Name: "reports ☕", Spec: "30 2 * * mon", Zone: "Europe/Berlin", Job: job, Jitter: 1500 * time.Millisecond, CatchUp: 2, Version: 4}

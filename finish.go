@@ -82,12 +82,14 @@ func bounded(s string, most int) string {
 	return s
 }
 
+const maxErrorText, maxErrorStack = 4096, 8192 // Bytes of an error that are kept.
+
 // errorText is an error as it is kept with the job: bounded, and without what jsonb refuses.
 func errorText(err error, stack string) *string {
 	b, _ := json.Marshal(struct {
 		Error string `json:"error"`
 		Stack string `json:"stack,omitempty"`
-	}{bounded(err.Error(), 4096), bounded(stack, 8192)})
+	}{bounded(err.Error(), maxErrorText), bounded(stack, maxErrorStack)})
 	s := string(b)
 	return &s
 }

@@ -103,6 +103,60 @@ func TestInsertManyKeepsTheOrder(t *testing.T) {
 	}
 }
 
+// A job taken over from elsewhere goes on where it was: its attempts and errors count here.
+func TestInsertAfterAttemptsElsewhere(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	ctx := t.Context()
+	when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	var errs []pawl.AttemptError
+	for i := range 12 {
+		errs = append(errs, pawl.AttemptError{Attempt: i + 1, At: when, Error: fmt.Sprint("error ", i+1, "\x00"), Stack: strings.Repeat("x", 10_000)})
+	}
+	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Attempt: 12, MaxAttempts: 14, Errors: errs})
+	if live(t, pool) != 2 || value[bool](t, pool, "select tied from pawl.job") {
+		t.Error("it is not a plain job")
+	}
+	for attempt := 13; attempt <= 14; attempt++ {
+		jobs := claim(t, client, 1)
+		if jobs[0].Attempt != attempt || jobs[0].MaxAttempts != 14 {
+			t.Errorf("attempt %d of %d, want %d of 14", jobs[0].Attempt, jobs[0].MaxAttempts, attempt)
+		}
+		must(t, client.Fail(ctx, jobs[0], pawl.RetryAfter(0, errors.New("here too"))))
+	}
+	job := await(t, client, id, pawl.StateDead)
+	if job.Attempt != 14 || job.Reason != "attempts" || len(job.Errors) != 10 {
+		t.Errorf("dead after attempt %d (%s) with %d errors, want 14, attempts and 10", job.Attempt, job.Reason, len(job.Errors))
+	}
+	if e := job.Errors[0]; e.Attempt != 5 || e.Error != "error 5\uFFFD" || !e.At.Equal(when) || len(e.Stack) > 8200 {
+		t.Errorf("the oldest error is of attempt %d at %v, %q, with a stack of %d bytes", e.Attempt, e.At, e.Error, len(e.Stack))
+	}
+
+	// Used up: it runs once all the same. With a key and in order it is kept too, and by SQL.
+	for i, spec := range []pawl.JobSpec{
+		{Args: Note{2}, Attempt: 5, MaxAttempts: 5},
+		{Args: Note{3}, Attempt: 5, MaxAttempts: 5, Ordered: true, Channel: "c", Unique: pawl.Unique{Key: "k"}},
+	} {
+		insert(t, client, spec)
+		if job := claim(t, client, 1)[0]; job.Attempt != 6 {
+			t.Errorf("%d: attempt %d, want 6", i, job.Attempt)
+		}
+	}
+	exec(t, pool, `select pawl.insert('note', '{"n": 4}', '{"attempt": 7}')`)
+	if job := claim(t, client, 1)[0]; job.Attempt != 8 {
+		t.Errorf("by SQL: attempt %d, want 8", job.Attempt)
+	}
+	if _, err := pool.Exec(ctx, `select pawl.insert('note', null, '{"attempt": 32767}')`); err == nil {
+		t.Error("SQL takes attempt 32767")
+	}
+	for _, spec := range []pawl.JobSpec{{Args: Note{}, Attempt: -1}, {Args: Note{}, Attempt: 32767},
+		{Args: Note{}, Errors: []pawl.AttemptError{{At: time.Date(99999, 1, 1, 0, 0, 0, 0, time.UTC)}}}} {
+		if invalid, ok := errors.AsType[*pawl.InvalidError](client.Validate(spec)); !ok || invalid.Field != "Attempt" && invalid.Field != "Errors" {
+			t.Errorf("%+v: %v", spec, client.Validate(spec))
+		}
+	}
+}
+
 func TestInsertManyOfNothing(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)

@@ -61,6 +61,11 @@ type JobSpec struct {
 	AfterAny   []ID // all of these have finished in any way,
 	AfterNotOK []ID // all of these have died or were cancelled. Cancelled once that cannot be,
 	Hold       bool // unless Hold: then it waits for the dead one to be retried.
+
+	// Of a job taken over from elsewhere: how often it failed there, 0 to 32766, and how. The first run here is attempt Attempt + 1;
+	// there is one even if MaxAttempts are used up. Of Errors the last ten are kept.
+	Attempt int
+	Errors  []AttemptError
 }
 
 // Unique is a key that only one job may have at a time: for as long as that job lives, scheduled, waiting for a retry or running.
@@ -367,6 +372,12 @@ func (s JobSpec) over(below JobSpec) JobSpec {
 		s.AfterOK, s.AfterAny, s.AfterNotOK = below.AfterOK, below.AfterAny, below.AfterNotOK
 	}
 	s.Hold = s.Hold || below.Hold
+	if s.Attempt == 0 {
+		s.Attempt = below.Attempt
+	}
+	if s.Errors == nil {
+		s.Errors = below.Errors
+	}
 	return s
 }
 

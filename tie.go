@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -31,6 +32,9 @@ type ties struct {
 	Reschedule bool       `json:"reschedule,omitempty"`
 	Reserve    float64    `json:"reserve,omitempty"`
 	After      []tieAfter `json:"after,omitempty"`
+
+	Attempt int            `json:"attempt,omitempty"` // Used already: of so few jobs that they go this way.
+	Errors  []AttemptError `json:"errors,omitempty"`
 }
 
 type tieAfter struct {
@@ -42,10 +46,21 @@ type tieAfter struct {
 // resolveTies checks what binds a job to others.
 func (c *Client) resolveTies(spec *JobSpec, r *row, o *opts) (field, reason string) {
 	u := &spec.Unique
-	if *u == (Unique{}) && !spec.Ordered && spec.Reserve == 0 && len(spec.AfterOK)+len(spec.AfterAny)+len(spec.AfterNotOK) == 0 {
+	if *u == (Unique{}) && !spec.Ordered && spec.Reserve == 0 && len(spec.AfterOK)+len(spec.AfterAny)+len(spec.AfterNotOK) == 0 &&
+		spec.Attempt == 0 && len(spec.Errors) == 0 {
 		return "", ""
 	}
-	t := &ties{Ordered: spec.Ordered, Key: u.Key, Replace: u.Replace, Reschedule: u.Reschedule}
+	if spec.Attempt < 0 || spec.Attempt > 32766 {
+		return "Attempt", fmt.Sprintf("is %d; want 0 to 32766", spec.Attempt)
+	}
+	errs := slices.Clone(spec.Errors[max(0, len(spec.Errors)-maxErrors):])
+	for i, e := range errs {
+		errs[i].Worker, errs[i].Error, errs[i].Stack = bounded(e.Worker, maxName), bounded(e.Error, maxErrorText), bounded(e.Stack, maxErrorStack)
+	}
+	if _, err := json.Marshal(errs); err != nil {
+		return "Errors", fmt.Sprintf("do not marshal to JSON: %v", err)
+	}
+	t := &ties{Attempt: spec.Attempt, Errors: errs, Ordered: spec.Ordered, Key: u.Key, Replace: u.Replace, Reschedule: u.Reschedule}
 	if spec.Ordered && spec.Priority != 0 {
 		return "Priority", fmt.Sprintf("is %d for an ordered job: the order of its channel is that of commits", spec.Priority)
 	}
@@ -105,6 +120,7 @@ func (r *row) spec() *ties {
 }
 
 const (
+	maxErrors     = 10   // Kept with a job, the last ones; fail.sql keeps as many.
 	maxTiedAtOnce = 5000 // Jobs in one statement.
 	maxCollisions = 10   // Times an insert of its own transaction is tried again after a deadlock.
 )

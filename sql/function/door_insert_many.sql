@@ -25,7 +25,7 @@ begin
         'kind', s.value -> 'kind', 'data', o.opts -> 'data', 'delay', o.opts -> 'delay', 'run_at', o.opts -> 'run_at',
         'attempts', o.opts -> 'max_attempts', 'fingerprint', o.opts -> 'fingerprint', 'ordered', o.opts -> 'ordered',
         'key', o.opts -> 'unique' -> 'key', 'period', o.opts -> 'unique' -> 'period', 'replace', o.opts -> 'unique' -> 'replace',
-        'reschedule', o.opts -> 'unique' -> 'reschedule', 'reserve', o.opts -> 'reserve', 'after', o.opts -> 'after',
+        'reschedule', o.opts -> 'unique' -> 'reschedule', 'reserve', o.opts -> 'reserve', 'after', o.opts -> 'after', 'attempt', o.opts -> 'attempt',
         'opts', nullif(jsonb_strip_nulls(jsonb_build_object(
           'headers', o.opts -> 'headers',
           'backoff', '{"base": 1, "max": 3600, "growth": 2, "power": 0, "jitter": 0.1}' || (o.opts -> 'backoff'), 'ordered', nullif(o.opts -> 'ordered', 'false'),

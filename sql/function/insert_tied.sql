@@ -1,6 +1,6 @@
 -- insert_tied: put in jobs that are tied to others, all or none.
 --   specs   a JSON array of {queue, channel, priority, kind, args, data (base64), delay, run_at, attempts, fingerprint, opts, ordered,
---           key, period, replace, reschedule, reserve, after: [{id, on, hold}]}; times in seconds
+--           key, period, replace, reschedule, reserve, after: [{id, on, hold}], attempt (used already), errors}; times in seconds
 -- Moves: a job row and a ticket each; a row in turn, hold, wait where asked for. Returns a row a spec, in input order: the id, and
 -- whether it is that of the job that has the unique key, when nothing was put in.
 -- Index: primary keys.
@@ -71,14 +71,15 @@ begin
   end loop;
 
   insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data, fingerprint,
-                        unique_key, opts, tied)
+                        unique_key, opts, tied, attempt, errors)
   select ids[s.ord], moment,
          coalesce((s.value ->> 'run_at')::timestamptz, moment + (s.value ->> 'delay')::double precision * interval '1 second'),
          (random() * 1000000000)::integer, coalesce((s.value ->> 'priority')::smallint, 0::smallint), (s.value ->> 'attempts')::smallint,
          coalesce(s.value ->> 'queue', 'default'), coalesce(s.value ->> 'channel', ''), s.value ->> 'kind', s.value -> 'args',
          decode(s.value ->> 'data', 'base64'), s.value ->> 'fingerprint', s.value ->> 'key',
          nullif(coalesce(s.value -> 'opts', '{}'), '{}'),
-         coalesce((s.value ->> 'ordered')::boolean, false) or s.value ->> 'key' is not null or coalesce(s.value -> 'opts' ? 'batch', false)
+         coalesce((s.value ->> 'ordered')::boolean, false) or s.value ->> 'key' is not null or coalesce(s.value -> 'opts' ? 'batch', false),
+         coalesce((s.value ->> 'attempt')::smallint, 0::smallint), s.value -> 'errors'
   from jsonb_array_elements(specs) with ordinality as s (value, ord)
   where taken[s.ord] is null
   order by s.ord;

@@ -15,7 +15,7 @@ begin
   for one in
     select o.key, o.value, case
       when o.key in ('queue', 'channel', 'fingerprint', 'data', 'run_at') then 'string'
-      when o.key in ('priority', 'delay', 'max_attempts', 'reserve') then 'number'
+      when o.key in ('priority', 'delay', 'max_attempts', 'reserve', 'attempt') then 'number'
       when o.key in ('headers', 'backoff', 'unique') then 'object'
       when o.key = 'ordered' then 'boolean' when o.key = 'after' then 'array' end as want
     from jsonb_each(opts) as o (key, value)
@@ -50,6 +50,7 @@ begin
     when opts ->> 'queue' = '' then 'queue is empty'
     when (opts ->> 'priority')::numeric not between -32768 and 32767 then 'want a priority from -32768 to 32767'
     when (opts ->> 'max_attempts')::numeric not between 1 and 32767 then 'want max_attempts from 1 to 32767'
+    when (opts ->> 'attempt')::numeric not between 0 and 32766 then 'want attempt, those used already, from 0 to 32766'
     when (opts ->> 'delay')::numeric < 0 then 'delay is negative'
     when (opts ->> 'reserve')::numeric <= 0 then 'want a reserve above 0'
     when opts ? 'delay' and opts ? 'run_at' then 'delay beside run_at: one of them'
