@@ -1,4 +1,4 @@
-// Package hook lets package pawltest into package pawl, which fills it in. It knows none of pawl's types: pawl imports it.
+// Package hook lets packages pawltest and pawlimport into package pawl, which fills it in. It knows none of pawl's types: pawl imports it.
 package hook
 
 import (
