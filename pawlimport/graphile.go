@@ -38,7 +38,7 @@ func GraphileWorker(ctx context.Context, pool *pgxpool.Pool, client *pawl.Client
 			'MaxAttempts', j.max_attempts, 'More', json_build_object('Serial', q.queue_name, 'Key', j.key, 'Flags', j.flags, 'Error', j.last_error)`,
 		remove: "delete from source._private_jobs where id = any ($1::text[]::bigint[])",
 		why: map[string]string{
-			"running": "a worker of Graphile Worker has it; what a dead one left it unlocks after four hours, or Options.Running takes",
+			"running": "a worker of Graphile Worker has it; what a dead one left it unlocks after four hours, or Options.Running (--running) takes",
 			"serial":  "a worker of Graphile Worker runs another job of its serial queue",
 			"failed":  "finished: out of attempts",
 		},
@@ -80,7 +80,7 @@ func (s *source) graphile(r *row) (job, error) {
 	}
 	if more.Serial != nil {
 		j.spec.Ordered, j.spec.Channel = true, *more.Serial
-		j.note("serial queue: an ordered channel. A job that waits for its time or for a retry holds up those behind it, which it did not")
+		j.note("serial queue: an ordered channel. A job that waits for its time or for a retry holds up those behind it, which it did not; and while some of the queue are left there, one of each may run at once")
 		if j.spec.Priority != 0 {
 			j.spec.Priority = 0
 			j.note("priority in a serial queue: of its place in the line, from which it does not move")

@@ -89,7 +89,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	// What is wrong with Pawl is found before anything is moved.
 	_, err = r.in(r.client).Count(ctx, pawl.Filter{Fingerprint: "pawlimport", Limit: 1, States: []pawl.State{pawl.StateReady}})
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (refused.Code == "3F000" || refused.Code == "42P01" || refused.Code == "42883") {
-		return fmt.Errorf("Pawl is not installed, or not up to date, where the jobs are to go: call Client.Migrate or run `pawl install` there: %w", err)
+		return fmt.Errorf("where the jobs are to go: %w: %w", &pawl.SchemaError{}, err)
 	}
 	if err != nil {
 		return err
@@ -392,15 +392,20 @@ func (r *run) taken(id, key string) {
 	r.refuse(id, fmt.Errorf("its unique key %q is another job's", key))
 }
 
-// again does a transaction again that collided with others.
+// again does a transaction again that collided with others, or was over the client's rate of inserts.
 func (r *run) again(ctx context.Context, do func() error) error {
-	for try := 1; ; try++ {
+	for try := 1; ; {
 		err := do()
-		if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || try == 10 || refused.Code != "40P01" && refused.Code != "40001" {
+		wait := time.Duration(try) * 20 * time.Millisecond
+		if over, ok := errors.AsType[*pawl.RateError](err); ok {
+			wait = over.RetryAfter
+		} else if refused, ok := errors.AsType[*pgconn.PgError](err); ok && try < 10 && (refused.Code == "40P01" || refused.Code == "40001") {
+			try++
+		} else {
 			return err
 		}
 		select {
-		case <-time.After(time.Duration(try) * 20 * time.Millisecond):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

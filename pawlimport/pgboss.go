@@ -37,7 +37,7 @@ func PgBoss(ctx context.Context, pool *pgxpool.Pool, client *pawl.Client, option
 			'Most', j.retry_delay_max, 'Output', j.output, 'FromQueue', j.source_name, 'FromID', j.source_id)`,
 		remove: "delete from source.job where id = any ($1::text[]::uuid[])",
 		why: map[string]string{
-			"active":    "a worker of pg-boss has it; what a dead one left pg-boss takes back when it expires, or Options.Running takes",
+			"active":    "a worker of pg-boss has it; what a dead one left pg-boss takes back when it expires, or Options.Running (--running) takes",
 			"flow":      "jobs of a flow wait for each other in pg-boss",
 			"expired":   "past its keep_until: pg-boss is about to drop it",
 			"completed": "finished", "cancelled": "finished", "failed": "finished: out of attempts",
@@ -68,7 +68,7 @@ func (s *source) pgBoss(r *row) (job, error) {
 	}
 	j.spec.Priority = int(min(max(-r.Priority, -32767), 32767))
 	if int64(j.spec.Priority) != -r.Priority {
-		j.note("priority: cut to -32767 and 32767, which are less and more than any other")
+		j.note("priority: cut to what there is room for, -32767 to 32767")
 	}
 	j.spec.Backoff = pgBossBackoff(more.Delay, more.Grows, more.Most)
 	if len(more.Output) > 0 && string(more.Output) != "null" && r.Attempt > 0 {
@@ -209,7 +209,7 @@ func pgBossSchedules(ctx context.Context, r *run) error {
 			r.report.Remarks = append(r.report.Remarks, fmt.Sprintf("schedule %s (%s): ", name, s.Cron)+fmt.Sprintf(format, args...))
 		}
 		if !r.options.Schedules {
-			remark("is left; Options.Schedules takes it")
+			remark("is left; Options.Schedules (--schedules) takes it")
 			continue
 		}
 		if s.Kind != "cron" {

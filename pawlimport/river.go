@@ -3,6 +3,7 @@ package pawlimport
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ func River(ctx context.Context, pool *pgxpool.Pool, client *pawl.Client, options
 			'Key', encode(j.unique_key, 'hex'), 'KeyStates', j.unique_states::text)`,
 		remove: "delete from source.river_job where id = any ($1::text[]::bigint[])",
 		why: map[string]string{
-			"running":   "a worker of River has it; what a dead one left River rescues, or Options.Running takes",
+			"running":   "a worker of River has it; what a dead one left River rescues, or Options.Running (--running) takes",
 			"pending":   "something outside of the table is to make it available",
 			"completed": "finished", "cancelled": "finished", "discarded": "finished: out of attempts",
 		},
@@ -77,6 +78,9 @@ func (s *source) river(r *row) (job, error) {
 	var metadata map[string]json.RawMessage
 	if json.Unmarshal(more.Metadata, &metadata) != nil || len(metadata) > 0 {
 		j.header("metadata", string(more.Metadata))
+		if metadata["cancel_attempted_at"] != nil {
+			return j, errors.New("it was running when it was cancelled: River does not run it again")
+		}
 		for key := range metadata {
 			if strings.HasPrefix(key, "river:resumable") {
 				j.note("metadata: done steps of a resumable job are in the header import.metadata; pawl.Step does not know them")

@@ -151,6 +151,17 @@ func TestRunning(t *testing.T) {
 	}
 }
 
+// What was to be cancelled while it ran does not run again.
+func TestRunningAndCancelled(t *testing.T) {
+	t.Parallel()
+	pool, client := together(t, "river")
+	exec(t, pool, `update river_job set metadata = '{"cancel_attempted_at": "2026-01-01T00:00:00Z"}' where state = 'running'`)
+	report, err := pawlimport.River(t.Context(), pool, client, pawlimport.Options{Running: true})
+	must(t, err)
+	same(t, "imported", report.Imported, int64(12))
+	noted(t, report.Refused, "cancelled", 1, "17")
+}
+
 // What somebody has locked, and what Pawl does not take, stays; the rest goes.
 func TestWhatCannotGoStays(t *testing.T) {
 	t.Parallel()

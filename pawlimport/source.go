@@ -147,14 +147,14 @@ func (s *source) find(ctx context.Context, db db) (version int, err error) {
 			return 0, err
 		}
 		if found == nil {
-			return 0, fmt.Errorf("there is no table %s along the search path: is this %s's database? If it has a schema of its own, name that (Options.Schema)", s.table, s.name)
+			return 0, fmt.Errorf("there is no table %s along the search path: is this %s's database? If it has a schema of its own, name that (Options.Schema, --from-schema)", s.table, s.name)
 		}
 		s.schema = *found
 	}
 	name := s.in("source." + pgx.Identifier{s.table}.Sanitize())
 	there, err := one[bool](ctx, db, "select to_regclass($1::text) is not null", name)
 	if err == nil && !there {
-		err = fmt.Errorf("there is no table %s.%s: is this %s's database and schema (Options.Schema)? Known is %s", s.schema, s.table, s.name, s.known)
+		err = fmt.Errorf("there is no table %s.%s: is this %s's database and schema (Options.Schema, --from-schema)? Known is %s", s.schema, s.table, s.name, s.known)
 	}
 	if err != nil {
 		return 0, err

@@ -76,7 +76,7 @@ func rootCommand(p *program) *cobra.Command {
 		&cobra.Group{ID: groupRun, Title: "Run and watch:"},
 	)
 	root.AddCommand(
-		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p),
+		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p), importCommand(p),
 		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)

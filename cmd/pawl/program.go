@@ -80,10 +80,26 @@ func (p *program) open(ctx context.Context) (*pawl.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.DSN == "" && os.Getenv("PGHOST") == "" && os.Getenv("PGDATABASE") == "" && os.Getenv("PGSERVICE") == "" {
+	pool, err := p.connect(ctx, s.DSN)
+	if err != nil {
+		return nil, err
+	}
+	return pawl.New(pool, pawl.Config{
+		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, Validation: s.Validation, InsertRate: s.InsertRate,
+		Defaults: pawl.JobSpec{MaxAttempts: s.MaxAttempts},
+	})
+}
+
+// connect makes a pool that has been seen to reach its database. It is closed when the command ends.
+func (p *program) connect(ctx context.Context, dsn string) (*pgxpool.Pool, error) {
+	s, err := p.settings()
+	if err != nil {
+		return nil, err
+	}
+	if dsn == "" && os.Getenv("PGHOST") == "" && os.Getenv("PGDATABASE") == "" && os.Getenv("PGSERVICE") == "" {
 		return nil, usageError{errors.New("no database: give --dsn postgres://user@host/database, PAWL_DSN, DATABASE_URL or dsn in " + defaultConfigFile)}
 	}
-	config, err := pgxpool.ParseConfig(s.DSN)
+	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("dsn: %w", err)} // Not s.DSN's mistake, which was checked: PG…'s.
 	}
@@ -105,10 +121,7 @@ func (p *program) open(ctx context.Context) (*pawl.Client, error) {
 		}
 		return nil, unreachableError{err}
 	}
-	return pawl.New(pool, pawl.Config{
-		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, Validation: s.Validation, InsertRate: s.InsertRate,
-		Defaults: pawl.JobSpec{MaxAttempts: s.MaxAttempts},
-	})
+	return pool, nil
 }
 
 // logger writes to --log-dest from --log-level on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -42,6 +43,7 @@ func migrate(ctx context.Context, url string) error {
 //	sql STATEMENT       its rows on standard output, columns apart by |
 //	until QUERY         waits until the query's one value is true
 //	bare                another database, $PAWL_DSN, without Pawl
+//	load SOURCE         what another queue has left, of pawlimport's testdata, into $PAWL_DSN
 func TestScripts(t *testing.T) {
 	pgtest.Ensure(migrate)
 	testscript.Run(t, testscript.Params{
@@ -53,7 +55,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare,
+			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "load": scriptLoad,
 		},
 		RequireExplicitExec: false,
 		RequireUniqueNames:  true,
@@ -111,6 +113,20 @@ func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 
 func scriptBare(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("PAWL_DSN", pgtest.Empty(ts.Value("t").(testing.TB)))
+}
+
+func scriptLoad(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: load SOURCE")
+	}
+	ctx := ts.Value("t").(testing.TB).Context()
+	text, err := os.ReadFile("../../pawlimport/testdata/" + args[0] + ".sql")
+	ts.Check(err)
+	conn, err := pgx.Connect(ctx, ts.Getenv("PAWL_DSN"))
+	ts.Check(err)
+	defer conn.Close(ctx)
+	_, err = conn.PgConn().Exec(ctx, "set check_function_bodies = off;"+string(text)).ReadAll()
+	ts.Check(err)
 }
 
 func scriptRows(ts *testscript.TestScript, statement string) [][]any {
