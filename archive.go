@@ -59,12 +59,15 @@ func (c *Client) makePartitions(ctx context.Context) error {
 	})
 }
 
-// retain drops what is past its retention: partitions of the archive, the dead, and workers gone for a day.
+// retain drops what is past its retention: partitions of the archive, the dead, workers gone for a day, and what clients told ten minutes ago.
 func (c *Client) retain(ctx context.Context) error {
 	if err := c.query(ctx, "delete from pawl.worker where gone_at < clock_timestamp() - interval '1 day'", nil, nil); err != nil {
 		return err
 	}
 	if err := c.query(ctx, "delete from pawl.batch where finished_at < clock_timestamp() - interval '30 days'", nil, nil); err != nil {
+		return err
+	}
+	if err := c.query(ctx, "delete from pawl.tally where slot < extract(epoch from clock_timestamp()) / 10 - 60", nil, nil); err != nil {
 		return err
 	}
 	for {

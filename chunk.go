@@ -28,6 +28,7 @@ func (r *runner) many(chunk []*running) {
 		jobs[i] = run.job
 	}
 	var err error = &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
+	var began time.Time
 	var ran time.Duration
 	unstarted := false
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.base, jobKey{}, (*JobInfo)(nil)))
@@ -42,7 +43,9 @@ func (r *runner) many(chunk []*running) {
 			if unstarted || a.verb == "retry" && (errors.Is(context.Cause(ctx), ErrShutdown) || errors.Is(context.Cause(run.ctx), ErrShutdown)) {
 				a = answer{job: run.job, verb: "release", delay: new(float64)}
 			}
-			a.ran = ran
+			if a.ran = ran; !began.IsZero() {
+				a.waited = run.job.waitedAt(began)
+			}
 			r.done(run, a, own)
 			run.cancel(nil)
 			r.jobs.Done()
@@ -87,7 +90,7 @@ func (r *runner) many(chunk []*running) {
 	for _, job := range jobs {
 		r.client.decode(job)
 	}
-	began := time.Now()
+	began = time.Now()
 	defer func() { ran = time.Since(began) }()
 	err = r.mux.work(ctx, h, jobs...)
 }

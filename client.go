@@ -29,6 +29,7 @@ type installation struct {
 	limiter  *limiter // Of Config.InsertRate; nil: none.
 	consumer consumer
 	awaiter  awaiter
+	tally    *tally
 }
 
 // Config is for New; its zero value works.
@@ -84,7 +85,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{installation: &installation{pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate)}}
-	c.inserter.client = c
+	c.inserter.client, c.tally = c, newTally(c)
 	return c, nil
 }
 
@@ -163,7 +164,7 @@ func (c *Client) apart(ctx context.Context) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := &Client{installation: &installation{pool: pool, config: c.config, source: c.source}}
+	own := &Client{installation: &installation{pool: pool, config: c.config, source: c.source, tally: c.tally}}
 	own.inserter.client = own
 	return own, nil
 }

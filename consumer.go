@@ -281,7 +281,7 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 		a := like
 		a.job = job
 		if job.lease.byHand {
-			a.ran = time.Since(job.claimed)
+			a.waited, a.ran = job.waitedAt(job.claimed), time.Since(job.claimed)
 		}
 		answers = append(answers, a)
 		counts[job.lease]++
@@ -319,6 +319,7 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 		return err
 	}
 	c.settleSoon(ctx, slices.ContainsFunc(answers, func(a answer) bool { return a.job.tied }))
+	c.tally.answered(answers, func(id ID) string { what, _ := became.of(id); return what })
 	lost := Errors{}
 	for _, a := range answers {
 		if _, ok := became.of(a.job.ID); !ok {

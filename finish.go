@@ -21,6 +21,7 @@ type answer struct {
 	backoff *string
 	err     *string // {"error": …, "stack": …}
 	keep    bool
+	waited  time.Duration // From due to the handler's start; 0: it was not started.
 	ran     time.Duration
 	cause   error // What the handler returned.
 	passed  int   // How often its row was found locked.
@@ -317,6 +318,7 @@ func (f *finisher) land(batch []answer, leases []string) {
 	}
 	defer f.follow.up(f.ctx, f.client)
 	if became.all != "" {
+		f.client.tally.answered(batch, func(ID) string { return became.all })
 		// A lease whose jobs were in two batches at once is ended by neither; it goes with the next.
 		var ended []string
 		for _, a := range batch {
@@ -435,6 +437,9 @@ func (c *Client) finished(ctx context.Context, jobs []*JobInfo) (known map[ID]bo
 
 // decide ends an answer; the lease of the last one is to be deleted.
 func (f *finisher) decide(a answer, became string, err error) {
+	if err == nil || errors.Is(err, ErrLeaseLost) {
+		f.client.tally.answered([]answer{a}, func(ID) string { return became })
+	}
 	if a.job.lease.left.Add(-1) == 0 && (err == nil || errors.Is(err, ErrLeaseLost)) {
 		f.mu.Lock()
 		f.ended = append(f.ended, *a.job.lease.id.Load())

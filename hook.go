@@ -63,6 +63,7 @@ func (c *Client) handle(ctx context.Context, mux *Mux, job *JobInfo) (answer, er
 // try runs a handler on a job that is in no database.
 func (m *Mux) try(ctx context.Context, args Args, prepare func(job any)) (answer, mistake error) {
 	c := &Client{installation: &installation{config: Config{Logger: slog.Default()}}}
+	c.tally = newTally(c)
 	r, err := c.resolve(0, args)
 	if err != nil {
 		return nil, err

@@ -170,6 +170,9 @@ func (c *Client) insertRows(ctx context.Context, rows []row) ([]ID, error) {
 	if err == nil && len(ids) != n {
 		err = fmt.Errorf("%d ids for %d jobs", len(ids), n)
 	}
+	if err == nil {
+		c.tally.inserted(rows, nil)
+	}
 	return ids, err
 }
 
@@ -190,7 +193,11 @@ func (c *Client) canCopy() bool {
 // number before any position is drawn: the safe mark's need (lanes.go).
 func (c *Client) copyRows(ctx context.Context, rows []row) ([]ID, error) {
 	if tx, ok := c.db.(pgx.Tx); ok {
-		return c.copyIn(ctx, tx, rows)
+		ids, err := c.copyIn(ctx, tx, rows)
+		if err == nil {
+			c.tally.inserted(rows, nil)
+		}
+		return ids, err
 	}
 	tx, err := c.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
@@ -198,10 +205,14 @@ func (c *Client) copyRows(ctx context.Context, rows []row) ([]ID, error) {
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
 	ids, err := c.copyIn(ctx, tx, rows)
+	if err == nil {
+		err = tx.Commit(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return ids, tx.Commit(ctx)
+	c.tally.inserted(rows, nil)
+	return ids, nil
 }
 
 func (c *Client) copyIn(ctx context.Context, tx copier, rows []row) ([]ID, error) {

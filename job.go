@@ -179,6 +179,11 @@ type lease struct {
 	byHand bool                   // A consumer's.
 }
 
+// waitedAt is for how long the job had been due when its handler began.
+func (j *JobInfo) waitedAt(began time.Time) time.Duration {
+	return max(j.waited+began.Sub(j.claimed), 1)
+}
+
 type jobKey struct{}
 
 // FromContext is, in a handler, its job; else nil.

@@ -217,7 +217,10 @@ func (r *runner) end(giveUp context.CancelFunc) error {
 	defer cancel()
 	if len(left) > 0 {
 		// The handlers go on, but their jobs are not theirs any more: with a new epoch nothing they answer counts.
-		_, releaseErr := r.client.finishWaiting(finishing, left, r.config.Name, nil)
+		became, releaseErr := r.client.finishWaiting(finishing, left, r.config.Name, nil)
+		if releaseErr == nil {
+			r.client.tally.answered(left, func(id ID) string { what, _ := became.of(id); return what })
+		}
 		err = errors.Join(fmt.Errorf("pawl: %d handlers did not end within the drain timeout of %v; their jobs were given back",
 			len(left), r.config.DrainTimeout), releaseErr)
 	}
@@ -230,6 +233,7 @@ func (r *runner) end(giveUp context.CancelFunc) error {
 	giveUp()
 	unregistering, cancel := context.WithTimeout(context.WithoutCancel(finishing), 2*time.Second)
 	defer cancel()
+	r.client.tally.tell(unregistering, r.client)
 	if unregisterErr := r.client.query(unregistering, "select pawl.unregister($1::bigint)", []any{r.worker}, nil); unregisterErr != nil {
 		r.log.Warn("pawl: worker not unregistered; it will be found stale", "error", unregisterErr)
 	}
@@ -349,7 +353,7 @@ func (r *runner) work(ctx context.Context, job *JobInfo) (answer, error) {
 	if a.verb == "retry" && errors.Is(context.Cause(ctx), ErrShutdown) {
 		a = answer{job: job, verb: "release", delay: new(float64)}
 	}
-	a.ran = time.Since(began)
+	a.waited, a.ran = job.waitedAt(began), time.Since(began)
 	return a, err
 }
 

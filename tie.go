@@ -160,6 +160,9 @@ func (c *Client) insertTied(ctx context.Context, rows []row) (results []InsertRe
 			return err
 		})
 		collided := sqlState(err) == "40P01" || sqlState(err) == "40001"
+		if err == nil && len(results) == len(rows) {
+			c.tally.inserted(rows, results)
+		}
 		if !collided || c.db != nil || try == maxCollisions || !pause(ctx, 10*time.Millisecond<<min(try, 6)) {
 			return results, err
 		}

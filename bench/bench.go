@@ -62,6 +62,7 @@ var scenarios = map[string]scenario{
 	"limited":           {"work in a queue with MaxRunning", false, (*bench).limited},
 	"rated":             {"work in a queue with a Rate far above what is done", false, (*bench).rated},
 	"ordered":           {"work of ordered jobs over --channels channels", false, (*bench).ordered},
+	"stats":             {"Client.Stats on top of --depth archived and --jobs ready jobs in ten queues of --channels channels; jobs are calls", false, (*bench).stats},
 	"rescue":            {"kill -9 of a worker to the restart of its last job", false, (*bench).rescue},
 }
 

@@ -201,6 +201,15 @@ table scheduled (
   queue text collate "C" not null
 ) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.1, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
 
+table tally (
+  client uuid not null,
+  queue text collate "C" not null,
+  slot bigint not null,
+  inserted bigint[] not null,
+  completed bigint[] not null,
+  failed bigint[] not null
+) with (fillfactor=50, autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.1, vacuum_truncate=false);
+
 table turn (
   queue text collate "C" not null,
   channel text collate "C" not null,
@@ -289,6 +298,8 @@ CREATE UNIQUE INDEX queue_pkey ON pawl.queue USING btree (name);
 CREATE UNIQUE INDEX ready_pkey ON pawl.ready USING btree (queue, priority, channel, pos);
 
 CREATE UNIQUE INDEX scheduled_pkey ON pawl.scheduled USING btree (queue, run_at, job_id);
+
+CREATE UNIQUE INDEX tally_pkey ON pawl.tally USING btree (client, queue);
 
 CREATE UNIQUE INDEX turn_job_id ON pawl.turn USING btree (job_id);
 
@@ -393,8 +404,14 @@ function finished(ids bigint[], epochs integer[])
 function free(ids bigint[], leases uuid[])
   returns void;
 
+function frequencies(relations regclass[])
+  returns TABLE(queue text, n double precision);
+
 function get(ids bigint[])
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb);
+
+function guess(names text[], counts bigint[], most bigint, relation regclass, condition text)
+  returns bigint[];
 
 function hail()
   returns void;
@@ -465,6 +482,9 @@ function promote(queues text[], floors timestamp with time zone[], most integer)
 function put_cron(names text[], specs text[], zones text[], jobs text[], jitters interval[], catch_ups integer[], versions integer[], next_ats timestamp with time zone[])
   returns bigint;
 
+function queue_stats(most integer)
+  returns TABLE(queue text, reserved bigint, waiting bigint, scheduled bigint, ready bigint, running bigint, dead bigint, archived bigint, estimated boolean, archive_estimated boolean, permits bigint, oldest_ready double precision, lag double precision, newest timestamp with time zone, inserted double precision, completed double precision, failed double precision);
+
 function queues()
   returns SETOF text;
 
@@ -498,14 +518,26 @@ function settle(most integer)
 function sleep_key(queue text)
   returns bigint;
 
+function slide(counts bigint[], by bigint, more bigint)
+  returns bigint[];
+
 function spend(limited text[], lease uuid)
   returns void;
 
 function stats(most integer)
   returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision);
 
+function system_stats()
+  returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision, semaphores jsonb);
+
+function table_stats()
+  returns TABLE(name text, live bigint, dead bigint, bytes bigint, vacuumed timestamp with time zone);
+
 function take_cron(names text[], specs text[], zones text[])
   returns TABLE(name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamp with time zone, next_at timestamp with time zone, moment timestamp with time zone);
+
+function tally(client uuid, queues text[], inserted bigint[], completed bigint[], failed bigint[])
+  returns void;
 
 function tell_worker(worker bigint, state text)
   returns text;

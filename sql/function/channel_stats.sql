@@ -67,17 +67,17 @@ begin
   with found as (
     select j.channel, 1 as kind, times[1] as n, null::timestamptz as ready, null::timestamptz as due
     from (select p.job_id from pawl.parked p where p.queue = channel_stats.name and p.expires_at is not null limit most) p,
-         lateral (select j.channel from pawl.job j where j.id = p.job_id) j
+         lateral (select j.channel from pawl.job j where j.id = p.job_id limit 1) j
     union all
     select j.channel, 2, times[2], null, s.run_at
     from (select s.job_id, s.run_at from pawl.scheduled s where s.queue = channel_stats.name order by s.run_at limit most) s,
-         lateral (select j.channel from pawl.job j where j.id = s.job_id) j
+         lateral (select j.channel from pawl.job j where j.id = s.job_id limit 1) j
     union all
     select l.channel, 3, l.n, l.since, l.since from jsonb_to_recordset(lanes) as l (channel text, n bigint, since timestamptz)
     union all
     select j.channel, 4, times[3], null, null
     from (select u.id, u.epoch from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch) limit 10 * most) u,
-         lateral (select j.channel from pawl.job j where j.id = u.id and j.epoch = u.epoch and j.queue = channel_stats.name) j
+         lateral (select j.channel from pawl.job j where j.id = u.id and j.epoch = u.epoch and j.queue = channel_stats.name limit 1) j
     union all
     select d.channel, 5, times[4], null, null
     from (select d.channel from pawl.dead d where d.queue = channel_stats.name limit most) d

@@ -1,6 +1,6 @@
 -- queues: the names of queues with live jobs, in any order.
 -- Index: a loose scan over ready, scheduled and parked, one descent a queue; what is held by way of the leases.
-create or replace function pawl.queues() returns setof text language sql stable set enable_seqscan = off set enable_bitmapscan = off as $$
+create or replace function pawl.queues() returns setof text language sql stable set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
   with recursive
   ready as (
     (select t.queue from pawl.ready t order by t.queue limit 1)
@@ -19,5 +19,5 @@ create or replace function pawl.queues() returns setof text language sql stable 
   )
   select queue from ready union select queue from scheduled union select queue from parked
   union
-  select j.queue from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch), lateral (select j.queue from pawl.job j where j.id = u.id and j.epoch = u.epoch) j
+  select j.queue from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch), lateral (select j.queue from pawl.job j where j.id = u.id and j.epoch = u.epoch limit 1) j
 $$;
