@@ -30,6 +30,13 @@ type claimer struct {
 // claim carries out a plan. The lanes learn from the answer; total is how many tickets went, also those without a job.
 // When the answer is lost, the lease id says what to undo: see unclaim.
 func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, id string) (jobs Jobs, total int, err error) {
+	if c.config.OnClaim != nil {
+		defer func(began time.Time) {
+			if len(jobs) > 0 || err != nil {
+				c.claimed(ctx, jobs, time.Since(began), err)
+			}
+		}(time.Now())
+	}
 	held := &lease{}
 	held.id.Store(&id)
 	slab := make([]JobInfo, 0, min(p.most, 1024))
@@ -111,6 +118,12 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 		}
 	}
 	return jobs, total, nil
+}
+
+func (c *Client) claimed(ctx context.Context, jobs Jobs, took time.Duration, err error) {
+	if p := caught(func() error { c.config.OnClaim(ctx, jobs, took, err); return nil }); p != nil {
+		c.config.Logger.Error("pawl: OnClaim panicked", "error", p)
+	}
 }
 
 // unpack reads the columns few jobs have.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -48,6 +49,10 @@ type Config struct {
 	InsertRate Rate
 
 	Codec Codec // Encrypts or compresses args. If nil, they are stored as they are.
+
+	// OnClaim, if not nil, is told of every claim that got jobs or failed, by a runner or Claim: when it is over, and before the jobs start. It holds them up,
+	// and is not to keep or change them.
+	OnClaim func(ctx context.Context, jobs Jobs, took time.Duration, err error)
 
 	// InsertMiddleware runs around every Insert and InsertMany (not batches, sagas, cron, SQL), the first outermost, before Validation and InsertRate. It gets a
 	// copy of the jobs with defaults filled in and Headers not nil, and may change them in place; what it leaves zero is "not set"

@@ -91,9 +91,9 @@ func (c *Client) decodeClaimed(ctx context.Context, jobs Jobs) Jobs {
 		return true
 	})
 	for text, dead := range bad {
-		c.config.Logger.Warn("pawl: args of claimed jobs do not decode", "error", text, "jobs", len(dead), "first", dead[0].ID)
+		c.config.Logger.Warn("pawl: args of claimed jobs do not decode", "error", text, "jobs", len(dead), "job", dead[0])
 		if err := c.answer(ctx, dead, answerTo(nil, nil, &unprocessable{dead[0].undecoded})); err != nil {
-			c.config.Logger.Warn("pawl: those jobs are held until their lease expires", "err", err)
+			c.config.Logger.Warn("pawl: jobs whose args do not decode are held until their lease expires", "jobs", len(dead), "job", dead[0], "error", err)
 		}
 	}
 	return jobs

@@ -296,6 +296,10 @@ func Cancel(err error) error { return &outcome{verb: "cancel", err: err} }
 // Dead finishes the job as dead, whatever attempts are left; err, the reason, may be nil.
 func Dead(err error) error { return &outcome{verb: "dead", err: err} }
 
+// Outcome says what an error of a handler, or nil, makes of its job: complete, retry, snooze, cancel, dead or unprocessable. A retry is dead when
+// no attempt is left.
+func Outcome(err error) string { return answerTo(nil, nil, err).verb }
+
 // Skip completes the job without (more) work.
 var Skip = errors.New("pawl: skip")
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -152,6 +153,19 @@ type JobInfo struct {
 	undecoded error           // Why Config.Codec could not read Args, which are as stored then.
 	unstored  bool            // In no database: see pawltest.Work.
 	answered  atomic.Bool     // Finished by hand, in a transaction that may not have committed.
+}
+
+// LogValue is the job as it is logged, by this library and with slog.With("job", job): its id, kind, queue, channel, attempt and worker; none of
+// what it carries.
+func (j *JobInfo) LogValue() slog.Value {
+	if j == nil {
+		return slog.Value{}
+	}
+	attrs := []slog.Attr{slog.Int64("id", int64(j.ID)), slog.String("kind", j.Kind), slog.String("queue", j.Queue)}
+	if j.Channel != "" {
+		attrs = append(attrs, slog.String("channel", j.Channel))
+	}
+	return slog.GroupValue(append(attrs, slog.Int("attempt", j.Attempt), slog.String("worker", j.Worker))...)
 }
 
 // AttemptError is why an attempt failed.

@@ -125,7 +125,7 @@ func (c *Client) Semaphore(n int, keys func(job *JobInfo) []string) func(context
 			giving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
 			if err := c.query(giving, "select pawl.free(array[$1::bigint], array[$2::uuid])", []any{int64(job.ID), lease}, nil); err != nil {
-				c.config.Logger.Warn("pawl: permits not given back; they go with the lease", "job", job.ID, "keys", names, "error", err)
+				c.config.Logger.Warn("pawl: permits not given back; they go with the lease", "job", job, "keys", names, "error", err)
 			}
 		}, nil
 	}

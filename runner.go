@@ -333,7 +333,7 @@ func (r *runner) work(ctx context.Context, job *JobInfo) (answer, error) {
 	h := r.mux.handlers[job.Kind]
 	if h == nil {
 		minute := 60.0
-		r.log.Warn("pawl: no handler for this kind, given back for a minute", "kind", job.Kind, "job", job.ID)
+		r.log.Warn("pawl: no handler for this kind, given back for a minute", "job", job)
 		return answer{job: job, verb: "release", delay: &minute}, nil
 	}
 	if h.slot != nil {
@@ -405,13 +405,13 @@ func (r *runner) report(a answer, became string, delivery error) {
 	}
 	final := became == string(StateDead) || became == string(StateCancelled)
 	if err != nil {
-		r.log.Log(r.base, level, "pawl: job failed", "job", job.ID, "kind", job.Kind, "queue", job.Queue, "attempt", job.Attempt, "became", said, "error", bounded(err.Error(), 1024))
+		r.log.Log(r.base, level, "pawl: job failed", "job", job, "became", said, "error", bounded(err.Error(), 1024))
 	} else if delivery != nil {
-		r.log.Log(r.base, level, "pawl: outcome not delivered", "job", job.ID, "kind", job.Kind, "outcome", a.verb, "error", delivery)
+		r.log.Log(r.base, level, "pawl: outcome not delivered", "job", job, "outcome", a.verb, "error", delivery)
 	}
 	if err != nil && r.config.OnFailure != nil && a.verb != "snooze" && delivery == nil {
 		if p := caught(func() error { r.config.OnFailure(r.base, job, err, final); return nil }); p != nil {
-			r.log.Error("pawl: OnFailure panicked", "error", p)
+			r.log.Error("pawl: OnFailure panicked", "job", job, "error", p)
 		}
 	}
 }

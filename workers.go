@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -21,17 +22,75 @@ type Worker struct {
 	StartedAt time.Time
 	SeenAt    time.Time // Its last heartbeat.
 	Stale     bool      // It is silent for so long that its jobs are about to be rescued.
+
+	Age    time.Duration // Since StartedAt, by the database's clock;
+	Silent time.Duration // since SeenAt.
+}
+
+// WorkerStats are figures of workers: see CountWorkers. The gone are in Total, Stopped and Lost alone.
+type WorkerStats struct {
+	Queue string // "": any.
+
+	Total, Ready, Suspended, Stopping, Stopped, Lost int
+
+	Stale           int           // Of those that live: silent for so long that they are about to be taken for dead.
+	Running         int           // Jobs.
+	AverageRunning  float64       // Jobs a worker.
+	OldestAge       time.Duration // How long the oldest has run.
+	NewestHeartbeat time.Duration // How long ago the last heartbeat of any was.
+}
+
+// CountWorkers counts those of the workers that serve a queue, by name or because they serve all; "": all of them. A worker's running jobs
+// may be of other queues, too.
+func CountWorkers(workers []Worker, queue string) WorkerStats {
+	stats := WorkerStats{Queue: queue}
+	living := 0
+	for _, w := range workers {
+		if queue != "" && w.Queues != nil && !slices.Contains(w.Queues, queue) {
+			continue
+		}
+		stats.Total++
+		switch w.State {
+		case workerReady:
+			stats.Ready++
+		case workerSuspended:
+			stats.Suspended++
+		case workerStopping:
+			stats.Stopping++
+		case workerStopped:
+			stats.Stopped++
+			continue
+		case workerLost:
+			stats.Lost++
+			continue
+		}
+		if w.Stale {
+			stats.Stale++
+		}
+		stats.Running += w.Running
+		stats.OldestAge = max(stats.OldestAge, w.Age)
+		if living++; living == 1 || w.Silent < stats.NewestHeartbeat {
+			stats.NewestHeartbeat = w.Silent
+		}
+	}
+	if living > 0 {
+		stats.AverageRunning = float64(stats.Running) / float64(living)
+	}
+	return stats
 }
 
 // Workers are the workers that live, and those gone within the last day or until PurgeWorkers, oldest first.
 func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 	var workers []Worker
 	err := c.query(ctx, `select w.id, w.name, w.host, w.state, w.version, w.pid, w.running, array_to_json(w.queues)::text, w.started_at, w.seen_at,
-			w.gone_at is null and clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after
+			w.gone_at is null and clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after,
+			extract(epoch from clock_timestamp() - w.started_at)::double precision, extract(epoch from clock_timestamp() - w.seen_at)::double precision
 		from pawl.worker w order by w.id`, nil, func(s scanner) error {
 		var w Worker
 		var queues *string
-		err := s.Scan(&w.ID, &w.Name, &w.Host, &w.State, &w.Version, &w.PID, &w.Running, &queues, &w.StartedAt, &w.SeenAt, &w.Stale)
+		var age, silent float64
+		err := s.Scan(&w.ID, &w.Name, &w.Host, &w.State, &w.Version, &w.PID, &w.Running, &queues, &w.StartedAt, &w.SeenAt, &w.Stale, &age, &silent)
+		w.Age, w.Silent = span(&age), span(&silent)
 		if err == nil && queues != nil {
 			err = json.Unmarshal([]byte(*queues), &w.Queues)
 		}
@@ -81,6 +140,12 @@ const (
 	workerReady     = "ready"
 	workerSuspended = "suspended"
 	workerStopping  = "stopping"
+)
+
+// What a worker that is gone is.
+const (
+	workerStopped = "stopped"
+	workerLost    = "lost"
 )
 
 func (c *Client) tellWorker(ctx context.Context, id int64, state string) error {

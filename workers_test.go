@@ -305,3 +305,42 @@ func TestPurgeWorkersKeepsWhoHasLeases(t *testing.T) {
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	must1(t, 1)(client.PurgeWorkers(t.Context(), time.Hour))
 }
+
+func TestCountWorkers(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	add := func(queues any, state string, running int, age, silent string) {
+		exec(t, pool, `insert into pawl.worker (name, host, pid, version, queues, started_at, seen_at, stale_after, state, running, gone_at)
+			values ('w', 'h', 1, 'v', $1::text[], clock_timestamp() - $2::interval, clock_timestamp() - $3::interval,
+			case when $6 then interval '-1 hour' else '1 hour' end, $4, $5,
+			case when $4 in ('stopped', 'lost') then clock_timestamp() end)`, queues, age, silent, state, running, silent == "30 s")
+	}
+	add(nil, "ready", 6, "2 hours", "1 s")
+	add([]string{"a", "b"}, "ready", 2, "1 hour", "30 s")
+	add([]string{"b"}, "suspended", 1, "3 hours", "2 s")
+	add([]string{"b"}, "stopping", 0, "1 minute", "3 s")
+	add([]string{"b"}, "stopped", 0, "9 hours", "1 hour")
+	add(nil, "lost", 5, "9 hours", "0 s")
+	workers, err := client.Workers(t.Context())
+	must(t, err)
+	for _, want := range []struct {
+		pawl.WorkerStats
+		oldest, heard time.Duration
+	}{
+		{pawl.WorkerStats{Total: 6, Ready: 2, Suspended: 1, Stopping: 1, Stopped: 1, Lost: 1, Stale: 1, Running: 9, AverageRunning: 2.25}, 3 * time.Hour, time.Second},
+		{pawl.WorkerStats{Queue: "a", Total: 3, Ready: 2, Lost: 1, Stale: 1, Running: 8, AverageRunning: 4}, 2 * time.Hour, time.Second},
+		{pawl.WorkerStats{Queue: "c", Total: 2, Ready: 1, Lost: 1, Running: 6, AverageRunning: 6}, 2 * time.Hour, time.Second},
+	} {
+		got := pawl.CountWorkers(workers, want.Queue)
+		if got.OldestAge < want.oldest || got.OldestAge > want.oldest+time.Minute || got.NewestHeartbeat < want.heard || got.NewestHeartbeat > want.heard+time.Minute {
+			t.Errorf("of queue %q the oldest is of %v, the last heartbeat %v ago", want.Queue, got.OldestAge, got.NewestHeartbeat)
+		}
+		got.OldestAge, got.NewestHeartbeat = 0, 0
+		if got != want.WorkerStats {
+			t.Errorf("counted\n%+v, want\n%+v", got, want.WorkerStats)
+		}
+	}
+	if got := pawl.CountWorkers(nil, ""); got != (pawl.WorkerStats{}) {
+		t.Errorf("of no workers %+v", got)
+	}
+}
