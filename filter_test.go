@@ -418,7 +418,7 @@ func TestSeeThroughDatabaseSQL(t *testing.T) {
 	}
 	must1(t, 1)(in.Update(t.Context(), ids[pawl.StateReady], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
 	must1(t, 1)(in.Cancel(t.Context(), pawl.Filter{Queue: "other"}))
-	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 1 {
+	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 2 || stats.Queues[1].Live() != 0 || stats.Queues[1].Archived != 1 {
 		t.Errorf("stats are %+v, %v", stats, err)
 	}
 	if workers, err := in.Workers(t.Context()); err != nil || len(workers) != 0 {

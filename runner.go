@@ -405,7 +405,14 @@ func (r *runner) report(a answer, became string, delivery error) {
 	}
 	final := became == string(StateDead) || became == string(StateCancelled)
 	if err != nil {
-		r.log.Log(r.base, level, "pawl: job failed", "job", job, "became", said, "error", bounded(err.Error(), 1024))
+		what := "pawl: job failed"
+		switch a.verb {
+		case "snooze":
+			what = "pawl: job snoozed"
+		case "cancel":
+			what = "pawl: job cancelled"
+		}
+		r.log.Log(r.base, level, what, "job", job, "became", said, "error", bounded(err.Error(), 1024))
 	} else if delivery != nil {
 		r.log.Log(r.base, level, "pawl: outcome not delivered", "job", job, "outcome", a.verb, "error", delivery)
 	}

@@ -39,7 +39,7 @@ func benchCommand(p *program) *cobra.Command {
 	}
 	flags := command.Flags()
 	flags.IntVar(&config.Jobs, "jobs", 200_000, "jobs to insert or work off")
-	flags.DurationVar(&config.Duration, "duration", 10*time.Second, "length of flow, latency, pinned and retry")
+	flags.DurationVar(&config.Duration, "duration", 10*time.Second, "length of flow, latency, pinned, retry and stats")
 	flags.IntVar(&config.ArgsBytes, "args-bytes", 90, "size of each job's args as JSON")
 	flags.IntVar(&config.Runners, "runners", 1, "runners in this process")
 	flags.IntVar(&config.Min, "min", 0, "each runner's Min; 0: tuned to the scenario")
@@ -49,9 +49,9 @@ func benchCommand(p *program) *cobra.Command {
 	flags.BoolVar(&config.JSON, "json", false, "one JSON object a line for each scenario")
 	flags.IntVar(&config.Rate, "rate", 300, "inserts per second of latency")
 	flags.DurationVar(&config.Window, "window", time.Minute, "first and last window of pinned, at most half of --duration")
-	flags.IntVar(&config.Depth, "depth", 5_000_000, "rows of each sort under depth")
+	flags.IntVar(&config.Depth, "depth", 5_000_000, "rows of each sort under depth; archived jobs of stats")
 	flags.IntVar(&config.Held, "held", 500, "jobs the worker killed by rescue holds")
-	flags.IntVar(&config.Channels, "channels", 100, "channels of fair and ordered")
+	flags.IntVar(&config.Channels, "channels", 100, "channels of fair and ordered, and of each queue of stats")
 	flags.IntVar(&config.Repeat, "repeat", 1, "run each scenario so often and print the median")
 	command.AddCommand(
 		&cobra.Command{Use: "hold", Hidden: true, Args: cobra.NoArgs, RunE: func(command *cobra.Command, _ []string) error {

@@ -1,8 +1,8 @@
 -- queue_stats: the figures of every queue, a row each, by name: of those with jobs, live, dead or archived, those that something was said of, and those that
 -- clients told of within the last minute.
---   most   what is looked at, in all: of the tickets of a state as many are counted, shared by the queues (but at least a twentieth of it for each); of
---          as many lanes again the heads are looked at; half as many held jobs are looked up. Beyond that the figures
---          are estimated, from the planner's statistics or what was looked at, and the row says so.
+--   most   what is looked at: of each state as many tickets are counted, shared by the queues, but at least a twentieth of it for each; a twentieth as many
+--          lanes have their heads looked up, shared too, but at least ten for each; half as many held jobs are looked up. Beyond that the
+--          figures are estimated, from the planner's statistics or what was looked at, and the row says so.
 -- oldest_ready, lag: for how many seconds the oldest has been ready, or due. newest: when the newest live job that was seen here was inserted.
 -- archived: counted in partitions of up to 256 pages in all, else estimated; archive_estimated says so.
 -- inserted, completed, failed: a second, over the last minute, as clients tell: see tally.
