@@ -30,7 +30,9 @@ func TestRetain(t *testing.T) {
 		insert into pawl.batch (id, total, finished_at) values (4000, 0, now() - interval '31 days'), (4001, 0, now()), (4002, 1, null);
 		select pawl.unregister(pawl.register('gone', 'h', 1, 'v', null, '9 seconds'));
 		update pawl.worker set gone_at = gone_at - interval '2 days';
-		select pawl.unregister(pawl.register('just gone', 'h', 1, 'v', null, '9 seconds'));`)
+		select pawl.unregister(pawl.register('just gone', 'h', 1, 'v', null, '9 seconds'));
+		select pawl.tally(gen_random_uuid(), '{old,now}', '{1,1}', '{0,0}', '{0,0}');
+		update pawl.tally set slot = slot - 62 where queue = 'old';`)
 	must(t, client.Retain(t.Context()))
 	if after := partitions(); !slices.Equal(after, before) {
 		t.Errorf("the partitions are %v, want %v", after, before)
@@ -48,5 +50,8 @@ func TestRetain(t *testing.T) {
 	}
 	if got := values[int](t, pool, "select id::int from pawl.batch order by id"); !slices.Equal(got, []int{4001, 4002}) {
 		t.Errorf("the batches are %v", got)
+	}
+	if got := values[string](t, pool, "select queue from pawl.tally where queue <> 'default'"); !slices.Equal(got, []string{"now"}) {
+		t.Errorf("told of lately: %v", got)
 	}
 }
