@@ -181,26 +181,3 @@ func (c *Client) known(ctx context.Context, which Selector, done int64) error {
 	}
 	return nil
 }
-
-// Finding is something Verify found broken.
-type Finding struct{ Check, Problem, Remedy string }
-
-// Verify counts violations of the invariant every live job keeps: it has exactly one of a ticket and a place in a lease. It
-// reads all live jobs.
-func (c *Client) Verify(ctx context.Context) ([]Finding, error) {
-	var findings []Finding
-	err := c.query(ctx, "select * from pawl.verify()", nil, func(s scanner) error {
-		var problem string
-		var n int64
-		var example *int64
-		if err := s.Scan(&problem, &n, &example); err != nil {
-			return err
-		}
-		if n > 0 {
-			findings = append(findings, Finding{"invariant", fmt.Sprintf("%s: %d (such as job %d)", problem, n, *example),
-				"report this: no way to it is known"})
-		}
-		return nil
-	})
-	return findings, err
-}

@@ -5,9 +5,11 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
-	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
+	schema "github.com/pawlhq/pawl/internal/migrate"
 	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/sql"
 )
@@ -19,52 +21,25 @@ var update = flag.Bool("update", false, "write sql/schema.sql instead of compari
 func TestSchemaDump(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.Pool(t, pgtest.Database(t))
-	rows, err := pool.Query(t.Context(), `
-		select 1, c.relname, format('table %I (%s)%s%s', c.relname,
-		         (select string_agg(format(E'\n  %I %s%s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
-		                   case when a.attcollation <> 0 and a.attcollation <> (select typcollation from pg_type t where t.oid = a.atttypid)
-		                        then ' collate ' || quote_ident((select collname from pg_collation l where l.oid = a.attcollation)) else '' end,
-		                   case when a.attnotnull then ' not null' else '' end,
-		                   coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')), ',' order by a.attnum)
-		          from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-		          where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) || E'\n',
-		         coalesce(' partition by ' || pg_get_partkeydef(c.oid), ''), coalesce(' with (' || array_to_string(c.reloptions, ', ') || ')', ''))
-		from pg_class c where c.relnamespace = 'pawl'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
-		union all
-		select 2, c.relname, pg_get_indexdef(c.oid) from pg_class c
-		where c.relnamespace = 'pawl'::regnamespace and c.relkind in ('i', 'I') and not c.relispartition
-		union all
-		select 3, c.relname, format('sequence %I cache %s', c.relname, s.seqcache) from pg_class c join pg_sequence s on s.seqrelid = c.oid
-		where c.relnamespace = 'pawl'::regnamespace
-		union all
-		select 4, p.proname, format(E'function %I(%s)\n  returns %s', p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid))
-		from pg_proc p where p.pronamespace = 'pawl'::regnamespace
-		order by 1, 2, 3`)
+	query, err := sql.Files.ReadFile("query/catalog.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b strings.Builder
-	b.WriteString("-- What the migrations and functions make, for reading. Made by `make schema`; a test compares it.\n")
-	for rows.Next() {
-		var kind int
-		var name, text string
-		if err := rows.Scan(&kind, &name, &text); err != nil {
-			t.Fatal(err)
-		}
-		b.WriteString("\n" + text + ";\n")
-	}
-	if err := rows.Err(); err != nil {
+	rows, _ := pool.Query(t.Context(), string(query), "pawl")
+	objects, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (schema.Object, error) { return schema.ScanObject(row) })
+	if err != nil {
 		t.Fatal(err)
 	}
+	dump := schema.Dump(objects)
 	if *update {
-		if err := os.WriteFile("sql/schema.sql", []byte(b.String()), 0o644); err != nil {
+		if err := os.WriteFile("sql/schema.sql", []byte(dump), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	want, err := os.ReadFile("sql/schema.sql")
-	if err != nil || string(want) != b.String() {
-		t.Fatalf("sql/schema.sql is stale (%v): run `make schema`; it should be\n%s", err, b.String())
+	if err != nil || string(want) != dump {
+		t.Fatalf("sql/schema.sql is stale (%v): run `make schema`; it should be\n%s", err, dump)
 	}
 }
 

@@ -318,214 +318,298 @@ sequence pos cache 1;
 sequence worker_id_seq cache 1;
 
 function acquire(keys text[], most integer, job bigint, lease uuid)
-  returns boolean;
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+
+function advance()
+  returns bigint
+  language plpgsql;
 
 function allot(limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], asked integer[])
-  returns TABLE(quotas integer[], waits double precision[]);
+  returns TABLE(quotas integer[], waits double precision[])
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function answered(id bigint, ok boolean)
-  returns boolean;
+  returns boolean
+  language plpgsql;
 
 function await_key(slot bigint)
   returns bigint;
 
 function backoff(backoff jsonb, attempt integer)
-  returns double precision;
+  returns double precision
+  language sql parallel safe;
 
 function beat(worker bigint, running integer, ids bigint[], epochs integer[])
-  returns TABLE(state text, missing bigint[]);
+  returns TABLE(state text, missing bigint[])
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
+
+function broken()
+  returns TABLE(what text, id bigint, lease uuid)
+  language sql stable;
 
 function cancel(VARIADIC ids bigint[])
-  returns bigint;
+  returns bigint
+  language sql;
 
 function change(ids bigint[], changes jsonb)
-  returns TABLE(id bigint, became text);
+  returns TABLE(id bigint, became text)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function channel_class(queue text)
-  returns integer;
+  returns integer
+  language sql immutable parallel safe;
 
 function channel_object(channel text)
-  returns integer;
+  returns integer
+  language sql immutable parallel safe;
 
 function channel_stats(name text, most integer)
-  returns TABLE(channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision);
+  returns TABLE(channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
 function checkpoint(id bigint, epoch integer, changes jsonb)
-  returns boolean;
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function claim(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
-  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone);
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
-  returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid);
+  returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+
+function clear(ids bigint[])
+  returns bigint
+  language plpgsql;
 
 function commit(ids bigint[])
-  returns void;
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
-  returns boolean;
+  returns boolean
+  language plpgsql;
 
 function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
-  returns SETOF bigint;
+  returns SETOF bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function count(filter jsonb, below bigint, most bigint)
-  returns bigint;
+  returns bigint
+  language plpgsql stable;
 
 function count_batch(batch bigint, became text, by integer)
-  returns boolean;
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function delete_queue(name text)
-  returns text;
+  returns text
+  language plpgsql;
 
 function due_cron(names text[], specs text[], zones text[])
-  returns double precision;
+  returns double precision
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function expire(most integer)
-  returns bigint;
+  returns bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function extend(id bigint, epoch integer, lease uuid, lasting interval)
-  returns boolean;
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
-  returns TABLE(id bigint, lease uuid);
+  returns TABLE(id bigint, lease uuid)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
-  returns text;
+  returns text
+  language plpgsql;
 
 function fail(ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[], waited bigint[], ran bigint[], worker text)
-  returns TABLE(id bigint, became text);
+  returns TABLE(id bigint, became text)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function filter(filter jsonb, source text)
-  returns text;
+  returns text
+  language plpgsql stable;
 
 function finished(ids bigint[], epochs integer[])
-  returns SETOF bigint;
+  returns SETOF bigint
+  language sql stable;
 
 function free(ids bigint[], leases uuid[])
-  returns void;
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function frequencies(relations regclass[])
   returns TABLE(queue text, n double precision);
 
 function get(ids bigint[])
-  returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb);
+  returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function guess(names text[], counts bigint[], most bigint, relation regclass, condition text)
   returns bigint[];
 
 function hail()
-  returns void;
+  returns void
+  language sql;
 
 function hold(ids bigint[], epochs integer[])
-  returns SETOF bigint;
+  returns SETOF bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function insert(kind text, args jsonb DEFAULT NULL::jsonb, opts jsonb DEFAULT '{}'::jsonb)
-  returns bigint;
+  returns bigint
+  language sql;
 
 function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
-  returns SETOF bigint;
+  returns SETOF bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function insert_many(jobs jsonb)
-  returns TABLE(id bigint, duplicate boolean);
+  returns TABLE(id bigint, duplicate boolean)
+  language plpgsql set plan_cache_mode=force_generic_plan;
 
 function insert_tied(specs jsonb)
-  returns TABLE(id bigint, duplicate boolean);
+  returns TABLE(id bigint, duplicate boolean)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function issue(id bigint)
-  returns boolean;
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function issue(ids bigint[])
   returns SETOF bigint;
 
 function keep(ids bigint[], lasting interval)
-  returns void;
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function key_is_free(id bigint, queue text, key text, opts jsonb)
-  returns boolean;
+  returns boolean
+  language sql stable;
 
 function key_scope(queue text, opts jsonb)
-  returns text;
+  returns text
+  language sql immutable parallel safe;
 
 function lane(priority integer, strikes integer, returned boolean)
-  returns integer;
+  returns integer
+  language sql immutable parallel safe;
 
 function lanes(low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[], queues text[], any_queue boolean)
-  returns TABLE(queue text, priority integer, channel text);
+  returns TABLE(queue text, priority integer, channel text)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function leases(worker bigint)
-  returns SETOF uuid;
+  returns SETOF uuid
+  language sql stable;
 
 function list(filter jsonb, below bigint, most integer)
-  returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb);
+  returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
+  language plpgsql stable set enable_seqscan=off set enable_sort=off set jit=off;
 
 function live_state()
-  returns text;
+  returns text
+  language sql immutable parallel safe;
 
 function loosen(ties jsonb, became text)
-  returns void;
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
-  returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint);
+  returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function missing(ids bigint[], epochs integer[])
-  returns bigint[];
+  returns bigint[]
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function peek(queues text[])
-  returns TABLE(ready boolean, wait double precision);
+  returns TABLE(ready boolean, wait double precision)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function planned(query text)
-  returns bigint;
+  returns bigint
+  language plpgsql;
 
 function promote(queues text[], floors timestamp with time zone[], most integer)
-  returns TABLE(queue text, moved bigint, due boolean, wait double precision, moment timestamp with time zone);
+  returns TABLE(queue text, moved bigint, due boolean, wait double precision, moment timestamp with time zone)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function put_cron(names text[], specs text[], zones text[], jobs text[], jitters interval[], catch_ups integer[], versions integer[], next_ats timestamp with time zone[])
-  returns bigint;
+  returns bigint
+  language plpgsql;
 
 function queue_stats(most integer)
   returns TABLE(queue text, reserved bigint, waiting bigint, scheduled bigint, ready bigint, running bigint, dead bigint, archived bigint, estimated boolean, archive_estimated boolean, permits bigint, oldest_ready double precision, lag double precision, newest timestamp with time zone, inserted double precision, completed double precision, failed double precision);
 
 function queues()
-  returns SETOF text;
+  returns SETOF text
+  language sql stable set enable_seqscan=off set enable_bitmapscan=off;
 
 function reclaim()
-  returns bigint;
+  returns bigint
+  language plpgsql;
+
+function recount(ids bigint[])
+  returns bigint
+  language plpgsql;
 
 function register(name text, host text, pid integer, version text, queues text[], stale interval, state text DEFAULT 'ready'::text)
-  returns bigint;
+  returns bigint
+  language sql;
 
 function release(id bigint, epoch integer, delay double precision DEFAULT 0)
-  returns boolean;
+  returns boolean
+  language sql;
 
 function release_worker(worker bigint)
-  returns bigint;
+  returns bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function remove(ids bigint[], epochs integer[], keep boolean)
-  returns SETOF bigint;
+  returns SETOF bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function rescue(most integer, judge boolean, sweep boolean)
-  returns TABLE(workers bigint, leases bigint, jobs bigint, poisoned bigint);
+  returns TABLE(workers bigint, leases bigint, jobs bigint, poisoned bigint)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_mergejoin=off set enable_hashjoin=off;
+
+function restore(ids bigint[])
+  returns bigint
+  language plpgsql;
 
 function resume_channel(queue text, channel text)
-  returns boolean;
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function retry(ids bigint[])
-  returns SETOF bigint;
+  returns SETOF bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function settle(most integer)
-  returns TABLE(settled integer, "left" integer, more boolean);
+  returns TABLE(settled integer, "left" integer, more boolean)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function sleep_key(queue text)
-  returns bigint;
+  returns bigint
+  language sql immutable parallel safe;
 
 function slide(counts bigint[], by bigint, more bigint)
   returns bigint[];
 
 function spend(limited text[], lease uuid)
-  returns void;
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function stats(most integer)
-  returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision);
+  returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
 function system_stats()
   returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision, semaphores jsonb);
@@ -534,37 +618,47 @@ function table_stats()
   returns TABLE(name text, live bigint, dead bigint, bytes bigint, vacuumed timestamp with time zone);
 
 function take_cron(names text[], specs text[], zones text[])
-  returns TABLE(name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamp with time zone, next_at timestamp with time zone, moment timestamp with time zone);
+  returns TABLE(name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamp with time zone, next_at timestamp with time zone, moment timestamp with time zone)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function tally(client uuid, queues text[], inserted bigint[], completed bigint[], failed bigint[])
   returns void;
 
 function tell_worker(worker bigint, state text)
-  returns text;
+  returns text
+  language plpgsql;
 
 function tick_cron(name text, last_at timestamp with time zone, next_at timestamp with time zone)
-  returns void;
+  returns void
+  language sql;
 
 function tie(id bigint, queue text, channel text, opts jsonb)
-  returns jsonb;
+  returns jsonb
+  language sql immutable parallel safe;
 
 function tokens(queue text, of_channel boolean, channel text, rate jsonb)
-  returns double precision;
+  returns double precision
+  language sql;
 
 function unclaim(lease uuid)
-  returns bigint;
+  returns bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function unregister(worker bigint)
-  returns void;
+  returns void
+  language sql;
 
 function verify()
-  returns TABLE(problem text, jobs bigint, example bigint);
+  returns TABLE(problem text, jobs bigint, example bigint)
+  language sql stable;
 
 function wake(queues text[])
-  returns integer;
+  returns integer
+  language plpgsql;
 
 function wake_awaiting(ids bigint[])
   returns void;
 
 function wrong(job jsonb)
-  returns text;
+  returns text
+  language plpgsql immutable parallel safe;

@@ -29,9 +29,11 @@ type Source struct {
 	Prefix    string // The schema's name as the files write it, with the dot: "pawl.".
 	Steps     []Step
 	Functions []string
+
+	dump []Object // Of schema.sql, what all of it makes.
 }
 
-// Load reads migration/NNNN_name.sql and function/*.sql. The steps must be numbered 1, 2, 3, …
+// Load reads migration/NNNN_name.sql, function/*.sql and, if there is one, schema.sql. The steps must be numbered 1, 2, 3, …
 func Load(files fs.FS, prefix string) (*Source, error) {
 	s := &Source{Prefix: prefix}
 	names, err := fs.Glob(files, "migration/*.sql")
@@ -62,6 +64,9 @@ func Load(files fs.FS, prefix string) (*Source, error) {
 			return nil, err
 		}
 		s.Functions = append(s.Functions, string(text))
+	}
+	if text, err := fs.ReadFile(files, "schema.sql"); err == nil {
+		s.dump = parseDump(string(text))
 	}
 	return s, nil
 }

@@ -1,0 +1,617 @@
+package pawl
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl/internal/migrate"
+	"github.com/pawlhq/pawl/sql"
+)
+
+// Finding is something that Verify, Repair or Doctor found. docs/doctor.md lists what there may be.
+type Finding struct {
+	Check    string // Which check found it: "ticket-missing", "xmin".
+	Problem  string // What is the matter: with whom, how many, since when.
+	Remedy   string // What to do: a statement or a command to type where there is one.
+	Fatal    bool   // Jobs do not run, or may be lost, until this is mended.
+	Repaired bool   // Repair mended it, and has looked again.
+}
+
+// flaw is a Finding of Verify, and how to mend it.
+type flaw struct {
+	Finding
+	about string                                          // With Check it tells flaws apart.
+	mend  func(context.Context) (changed bool, err error) // nil: there is nothing that is safe.
+}
+
+const (
+	shownExamples = 5               // Jobs a finding names.
+	mendAtOnce    = 1000            // Jobs in one transaction of Repair.
+	mendInRound   = 100_000         // Jobs of one check that Repair remembers.
+	confirmed     = 10_000          // Suspects that are remembered for the second look.
+	lockPatience  = "10s"           // How long Verify waits for a table that somebody has locked.
+	tenderTime    = 5 * time.Second // A tender has come by after that.
+)
+
+// Verify finds what is broken: tables, columns, indexes, functions and partitions that are missing or not as this binary makes them, and
+// rows that break an invariant: that every live job has exactly one of a ticket and a place in a lease, that nothing is left of jobs that
+// are gone. It changes nothing and is right beside a queue at work. What is missing is a finding too, not an error.
+//
+// It reads all live jobs, all tickets and the ids of the archive in one statement, in the server's work_mem and temporary files: some
+// seconds for each million, in which nothing that dies can be vacuumed. On a client made by With it sees what that transaction sees.
+func (c *Client) Verify(ctx context.Context) ([]Finding, error) {
+	flaws, err := c.flaws(ctx, shownExamples)
+	if err != nil {
+		return nil, fmt.Errorf("pawl: verify: %w", err)
+	}
+	return findings(flaws), nil
+}
+
+// Repair mends what Verify finds, as far as that is safe, and says what it found: Repaired is true where a second Verify did not find
+// it any more. A job that lacked its ticket gets one, at a new epoch: whoever still runs it has lost it. What is left of jobs that are
+// gone is taken away; functions, indexes and partitions are made anew, without stopping the queue. Tables are not, nor is a schema of
+// another version touched. It may run beside the queue at work, and waits for nobody longer than a few seconds, but an index is built
+// only when all transactions older than it have ended.
+func (c *Client) Repair(ctx context.Context) ([]Finding, error) {
+	if err := c.standing("Repair"); err != nil {
+		return nil, err
+	}
+	var all []flaw
+	failed := map[string]error{}
+	for round := 0; ; round++ {
+		flaws, err := c.flaws(ctx, mendInRound)
+		if err != nil {
+			return nil, fmt.Errorf("pawl: repair: %w", err)
+		}
+		for i := range all {
+			all[i].Repaired = true
+		}
+		for _, f := range flaws {
+			i := slices.IndexFunc(all, func(known flaw) bool { return known.Check == f.Check && known.about == f.about })
+			if i < 0 {
+				all = append(all, f)
+			} else {
+				all[i].Repaired = false
+			}
+		}
+		changed := false
+		for _, f := range flaws {
+			if f.mend == nil || round == 10 {
+				continue
+			}
+			did, err := f.mend(ctx)
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("pawl: repair: %w", ctx.Err())
+			}
+			changed = changed || did
+			failed[f.Check+" "+f.about] = err
+		}
+		if !changed {
+			break
+		}
+	}
+	for i, f := range all {
+		if err := failed[f.Check+" "+f.about]; err != nil && !f.Repaired {
+			all[i].Problem += fmt.Sprintf("; repair failed: %v", err)
+		}
+	}
+	return findings(all), nil
+}
+
+func findings(flaws []flaw) []Finding {
+	var list []Finding
+	for _, f := range flaws {
+		list = append(list, f.Finding)
+	}
+	return list
+}
+
+// flaws are what Verify finds; of each check up to `most` rows are remembered for mending.
+func (c *Client) flaws(ctx context.Context, most int) (flaws []flaw, err error) {
+	var suspects map[string]*suspect
+	err = c.reading(ctx, func(c *Client) error {
+		var whole bool
+		if flaws, whole, err = c.structure(ctx); err != nil || !whole {
+			return err
+		}
+		partitions, err := c.partitions(ctx)
+		if err != nil {
+			return err
+		}
+		flaws = append(flaws, partitions...)
+		suspects, err = c.suspects(ctx, most)
+		return err
+	})
+	if sqlState(err) == "55P03" {
+		return append(flaws, flaw{Finding: Finding{Check: "lock", Problem: "a table is locked by somebody: " + lockPatience + " were not enough to look at it",
+			Remedy: "`pawl doctor` says by whom", Fatal: true}}), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := c.confirm(ctx, suspects); err != nil {
+		return nil, err
+	}
+	for _, fault := range faults {
+		s := suspects[fault.check]
+		if s == nil || s.count == 0 {
+			continue
+		}
+		f := flaw{Finding: Finding{Check: fault.check, Remedy: c.into("%s", fault.remedy), Fatal: fault.fatal}}
+		f.Problem = fmt.Sprintf("%d %s (%s)", s.count, fault.problem, s.examples())
+		if fault.mend != "" {
+			f.mend = func(ctx context.Context) (bool, error) { return c.mend(ctx, fault.mend, s.rows) }
+		}
+		flaws = append(flaws, f)
+	}
+	return flaws, nil
+}
+
+// reading does something that only reads, and that gives up on a table somebody has locked.
+func (c *Client) reading(ctx context.Context, do func(*Client) error) error {
+	if c.db != nil {
+		return do(c)
+	}
+	if c.pool == nil {
+		return c.standing("Verify")
+	}
+	return pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		in := c.With(tx)
+		if err := in.query(ctx, "select set_config('lock_timeout', $1::text, true)", []any{lockPatience}, nil); err != nil {
+			return err
+		}
+		return do(in)
+	})
+}
+
+// structure compares the schema with what this binary makes. whole says whether the rows can be looked at.
+func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err error) {
+	differences, version, err := c.differences(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if version != c.source.Version() && version != unknownVersion {
+		err := &SchemaError{Have: version, Want: c.source.Version()}
+		f := flaw{Finding: Finding{Check: "schema", Problem: strings.TrimPrefix(err.Error(), "pawl: "), Remedy: "pawl migrate", Fatal: version == 0}}
+		switch {
+		case version == 0:
+			f.Problem, f.Remedy = fmt.Sprintf("there is no schema %s with Pawl's tables in this database", c.config.Schema), "pawl install"
+			return []flaw{f}, false, nil
+		case version < c.source.Version():
+			return []flaw{f}, false, nil
+		}
+	}
+	whole = true
+	var functions []string
+	for _, d := range differences {
+		f := flaw{about: d.Name}
+		f.Check, f.Fatal = d.Kind, true
+		switch d.Kind {
+		case "table":
+			whole = false
+			f.Problem = fmt.Sprintf("table %s is missing", d.Name)
+			f.Remedy = "restore it from a backup, with the other tables: its rows belong to theirs"
+			if d.Have != "" {
+				f.Problem = fmt.Sprintf("table %s is not as this binary makes it: %s, not %s", d.Name, d.Have, d.Want)
+			}
+		case "column":
+			table, _, _ := strings.Cut(d.Name, ".")
+			f.Problem, f.Remedy = fmt.Sprintf("column %s is missing", d.Name), c.into("alter table pawl.%s add column %s", table, d.Want)
+			if d.Have != "" {
+				f.Problem = fmt.Sprintf("column %s is %q, not %q", d.Name, d.Have, d.Want)
+				f.Remedy = "find out who changed it; this binary cannot be trusted with it"
+			} else {
+				whole = false
+			}
+		case "index":
+			unique := strings.Contains(d.Want, " UNIQUE ")
+			f.Fatal = unique
+			f.Problem, f.Remedy = fmt.Sprintf("index %s is missing: what it is for reads the whole table", d.Name), c.into("%s", concurrently(d.Want))
+			if unique {
+				f.Problem = fmt.Sprintf("index %s is missing: statements fail, or let in twice what may be there once", d.Name)
+			}
+			f.mend = func(ctx context.Context) (bool, error) { return true, c.makeIndex(ctx, d) }
+			switch d.Have {
+			case "":
+			case d.Want:
+				f.Problem = fmt.Sprintf("index %s is not valid: it was never built to the end, costs as much as a good one, and is not used", d.Name)
+				f.Remedy = c.into("reindex index concurrently pawl.%s", d.Name)
+			default:
+				f.Problem = fmt.Sprintf("index %s is %q, not %q", d.Name, d.Have, d.Want)
+				f.Remedy = c.into("drop index concurrently pawl.%s; %s", d.Name, concurrently(d.Want))
+				f.mend = nil
+			}
+		case "sequence":
+			f.Problem, f.Remedy = fmt.Sprintf("sequence %s is missing", d.Name), "restore it from a backup, with the tables"
+			if d.Have != "" {
+				f.Problem = fmt.Sprintf("sequence %s is %q, not %q: positions drawn out of order make jobs wait that are passed by", d.Name, d.Have, d.Want)
+				f.Remedy = c.into("alter sequence pawl.%s cache 1", d.Name)
+				f.mend = func(ctx context.Context) (bool, error) {
+					return true, c.query(ctx, c.into("alter sequence pawl.%s cache 1", d.Name), nil, nil)
+				}
+			}
+		case "function":
+			name := d.Name + " (differs)"
+			if d.Have == "" {
+				name = d.Name + " (missing)"
+			}
+			functions = append(functions, name)
+			continue
+		default:
+			continue // A setting is Doctor's.
+		}
+		flaws = append(flaws, f)
+	}
+	if len(functions) > 0 {
+		slices.Sort(functions)
+		flaws = append(flaws, flaw{
+			Finding: Finding{Check: "function", Problem: fmt.Sprintf("%d functions are not as this binary makes them: %s", len(functions), some(functions)),
+				Remedy: "pawl migrate", Fatal: true},
+			mend: func(ctx context.Context) (bool, error) {
+				return true, c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return c.source.Up(ctx, conn.Conn(), c.config.Schema, 0, nil) })
+			},
+		})
+	}
+	var closed []string
+	err = query(ctx, c.on(), sql.Query("unreadable"), []any{c.config.Schema}, func(s scanner) error {
+		var name string
+		err := s.Scan(&name)
+		closed = append(closed, name)
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if len(closed) > 0 {
+		var role string
+		if err := c.row(ctx, "select current_user::text", nil, &role); err != nil {
+			return nil, false, err
+		}
+		schema := pgx.Identifier{c.config.Schema}.Sanitize()
+		flaws = append(flaws, flaw{Finding: Finding{Check: "privilege", Problem: fmt.Sprintf("role %s may not read %s", role, some(closed)),
+			Remedy: fmt.Sprintf("grant usage on schema %[1]s to %[2]s; grant select on all tables in schema %[1]s to %[2]s; grant select on sequence %[1]s.pos to %[2]s",
+				schema, pgx.Identifier{role}.Sanitize())}})
+		whole = false
+	}
+	if !whole {
+		flaws = append(flaws, flaw{Finding: Finding{Check: "unseen", Problem: "what is in the tables was not looked at, because not all of them can be read",
+			Remedy: "see to the findings above, then verify again"}})
+	}
+	return flaws, whole, nil
+}
+
+// unknownVersion is that of a schema whose table of migrations is missing.
+const unknownVersion = -1
+
+// differences compares the schema with what this binary makes, and says its version: 0 where there is none.
+func (c *Client) differences(ctx context.Context) (differences []migrate.Difference, version int, err error) {
+	var objects []migrate.Object
+	err = query(ctx, c.on(), sql.Query("catalog"), []any{c.config.Schema}, func(s scanner) error {
+		o, err := migrate.ScanObject(s)
+		objects = append(objects, o)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	version = unknownVersion
+	if slices.ContainsFunc(objects, func(o migrate.Object) bool { return o.Kind == "table" && o.Name == "migration" }) {
+		err = c.row(ctx, "select coalesce(max(m.version), 0) from pawl.migration m", nil, &version)
+		if sqlState(err) == "42501" {
+			version, err = unknownVersion, nil
+		}
+	}
+	differences = c.source.Compare(objects, c.config.Schema, version > c.source.Version())
+	if !slices.ContainsFunc(objects, func(o migrate.Object) bool { return o.Kind == "table" }) {
+		version = 0
+	}
+	return differences, version, err
+}
+
+// on is where the client's statements run.
+func (c *Client) on() DB {
+	if c.db != nil {
+		return c.db
+	}
+	return c.pool
+}
+
+// into writes a statement about the client's schema.
+func (c *Client) into(format string, args ...any) string {
+	text := fmt.Sprintf(format, args...)
+	if c.config.Schema != "pawl" {
+		text = c.source.Into(c.config.Schema, text)
+	}
+	return text
+}
+
+// partitions are the flaws of the archive's.
+func (c *Client) partitions(ctx context.Context) (flaws []flaw, err error) {
+	err = c.query(ctx, sql.Query("partition"), nil, func(s scanner) error {
+		var name string
+		var date time.Time
+		var now, there bool
+		if err := s.Scan(&name, &date, &now, &there); err != nil {
+			return err
+		}
+		day := date.Format(time.DateOnly)
+		f := flaw{about: name, mend: func(ctx context.Context) (bool, error) { return true, c.makePartitions(ctx) }}
+		f.Finding = Finding{Check: "partition", Fatal: now, Remedy: "run a worker or `pawl tend`: it makes partitions a week ahead",
+			Problem: fmt.Sprintf("the archive has no partition %s: jobs that end now are kept until %s", name, day)}
+		if !now {
+			f.Problem = fmt.Sprintf("the archive has no partition %s: jobs that end tomorrow are kept until %s, and nobody has made it in a week", name, day)
+		}
+		if there {
+			attach := attachPartition(name, date)
+			f.Problem, f.Remedy = fmt.Sprintf("the table %s is not attached to the archive, and jobs that end cannot be kept without it", name), c.into("%s", attach)
+			f.mend = func(ctx context.Context) (bool, error) { return true, c.query(ctx, attach, nil, nil) }
+		}
+		flaws = append(flaws, f)
+		return nil
+	})
+	return flaws, err
+}
+
+// concurrently is the statement that builds an index beside the queue at work.
+func concurrently(definition string) string {
+	if strings.Contains(definition, " ON ONLY ") {
+		return strings.Replace(definition, " ON ONLY ", " ON ", 1)
+	}
+	return strings.Replace(definition, " INDEX ", " INDEX CONCURRENTLY ", 1)
+}
+
+// makeIndex builds an index that is missing, or was not built to the end.
+func (c *Client) makeIndex(ctx context.Context, d migrate.Difference) error {
+	if strings.Contains(d.Want, " ON ONLY ") {
+		return c.makeIndexOfPartitions(ctx, d)
+	}
+	if d.Have != "" {
+		return c.outsideTx(ctx, "reindex index concurrently pawl."+d.Name)
+	}
+	if err := c.outsideTx(ctx, concurrently(d.Want)); err != nil {
+		return err
+	}
+	table, isKey := strings.CutSuffix(d.Name, "_pkey")
+	if !isKey {
+		return nil
+	}
+	return pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		in := c.With(tx)
+		err := in.query(ctx, "select set_config('lock_timeout', '2s', true)", nil, nil)
+		if err == nil {
+			err = in.query(ctx, fmt.Sprintf("alter table pawl.%s add constraint %s primary key using index %s", table, d.Name, d.Name), nil, nil)
+		}
+		return err
+	})
+}
+
+// makeIndexOfPartitions builds an index of the archive as PostgreSQL cannot do at once without stopping all that ends: partition by
+// partition.
+func (c *Client) makeIndexOfPartitions(ctx context.Context, d migrate.Difference) error {
+	if d.Have == "" {
+		if err := c.query(ctx, d.Want, nil, nil); err != nil {
+			return err
+		}
+	}
+	var lacking []string
+	err := c.query(ctx, `select k.relname::text from pg_inherits t join pg_class k on k.oid = t.inhrelid
+		where t.inhparent = 'pawl.archive'::regclass
+		  and not exists (select from pg_inherits x join pg_index i on i.indexrelid = x.inhrelid
+		                  where x.inhparent = to_regclass($1::text) and i.indrelid = k.oid)`, []any{c.into("pawl.%s", d.Name)}, func(s scanner) error {
+		var name string
+		err := s.Scan(&name)
+		lacking = append(lacking, name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, using, _ := strings.Cut(d.Want, " USING ")
+	for _, partition := range lacking {
+		index := partition + strings.TrimPrefix(d.Name, "archive")
+		err := c.outsideTx(ctx, "drop index concurrently if exists pawl."+index) // Of a repair that did not come to its end.
+		if err == nil {
+			err = c.outsideTx(ctx, fmt.Sprintf("create index concurrently %s on pawl.%s using %s", index, partition, using))
+		}
+		if err == nil {
+			err = c.query(ctx, fmt.Sprintf("alter index pawl.%s attach partition pawl.%s", d.Name, index), nil, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// brokenRow is a row of broken.sql.
+type brokenRow struct {
+	id    int64
+	lease string
+}
+
+// suspect is what broken.sql says of one check.
+type suspect struct {
+	count int
+	rows  []brokenRow
+}
+
+func (s *suspect) examples() string {
+	names := make([]string, 0, shownExamples)
+	for _, row := range s.rows[:min(len(s.rows), shownExamples)] {
+		if row.lease != "" {
+			names = append(names, row.lease)
+		} else {
+			names = append(names, fmt.Sprint(row.id))
+		}
+	}
+	text := strings.Join(names, ", ")
+	if s.count > len(names) {
+		return "such as " + text
+	}
+	return text
+}
+
+// suspects looks at the rows.
+func (c *Client) suspects(ctx context.Context, most int) (map[string]*suspect, error) {
+	suspects := map[string]*suspect{}
+	err := c.query(ctx, sql.Body("broken"), nil, func(s scanner) error {
+		var what string
+		var id *int64
+		var lease *string
+		if err := s.Scan(&what, &id, &lease); err != nil {
+			return err
+		}
+		if suspects[what] == nil {
+			suspects[what] = &suspect{}
+		}
+		one := suspects[what]
+		one.count++
+		if len(one.rows) < max(most, confirmed) {
+			var row brokenRow
+			if id != nil {
+				row.id = *id
+			}
+			if lease != nil {
+				row.lease = *lease
+			}
+			one.rows = append(one.rows, row)
+		}
+		return nil
+	})
+	return suspects, err
+}
+
+// confirm looks again at what may be so for a while, until a tender has come by: only what was there both times stays.
+func (c *Client) confirm(ctx context.Context, suspects map[string]*suspect) error {
+	var passing []string
+	for _, fault := range faults {
+		if fault.passing && suspects[fault.check] != nil {
+			passing = append(passing, fault.check)
+		}
+	}
+	if len(passing) == 0 {
+		return nil
+	}
+	if !pause(ctx, tenderTime) {
+		return ctx.Err()
+	}
+	var again map[string]*suspect
+	err := c.reading(ctx, func(c *Client) (err error) {
+		again, err = c.suspects(ctx, confirmed)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, check := range passing {
+		first, second := suspects[check], again[check]
+		if second == nil {
+			delete(suspects, check)
+			continue
+		}
+		before := map[brokenRow]bool{}
+		for _, row := range first.rows {
+			before[row] = true
+		}
+		first.rows = slices.DeleteFunc(second.rows, func(row brokenRow) bool { return !before[row] })
+		if first.count = min(first.count, second.count); first.count <= confirmed {
+			first.count = len(first.rows)
+		}
+	}
+	return nil
+}
+
+// mend does to rows what a fault needs, some at a time, each some in a transaction of their own.
+func (c *Client) mend(ctx context.Context, how string, rows []brokenRow) (changed bool, err error) {
+	for some := range slices.Chunk(rows, mendAtOnce) {
+		ids, leases := make([]int64, len(some)), make([]string, len(some))
+		for i, row := range some {
+			ids[i], leases[i] = row.id, row.lease
+		}
+		arg := any(ids)
+		if some[0].lease != "" {
+			arg = leases
+		}
+		var n int64
+		err = pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+			in := c.With(tx)
+			if err := in.query(ctx, "select set_config('lock_timeout', '5s', true)", nil, nil); err != nil {
+				return err
+			}
+			return in.row(ctx, how, []any{arg}, &n)
+		})
+		if err != nil && (ctx.Err() != nil || !isPassing(err)) {
+			return changed, err
+		}
+		changed = changed || err == nil && n > 0
+	}
+	if err := c.settle(ctx); err != nil {
+		return changed, err
+	}
+	return changed, err
+}
+
+// some names a few of many.
+func some(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+const (
+	repairs = "pawl verify --repair"
+
+	clears   = "select pawl.clear($1::bigint[])"
+	restores = "select pawl.restore($1::bigint[])"
+	recounts = "select pawl.recount($1::bigint[])"
+	advances = "select pawl.advance() from (select $1::bigint[]) u"
+	unclaims = `select count(pawl.unclaim(l.id)) from pawl.lease l
+		where l.id = any ($1::text[]::uuid[])
+		  and case when l.worker_id is null then l.expires_at is null
+		           else not exists (select from pawl.worker w where w.id = l.worker_id) end`
+)
+
+// faults are what broken.sql may say, in the order they are mended in: what is in the way first.
+var faults = []struct {
+	check, problem, remedy string
+	fatal                  bool
+	passing                bool   // It may be so for a while, until a tender has come by.
+	mend                   string // Takes the ids or leases, and says how many it changed.
+}{
+	{check: "sequence-behind", problem: "is an id in use, and the sequence of ids is behind it: inserts fail when they come to it",
+		remedy: repairs, fatal: true, mend: advances},
+	{check: "ticket-stray", problem: "tickets of jobs that are gone, or of former epochs", remedy: repairs + " takes them away; so does a claim", mend: clears},
+	{check: "turn-stray", problem: "turns in ordered channels of jobs that are gone: what comes after them does not start",
+		remedy: repairs + " lets the channels go on", fatal: true, mend: clears},
+	{check: "wait-stray", problem: "jobs are gone that others wait for: these do not start, and are not cancelled",
+		remedy: repairs + " does what should have followed: they count as deleted", fatal: true, mend: clears},
+	{check: "key-stray", problem: "unique keys of jobs that are gone: inserts with them are duplicates of nothing", remedy: repairs + " frees them", fatal: true, mend: clears},
+	{check: "permit-stray", problem: "permits of jobs whose lease is gone: they count against limits", passing: true, mend: clears,
+		remedy: "run a worker or `pawl tend`, which takes them back; or " + repairs},
+	{check: "lease-stray", problem: "leases of no worker and without an expiry: nobody rescues what they hold", passing: true, fatal: true, mend: unclaims,
+		remedy: repairs + " gives their jobs back"},
+	{check: "job-untied", problem: "jobs are tied to others, and not marked so: nothing would follow from their end", remedy: repairs, fatal: true, mend: restores},
+	{check: "turn-missing", problem: "ordered jobs without a turn: they do not wait for those before them", remedy: repairs, fatal: true, mend: restores},
+	{check: "key-missing", problem: "jobs without the unique key they were inserted with: another may be inserted beside them",
+		remedy: repairs + "; where another has the key already, cancel one of the two: pawl job cancel ID", mend: restores},
+	{check: "ticket-missing", problem: "live jobs with neither a ticket nor a lease: nobody will ever run them", remedy: repairs + " gives them a ticket", fatal: true, mend: restores},
+	{check: "ticket-twice", problem: "live jobs with more than one ticket or lease: they may run twice at once",
+		remedy: repairs + " leaves one of them", fatal: true, mend: restores},
+	{check: "ticket-misplaced", problem: "live jobs whose ticket is not where their row says: cancel, update and retry do not find it",
+		remedy: repairs + " makes it anew", fatal: true, mend: restores},
+	{check: "ticket-out-of-turn", problem: "ordered jobs that may run before others of their channel",
+		remedy: repairs + " puts back those that do not run yet", mend: restores},
+	{check: "ticket-parked", problem: "jobs are parked and wait for nothing: nobody will ever run them", remedy: repairs + " lets them go", fatal: true, mend: restores},
+	{check: "batch-count", problem: "batches whose jobs do not add up: what is to follow them would come never, or too early",
+		remedy: repairs + " counts what is gone as deleted", fatal: true, mend: recounts},
+	{check: "job-twice", problem: "jobs are live and finished at once: they cannot end",
+		remedy: "compare the two (select * from pawl.get(array[ID])); if the end is true, delete the live one: delete from pawl.job where id = ID", fatal: true},
+}

@@ -1,0 +1,391 @@
+package pawl_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+// verified are the checks that found something.
+func verified(t testing.TB, client *pawl.Client) []string {
+	t.Helper()
+	found, err := client.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return checksOf(found)
+}
+
+func checksOf(found []pawl.Finding) (checks []string) {
+	for _, f := range found {
+		checks = append(checks, f.Check)
+	}
+	slices.Sort(checks)
+	return slices.Compact(checks)
+}
+
+// repair must mend all it finds, and find those checks.
+func repair(t testing.TB, client *pawl.Client, checks ...string) {
+	t.Helper()
+	found, err := client.Repair(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		if !f.Repaired {
+			t.Errorf("not repaired: %+v", f)
+		}
+		if f.Problem == "" || f.Remedy == "" {
+			t.Errorf("a finding lacks its problem or remedy: %+v", f)
+		}
+	}
+	slices.Sort(checks)
+	if got := checksOf(found); !slices.Equal(got, checks) {
+		t.Errorf("repair found %q, want %q", got, checks)
+	}
+	if got := verified(t, client); len(got) > 0 {
+		t.Errorf("after the repair there is still %q", got)
+	}
+}
+
+// runs runs all jobs to their end, and says how often each note was run.
+func runs(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) map[int]int {
+	t.Helper()
+	var mu sync.Mutex
+	counts := map[int]int{}
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
+		mu.Lock()
+		defer mu.Unlock()
+		counts[job.Args.N]++
+		return nil
+	})
+	const rest = "select (select count(*) from pawl.job) + (select count(*) from pawl.loose)"
+	if value[int](t, pool, rest) == 0 {
+		return counts
+	}
+	stop := start(t, client, mux, pawl.RunnerConfig{})
+	pgtest.Wait(t, "all jobs to end, and what follows", func() bool { return value[int](t, pool, rest) == 0 })
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	return counts
+}
+
+// faulty is a test of one fault.
+type faulty struct {
+	testing.TB
+	client *pawl.Client
+	pool   *pgxpool.Pool
+	runs   []int  // The notes that run after the repair, once each.
+	after  func() // What follows the repair.
+}
+
+func (f *faulty) exec(sql string, args ...any) {
+	f.Helper()
+	exec(f, f.pool, sql, args...)
+}
+
+// one inserts a job that is to run after the repair.
+func (f *faulty) one(n int, spec pawl.JobSpec) pawl.ID {
+	f.Helper()
+	spec.Args = Note{n}
+	f.runs = append(f.runs, n)
+	return insert(f, f.client, spec)
+}
+
+// gone inserts a job and lets it vanish.
+func (f *faulty) gone(n int, spec pawl.JobSpec) pawl.ID {
+	f.Helper()
+	spec.Args = Note{n}
+	id := insert(f, f.client, spec)
+	f.exec("delete from pawl.ready where job_id = $1", id)
+	f.exec("delete from pawl.job where id = $1", id)
+	return id
+}
+
+// ticket puts in another ticket for a job.
+func (f *faulty) ticket(id pawl.ID, pos string) {
+	f.Helper()
+	f.exec(`insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select `+pos+`, id, epoch, priority, queue, channel from pawl.job where id = $1`, id)
+}
+
+// lost is an answer for jobs somebody else has by now.
+func (f *faulty) lost(held pawl.Jobs) {
+	f.Helper()
+	if err := f.client.Complete(f.Context(), held); !errors.Is(err, pawl.ErrLeaseLost) {
+		f.Errorf("who held the job before the repair is told %v", err)
+	}
+}
+
+// Each fault is made by hand, found under its name with the job's id, and mended; after that every job runs exactly once.
+func TestVerifyAndRepair(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		checks []string
+		seed   func(*faulty) (about any) // What the first check must name.
+	}{
+		"ready ticket gone": {[]string{"ticket-missing"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{})
+			f.exec("delete from pawl.ready where job_id = $1", id)
+			return id
+		}},
+		"scheduled ticket gone": {[]string{"ticket-missing"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{Delay: hour})
+			f.exec("delete from pawl.scheduled where job_id = $1", id)
+			f.after = func() { await(f, f.client, id, pawl.StateScheduled) }
+			return id
+		}},
+		"parked ticket gone": {[]string{"ticket-missing"}, func(f *faulty) any {
+			f.one(1, ordered("c", 1))
+			id := f.one(2, ordered("c", 2))
+			f.exec("delete from pawl.parked where job_id = $1", id)
+			f.after = func() { await(f, f.client, id, pawl.StateWaiting) }
+			return id
+		}},
+		"tickets of thousands gone": {[]string{"ticket-missing"}, func(f *faulty) any {
+			for n := range 2500 {
+				f.runs = append(f.runs, n)
+			}
+			if _, err := f.client.InsertMany(f.Context(), notes(2500)); err != nil {
+				f.Fatal(err)
+			}
+			f.exec("delete from pawl.ready")
+			return "2500 live jobs"
+		}},
+		"ticket of another epoch": {[]string{"ticket-missing", "ticket-stray"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{})
+			f.exec("update pawl.ready set epoch = epoch - 1 where job_id = $1", id)
+			return id
+		}},
+		"lease gone while its job runs": {[]string{"ticket-missing"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{})
+			held := claim(f, f.client, 1)
+			f.exec("delete from pawl.lease")
+			f.after = func() { f.lost(held) }
+			return id
+		}},
+		"ready and scheduled": {[]string{"ticket-twice"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{})
+			f.exec("insert into pawl.scheduled (run_at, job_id, epoch, queue) select now(), job_id, epoch, queue from pawl.ready where job_id = $1", id)
+			return id
+		}},
+		"ready twice": {[]string{"ticket-twice"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{})
+			f.ticket(id, "nextval('pawl.pos')")
+			return id
+		}},
+		"ready and running": {[]string{"ticket-twice"}, func(f *faulty) any {
+			id := insert(f, f.client, Note{1})
+			held := claim(f, f.client, 1)
+			f.ticket(id, "id")
+			f.after = func() { // Who has it keeps it.
+				if err := f.client.Complete(f.Context(), held); err != nil {
+					f.Errorf("who holds the job is told %v", err)
+				}
+			}
+			return id
+		}},
+		"two leases": {[]string{"ticket-twice"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{})
+			held := claim(f, f.client, 1)
+			f.exec("insert into pawl.lease (id, expires_at, jobs, epochs) select gen_random_uuid(), now() + interval '1 hour', jobs, epochs from pawl.lease")
+			f.after = func() { f.lost(held) }
+			return id
+		}},
+		"ticket in another place": {[]string{"ticket-misplaced"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{})
+			f.exec("update pawl.ready set pos = nextval('pawl.pos') where job_id = $1", id)
+			return id
+		}},
+		"ticket of another time": {[]string{"ticket-misplaced"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{Delay: hour})
+			f.exec("update pawl.job set run_at = clock_timestamp() where id = $1", id)
+			return id
+		}},
+		"tickets of no job": {[]string{"ticket-stray"}, func(f *faulty) any {
+			id := insert(f, f.client, Note{1})
+			insert(f, f.client, pawl.JobSpec{Args: Note{2}, Delay: hour})
+			insert(f, f.client, pawl.JobSpec{Args: Note{3}, Reserve: hour})
+			f.exec("delete from pawl.job")
+			return id
+		}},
+		"parked for nothing": {[]string{"ticket-parked"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{Reserve: hour})
+			f.exec("update pawl.parked set expires_at = null")
+			return id
+		}},
+		"parent gone": {[]string{"wait-stray"}, func(f *faulty) any {
+			id := insert(f, f.client, Note{1})
+			child := insert(f, f.client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{id}})
+			f.one(3, pawl.JobSpec{AfterAny: []pawl.ID{id}})
+			f.exec("delete from pawl.ready where job_id = $1", id)
+			f.exec("delete from pawl.job where id = $1", id)
+			f.after = func() { await(f, f.client, child, pawl.StateCancelled) }
+			return id
+		}},
+		"dead parent gone that a child is held for": {[]string{"wait-stray"}, func(f *faulty) any {
+			id := insert(f, f.client, Note{1})
+			child := insert(f, f.client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{id}, Hold: true})
+			if err := f.client.Fail(f.Context(), claim(f, f.client, 1), pawl.Dead(errors.New("no"))); err != nil {
+				f.Fatal(err)
+			}
+			if got := verified(f, f.client); len(got) > 0 {
+				f.Errorf("found %q, and the child is right to wait", got)
+			}
+			f.exec("delete from pawl.dead")
+			f.after = func() { await(f, f.client, child, pawl.StateCancelled) }
+			return id
+		}},
+		"head of a channel gone": {[]string{"turn-stray"}, func(f *faulty) any {
+			id := f.gone(1, ordered("c", 1))
+			f.one(2, ordered("c", 2))
+			return id
+		}},
+		"turn of a channel's head gone": {[]string{"turn-missing", "ticket-parked"}, func(f *faulty) any {
+			id := f.one(1, ordered("c", 1))
+			second := f.one(2, ordered("c", 2))
+			f.exec("delete from pawl.turn where job_id = $1", id)
+			f.after = func() { await(f, f.client, second, pawl.StateWaiting) }
+			return id
+		}},
+		"second of a channel let out": {[]string{"ticket-out-of-turn"}, func(f *faulty) any {
+			f.one(1, ordered("c", 1))
+			id := f.one(2, ordered("c", 2))
+			f.exec("delete from pawl.parked where job_id = $1", id)
+			f.ticket(id, "id")
+			f.after = func() { await(f, f.client, id, pawl.StateWaiting) }
+			return id
+		}},
+		"unique job gone": {[]string{"key-stray"}, func(f *faulty) any {
+			id := f.gone(1, pawl.JobSpec{Unique: pawl.Unique{Key: "k"}})
+			f.after = func() { f.one(2, pawl.JobSpec{Unique: pawl.Unique{Key: "k"}}) }
+			return id
+		}},
+		"unique job gone, its key kept": {[]string{"key-stray"}, func(f *faulty) any {
+			id := f.gone(1, pawl.JobSpec{Unique: pawl.Unique{Key: "k", Period: hour}})
+			f.after = func() {
+				if result, err := f.client.Insert(f.Context(), pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k"}}); err != nil || !result.Duplicate {
+					f.Errorf("the period of the key is forgotten: %+v, %v", result, err)
+				}
+			}
+			return id
+		}},
+		"unique key gone": {[]string{"key-missing"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{Unique: pawl.Unique{Key: "k"}})
+			f.exec("delete from pawl.hold")
+			f.after = func() {
+				if result, err := f.client.Insert(f.Context(), pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k"}}); err != nil || !result.Duplicate {
+					f.Errorf("the job has not got its key back: %+v, %v", result, err)
+				}
+			}
+			return id
+		}},
+		"tie forgotten": {[]string{"job-untied"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{})
+			f.one(2, pawl.JobSpec{AfterOK: []pawl.ID{id}})
+			f.exec("update pawl.job set tied = false where id = $1", id)
+			return id
+		}},
+		"permit without a lease": {[]string{"permit-stray"}, func(f *faulty) any {
+			id := f.one(1, pawl.JobSpec{})
+			f.exec("insert into pawl.permit (queue, channel, job_id, lease) values ('default', '', $1, gen_random_uuid())", id)
+			return id
+		}},
+		"permit of another job's lease": {[]string{"permit-stray"}, func(f *faulty) any {
+			insert(f, f.client, Note{1})
+			held := claim(f, f.client, 1)
+			f.exec("insert into pawl.permit (queue, channel, job_id, lease) select 'default', '', 4711, id from pawl.lease")
+			f.after = func() {
+				if err := f.client.Complete(f.Context(), held); err != nil {
+					f.Error(err)
+				}
+			}
+			return 4711
+		}},
+		"lease without an end": {[]string{"lease-stray"}, func(f *faulty) any {
+			f.one(1, pawl.JobSpec{})
+			claim(f, f.client, 1)
+			f.exec("update pawl.lease set expires_at = null")
+			return value[string](f, f.pool, "select id::text from pawl.lease")
+		}},
+		"lease of an unknown worker": {[]string{"lease-stray"}, func(f *faulty) any {
+			f.one(1, pawl.JobSpec{})
+			claim(f, f.client, 1)
+			f.exec("update pawl.lease set expires_at = null, worker_id = 4711")
+			return value[string](f, f.pool, "select id::text from pawl.lease")
+		}},
+		"batch that lost a job": {[]string{"batch-count"}, func(f *faulty) any {
+			f.runs = []int{0, 1, 7}
+			id, err := f.client.InsertBatch(f.Context(), pawl.Batch{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}, OnSuccess: &pawl.JobSpec{Args: Note{8}}})
+			if err != nil {
+				f.Fatal(err)
+			}
+			gone := value[int64](f, f.pool, "select max(id) from pawl.job")
+			f.exec("delete from pawl.ready where job_id = $1", gone)
+			f.exec("delete from pawl.job where id = $1", gone)
+			return id
+		}},
+		"batch with a job too many": {[]string{"batch-count"}, func(f *faulty) any {
+			f.runs = []int{0, 1, 2, 7}
+			id, err := f.client.InsertBatch(f.Context(), pawl.Batch{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}})
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.exec("update pawl.batch set total = 2")
+			return id
+		}},
+		"sequence set back": {[]string{"sequence-behind"}, func(f *faulty) any {
+			f.one(1, pawl.JobSpec{})
+			id := f.one(2, pawl.JobSpec{})
+			f.exec("select setval('pawl.pos', 1)")
+			f.after = func() {
+				if next := f.one(3, pawl.JobSpec{}); next <= id {
+					f.Errorf("the next job has the id %d", next)
+				}
+			}
+			return id
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, pool := install(t)
+			f := &faulty{TB: t, client: client, pool: pool, after: func() {}}
+			about := test.seed(f)
+			found, err := client.Verify(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := checksOf(found); !slices.Equal(got, slices.Sorted(slices.Values(test.checks))) {
+				t.Errorf("found %q, want %q: %+v", got, test.checks, found)
+			}
+			if !slices.ContainsFunc(found, func(f pawl.Finding) bool {
+				return f.Check == test.checks[0] && strings.Contains(f.Problem, fmt.Sprint(about)) && !f.Repaired
+			}) {
+				t.Errorf("%s does not name %v: %+v", test.checks[0], about, found)
+			}
+			repair(t, client, test.checks...)
+			f.after()
+			elapse(t, pool)
+			counts := runs(t, client, pool)
+			for _, n := range f.runs {
+				if counts[n] != 1 {
+					t.Errorf("note %d ran %d times after the repair", n, counts[n])
+				}
+				delete(counts, n)
+			}
+			if len(counts) > 0 {
+				t.Errorf("these ran too: %v", counts)
+			}
+		})
+	}
+}
