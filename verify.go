@@ -26,13 +26,14 @@ type Finding struct {
 // flaw is a Finding of Verify, and how to mend it.
 type flaw struct {
 	Finding
-	about string                                          // With Check it tells flaws apart.
-	mend  func(context.Context) (changed bool, err error) // nil: there is nothing that is safe.
+	about      string                                                   // With Check it tells flaws apart.
+	structural bool                                                     // It is mended at once or not at all.
+	mend       func(context.Context, *Client) (changed bool, err error) // nil: there is nothing that is safe.
 }
 
 const (
 	shownExamples = 5               // Jobs a finding names.
-	mendAtOnce    = 1000            // Jobs in one transaction of Repair.
+	mendAtOnce    = 5000            // Jobs in one transaction of Repair.
 	mendInRound   = 100_000         // Jobs of one check that Repair remembers.
 	confirmed     = 10_000          // Suspects that are remembered for the second look.
 	lockPatience  = "10s"           // How long Verify waits for a table that somebody has locked.
@@ -82,10 +83,10 @@ func (c *Client) Repair(ctx context.Context) ([]Finding, error) {
 		}
 		changed := false
 		for _, f := range flaws {
-			if f.mend == nil || round == 10 {
+			if f.mend == nil || f.structural && round > 0 {
 				continue
 			}
-			did, err := f.mend(ctx)
+			did, err := f.mend(ctx, c)
 			if ctx.Err() != nil {
 				return nil, fmt.Errorf("pawl: repair: %w", ctx.Err())
 			}
@@ -146,7 +147,7 @@ func (c *Client) flaws(ctx context.Context, most int) (flaws []flaw, err error) 
 		f := flaw{Finding: Finding{Check: fault.check, Remedy: c.into("%s", fault.remedy), Fatal: fault.fatal}}
 		f.Problem = fmt.Sprintf("%d %s (%s)", s.count, fault.problem, s.examples())
 		if fault.mend != "" {
-			f.mend = func(ctx context.Context) (bool, error) { return c.mend(ctx, fault.mend, s.rows) }
+			f.mend = func(ctx context.Context, c *Client) (bool, error) { return c.mend(ctx, fault.mend, s.rows) }
 		}
 		flaws = append(flaws, f)
 	}
@@ -163,7 +164,9 @@ func (c *Client) reading(ctx context.Context, do func(*Client) error) error {
 	}
 	return pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		in := c.With(tx)
-		if err := in.query(ctx, "select set_config('lock_timeout', $1::text, true)", []any{lockPatience}, nil); err != nil {
+		err := in.query(ctx, "select set_config('lock_timeout', $1::text, true), set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true)",
+			[]any{lockPatience}, nil)
+		if err != nil {
 			return err
 		}
 		return do(in)
@@ -172,25 +175,32 @@ func (c *Client) reading(ctx context.Context, do func(*Client) error) error {
 
 // structure compares the schema with what this binary makes. whole says whether the rows can be looked at.
 func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err error) {
-	differences, version, err := c.differences(ctx)
+	var closed []string // Tables this role may not read.
+	err = query(ctx, c.on(), sql.Query("unreadable"), []any{c.config.Schema}, func(s scanner) error {
+		var name string
+		err := s.Scan(&name)
+		closed = append(closed, name)
+		return err
+	})
 	if err != nil {
 		return nil, false, err
 	}
-	if version != c.source.Version() && version != unknownVersion {
-		err := &SchemaError{Have: version, Want: c.source.Version()}
-		f := flaw{Finding: Finding{Check: "schema", Problem: strings.TrimPrefix(err.Error(), "pawl: "), Remedy: "pawl migrate", Fatal: version == 0}}
-		switch {
-		case version == 0:
-			f.Problem, f.Remedy = fmt.Sprintf("there is no schema %s with Pawl's tables in this database", c.config.Schema), "pawl install"
-			return []flaw{f}, false, nil
-		case version < c.source.Version():
-			return []flaw{f}, false, nil
-		}
+	differences, version, err := c.differences(ctx, !slices.Contains(closed, "migration"))
+	if err != nil {
+		return nil, false, err
+	}
+	switch {
+	case version == 0:
+		return []flaw{{Finding: Finding{Check: "schema", Problem: fmt.Sprintf("there is no schema %s with Pawl's tables in this database", c.config.Schema),
+			Remedy: "pawl install", Fatal: true}}}, false, nil
+	case version < c.source.Version() && version != unknownVersion:
+		return []flaw{{Finding: Finding{Check: "schema", Problem: fmt.Sprintf("the schema is at version %d, older than this binary's %d", version, c.source.Version()),
+			Remedy: "pawl migrate", Fatal: true}}}, false, nil
 	}
 	whole = true
 	var functions []string
 	for _, d := range differences {
-		f := flaw{about: d.Name}
+		f := flaw{about: d.Name, structural: true}
 		f.Check, f.Fatal = d.Kind, true
 		switch d.Kind {
 		case "table":
@@ -216,7 +226,7 @@ func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err e
 			if unique {
 				f.Problem = fmt.Sprintf("index %s is missing: statements fail, or let in twice what may be there once", d.Name)
 			}
-			f.mend = func(ctx context.Context) (bool, error) { return true, c.makeIndex(ctx, d) }
+			f.mend = func(ctx context.Context, c *Client) (bool, error) { return true, c.makeIndex(ctx, d) }
 			switch d.Have {
 			case "":
 			case d.Want:
@@ -232,7 +242,7 @@ func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err e
 			if d.Have != "" {
 				f.Problem = fmt.Sprintf("sequence %s is %q, not %q: positions drawn out of order make jobs wait that are passed by", d.Name, d.Have, d.Want)
 				f.Remedy = c.into("alter sequence pawl.%s cache 1", d.Name)
-				f.mend = func(ctx context.Context) (bool, error) {
+				f.mend = func(ctx context.Context, c *Client) (bool, error) {
 					return true, c.query(ctx, c.into("alter sequence pawl.%s cache 1", d.Name), nil, nil)
 				}
 			}
@@ -251,22 +261,13 @@ func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err e
 	if len(functions) > 0 {
 		slices.Sort(functions)
 		flaws = append(flaws, flaw{
+			structural: true,
 			Finding: Finding{Check: "function", Problem: fmt.Sprintf("%d functions are not as this binary makes them: %s", len(functions), some(functions)),
 				Remedy: "pawl migrate", Fatal: true},
-			mend: func(ctx context.Context) (bool, error) {
+			mend: func(ctx context.Context, c *Client) (bool, error) {
 				return true, c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return c.source.Up(ctx, conn.Conn(), c.config.Schema, 0, nil) })
 			},
 		})
-	}
-	var closed []string
-	err = query(ctx, c.on(), sql.Query("unreadable"), []any{c.config.Schema}, func(s scanner) error {
-		var name string
-		err := s.Scan(&name)
-		closed = append(closed, name)
-		return err
-	})
-	if err != nil {
-		return nil, false, err
 	}
 	if len(closed) > 0 {
 		var role string
@@ -286,11 +287,11 @@ func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err e
 	return flaws, whole, nil
 }
 
-// unknownVersion is that of a schema whose table of migrations is missing.
+// unknownVersion is that of a schema whose table of migrations is missing, or may not be read.
 const unknownVersion = -1
 
 // differences compares the schema with what this binary makes, and says its version: 0 where there is none.
-func (c *Client) differences(ctx context.Context) (differences []migrate.Difference, version int, err error) {
+func (c *Client) differences(ctx context.Context, mayAsk bool) (differences []migrate.Difference, version int, err error) {
 	var objects []migrate.Object
 	err = query(ctx, c.on(), sql.Query("catalog"), []any{c.config.Schema}, func(s scanner) error {
 		o, err := migrate.ScanObject(s)
@@ -301,11 +302,8 @@ func (c *Client) differences(ctx context.Context) (differences []migrate.Differe
 		return nil, 0, err
 	}
 	version = unknownVersion
-	if slices.ContainsFunc(objects, func(o migrate.Object) bool { return o.Kind == "table" && o.Name == "migration" }) {
+	if mayAsk && slices.ContainsFunc(objects, func(o migrate.Object) bool { return o.Kind == "table" && o.Name == "migration" }) {
 		err = c.row(ctx, "select coalesce(max(m.version), 0) from pawl.migration m", nil, &version)
-		if sqlState(err) == "42501" {
-			version, err = unknownVersion, nil
-		}
 	}
 	differences = c.source.Compare(objects, c.config.Schema, version > c.source.Version())
 	if !slices.ContainsFunc(objects, func(o migrate.Object) bool { return o.Kind == "table" }) {
@@ -341,7 +339,7 @@ func (c *Client) partitions(ctx context.Context) (flaws []flaw, err error) {
 			return err
 		}
 		day := date.Format(time.DateOnly)
-		f := flaw{about: name, mend: func(ctx context.Context) (bool, error) { return true, c.makePartitions(ctx) }}
+		f := flaw{about: name, structural: true, mend: func(ctx context.Context, c *Client) (bool, error) { return true, c.makePartitions(ctx) }}
 		f.Finding = Finding{Check: "partition", Fatal: now, Remedy: "run a worker or `pawl tend`: it makes partitions a week ahead",
 			Problem: fmt.Sprintf("the archive has no partition %s: jobs that end now are kept until %s", name, day)}
 		if !now {
@@ -350,7 +348,7 @@ func (c *Client) partitions(ctx context.Context) (flaws []flaw, err error) {
 		if there {
 			attach := attachPartition(name, date)
 			f.Problem, f.Remedy = fmt.Sprintf("the table %s is not attached to the archive, and jobs that end cannot be kept without it", name), c.into("%s", attach)
-			f.mend = func(ctx context.Context) (bool, error) { return true, c.query(ctx, attach, nil, nil) }
+			f.mend = func(ctx context.Context, c *Client) (bool, error) { return true, c.query(ctx, attach, nil, nil) }
 		}
 		flaws = append(flaws, f)
 		return nil

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
@@ -387,5 +389,296 @@ func TestVerifyAndRepair(t *testing.T) {
 				t.Errorf("these ran too: %v", counts)
 			}
 		})
+	}
+}
+
+// What is missing from the schema, or changed there, is found and not stumbled over; and mended where that is safe.
+func TestVerifySchema(t *testing.T) {
+	t.Parallel()
+	const lastIndex = "archive_id"
+	for name, test := range map[string]struct {
+		break_ string
+		checks []string
+		names  string
+		mended bool
+	}{
+		"function gone":          {"drop function pawl.settle(integer)", []string{"function"}, "settle (missing)", true},
+		"function replaced":      {"create or replace function pawl.hail() returns void language sql as 'select'", []string{"function"}, "hail (differs)", true},
+		"function's settings":    {"alter function pawl.settle(integer) reset all", []string{"function"}, "settle (differs)", true},
+		"one of two functions":   {"drop function pawl.claim(text, integer, interval)", []string{"function"}, "claim (missing)", true},
+		"all functions gone":     {"do $$ declare f text; begin for f in select oid::regprocedure from pg_proc where pronamespace = 'pawl'::regnamespace loop execute 'drop function ' || f; end loop; end $$", []string{"function"}, "and", true},
+		"index gone":             {"drop index pawl.job_fingerprint", []string{"index"}, "job_fingerprint", true},
+		"unique index gone":      {"drop index pawl.turn_job_id", []string{"index"}, "turn_job_id", true},
+		"primary key gone":       {"alter table pawl.ready drop constraint ready_pkey", []string{"index"}, "ready_pkey", true},
+		"index not valid":        {"update pg_index set indisvalid = false where indexrelid = 'pawl.dead_queue'::regclass", []string{"index"}, "dead_queue is not valid", true},
+		"index of the archive":   {"drop index pawl." + lastIndex, []string{"index"}, lastIndex, true},
+		"index of other columns": {"drop index pawl.dead_queue; create index dead_queue on pawl.dead (id)", []string{"index"}, "dead_queue", false},
+		"sequence with a cache":  {"alter sequence pawl.pos cache 20", []string{"sequence"}, "cache 20", true},
+		"partitions dropped":     {"do $$ declare p text; begin for p in select inhrelid::regclass from pg_inherits where inhparent = 'pawl.archive'::regclass loop execute 'drop table ' || p; end loop; end $$", []string{"partition"}, "archive_2", true},
+		"partitions detached":    {"do $$ declare p text; begin for p in select inhrelid::regclass from pg_inherits where inhparent = 'pawl.archive'::regclass loop execute 'alter table pawl.archive detach partition ' || p; end loop; end $$", []string{"partition"}, "is not attached", true},
+		"table gone":             {"drop table pawl.permit", []string{"table", "unseen"}, "permit", false},
+		"table of jobs gone":     {"drop table pawl.job", []string{"table", "unseen"}, "job", false},
+		"table renamed":          {"alter table pawl.batch rename to old", []string{"table", "unseen"}, "batch", false},
+		"migrations gone":        {"drop table pawl.migration", []string{"table", "unseen"}, "migration", false},
+		"column gone":            {"alter table pawl.queue drop column weights", []string{"column", "unseen"}, "queue.weights", false},
+		"column of another type": {"alter table pawl.dead alter attempt type integer", []string{"column"}, "dead.attempt", false},
+		"older":                  {"delete from pawl.migration where version > 1", []string{"schema"}, "version 1", false},
+		"newer":                  {"insert into pawl.migration (version, name) values (9999, 'later'); create or replace function pawl.hail() returns void language sql as 'select'; alter table pawl.job add column later integer", nil, "", false},
+		"none":                   {"drop schema pawl cascade", []string{"schema"}, "no schema", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, pool := unchecked(t, pgtest.Database(t))
+			insert(t, client, Note{1})
+			exec(t, pool, test.break_)
+			found, err := client.Verify(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := checksOf(found); !slices.Equal(got, test.checks) || !strings.Contains(fmt.Sprint(found), test.names) {
+				t.Errorf("found %q, want %q about %s: %+v", got, test.checks, test.names, found)
+			}
+			if test.mended {
+				repair(t, client, test.checks...)
+				if got := runs(t, client, pool); got[1] != 1 {
+					t.Errorf("after the repair: %v", got)
+				}
+				return
+			}
+			found, err = client.Repair(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := checksOf(found); !slices.Equal(got, test.checks) || slices.ContainsFunc(found, func(f pawl.Finding) bool { return f.Repaired }) {
+				t.Errorf("repair says %+v", found)
+			}
+			if got := verified(t, client); !slices.Equal(got, test.checks) {
+				t.Errorf("after the repair: %q", got)
+			}
+		})
+	}
+}
+
+// In a schema of another name, too.
+func TestVerifyElsewhere(t *testing.T) {
+	t.Parallel()
+	client, pool := unchecked(t, pgtest.Empty(t), func(c *pawl.Config) { c.Schema = "Other$1" })
+	if got := verified(t, client); !slices.Equal(got, []string{"schema"}) {
+		t.Errorf("before it is installed: %q", got)
+	}
+	if err := client.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	id := insert(t, client, Note{1})
+	if got := verified(t, client); len(got) > 0 {
+		t.Errorf("as installed: %q", got)
+	}
+	exec(t, pool, `delete from "Other$1".ready; drop function "Other$1".restore(bigint[]); drop index "Other$1".dead_queue`)
+	repair(t, client, "function", "index", "ticket-missing")
+	if jobs := claim(t, client, 1); jobs[0].ID != id {
+		t.Errorf("claimed %d, want %d", jobs[0].ID, id)
+	}
+}
+
+// A role that may not read everything is told so.
+func TestVerifyUnprivileged(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	_, owner := unchecked(t, url)
+	role := "reader_" + value[string](t, owner, "select current_database()::text")
+	exec(t, owner, "create role "+role)
+	t.Cleanup(func() {
+		owner.Exec(context.Background(), "drop owned by "+role)
+		owner.Exec(context.Background(), "drop role "+role)
+	})
+	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) {
+		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "set role "+role)
+			return err
+		}
+	})
+	client, err := pawl.New(pool, pawl.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := verified(t, client); !slices.Equal(got, []string{"privilege", "unseen"}) {
+		t.Errorf("without any rights: %q", got)
+	}
+	exec(t, owner, "grant usage on schema pawl to "+role+"; grant select on all tables in schema pawl to "+role)
+	found, err := client.Verify(t.Context())
+	if err != nil || !slices.Equal(checksOf(found), []string{"privilege", "unseen"}) {
+		t.Fatalf("without the sequence: %+v, %v", found, err)
+	}
+	exec(t, owner, found[0].Remedy)
+	if got := verified(t, client); len(got) > 0 {
+		t.Errorf("having typed the remedy: %q", got)
+	}
+}
+
+func TestVerifyInTransaction(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	tx := begin(t, pool)
+	id := insert(t, client.With(tx), Note{1})
+	exec(t, tx, "delete from pawl.ready")
+	if got := verified(t, client.With(tx)); !slices.Equal(got, []string{"ticket-missing"}) {
+		t.Errorf("in the transaction: %q about job %d", got, id)
+	}
+	if got := verified(t, client); len(got) > 0 {
+		t.Errorf("outside: %q", got)
+	}
+	if _, err := client.With(tx).Repair(t.Context()); err == nil {
+		t.Error("Repair took a client of With")
+	}
+	if got := verified(t, client.With(stdTx(t, pool))); len(got) > 0 {
+		t.Errorf("by database/sql: %q", got)
+	}
+}
+
+// A table that somebody has locked is a finding, in time.
+func TestVerifyLocked(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	tx := begin(t, pool)
+	exec(t, tx, "lock table pawl.wait in access exclusive mode")
+	if got := verified(t, client); !slices.Equal(got, []string{"lock"}) {
+		t.Errorf("found %q", got)
+	}
+}
+
+// Nothing is found that is not so, while jobs move between all the tables.
+func TestVerifyUnderLoad(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	if err := client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 3}); err != nil {
+		t.Fatal(err)
+	}
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
+		switch {
+		case job.Attempt == 1 && job.Args.N%7 == 0:
+			return pawl.RetryAfter(5*time.Millisecond, errors.New("once more"))
+		case job.Args.N%11 == 0:
+			return pawl.Dead(errors.New("no"))
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	defer load.Wait()
+	defer cancel()
+	load.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			specs := []pawl.JobSpec{
+				{Args: Note{n}}, {Args: Note{n}, Delay: 3 * time.Millisecond}, {Args: Note{n}, Queue: "limited"},
+				ordered(fmt.Sprint(n%3), n), {Args: Note{n}, Unique: pawl.Unique{Key: fmt.Sprint(n % 5)}}, {Args: Note{n}, Reserve: time.Hour},
+			}
+			results, err := client.InsertMany(ctx, specs)
+			if err != nil {
+				break
+			}
+			client.Insert(ctx, pawl.JobSpec{Args: Note{n}, AfterOK: []pawl.ID{results[0].ID, results[3].ID}})
+			client.InsertBatch(ctx, pawl.Batch{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{n}}})
+			if n%2 == 0 {
+				client.Commit(ctx, results[5].ID)
+			} else {
+				client.Abort(ctx, results[5].ID)
+			}
+			client.Cancel(ctx, results[1].ID)
+			client.Retry(ctx, pawl.Filter{States: []pawl.State{pawl.StateDead}, Limit: 2})
+		}
+		if ctx.Err() == nil {
+			t.Error("the load ended before its time")
+		}
+	})
+	load.Go(func() { // A consumer that loses some of its leases.
+		for ctx.Err() == nil {
+			jobs, err := client.Claim(ctx, "default", 5, 20*time.Millisecond)
+			if err != nil {
+				break
+			}
+			for i, job := range jobs {
+				if i%2 == 0 {
+					client.Complete(ctx, job)
+				}
+			}
+		}
+	})
+	for range 2 {
+		stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: time.Second})
+		defer stop()
+	}
+	pgtest.Wait(t, "the load to begin", func() bool { return value[bool](t, pool, "select exists (select from pawl.archive)") })
+	for range 25 {
+		found, err := client.Verify(t.Context())
+		if err != nil || len(found) > 0 {
+			t.Fatalf("found %+v, %v", found, err)
+		}
+	}
+	if got, err := client.Repair(t.Context()); err != nil || len(got) > 0 {
+		t.Errorf("repair found %+v, %v", got, err)
+	}
+}
+
+// Tickets vanish and come twice beside workers, and Repair works beside both: each job runs exactly once.
+func TestRepairUnderLoad(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	const jobs = 1500
+	var mu sync.Mutex
+	counts := map[int]int{}
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
+		mu.Lock()
+		defer mu.Unlock()
+		counts[job.Args.N]++
+		return nil
+	})
+	specs := notes(jobs)
+	for i := range specs {
+		switch i % 3 {
+		case 1:
+			specs[i].Channel, specs[i].Ordered = fmt.Sprint(i%20), true
+		case 2:
+			specs[i].Delay = time.Duration(i) * time.Millisecond
+		}
+	}
+	if _, err := client.InsertMany(t.Context(), specs); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var sabotage sync.WaitGroup
+	defer sabotage.Wait()
+	sabotaged := 0
+	sabotage.Go(func() {
+		for n := 0; ctx.Err() == nil && n < 200; n++ {
+			for _, table := range []string{"ready", "scheduled", "parked"} {
+				tag, err := pool.Exec(ctx, fmt.Sprintf("delete from pawl.%[1]s where ctid = any (array(select ctid from pawl.%[1]s order by random() limit 2 for update skip locked))", table))
+				if err == nil {
+					sabotaged += int(tag.RowsAffected())
+				}
+			}
+		}
+	})
+	stop := start(t, client, mux, pawl.RunnerConfig{Max: 4, Min: 1})
+	pgtest.Wait(t, "all jobs to end", func() bool {
+		if _, err := client.Repair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return value[int](t, pool, "select count(*) from pawl.job") == 0
+	})
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	sabotage.Wait()
+	if sabotaged < 20 {
+		t.Errorf("only %d tickets were taken away", sabotaged)
+	}
+	for n := range jobs {
+		if counts[n] != 1 {
+			t.Errorf("note %d ran %d times", n, counts[n])
+		}
 	}
 }

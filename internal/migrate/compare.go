@@ -52,10 +52,11 @@ func Dump(objects []Object) string {
 }
 
 var (
-	dumped      = regexp.MustCompile(`^(table|sequence|function|CREATE(?: UNIQUE)? INDEX) (?:IF NOT EXISTS )?"?([^\s("]+)`)
-	dumpedWith  = regexp.MustCompile(`(?s)^(table .*?) with \(([^()]*)\)$`)
-	functionOf  = regexp.MustCompile(`(?s)create or replace function \w+\.(\w+)\(.*?\$\$(.*)\$\$`)
-	firstWordOf = regexp.MustCompile(`^\S+`)
+	dumped       = regexp.MustCompile(`^(table|sequence|function|CREATE(?: UNIQUE)? INDEX) (?:IF NOT EXISTS )?"?([^\s("]+)`)
+	dumpedWith   = regexp.MustCompile(`(?s)^(table .*?) with \(([^()]*)\)$`)
+	functionOf   = regexp.MustCompile(`(?s)create or replace function \w+\.(\w+)\(.*?\$\$(.*)\$\$`)
+	indexedTable = regexp.MustCompile(`\sON (?:ONLY )?\w+\.(\w+) `)
+	firstWordOf  = regexp.MustCompile(`^\S+`)
 )
 
 func parseDump(text string) (objects []Object) {
@@ -93,6 +94,8 @@ func (s *Source) Compare(have []Object, schema string, newer bool) (differences 
 		there := by[[2]string{want.Kind, want.Name}]
 		d := Difference{Kind: want.Kind, Name: want.Name, Want: want.Definition}
 		switch {
+		case want.Kind == "index" && len(by[[2]string{"table", indexedTable.FindStringSubmatch(want.Definition)[1]}]) == 0:
+			// It went with its table.
 		case len(there) == 0:
 			differences = append(differences, d)
 		case want.Kind == "table":

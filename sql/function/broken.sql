@@ -2,8 +2,10 @@
 -- batch, or the lease.
 -- Moves nothing. Reads all live jobs and the archive's ids: not for a hot path. One statement and so one snapshot: it is as right beside
 -- the queue at work as when all rests. Only permit-stray and lease-stray may be so for a while, until a tender has come by.
+-- Nested loops are off because hot tables' statistics may be of another time: what is wrongly thought small must not be read again and again.
 -- Calls none of our functions: Client.Verify runs this text where they may be missing.
-create or replace function pawl.broken() returns table (what text, id bigint, lease uuid) language sql stable as $$
+create or replace function pawl.broken() returns table (what text, id bigint, lease uuid)
+language sql stable set enable_nestloop = off set jit = off as $$
   with place as (
     select t.job_id, t.epoch, 'ready' as kind, t.queue, t.channel, t.priority, t.pos, null::timestamptz as run_at from pawl.ready t
     union all
@@ -75,8 +77,12 @@ create or replace function pawl.broken() returns table (what text, id bigint, le
   union all
   select 'job-untied', j.id, null
   from pawl.job j
+  where not j.tied and (j.opts ?| array['ordered', 'batch'] or j.unique_key is not null)
+  union all
+  select distinct 'job-untied', w.parent_id, null::uuid
+  from pawl.wait w
+  join pawl.job j on j.id = w.parent_id
   where not j.tied
-    and (j.opts ?| array['ordered', 'batch'] or j.unique_key is not null or exists (select from pawl.wait w where w.parent_id = j.id))
   union all
   select 'job-twice', d.id, null
   from pawl.dead d
