@@ -81,6 +81,9 @@ func check(t testing.TB, client *pawl.Client) {
 		t.Errorf("verify: %v", err)
 	}
 	for _, f := range findings {
+		if f.Check == "function" { // Replaced by the test.
+			continue
+		}
 		t.Errorf("verify: %s: %s", f.Check, f.Problem)
 	}
 }

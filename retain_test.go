@@ -27,7 +27,7 @@ func TestRetain(t *testing.T) {
 		values (1000, '2020-02-28', '2020-02-29 12:00:00+00', '2020-02-28', 1, 0, 1, 'completed', 'default', '', 'note');
 		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, strikes, reason, queue, channel, kind)
 		select n, now(), now() - interval '1 second', now(), 1, 0, 1, 0, 'attempts', 'default', '', 'note' from generate_series(2001, 3500) n;
-		insert into pawl.batch (id, total, finished_at) values (4000, 0, now() - interval '31 days'), (4001, 0, now()), (4002, 1, null);
+		insert into pawl.batch (id, total, finished_at) values (4000, 0, now() - interval '31 days'), (4001, 0, now()), (4002, 0, null);
 		select pawl.unregister(pawl.register('gone', 'h', 1, 'v', null, '9 seconds'));
 		update pawl.worker set gone_at = gone_at - interval '2 days';
 		select pawl.unregister(pawl.register('just gone', 'h', 1, 'v', null, '9 seconds'));
