@@ -334,7 +334,8 @@ function answered(id bigint, ok boolean)
   language plpgsql;
 
 function await_key(slot bigint)
-  returns bigint;
+  returns bigint
+  language sql immutable parallel safe;
 
 function backoff(backoff jsonb, attempt integer)
   returns double precision
@@ -480,10 +481,11 @@ function insert_tied(specs jsonb)
 
 function issue(id bigint)
   returns boolean
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+  language plpgsql;
 
 function issue(ids bigint[])
-  returns SETOF bigint;
+  returns SETOF bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function keep(ids bigint[], lasting interval)
   returns void
@@ -657,7 +659,8 @@ function wake(queues text[])
   language plpgsql;
 
 function wake_awaiting(ids bigint[])
-  returns void;
+  returns void
+  language plpgsql;
 
 function wrong(job jsonb)
   returns text

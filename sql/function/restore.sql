@@ -108,7 +108,7 @@ begin
   changed := changed || extra || wrong;
 
   part := array(select p.job_id from pawl.parked p where p.job_id = any (mine) and p.expires_at is null order by 1);
-  perform pawl.issue(u.id) from unnest(part) as u (id);
+  perform pawl.issue(part);
   changed := changed || array(select unnest(part) except select p.job_id from pawl.parked p where p.job_id = any (part));
   return (select count(distinct u.id) from unnest(changed) as u (id));
 end $$;
