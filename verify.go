@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl/internal/migrate"
 	"github.com/pawlhq/pawl/sql"
@@ -116,7 +115,7 @@ func findings(flaws []flaw) []Finding {
 // flaws are what Verify finds; of each check up to `most` rows are remembered for mending.
 func (c *Client) flaws(ctx context.Context, most int) (flaws []flaw, err error) {
 	var suspects map[string]*suspect
-	err = c.reading(ctx, func(c *Client) error {
+	err = c.reading(ctx, lockPatience, func(c *Client) error {
 		var whole bool
 		if flaws, whole, err = c.structure(ctx); err != nil || !whole {
 			return err
@@ -155,7 +154,7 @@ func (c *Client) flaws(ctx context.Context, most int) (flaws []flaw, err error) 
 }
 
 // reading does something that only reads, and that gives up on a table somebody has locked.
-func (c *Client) reading(ctx context.Context, do func(*Client) error) error {
+func (c *Client) reading(ctx context.Context, patience string, do func(*Client) error) error {
 	if c.db != nil {
 		return do(c)
 	}
@@ -165,7 +164,7 @@ func (c *Client) reading(ctx context.Context, do func(*Client) error) error {
 	return pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		in := c.With(tx)
 		err := in.query(ctx, "select set_config('lock_timeout', $1::text, true), set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true)",
-			[]any{lockPatience}, nil)
+			[]any{patience}, nil)
 		if err != nil {
 			return err
 		}
@@ -175,27 +174,15 @@ func (c *Client) reading(ctx context.Context, do func(*Client) error) error {
 
 // structure compares the schema with what this binary makes. whole says whether the rows can be looked at.
 func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err error) {
-	var closed []string // Tables this role may not read.
-	err = query(ctx, c.on(), sql.Query("unreadable"), []any{c.config.Schema}, func(s scanner) error {
-		var name string
-		err := s.Scan(&name)
-		closed = append(closed, name)
-		return err
-	})
-	if err != nil {
-		return nil, false, err
-	}
-	differences, version, err := c.differences(ctx, !slices.Contains(closed, "migration"))
+	differences, version, closed, err := c.compare(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	switch {
 	case version == 0:
-		return []flaw{{Finding: Finding{Check: "schema", Problem: fmt.Sprintf("there is no schema %s with Pawl's tables in this database", c.config.Schema),
-			Remedy: "pawl install", Fatal: true}}}, false, nil
+		return []flaw{{Finding: c.absent()}}, false, nil
 	case version < c.source.Version() && version != unknownVersion:
-		return []flaw{{Finding: Finding{Check: "schema", Problem: fmt.Sprintf("the schema is at version %d, older than this binary's %d", version, c.source.Version()),
-			Remedy: "pawl migrate", Fatal: true}}}, false, nil
+		return []flaw{{Finding: c.older(version)}}, false, nil
 	}
 	whole = true
 	var functions []string
@@ -264,9 +251,7 @@ func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err e
 			structural: true,
 			Finding: Finding{Check: "function", Problem: fmt.Sprintf("%d functions are not as this binary makes them: %s", len(functions), some(functions)),
 				Remedy: "pawl migrate", Fatal: true},
-			mend: func(ctx context.Context, c *Client) (bool, error) {
-				return true, c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return c.source.Up(ctx, conn.Conn(), c.config.Schema, 0, nil) })
-			},
+			mend: func(ctx context.Context, c *Client) (bool, error) { return true, c.Migrate(ctx) },
 		})
 	}
 	if len(closed) > 0 {
@@ -287,11 +272,30 @@ func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err e
 	return flaws, whole, nil
 }
 
+func (c *Client) absent() Finding {
+	return Finding{Check: "schema", Problem: fmt.Sprintf("there is no schema %s with Pawl's tables in this database", c.config.Schema), Remedy: "pawl install", Fatal: true}
+}
+
+func (c *Client) older(version int) Finding {
+	return Finding{Check: "schema", Problem: fmt.Sprintf("the schema is at version %d, older than this binary's %d", version, c.source.Version()),
+		Remedy: "pawl migrate", Fatal: true}
+}
+
 // unknownVersion is that of a schema whose table of migrations is missing, or may not be read.
 const unknownVersion = -1
 
-// differences compares the schema with what this binary makes, and says its version: 0 where there is none.
-func (c *Client) differences(ctx context.Context, mayAsk bool) (differences []migrate.Difference, version int, err error) {
+// compare compares the schema with what this binary makes, and says its version, 0 where there is none, and which tables this role
+// may not read.
+func (c *Client) compare(ctx context.Context) (differences []migrate.Difference, version int, closed []string, err error) {
+	err = query(ctx, c.on(), sql.Query("unreadable"), []any{c.config.Schema}, func(s scanner) error {
+		var name string
+		err := s.Scan(&name)
+		closed = append(closed, name)
+		return err
+	})
+	if err != nil {
+		return nil, 0, nil, err
+	}
 	var objects []migrate.Object
 	err = query(ctx, c.on(), sql.Query("catalog"), []any{c.config.Schema}, func(s scanner) error {
 		o, err := migrate.ScanObject(s)
@@ -299,17 +303,18 @@ func (c *Client) differences(ctx context.Context, mayAsk bool) (differences []mi
 		return err
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
+	}
+	isTable := func(name string) func(o migrate.Object) bool {
+		return func(o migrate.Object) bool { return o.Kind == "table" && (o.Name == name || name == "") }
 	}
 	version = unknownVersion
-	if mayAsk && slices.ContainsFunc(objects, func(o migrate.Object) bool { return o.Kind == "table" && o.Name == "migration" }) {
+	if !slices.ContainsFunc(objects, isTable("")) {
+		version = 0
+	} else if slices.ContainsFunc(objects, isTable("migration")) && !slices.Contains(closed, "migration") {
 		err = c.row(ctx, "select coalesce(max(m.version), 0) from pawl.migration m", nil, &version)
 	}
-	differences = c.source.Compare(objects, c.config.Schema, version > c.source.Version())
-	if !slices.ContainsFunc(objects, func(o migrate.Object) bool { return o.Kind == "table" }) {
-		version = 0
-	}
-	return differences, version, err
+	return c.source.Compare(objects, c.config.Schema, version > c.source.Version()), version, closed, err
 }
 
 // on is where the client's statements run.
@@ -346,7 +351,8 @@ func (c *Client) partitions(ctx context.Context) (flaws []flaw, err error) {
 			f.Problem = fmt.Sprintf("the archive has no partition %s: jobs that end tomorrow are kept until %s, and nobody has made it in a week", name, day)
 		}
 		if there {
-			attach := attachPartition(name, date)
+			attach := fmt.Sprintf("alter table pawl.archive attach partition pawl.%s for values from ('%s 00:00:00+00') to ('%s 00:00:00+00')",
+				name, day, date.AddDate(0, 0, 1).Format(time.DateOnly))
 			f.Problem, f.Remedy = fmt.Sprintf("the table %s is not attached to the archive, and jobs that end cannot be kept without it", name), c.into("%s", attach)
 			f.mend = func(ctx context.Context, c *Client) (bool, error) { return true, c.query(ctx, attach, nil, nil) }
 		}
@@ -500,7 +506,7 @@ func (c *Client) confirm(ctx context.Context, suspects map[string]*suspect) erro
 		return ctx.Err()
 	}
 	var again map[string]*suspect
-	err := c.reading(ctx, func(c *Client) (err error) {
+	err := c.reading(ctx, lockPatience, func(c *Client) (err error) {
 		again, err = c.suspects(ctx, confirmed)
 		return err
 	})

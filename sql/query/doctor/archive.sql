@@ -1,0 +1,37 @@
+-- archive: days that should be gone, a default partition, and how large it all is.
+--   $1   bytes that are large
+with day as (
+  select k.oid, k.relname, k.relispartition, i.inhdetachpending, pg_get_expr(k.relpartbound, k.oid) = 'DEFAULT' as rest, pg_total_relation_size(k.oid) as size,
+         case when k.relname ~ '^archive_[0-9]{8}$' then to_date(substr(k.relname, 9), 'YYYYMMDD') end as until
+  from pg_class k
+  left join pg_inherits i on i.inhrelid = k.oid and i.inhparent = 'pawl.archive'::regclass
+  where k.relnamespace = (select j.relnamespace from pg_class j where j.oid = 'pawl.job'::regclass) and k.relkind = 'r'
+    and (i.inhrelid is not null or k.relname ~ '^archive_[0-9]{8}$')
+)
+select format('%s partitions of the archive are past their day and not dropped, %s in all: %s', count(*), pg_size_pretty(sum(d.size)),
+              (array_agg(d.relname order by d.until))[1]),
+       format('run a worker, or Client.Tend; it drops them unless an open transaction keeps it from detaching them (xmin). By hand: %sdrop table %s',
+              case when (array_agg(d.relispartition order by d.until))[1]
+                   then format('alter table pawl.archive detach partition %s %s; ', (array_agg(d.oid::regclass order by d.until))[1],
+                               case when (array_agg(d.inhdetachpending order by d.until))[1] then 'finalize' else 'concurrently' end) end,
+              (array_agg(d.oid::regclass order by d.until))[1]), false
+from day d
+where d.until < (clock_timestamp() at time zone 'UTC')::date - 1
+having count(*) > 0
+union all
+select format('the archive has a default partition, %s: no day can be attached beside its rows, and what is in it is never dropped', d.relname),
+       format('alter table pawl.archive detach partition %s', d.oid::regclass), false
+from day d
+where d.rest
+union all
+select format('the archive takes %s; the longest retention is %s, %s', pg_size_pretty(s.size), r.retain,
+              coalesce('of queue ' || r.name, 'the default of queues that say nothing')),
+       'lower QueuePolicy.Retention (pawl queue set), or let go what need not be kept: a retention of zero keeps nothing', false
+from (select sum(d.size) as size from day d) s,
+     lateral (
+       select q.name, greatest(q.retain_completed, q.retain_cancelled) as retain from pawl.queue q where greatest(q.retain_completed, q.retain_cancelled) > '1 day'
+       union all
+       select null, '1 day'
+       order by 2 desc nulls last limit 1
+     ) r
+where s.size > $1::bigint

@@ -1,0 +1,15 @@
+-- durability: does what is committed survive a crash?
+select case s.name
+         when 'synchronous_commit' then format('synchronous_commit is off (%s): a crash of the server loses the jobs, and the answers, of its last second', s.source)
+         else format('%s is off (%s): a crash of the machine may leave the database broken beyond repair', s.name, s.source)
+       end,
+       case when s.source in ('database', 'user', 'database user', 'client', 'session')
+            then format('take %s away from where it is set: %s', s.name, case s.source
+                   when 'database' then format('alter database %I reset %s', current_database(), s.name)
+                   when 'user' then format('alter role %I reset %s', current_user, s.name)
+                   when 'database user' then format('alter role %I in database %I reset %s', current_user, current_database(), s.name)
+                   else 'the connection string' end)
+            else format('alter system set %s = on; select pg_reload_conf()', s.name) end,
+       s.name <> 'synchronous_commit'
+from pg_settings s
+where s.name in ('fsync', 'full_page_writes', 'synchronous_commit') and s.setting = 'off'

@@ -1,0 +1,6 @@
+-- wraparound: is this database near the end of its transaction ids?
+select format('the oldest row of database %s is %s %s old; the server stops taking writes at 2100 million', d.datname, a.age / 1000000 || ' million', a.what),
+       'vacuum (freeze), as the owner of all tables; and see to what holds back vacuum (xmin)', a.age > 1600000000
+from pg_database d,
+     lateral (values ('transactions', age(d.datfrozenxid)), ('multixacts', mxid_age(d.datminmxid))) as a (what, age)
+where d.datname = current_database() and a.age > 1000000000
