@@ -138,10 +138,16 @@ func (p *patient) finds(check string, says ...string) {
 	p.Errorf("no finding of %s says %q: %+v", check, says, found)
 }
 
-// A healthy installation at work has no finding.
+// A healthy installation at work has no finding; its role is an ordinary one, that owns its database.
 func TestDoctorHealthy(t *testing.T) {
 	t.Parallel()
-	p := build(t).admit(t)
+	h := build(t)
+	h.exec(t, "create role shop login", "create database shop owner shop")
+	p := &patient{TB: t, url: as(t, h.URL("shop"), "shop")}
+	if err := migrate(t.Context(), p.url); err != nil {
+		t.Fatal(err)
+	}
+	p.connect(p.url, pawl.Config{})
 	mux := pawl.NewMux()
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, p.client, mux, pawl.RunnerConfig{})
@@ -447,12 +453,8 @@ func TestDoctorFinds(t *testing.T) {
 			role := value[string](p, p.pool, "select 'nurse_' || current_database()")
 			p.exec("create role " + role + " login; grant usage on schema pawl to " + role)
 			p.Cleanup(func() { p.pool.Exec(context.Background(), "drop owned by "+role+"; drop role "+role) })
-			nurse, _ := url.Parse(p.url)
-			query := nurse.Query()
-			query.Set("user", role)
-			nurse.RawQuery = query.Encode()
 			begin(p, p.pool)
-			p.connect(nurse.String(), pawl.Config{})
+			p.connect(as(p, p.url, role), pawl.Config{})
 			p.finds("privilege", "does not see what sessions of other roles do", "grant pg_read_all_stats to "+role)
 			p.finds("unseen", "permission denied")
 			return []string{"role " + role + " may not read archive", "grant select on all tables"}
@@ -565,6 +567,19 @@ func TestDoctorWithoutServer(t *testing.T) {
 			t.Errorf("%s without a server: %+v", verb, found)
 		}
 	}
+}
+
+// as is a URL for another role.
+func as(t testing.TB, database, role string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := u.Query()
+	query.Set("user", role)
+	u.RawQuery = query.Encode()
+	return u.String()
 }
 
 // standby pretends to be one that reads, and tells the server of its horizon.

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
@@ -483,34 +482,20 @@ func TestVerifyElsewhere(t *testing.T) {
 // A role that may not read everything is told so.
 func TestVerifyUnprivileged(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t)
-	_, owner := unchecked(t, url)
-	role := "reader_" + value[string](t, owner, "select current_database()::text")
-	exec(t, owner, "create role "+role)
-	t.Cleanup(func() {
-		owner.Exec(context.Background(), "drop owned by "+role)
-		owner.Exec(context.Background(), "drop role "+role)
-	})
-	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) {
-		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, "set role "+role)
-			return err
-		}
-	})
-	client, err := pawl.New(pool, pawl.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := verified(t, client); !slices.Equal(got, []string{"privilege", "unseen"}) {
+	p := build(t).admit(t)
+	p.exec("create role reader login")
+	owner := p.pool
+	p.connect(as(t, p.url, "reader"), pawl.Config{})
+	if got := verified(t, p.client); !slices.Equal(got, []string{"privilege", "unseen"}) {
 		t.Errorf("without any rights: %q", got)
 	}
-	exec(t, owner, "grant usage on schema pawl to "+role+"; grant select on all tables in schema pawl to "+role)
-	found, err := client.Verify(t.Context())
+	exec(t, owner, "grant usage on schema pawl to reader; grant select on all tables in schema pawl to reader")
+	found, err := p.client.Verify(t.Context())
 	if err != nil || !slices.Equal(checksOf(found), []string{"privilege", "unseen"}) {
 		t.Fatalf("without the sequence: %+v, %v", found, err)
 	}
 	exec(t, owner, found[0].Remedy)
-	if got := verified(t, client); len(got) > 0 {
+	if got := verified(t, p.client); len(got) > 0 {
 		t.Errorf("having typed the remedy: %q", got)
 	}
 }
