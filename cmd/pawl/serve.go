@@ -2,35 +2,80 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/pawlhealth"
+	"github.com/spf13/cobra"
 )
 
-// defaultListen is for this machine alone: what is served has no password.
-const defaultListen = "127.0.0.1:8484"
+func serveCommand(p *program) *cobra.Command {
+	var noChores bool
+	command := &cobra.Command{
+		Use:   "serve",
+		Short: "Do the chores, and answer health probes over HTTP",
+		Long: `Serve does the chores (rescue, cron, retention, partitions) and serves HTTP, until it is told to stop:
 
-// serveHTTP listens at an address and serves until ctx ends; then what is under way has five seconds. It tells listening, if not
-// nil, where it listens, before it serves anything.
-func serveHTTP(ctx context.Context, address string, handler http.Handler, log *slog.Logger, listening func(net.Addr)) error {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", address)
+  /healthz   200 as long as the process is alive
+  /readyz    200 if the database can be reached, takes writes and has a fitting schema; else 503 and the reason
+
+Several may run at once. It outlives an outage of the database, and waits for a schema that is not there yet. On SIGTERM it lets
+requests end for five seconds at most and ends with exit code 0. There is no password: keep --listen to yourself, or put it
+behind something that asks for one.`,
+		Args:    cobra.NoArgs,
+		GroupID: groupRun,
+		RunE: func(command *cobra.Command, _ []string) error {
+			ctx := command.Context()
+			client, err := p.open(ctx)
+			if err != nil {
+				return err
+			}
+			listener, err := p.listen(ctx)
+			if err != nil {
+				return err
+			}
+			if noChores {
+				return p.serveHTTP(ctx, listener, serveHandler(client, nil))
+			}
+			tending, stop := context.WithCancel(ctx)
+			var around sync.WaitGroup
+			around.Go(func() { tendThrough(tending, client, p.log) })
+			defer around.Wait()
+			defer stop()
+			return p.serveHTTP(ctx, listener, serveHandler(client, nil))
+		},
+	}
+	p.settingFlags(command, command.Flags(), "listen")
+	command.Flags().BoolVar(&noChores, "no-chores", false, "serve HTTP alone, and leave the chores to workers and others that serve")
+	return command
+}
+
+// listen opens the address that the settings say.
+func (p *program) listen(ctx context.Context) (net.Listener, error) {
+	s, err := p.settings()
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+		return nil, err
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", s.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen (%s): %w", s.origin["listen"], err)
+	}
+	return listener, nil
+}
+
+// serveHTTP serves until ctx ends; then what is under way has five seconds.
+func (p *program) serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	log, err := p.logger()
+	if err != nil {
+		return err
 	}
 	log.Info("pawl: serving HTTP", "address", listener.Addr().String())
-	if listening != nil {
-		listening(listener.Addr())
-	}
 	server := &http.Server{
 		Handler: handler, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
@@ -45,8 +90,8 @@ func serveHTTP(ctx context.Context, address string, handler http.Handler, log *s
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := server.Shutdown(closing); err != nil {
-		server.Close()
-		log.Warn("pawl: requests did not end within 5 s and were cut off")
+		log.Warn("pawl: requests did not end within 5 s and are cut off")
+		return server.Close()
 	}
 	return nil
 }
@@ -61,19 +106,6 @@ func serveHandler(client *pawl.Client, metrics http.Handler) http.Handler {
 		mux.Handle("GET /metrics", metrics)
 	}
 	return mux
-}
-
-// serve does the chores, if it is to, and serves HTTP, until ctx ends.
-func serve(ctx context.Context, client *pawl.Client, address string, chores bool, handler http.Handler, log *slog.Logger, listening func(net.Addr)) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var around sync.WaitGroup
-	defer around.Wait()
-	if chores {
-		around.Go(func() { tendThrough(ctx, client, log) })
-	}
-	defer stop()
-	return serveHTTP(ctx, address, handler, log, listening)
 }
 
 // tendThrough does the chores until ctx ends, also where they cannot begin yet: the database is away, or nobody has migrated it.
@@ -91,27 +123,4 @@ func tendThrough(ctx context.Context, client *pawl.Client, log *slog.Logger) {
 			return
 		}
 	}
-}
-
-// probe asks a serving pawl how it is: nil if it is well.
-func probe(ctx context.Context, url string, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode == http.StatusOK {
-		return nil
-	}
-	reason, err := io.ReadAll(io.LimitReader(response.Body, 4096))
-	if err != nil {
-		return err
-	}
-	return errors.New(response.Status + ": " + strings.TrimSpace(string(reason)))
 }
