@@ -11,6 +11,10 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/pawlhealth"
+	"github.com/pawlhq/pawl/pawlprom"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 )
 
@@ -18,11 +22,12 @@ func serveCommand(p *program) *cobra.Command {
 	var noChores bool
 	command := &cobra.Command{
 		Use:   "serve",
-		Short: "Do the chores, and answer health probes over HTTP",
+		Short: "Do the chores, and serve health probes and metrics over HTTP",
 		Long: `Serve does the chores (rescue, cron, retention, partitions) and serves HTTP, until it is told to stop:
 
   /healthz   200 as long as the process is alive
   /readyz    200 if the database can be reached, takes writes and has a fitting schema; else 503 and the reason
+  /metrics   figures of the whole installation, for Prometheus
 
 Several may run at once. It outlives an outage of the database, and waits for a schema that is not there yet. On SIGTERM it lets
 requests end for five seconds at most and ends with exit code 0. There is no password: keep --listen to yourself, or put it
@@ -39,15 +44,16 @@ behind something that asks for one.`,
 			if err != nil {
 				return err
 			}
+			handler := p.serveHandler(client, pawlprom.Options{})
 			if noChores {
-				return p.serveHTTP(ctx, listener, serveHandler(client, nil))
+				return p.serveHTTP(ctx, listener, handler)
 			}
 			tending, stop := context.WithCancel(ctx)
 			var around sync.WaitGroup
 			around.Go(func() { tendThrough(tending, client, p.log) })
 			defer around.Wait()
 			defer stop()
-			return p.serveHTTP(ctx, listener, serveHandler(client, nil))
+			return p.serveHTTP(ctx, listener, handler)
 		},
 	}
 	p.settingFlags(command, command.Flags(), "listen")
@@ -96,15 +102,16 @@ func (p *program) serveHTTP(ctx context.Context, listener net.Listener, handler 
 	return nil
 }
 
-// serveHandler is what pawl serve has under its address. Metrics may be nil.
-func serveHandler(client *pawl.Client, metrics http.Handler) http.Handler {
+// serveHandler is what there is under the address.
+func (p *program) serveHandler(client *pawl.Client, figures pawlprom.Options) http.Handler {
+	figures.Logger = p.log
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(pawlprom.NewCollector(client, figures), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	health := pawlhealth.Handler(client)
 	mux.Handle("/healthz", health)
 	mux.Handle("/readyz", health)
-	if metrics != nil {
-		mux.Handle("GET /metrics", metrics)
-	}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return mux
 }
 

@@ -138,11 +138,17 @@ func TestServe(t *testing.T) {
 		})
 	}
 	lose()
+	if status, body := r.get(t, "/metrics"); status != http.StatusOK || !strings.Contains(body, `pawl_queue_jobs{queue="default",state="ready"} 1`) || !strings.Contains(body, "pawl_stats_up 1") || !strings.Contains(body, "go_goroutines") {
+		t.Errorf("/metrics is %d:\n%s", status, body)
+	}
 
 	if err := server.StopServer(t.Context(), localpg.Immediate); err != nil {
 		t.Fatal(err)
 	}
 	becomes(http.StatusServiceUnavailable, "cannot be used")
+	if status, body := r.get(t, "/metrics"); status != http.StatusOK || !strings.Contains(body, "pawl_stats_up 0") {
+		t.Errorf("without a database /metrics is %d:\n%s", status, body)
+	}
 	if err := server.StartServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
