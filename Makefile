@@ -1,6 +1,6 @@
 # What each target needs it installs itself where it may; see scripts/.
 
-.PHONY: demo test property bench bench-peers schema lint
+.PHONY: demo test property bench bench-peers schema lint package
 
 demo: ## Start a private PostgreSQL, run the real thing, show it.
 	@sh scripts/postgres.sh
@@ -26,9 +26,13 @@ bench-peers: ## Pawl beside River on one private server, with ratios.
 	@sh scripts/postgres.sh
 	@sh scripts/bench-peers.sh
 
-lint:
+lint: ## Formatting, vet, and the workflows.
 	test -z "$$(gofmt -l .)"
 	go vet ./...
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+package: ## deb and rpm of the command, into bin/package.
+	@sh scripts/package.sh
 
 schema: ## Write sql/schema.sql anew.
 	@sh scripts/postgres.sh

@@ -241,7 +241,7 @@ func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found
 // survey reads one snapshot and advances what it can: safe marks, floors. It also sees which lanes have tickets again.
 func (c *Client) survey(ctx context.Context, lanes *lanes) error {
 	on, scheduled := lanes.surveyed()
-	if len(on)+len(scheduled) == 0 {
+	if len(on)+len(scheduled) == 0 && lanes.history != "" {
 		return nil
 	}
 	var (
@@ -252,6 +252,7 @@ func (c *Client) survey(ctx context.Context, lanes *lanes) error {
 		marks            []int64
 		floors           []time.Time
 		oldest, next     int64
+		history          string
 	)
 	for _, ln := range on {
 		queues, priorities, channels = append(queues, ln.queue), append(priorities, ln.priority), append(channels, ln.channel)
@@ -265,17 +266,20 @@ func (c *Client) survey(ctx context.Context, lanes *lanes) error {
 		at  time.Time
 	}
 	lows := make([]low, len(on)+len(scheduled))
-	err := c.query(ctx, "select * from pawl.marks($1::text[], $2::integer[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::timestamptz[], $8::bigint[])",
+	err := c.query(ctx, `select m.ord, m.low_pos, m.low_at, m.oldest, m.next,
+			case when m.ord = 0 then pg_postmaster_start_time()::text || ' ' || 'pawl.ready'::regclass::oid::text end
+		from pawl.marks($1::text[], $2::integer[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::timestamptz[], $8::bigint[]) m`,
 		[]any{queues, priorities, channels, safes, needs, scheduled, floors, needsAt},
 		func(s scanner) error {
 			var ord int64
 			var pos, o, n *int64
 			var at *time.Time
-			if err := s.Scan(&ord, &pos, &at, &o, &n); err != nil {
+			var where *string
+			if err := s.Scan(&ord, &pos, &at, &o, &n, &where); err != nil {
 				return err
 			}
 			if ord == 0 {
-				oldest, next = *o, *n
+				oldest, next, history = *o, *n, *where
 				return nil
 			}
 			if pos != nil {
@@ -288,6 +292,9 @@ func (c *Client) survey(ctx context.Context, lanes *lanes) error {
 		})
 	if err != nil {
 		return err
+	}
+	if lanes.moved(history) {
+		return nil
 	}
 	for i, ln := range on {
 		ln.advance(lows[i].pos, marks[i], oldest, next)

@@ -215,6 +215,26 @@ func (c *Client) Uninstall(ctx context.Context) error {
 	})
 }
 
+// Ready is nil if the database answers, takes writes, and has a schema this binary can work with: its own version or a newer one.
+// Else the error says what is wrong; of the schema it is a *SchemaError. It takes a connection of the pool and waits for one until ctx ends.
+func (c *Client) Ready(ctx context.Context) error {
+	if err := c.standing("Ready"); err != nil {
+		return err
+	}
+	var readOnly bool
+	err := c.row(ctx, "select current_setting('transaction_read_only')::boolean", nil, &readOnly)
+	switch {
+	case err == nil && readOnly:
+		return errors.New("pawl: the database is read-only: a standby, or default_transaction_read_only is on")
+	case err == nil:
+		err = c.checkSchema(ctx)
+	}
+	if _, ok := errors.AsType[*SchemaError](err); ok || err == nil {
+		return err
+	}
+	return fmt.Errorf("pawl: the database cannot be used: %w", err)
+}
+
 // checkSchema is a *SchemaError if the database's schema is not this binary's. Newer is fine: migrations only add.
 func (c *Client) checkSchema(ctx context.Context) error {
 	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {

@@ -32,6 +32,7 @@ type lanes struct {
 	weights map[string]map[string]int // Of channels, by queue.
 	weighed time.Time                 // When those were read.
 	looked  time.Time                 // When lanes not known yet were last looked for.
+	history string                    // The server and the table all of this is of: see moved.
 }
 
 type laneKey struct {
@@ -143,6 +144,23 @@ type queueLanes struct {
 }
 
 func (l *lanes) reset() { *l = lanes{known: map[laneKey]*lane{}, queues: map[string]*queueLanes{}} }
+
+// moved says whether the database is another than what is known is of, and then forgets that. Failed over to a standby that lagged,
+// or restored, it draws positions and transaction numbers once more: marks would lie above tickets nobody has claimed. Not every
+// change shows as an error, for pools and poolers replace broken connections by themselves.
+func (l *lanes) moved(history string) bool {
+	known := l.history
+	l.history = history
+	if known == "" || known == history {
+		return false
+	}
+	queues := l.queues
+	l.known, l.queues, l.looked = map[laneKey]*lane{}, map[string]*queueLanes{}, time.Time{}
+	for name, q := range queues {
+		l.queue(name).weight = q.weight
+	}
+	return true
+}
 
 // find says that a lane has tickets.
 func (l *lanes) find(key laneKey) *lane {

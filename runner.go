@@ -87,6 +87,7 @@ type runner struct {
 
 	mu       sync.Mutex
 	worker   int64
+	started  time.Time      // As its row has it.
 	held     *running       // The first of a list: a map cost a tenth of the client's time.
 	count    int            // Running handlers and those waiting for a slot of their kind.
 	perQueue map[string]int // The same by queue, where queues are chosen.

@@ -16,11 +16,15 @@ func (r *runner) register(ctx context.Context) error {
 		version = info.Main.Version
 	}
 	var id int64
+	var started time.Time
 	err := r.client.row(ctx, "select pawl.register($1::text, $2::text, $3::integer, $4::text, $5::text[], $6::interval, $7::text)",
 		[]any{r.config.Name, host, os.Getpid(), version, r.queues, interval(3 * r.config.Heartbeat), r.told()}, &id)
 	if err == nil {
+		err = r.client.row(ctx, "select w.started_at from pawl.worker w where w.id = $1::bigint", []any{id}, &started)
+	}
+	if err == nil {
 		r.mu.Lock()
-		r.worker = id
+		r.worker, r.started = id, started
 		r.mu.Unlock()
 	}
 	return err
@@ -37,7 +41,7 @@ func (r *runner) beat(ctx context.Context) {
 		began := time.Now()
 		last = began
 		r.mu.Lock()
-		worker, count := r.worker, r.count
+		worker, started, count := r.worker, r.started, r.count
 		jobs := make([]*JobInfo, 0, count)
 		for run := r.held; run != nil; run = run.next {
 			jobs = append(jobs, run.job)
@@ -46,9 +50,14 @@ func (r *runner) beat(ctx context.Context) {
 		ids, epochs := pairs(jobs)
 		var state *string
 		var lost []int64
+		var since *time.Time
 		trying, cancel := context.WithTimeout(ctx, max(r.config.Heartbeat, time.Second))
-		err := r.client.row(trying, "select * from pawl.beat($1::bigint, $2::integer, $3::bigint[], $4::integer[])", []any{worker, count, ids, epochs}, &state, &lost)
+		err := r.client.row(trying, `select b.state, b.missing, (select w.started_at from pawl.worker w where w.id = $1::bigint)
+			from pawl.beat($1::bigint, $2::integer, $3::bigint[], $4::integer[]) b`, []any{worker, count, ids, epochs}, &state, &lost, &since)
 		cancel()
+		if err == nil && since != nil && !since.Equal(started) {
+			state = nil // Another's row: the database went back in time and gave the id away once more.
+		}
 		switch {
 		case err != nil:
 			if ctx.Err() == nil {

@@ -77,7 +77,7 @@ func rootCommand(p *program) *cobra.Command {
 	)
 	root.AddCommand(
 		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p), importCommand(p),
-		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
+		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p), serveCommand(p), healthCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)
 	p.adopt(root)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"regexp"
@@ -30,6 +31,7 @@ type settings struct {
 	DSN               string
 	Schema            string
 	ListenDSN         string
+	Listen            string
 	MaxConnections    int
 	ConnectionTimeout time.Duration
 	Lease             time.Duration // Zero: the queue's.
@@ -75,6 +77,8 @@ var allSettings = []*setting{
 		set: func(s *settings, v []string) (err error) { s.Schema, err = checkSchema(v); return err }},
 	{name: "listen_dsn", secret: true, usage: "a direct way to the database for LISTEN, where dsn leads through a pooler",
 		set: func(s *settings, v []string) (err error) { s.ListenDSN, err = checkDSN(v); return err }},
+	{name: "listen", standard: "127.0.0.1:8484", usage: "where HTTP is served: address:port, or :port for all addresses",
+		set: func(s *settings, v []string) (err error) { s.Listen, err = checkAddress(v); return err }},
 	{name: "max_connections", standard: "16", usage: "most connections of the command's pool; a worker has up to 9 of its own beside it",
 		set: func(s *settings, v []string) (err error) { s.MaxConnections, err = number(v, 1, 10_000); return err }},
 	{name: "connection_timeout", standard: "30s", usage: "how long a connection may take to be made",
@@ -145,6 +149,13 @@ func duration(values []string, least time.Duration) (time.Duration, error) {
 func checkDSN(values []string) (string, error) {
 	if _, err := pgxpool.ParseConfig(values[0]); err != nil {
 		return "", fmt.Errorf("%q is not a database: %w", hidden(values[0]), errors.Unwrap(err))
+	}
+	return values[0], nil
+}
+
+func checkAddress(values []string) (string, error) {
+	if _, _, err := net.SplitHostPort(values[0]); err != nil {
+		return "", fmt.Errorf("%q: want address:port, such as 127.0.0.1:8484 or :8484", values[0])
 	}
 	return values[0], nil
 }

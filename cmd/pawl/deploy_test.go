@@ -1,0 +1,450 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlprom"
+)
+
+// The files with which pawl is deployed name its commands, flags, settings and metrics. Nothing else would tell when one of them is
+// renamed.
+
+const repository = "../.."
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(repository, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// documents are those of a YAML file.
+func documents[T any](t *testing.T, name string) (all []T) {
+	t.Helper()
+	decoder := yaml.NewDecoder(strings.NewReader(readFile(t, name)))
+	for {
+		var document T
+		err := decoder.Decode(&document)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		all = append(all, document)
+	}
+}
+
+// accepts fails the test if pawl would not take these arguments.
+func accepts(t *testing.T, place string, args []string) (command *cobra.Command) {
+	t.Helper()
+	command, rest, err := rootCommand(&program{}).Find(args)
+	if err == nil {
+		err = command.ParseFlags(rest)
+	}
+	if err == nil {
+		err = command.ValidateArgs(command.Flags().Args())
+	}
+	if err == nil && !command.Runnable() {
+		err = errors.New("it is no command that runs")
+	}
+	if err != nil {
+		t.Errorf("%s: pawl %s: %v", place, strings.Join(args, " "), err)
+	}
+	return command
+}
+
+// isSetting fails the test if an environment has a variable PAWL_… that is no setting, or a value that is none.
+func isSetting(t *testing.T, place, name, value string) {
+	t.Helper()
+	if !strings.HasPrefix(name, "PAWL_") {
+		return
+	}
+	i := slices.IndexFunc(allSettings, func(s *setting) bool { return s.env() == name })
+	if i < 0 {
+		t.Errorf("%s: %s is no setting", place, name)
+		return
+	}
+	s := &settings{text: map[string]string{}, origin: map[string]string{}}
+	if value != "" {
+		if err := s.apply(allSettings[i], allSettings[i].split(value), place); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestEveryYAMLFileIsOne(t *testing.T) {
+	t.Parallel()
+	count := 0
+	err := fs.WalkDir(os.DirFS(repository), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (path == ".git" || path == "bin" || path == "dist" || entry.Name() == "testdata" || entry.Name() == "node_modules") {
+			return fs.SkipDir
+		}
+		if ext := filepath.Ext(path); ext == ".yaml" || ext == ".yml" {
+			count++
+			documents[any](t, path)
+		}
+		return nil
+	})
+	if err != nil || count < 10 {
+		t.Errorf("%d YAML files, %v", count, err)
+	}
+}
+
+type container struct {
+	Image string
+	Args  []string
+	Env   []struct {
+		Name, Value string
+		ValueFrom   struct {
+			SecretKeyRef struct{ Name, Key string } `yaml:"secretKeyRef"`
+		} `yaml:"valueFrom"`
+	}
+	Ports []struct {
+		Name          string
+		ContainerPort int `yaml:"containerPort"`
+	}
+	LivenessProbe, ReadinessProbe probe
+}
+
+func (c *container) UnmarshalYAML(node *yaml.Node) error {
+	type plain container
+	var probes struct {
+		Liveness  probe `yaml:"livenessProbe"`
+		Readiness probe `yaml:"readinessProbe"`
+	}
+	err := errors.Join(node.Decode((*plain)(c)), node.Decode(&probes))
+	c.LivenessProbe, c.ReadinessProbe = probes.Liveness, probes.Readiness
+	return err
+}
+
+type probe struct {
+	HTTPGet struct{ Path, Port string } `yaml:"httpGet"`
+}
+
+type manifest struct {
+	Kind     string
+	Metadata struct{ Name string }
+	Spec     struct {
+		Selector struct {
+			MatchLabels map[string]string `yaml:"matchLabels"`
+		}
+		Template struct {
+			Metadata struct{ Labels map[string]string }
+			Spec     struct {
+				Containers []container
+				Grace      float64 `yaml:"terminationGracePeriodSeconds"`
+			}
+		}
+	}
+	StringData map[string]string `yaml:"stringData"`
+}
+
+func TestKubernetes(t *testing.T) {
+	t.Parallel()
+	const folder = "deploy/kubernetes"
+	listed := documents[struct {
+		Resources []string
+		Images    []struct{ Name string }
+	}](t, folder+"/kustomization.yaml")[0]
+	secret := documents[manifest](t, folder+"/secret.yaml")[0]
+	pods := map[string]map[string]string{} // Labels of the pods that deployments make.
+	var budgets []manifest
+	for _, name := range listed.Resources {
+		for _, m := range documents[manifest](t, folder+"/"+name) {
+			place := name + ": " + m.Metadata.Name
+			if m.Kind == "PodDisruptionBudget" {
+				budgets = append(budgets, m)
+			}
+			if m.Kind == "Deployment" {
+				pods[m.Metadata.Name] = m.Spec.Template.Metadata.Labels
+			}
+			for _, c := range m.Spec.Template.Spec.Containers {
+				command := accepts(t, place, c.Args)
+				if !slices.ContainsFunc(listed.Images, func(i struct{ Name string }) bool { return i.Name == c.Image }) {
+					t.Errorf("%s: the image %s has no tag in kustomization.yaml", place, c.Image)
+				}
+				for _, env := range c.Env {
+					isSetting(t, place, env.Name, env.Value)
+					if ref := env.ValueFrom.SecretKeyRef; ref.Name != "" && (ref.Name != secret.Metadata.Name || secret.StringData[ref.Key] == "") {
+						t.Errorf("%s: the secret %s has no %s in secret.yaml", place, ref.Name, ref.Key)
+					} else if ref.Name != "" {
+						isSetting(t, place, env.Name, secret.StringData[ref.Key])
+					}
+				}
+				if m.Kind == "Deployment" && (c.LivenessProbe.HTTPGet.Path != "/healthz" || c.ReadinessProbe.HTTPGet.Path != "/readyz" || len(c.Ports) != 1 ||
+					c.LivenessProbe.HTTPGet.Port != c.Ports[0].Name || c.ReadinessProbe.HTTPGet.Port != c.Ports[0].Name) {
+					t.Errorf("%s: the probes ask %+v and %+v", place, c.LivenessProbe, c.ReadinessProbe)
+				}
+				if grace := time.Duration(m.Spec.Template.Spec.Grace * float64(time.Second)); m.Kind == "Deployment" && grace < longestStop(t, command) {
+					t.Errorf("%s: it has %v to end and may need %v", place, grace, longestStop(t, command))
+				}
+			}
+		}
+	}
+	for _, budget := range budgets {
+		covers := func(labels map[string]string) bool {
+			for k, v := range budget.Spec.Selector.MatchLabels {
+				if labels[k] != v {
+					return false
+				}
+			}
+			return true
+		}
+		if n := len(slices.DeleteFunc(slices.Collect(maps.Values(pods)), func(labels map[string]string) bool { return !covers(labels) })); n != 1 {
+			t.Errorf("the budget %s covers %d deployments, want one", budget.Metadata.Name, n)
+		}
+	}
+	if len(pods) != 2 || len(budgets) != 2 {
+		t.Errorf("%d deployments and %d budgets, want two of each", len(pods), len(budgets))
+	}
+}
+
+// longestStop is how long a command that was told to stop may take: the drain, and as long again for what cannot be delivered
+// because the database is away (pawl.Client.Run).
+func longestStop(t *testing.T, command *cobra.Command) time.Duration {
+	t.Helper()
+	if command.Name() != "consume" {
+		return 10 * time.Second // Five for requests.
+	}
+	var drain time.Duration
+	for _, name := range []string{"drain-timeout", "grace"} {
+		d, err := parseDuration(command.Flag(name).Value.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		drain += d
+	}
+	return 2*(drain+2*time.Second) + 5*time.Second
+}
+
+func TestCompose(t *testing.T) {
+	t.Parallel()
+	file := documents[struct {
+		Services map[string]struct {
+			Image       string
+			Command     []string
+			Environment map[string]string
+			Grace       string                                `yaml:"stop_grace_period"`
+			DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
+		}
+	}](t, "compose.yaml")[0]
+	defaults := regexp.MustCompile(`\$\{\w+:-([^}]*)\}`)
+	seen := 0
+	for name, s := range file.Services {
+		for other := range s.DependsOn {
+			if _, ok := file.Services[other]; !ok {
+				t.Errorf("compose.yaml: %s depends on %s, which is no service", name, other)
+			}
+		}
+		if !strings.HasPrefix(s.Image, "pawl") {
+			continue
+		}
+		seen++
+		args := s.Command
+		if args == nil {
+			args = dockerfileCommand(t, "CMD")
+		}
+		command := accepts(t, "compose.yaml: "+name, args)
+		for variable, value := range s.Environment {
+			isSetting(t, "compose.yaml: "+name, variable, defaults.ReplaceAllString(value, "$1"))
+		}
+		if grace, _ := time.ParseDuration(s.Grace); command.Name() == "consume" && grace < longestStop(t, command) {
+			t.Errorf("compose.yaml: %s has %q to end and may need %v", name, s.Grace, longestStop(t, command))
+		}
+	}
+	if seen < 3 {
+		t.Errorf("compose.yaml: %d services of pawl, want those that migrate, serve and work", seen)
+	}
+}
+
+// dockerfileCommand is what the last instruction of a name says, in the form of a JSON array.
+func dockerfileCommand(t *testing.T, instruction string) (args []string) {
+	t.Helper()
+	for line := range strings.Lines(readFile(t, "Dockerfile")) {
+		if at := regexp.MustCompile(`(^|\s)` + instruction + ` (\[.*\])\s*$`).FindStringSubmatch(line); at != nil {
+			if err := json.Unmarshal([]byte(at[2]), &args); err != nil {
+				t.Fatalf("Dockerfile: %s: %v", line, err)
+			}
+		}
+	}
+	return args
+}
+
+func TestDockerfile(t *testing.T) {
+	t.Parallel()
+	accepts(t, "Dockerfile: CMD", dockerfileCommand(t, "CMD"))
+	text := readFile(t, "Dockerfile")
+	checks := regexp.MustCompile(`(?m)^HEALTHCHECK .* CMD \["/?pawl", "(.*)"\]$`).FindAllStringSubmatch(text, -1)
+	if len(checks) != 2 {
+		t.Errorf("Dockerfile: %d health checks, want one an image", len(checks))
+	}
+	for _, check := range checks {
+		accepts(t, "Dockerfile: HEALTHCHECK", strings.Split(check[1], `", "`))
+	}
+	for _, env := range regexp.MustCompile(`(?m)^ENV (\w+)=(.*)$`).FindAllStringSubmatch(text, -1) {
+		isSetting(t, "Dockerfile", env[1], env[2])
+	}
+}
+
+func TestUnits(t *testing.T) {
+	t.Parallel()
+	units, err := filepath.Glob(repository + "/deploy/systemd/*.service")
+	if err != nil || len(units) != 2 {
+		t.Fatal(units, err)
+	}
+	for _, path := range units {
+		unit := map[string]string{}
+		for line := range strings.Lines(readFile(t, "deploy/systemd/"+filepath.Base(path))) {
+			if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") {
+				unit[name] = value
+			}
+		}
+		start, ok := strings.CutPrefix(unit["ExecStart"], "/usr/bin/pawl ")
+		if !ok {
+			t.Errorf("%s starts %q", path, unit["ExecStart"])
+		}
+		start = strings.NewReplacer("%I", "mail", "$OPTIONS", "--concurrency 4 --timeout 10m", "$PROGRAM", "/bin/true").Replace(start)
+		command := accepts(t, path, strings.Fields(start))
+		if stop, _ := time.ParseDuration(unit["TimeoutStopSec"] + "s"); unit["TimeoutStopSec"] != "" && stop < longestStop(t, command) {
+			t.Errorf("%s has %v to end and may need %v", path, stop, longestStop(t, command))
+		}
+		for _, page := range regexp.MustCompile(`man:([\w-]+)\(1\)`).FindAllStringSubmatch(unit["Documentation"], -1) {
+			if _, _, err := rootCommand(&program{}).Find(strings.Split(page[1], "-")[1:]); err != nil {
+				t.Errorf("%s: there is no page %s: %v", path, page[1], err)
+			}
+		}
+	}
+	// What is in them that is shipped commented out is read when the comment goes.
+	for _, line := range regexp.MustCompile(`(?m)^# (PAWL_\w+)=(.*)$`).FindAllStringSubmatch(readFile(t, "deploy/package/pawl.env"), -1) {
+		isSetting(t, "pawl.env", line[1], line[2])
+	}
+	file := filepath.Join(t.TempDir(), "pawl.yaml")
+	if err := os.WriteFile(file, regexp.MustCompile(`(?m)^# ([a-z_.]+: )`).ReplaceAll([]byte(readFile(t, "deploy/package/pawl.yaml")), []byte("$1")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &program{configFile: file}
+	if s, err := p.settings(); err != nil || s.origin["dsn"] == "default" {
+		t.Errorf("pawl.yaml, without its comments: dsn of %s, %v", s.origin["dsn"], err)
+	}
+}
+
+// Each file that nfpm and goreleaser take is there, but for those that scripts/package.sh makes.
+func TestPackageContents(t *testing.T) {
+	t.Parallel()
+	nfpm := documents[struct {
+		Contents []struct{ Src, Dst string }
+		Scripts  map[string]string
+	}](t, "deploy/package/nfpm.yaml")[0]
+	files := slices.Collect(maps.Values(nfpm.Scripts))
+	var to []string
+	for _, c := range nfpm.Contents {
+		files, to = append(files, c.Src), append(to, c.Dst)
+	}
+	for _, file := range files {
+		if file == "" || strings.HasPrefix(file, "bin/stage/") {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(repository, file)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, want := range []string{"/usr/bin/pawl", "/usr/share/doc/pawl/LICENSE-APACHE", "/usr/share/doc/pawl/LICENSE-MIT", "/usr/share/man/man1/",
+		"/usr/lib/systemd/system/pawl.service", "/usr/lib/systemd/system/pawl-worker@.service", "/usr/share/bash-completion/completions/pawl"} {
+		if !slices.Contains(to, want) {
+			t.Errorf("the package lacks %s", want)
+		}
+	}
+	for _, args := range regexp.MustCompile(`(?m)^"\$STAGE/pawl" ([a-z ]+)`).FindAllStringSubmatch(readFile(t, "scripts/package.sh"), -1) {
+		fields := strings.Fields(args[1])
+		if fields[0] == "man" {
+			fields = append(fields, "there")
+		}
+		root := rootCommand(&program{})
+		root.InitDefaultCompletionCmd()
+		if _, rest, err := root.Find(fields); err != nil || fields[0] == "completion" && len(rest) > 0 {
+			t.Errorf("scripts/package.sh: pawl %s: %v %v", args[1], rest, err)
+		}
+	}
+}
+
+// The alerts are of metrics that there are.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	client, err := pawl.New(nil, pawl.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := make(chan *prometheus.Desc)
+	go func() {
+		pawlprom.NewCollector(client, pawlprom.Options{}).Describe(described)
+		close(described)
+	}()
+	names := map[string]bool{}
+	for d := range described {
+		if at := regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(d.String()); at != nil {
+			names[at[1]] = true
+		}
+	}
+	rules := 0
+	for _, group := range documents[struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
+	}](t, "deploy/prometheus/alerts.yaml")[0].Groups {
+		for _, rule := range group.Rules {
+			rules++
+			for _, name := range regexp.MustCompile(`\bpawl_\w+`).FindAllString(rule.Expr, -1) {
+				if !names[name] {
+					t.Errorf("alert %s: there is no metric %s", rule.Alert, name)
+				}
+			}
+			if !bytes.Contains([]byte(readFile(t, "docs/operations.md")), []byte("`"+rule.Alert+"`")) {
+				t.Errorf("docs/operations.md does not say what to do about %s", rule.Alert)
+			}
+		}
+	}
+	if rules == 0 || len(names) == 0 {
+		t.Errorf("%d alerts, %d metrics", rules, len(names))
+	}
+}
+
+// The page's commands are ones.
+func TestOperationsPage(t *testing.T) {
+	t.Parallel()
+	commands := 0
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(readFile(t, "docs/operations.md"), -1) {
+		for line := range strings.Lines(block[1]) {
+			line, _, _ = strings.Cut(line, " #")
+			if args, ok := strings.CutPrefix(strings.TrimSpace(line), "pawl "); ok {
+				commands++
+				accepts(t, "docs/operations.md", strings.Fields(args))
+			}
+		}
+	}
+	if commands == 0 {
+		t.Error("docs/operations.md has no command")
+	}
+}
