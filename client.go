@@ -191,7 +191,9 @@ func (c *Client) Migrate(ctx context.Context, opts ...MigrateOptions) error {
 		o = opts[0]
 	}
 	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		err := c.source.Up(ctx, conn.Conn(), c.config.Schema, o.To, o.DryRun)
+		err := c.source.Up(ctx, conn.Conn(), c.config.Schema, migrate.Options{To: o.To, Dry: o.DryRun, Blocked: func(by string) {
+			c.config.Logger.Warn("pawl: migrate did not get its locks within 100 ms, it tries again", "oldest", by)
+		}})
 		if version, ok := errors.AsType[*migrate.VersionError](err); ok {
 			return &SchemaError{Have: version.Have, Want: version.Want}
 		}
