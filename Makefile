@@ -1,6 +1,6 @@
 # What each target needs it installs itself where it may; see scripts/.
 
-.PHONY: demo test property bench bench-peers schema lint
+.PHONY: demo test property bench bench-peers schema freeze lint
 
 demo: ## Start a private PostgreSQL, run the real thing, show it.
 	@sh scripts/postgres.sh
@@ -33,3 +33,7 @@ lint:
 schema: ## Write sql/schema.sql anew.
 	@sh scripts/postgres.sh
 	go test -run TestSchemaDump . -update
+
+freeze: ## Keep this version's schema and the statements of its binary as test data: see docs/upgrades.md.
+	@sh scripts/postgres.sh
+	@sent=$$(mktemp) && PAWL_TEST_RECORD=$$sent go test -count 1 . && go test -count 1 -run TestFreeze . -freeze $$sent; code=$$?; rm -f $$sent; exit $$code

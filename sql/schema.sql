@@ -317,6 +317,9 @@ sequence pos cache 1;
 
 sequence worker_id_seq cache 1;
 
+function abort(ids bigint[])
+  returns void;
+
 function acquire(keys text[], most integer, job bigint, lease uuid)
   returns boolean;
 
@@ -377,6 +380,9 @@ function count_batch(batch bigint, became text, by integer)
 function delete_queue(name text)
   returns text;
 
+function drop_partition(day date)
+  returns void;
+
 function due_cron(names text[], specs text[], zones text[])
   returns double precision;
 
@@ -425,6 +431,9 @@ function insert(kind text, args jsonb DEFAULT NULL::jsonb, opts jsonb DEFAULT '{
 function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
   returns SETOF bigint;
 
+function insert_batch(id bigint, total integer, on_finish jsonb, on_success jsonb, on_death jsonb)
+  returns void;
+
 function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean);
 
@@ -463,6 +472,9 @@ function live_state()
 
 function loosen(ties jsonb, became text)
   returns void;
+
+function make_partitions(ahead integer)
+  returns integer;
 
 function marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
   returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint);
@@ -503,14 +515,26 @@ function release_worker(worker bigint)
 function remove(ids bigint[], epochs integer[], keep boolean)
   returns SETOF bigint;
 
+function remove_held(ids bigint[], epochs integer[], keep boolean)
+  returns SETOF bigint;
+
 function rescue(most integer, judge boolean, sweep boolean)
   returns TABLE(workers bigint, leases bigint, jobs bigint, poisoned bigint);
 
 function resume_channel(queue text, channel text)
   returns boolean;
 
+function retain(most integer)
+  returns bigint;
+
 function retry(ids bigint[])
   returns SETOF bigint;
+
+function role(what text)
+  returns text;
+
+function roles(make boolean)
+  returns void;
 
 function settle(most integer)
   returns TABLE(settled integer, "left" integer, more boolean);

@@ -179,7 +179,9 @@ func TestNoLongLocks(t *testing.T) {
 	exec(t, old, "begin; insert into thing.one values (1)")
 	blocked := make(chan string, 100)
 	ended := make(chan error, 1)
-	go func() { ended <- s.Up(t.Context(), migrator, "thing", Options{Blocked: func(by string) { blocked <- by }}) }()
+	go func() {
+		ended <- s.Up(t.Context(), migrator, "thing", Options{Blocked: func(by string) { blocked <- by }})
+	}()
 	var longest time.Duration
 	tries := 0
 	for deadline := time.Now().Add(20 * time.Second); tries < 2; {
