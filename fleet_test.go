@@ -435,6 +435,18 @@ func (f *fleet) fill() (l left) {
 	return l
 }
 
+// partitions are made by the old binary's chore.
+func (f *fleet) partitions() {
+	f.t.Helper()
+	for day := range 4 {
+		at := time.Now().UTC().AddDate(0, 0, day)
+		for _, part := range []string{"create table ", "alter table pawl.archive attach "} {
+			exec(f.t, f.pool, strings.NewReplacer("archive_20200229", "archive_"+at.Format("20060102"),
+				"2020-02-29", at.Format(time.DateOnly), "2020-03-01", at.AddDate(0, 0, 1).Format(time.DateOnly)).Replace(f.find(part).text))
+		}
+	}
+}
+
 // A rolling upgrade: the kept binary's producers and workers are at work, on jobs of every state, when this binary migrates to its own
 // schema and to the next one made up, and goes to work beside them; then the old ones leave. Nothing is lost, nothing is done twice,
 // ordered channels keep their order.
@@ -455,14 +467,7 @@ func roll(t *testing.T, version int, next bool) {
 	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 12 })
 	exec(t, pool, effects)
 	f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
-	for day := -1; day < 3; day++ { // The old binary's chore.
-		name := time.Now().UTC().AddDate(0, 0, day+1)
-		for _, part := range []string{"create table ", "alter table pawl.archive attach "} {
-			text := strings.ReplaceAll(f.find(part).text, "archive_20200229", "archive_"+name.Format("20060102"))
-			text = strings.ReplaceAll(strings.ReplaceAll(text, "2020-02-29", name.Format("2006-01-02")), "2020-03-01", name.AddDate(0, 0, 1).Format("2006-01-02"))
-			exec(t, pool, text)
-		}
-	}
+	f.partitions()
 	l := f.fill()
 
 	oldOnes, retire := context.WithCancel(t.Context())
