@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -447,6 +451,29 @@ func (f *fleet) partitions() {
 	}
 }
 
+// envOldBinaries is the folder with a process of each kept version, by its number: see `make upgrade`.
+const envOldBinaries = "PAWL_OLD_BINARIES"
+
+// process runs the kept version's binary itself, if it was built, until ctx ends.
+func (f *fleet) process(ctx context.Context, all *sync.WaitGroup, version int) {
+	dir := os.Getenv(envOldBinaries)
+	if dir == "" {
+		return
+	}
+	exec(f.t, f.pool, "create table accepted (n integer primary key)")
+	process := osexec.CommandContext(ctx, filepath.Join(dir, fmt.Sprintf("%04d", version)), f.pool.Config().ConnString())
+	process.Cancel = func() error { return process.Process.Signal(syscall.SIGTERM) }
+	process.WaitDelay = 30 * time.Second
+	process.Stdout, process.Stderr = f.t.Output(), f.t.Output()
+	all.Go(func() {
+		if err := process.Run(); err != nil && ctx.Err() == nil {
+			f.t.Errorf("the old binary: %v", err)
+		} else if code := process.ProcessState.ExitCode(); code != 0 {
+			f.t.Errorf("the old binary ended with %d", code)
+		}
+	})
+}
+
 // A rolling upgrade: the kept binary's producers and workers are at work, on jobs of every state, when this binary migrates to its own
 // schema and to the next one made up, and goes to work beside them; then the old ones leave. Nothing is lost, nothing is done twice,
 // ordered channels keep their order.
@@ -483,6 +510,7 @@ func roll(t *testing.T, version int, next bool) {
 			}
 		})
 	}
+	f.process(oldOnes, &all, version)
 	done := func() int { return value[int](t, pool, "select count(*) from effect") }
 	pgtest.Wait(t, "the old ones to be at work", func() bool { return done() > 100 })
 
@@ -552,6 +580,10 @@ func roll(t *testing.T, version int, next bool) {
 
 	if b, err := client.Batch(t.Context(), pawl.ID(l.batch)); err != nil || b.Completed != 1 {
 		t.Errorf("the batch: %+v, %v", b, err)
+	}
+	if os.Getenv(envOldBinaries) != "" {
+		f.accept("old binary", values[int](t, pool, "select n from accepted")...)
+		t.Logf("%d jobs of the old binary's, %d done by it", value[int](t, pool, "select count(*) from accepted"), by("old binary"))
 	}
 	got := map[int]bool{}
 	for _, n := range values[int](t, pool, "select n from effect") {

@@ -625,6 +625,16 @@ func TestRolesTwiceAndNever(t *testing.T) {
 			t.Errorf("Roles %t changed something", again)
 		}
 	}
+	// What a dry run prints makes them, too.
+	other := pgtest.Empty(t)
+	var printed strings.Builder
+	client, err := pawl.New(pgtest.Pool(t, other), pawl.Config{Schema: r.schema})
+	must(t, err)
+	must(t, client.Migrate(t.Context(), pawl.MigrateOptions{Roles: true, DryRun: &printed}))
+	script(t, connectTo(t, other), printed.String())
+	if schemaOf(t, pgtest.Pool(t, other), r.schema) != once {
+		t.Error("what a dry run prints makes something else")
+	}
 	// What somebody did to them by hand is undone, what he did to others stays.
 	exec(t, r.pool, r.in(fmt.Sprintf(`grant select on pawl.job to %[1]s_producer; revoke all on function pawl.insert(text, jsonb, jsonb) from %[1]s_producer;
 		grant execute on all functions in schema %[1]s to public; create role %[1]s_other; grant select on pawl.dead to %[1]s_other`, r.schema)))

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -317,6 +318,44 @@ func TestNewFunctionsNeedAMigration(t *testing.T) {
 	for _, text := range calls(t, connectTo(t, pgtest.Database(t))) {
 		if !slices.Contains(was, text) {
 			t.Errorf("%s is not in the schema of version %d as it was released: add a migration, be it a comment alone", text, last)
+		}
+	}
+}
+
+// Migrations after the first kept version only add, and lock no hot table for long. What the test cannot see, docs/upgrades.md asks for.
+func TestMigrationsKeepTheRules(t *testing.T) {
+	t.Parallel()
+	source, err := migrator.Load(sql.Files, "pawl.")
+	must(t, err)
+	rules := []struct {
+		broken *regexp.Regexp
+		why    string
+	}{
+		{regexp.MustCompile(`(?i)\b(drop|rename|truncate)\b`), "takes away what the binary before may use; a function's old signature is dropped in the function's own file"},
+		{regexp.MustCompile(`(?i)\balter\s+(column\s+)?\w+\s+(type|set\s+not\s+null|set\s+data)\b`), "rewrites or reads a table under its strongest lock"},
+		{regexp.MustCompile(`(?i)^\s*(update|delete|insert|merge|copy)\b`), "changes rows: a chore can do that in small steps"},
+		{regexp.MustCompile(`(?i)\badd\s+(column\s+)?(if\s+not\s+exists\s+)?\w+\s+[^,]*not\s+null(?:[^,]*default)?`), "a column that the binary before does not write must be null or have a default"},
+		{regexp.MustCompile(`(?i)\b(foreign\s+key|references|check\s*\(|add\s+constraint|create\s+trigger)\b`), "may refuse what the binary before writes, or reads the table to make sure"},
+		{regexp.MustCompile(`(?i)\bcreate\s+(or\s+replace\s+)?function\b`), "functions are files of their own"},
+	}
+	made := regexp.MustCompile(`(?i)create\s+table\s+pawl\.(\w+)`)
+	index := regexp.MustCompile(`(?i)create\s+(?:unique\s+)?index\s+(concurrently\s+)?\w+\s+on\s+pawl\.(\w+)`)
+	uncommented := regexp.MustCompile(`--.*`)
+	for _, step := range source.Steps[baselines(t)[0]:] {
+		text := uncommented.ReplaceAllString(step.SQL, "")
+		for statement := range strings.SplitSeq(text, ";") {
+			for _, rule := range rules {
+				for _, found := range rule.broken.FindAllString(statement, -1) {
+					if !strings.Contains(strings.ToLower(found), "default") && made.FindString(statement) == "" {
+						t.Errorf("%v: %q %s", &step, strings.TrimSpace(found), rule.why)
+					}
+				}
+			}
+		}
+		for _, m := range index.FindAllStringSubmatch(text, -1) {
+			if m[1] == "" && !strings.Contains(text, "create table pawl."+m[2]+" ") {
+				t.Errorf("%v: an index on %s, which is there already, is built concurrently, in a migration of its own", &step, m[2])
+			}
 		}
 	}
 }

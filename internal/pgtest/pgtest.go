@@ -142,7 +142,7 @@ func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.P
 		t.Fatalf("pgtest: %v", err)
 	}
 	if os.Getenv(EnvRecord) != "" {
-		config.ConnConfig.Tracer = recorder{}
+		config.ConnConfig.Tracer = sentRecorder{}
 	}
 	for _, option := range options {
 		option(config)

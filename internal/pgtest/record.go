@@ -40,10 +40,10 @@ func record(r Recorded) {
 	}
 }
 
-// recorder is a pgx tracer.
-type recorder struct{}
+// sentRecorder is a pgx tracer.
+type sentRecorder struct{}
 
-func (recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+func (sentRecorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
 	r := Recorded{SQL: data.SQL}
 	if len(data.Args) > 0 {
 		if mode, ok := data.Args[0].(pgx.QueryExecMode); ok {
@@ -54,11 +54,11 @@ func (recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.Trace
 	return ctx
 }
 
-func (recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (sentRecorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-func (recorder) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
+func (sentRecorder) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
 	record(Recorded{SQL: data.TableName.Sanitize(), Columns: data.ColumnNames})
 	return ctx
 }
 
-func (recorder) TraceCopyFromEnd(context.Context, *pgx.Conn, pgx.TraceCopyFromEndData) {}
+func (sentRecorder) TraceCopyFromEnd(context.Context, *pgx.Conn, pgx.TraceCopyFromEndData) {}

@@ -10,7 +10,7 @@ declare
   worker   constant text[] := producer || '{acquire,beat,checkpoint,claim,complete,drop_partition,due_cron,expire,extend,fail,finished,free,
     hold,lanes,leases,make_partitions,marks,missing,peek,promote,reclaim,register,release,remove_held,rescue,retain,settle,sleep_key,
     take_cron,tick_cron,unclaim,unregister}';
-  reader   constant text[] := '{channel_stats,count,get,list,queues,stats,verify}';
+  reader   constant text[] := '{await_key,channel_stats,count,get,list,queues,stats,verify}';
   space    oid;
   named    text; -- The schema,
   everyone text; -- and its roles, as SQL.
