@@ -22,7 +22,7 @@ const (
 // makePartitions makes the archive's partitions for a week ahead of every retention in use.
 func (c *Client) makePartitions(ctx context.Context) error {
 	var made int
-	return c.row(ctx, fmt.Sprintf("select pawl.make_partitions(%d)", daysAhead), nil, &made)
+	return c.row(ctx, "select pawl.make_partitions($1::integer)", []any{daysAhead}, &made)
 }
 
 // retain drops what is past its retention: partitions of the archive, the dead, workers and batches that are gone, what clients told.

@@ -565,7 +565,7 @@ func TestBadCronsStopNoOthers(t *testing.T) {
 		t.Errorf("two unreadable crons made %d log lines:\n%s", n, lines.String())
 	}
 	pgtest.Wait(t, "the refused job to be logged", func() bool { return strings.Contains(lines.String(), "not this one") }) // At the end of a round.
-	putCron(t, client, hourly("odd zone")) // Repaired.
+	putCron(t, client, hourly("odd zone"))                                                                                  // Repaired.
 	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'odd zone'")
 	pgtest.Wait(t, "a repaired cron to tick", func() bool { return jobsOf(t, pool, "odd zone") == 1 })
 }

@@ -65,6 +65,11 @@ func (l *ledger) accept(by string, numbers ...int) {
 	}
 }
 
+// says tells whether the binary has a statement that begins so: versions differ in few.
+func (f *fleet) says(part string) bool {
+	return slices.ContainsFunc(f.texts, func(s frozenStatement) bool { return strings.HasPrefix(s.text, part) })
+}
+
 // find is the one statement that begins so.
 func (f *fleet) find(part string) frozenStatement {
 	var found []frozenStatement
@@ -140,12 +145,16 @@ func (f *fleet) copy(ctx context.Context, queue string, n int) error {
 		if err := tx.QueryRow(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null").Scan(&now); err != nil {
 			return err
 		}
-		drawn, err := f.say(ctx, tx, "select array(select nextval(", n)
+		draw, as := "select case when has_table_privilege(", "case"
+		if !f.says(draw) { // Version 6.
+			draw, as = "select array(select nextval(", "array"
+		}
+		drawn, err := f.say(ctx, tx, draw, n)
 		if err != nil {
 			return err
 		}
 		var job, ready [][]any
-		for i, id := range drawn[0]["array"].([]any) {
+		for i, id := range drawn[0][as].([]any) {
 			numbers[i] = f.next()
 			args, _ := json.Marshal(Work{N: numbers[i]})
 			job = append(job, []any{id, now, nil, int32(7), int16(0), nil, queue, "", "work", args, nil, nil, nil})
@@ -427,7 +436,11 @@ func (f *fleet) fill() (l left) {
 	l.batch = f.must("select nextval(")[0]["nextval"].(int64) // a batch,
 	after, part := work(), work()
 	follow, _ := json.Marshal([]any{map[string]any{"kind": "work", "queue": "plain", "args": after}})
-	f.must("insert into pawl.batch (id, total, on_finish", l.batch, 1, string(follow), nil, nil)
+	if put := "select pawl.insert_batch("; f.says(put) {
+		f.must(put, l.batch, 1, string(follow), nil, nil)
+	} else { // Version 6.
+		f.must("insert into pawl.batch (id, total, on_finish", l.batch, 1, string(follow), nil, nil)
+	}
 	tied(part, map[string]any{"queue": "plain", "opts": map[string]any{"batch": l.batch}})
 	f.accept("batch", after.N, part.N)
 
@@ -442,7 +455,11 @@ func (f *fleet) fill() (l left) {
 // partitions are made by the old binary's chore.
 func (f *fleet) partitions() {
 	f.t.Helper()
-	for day := range 4 {
+	if chore := "select pawl.make_partitions("; f.says(chore) {
+		f.must(chore, 7)
+		return
+	}
+	for day := range 4 { // Version 6.
 		at := time.Now().UTC().AddDate(0, 0, day)
 		for _, part := range []string{"create table ", "alter table pawl.archive attach "} {
 			exec(f.t, f.pool, strings.NewReplacer("archive_20200229", "archive_"+at.Format("20060102"),
@@ -616,8 +633,8 @@ func TestSleepersOfBothVersions(t *testing.T) {
 		client, pool := install(t)
 		f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
 		listener := connectTo(t, pool.Config().ConnString())
-		exec(t, listener, f.find("listen ").text)
-		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(", []string{"default"})
+		exec(t, listener, f.find(`listen """pawl"".wake`).text)
+		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(", []string{"default"})
 		must(t, err)
 		insert(t, client, Note{1})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

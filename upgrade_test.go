@@ -27,7 +27,7 @@ import (
 func script(t testing.TB, conn *pgx.Conn, text string) {
 	t.Helper()
 	for _, s := range statementsOf(text) {
-		if _, err := conn.Exec(t.Context(), s.text, pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := conn.Exec(t.Context(), s.text); err != nil {
 			t.Fatalf("%.2000s\n%v", s.text, err)
 		}
 	}
@@ -212,7 +212,12 @@ func TestOldStatementsResolve(t *testing.T) {
 			conn, err := pgx.Connect(t.Context(), url)
 			must(t, err)
 			defer conn.Close(context.WithoutCancel(t.Context()))
-			for _, s := range frozen(t, version) {
+			texts := frozen(t, version)
+			if !(&fleet{texts: texts}).says("create ") { // From 7 on a function makes what is detached.
+				exec(t, conn, `create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
+					alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00')`)
+			}
+			for _, s := range texts {
 				if s.isOrder() {
 					if _, err := conn.Exec(t.Context(), s.text, pgx.QueryExecModeSimpleProtocol); err != nil {
 						t.Errorf("%s schema, a binary of %d says\n\t%s\n%v", name, version, s.text, err)
