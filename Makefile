@@ -1,6 +1,6 @@
 # What each target needs it installs itself where it may; see scripts/.
 
-.PHONY: demo test property bench bench-peers schema lint package
+.PHONY: demo test property bench bench-peers schema freeze upgrade lint package
 
 demo: ## Start a private PostgreSQL, run the real thing, show it.
 	@sh scripts/postgres.sh
@@ -37,3 +37,11 @@ package: ## deb and rpm of the command, into bin/package.
 schema: ## Write sql/schema.sql anew.
 	@sh scripts/postgres.sh
 	go test -run TestSchemaDump . -update
+
+freeze: ## Keep this version's schema and the statements of its binary as test data: see docs/upgrades.md.
+	@sh scripts/postgres.sh
+	@sent=$$(mktemp) && PAWL_TEST_RECORD=$$sent go test -count 1 . && go test -count 1 -run TestFreeze . -freeze $$sent; code=$$?; rm -f $$sent; exit $$code
+
+upgrade: ## A rolling upgrade with processes of the kept versions, built from git's history.
+	@sh scripts/postgres.sh
+	@old=$$(mktemp -d) && sh scripts/old-binaries.sh $$old && PAWL_OLD_BINARIES=$$old go test -race -count 1 -run TestRollingUpgrade -v .; code=$$?; rm -rf $$old; exit $$code

@@ -88,10 +88,6 @@ func (c *Client) insertBatch(ctx context.Context, rows []row, follow [3]*row) (i
 		s := string(b)
 		texts[i] = &s
 	}
-	if err := c.query(ctx, `insert into pawl.batch (id, total, on_finish, on_success, on_death)
-		values ($1::bigint, $2::integer, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb)`, []any{n, len(rows), texts[0], texts[1], texts[2]}, nil); err != nil {
-		return 0, err
-	}
 	for i := range rows {
 		if err := rows[i].options(func(o *opts) { o.Batch = id }); err != nil {
 			return 0, err
@@ -100,30 +96,22 @@ func (c *Client) insertBatch(ctx context.Context, rows []row, follow [3]*row) (i
 			rows[i].ties = &ties{}
 		}
 	}
+	total := 0
 	if len(rows) > 0 {
 		results, err := c.insertTied(ctx, rows)
 		if err != nil {
 			return 0, err
 		}
-		duplicates := 0
 		for _, r := range results {
-			if r.Duplicate {
-				duplicates++
+			if !r.Duplicate { // Duplicates are another's; the batch is of those that were put in.
+				total++
 			}
-		}
-		if duplicates > 0 {
-			// They are another's; the batch is of those that were put in.
-			if err := c.query(ctx, "update pawl.batch set total = total - $2::integer where id = $1::bigint", []any{n, duplicates}, nil); err != nil {
-				return 0, err
-			}
-		}
-		if duplicates < len(rows) {
-			return id, nil
 		}
 	}
-	var counted bool
-	return id, c.row(ctx, "select pawl.count_batch($1::bigint, 'none', 0)", []any{n}, &counted)
+	return id, c.query(ctx, putBatch, []any{n, total, texts[0], texts[1], texts[2]}, nil)
 }
+
+const putBatch = "select pawl.insert_batch($1::bigint, $2::integer, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb)"
 
 // options changes a row's opts.
 func (r *row) options(change func(*opts)) error {
@@ -236,7 +224,7 @@ func (c *Client) InsertSaga(ctx context.Context, steps ...SagaStep) (ID, error) 
 				return err
 			}
 		}
-		return c.query(ctx, "insert into pawl.batch (id, total) values ($1::bigint, $2::integer)", []any{int64(id), total}, nil)
+		return c.query(ctx, putBatch, []any{int64(id), total, nil, nil, nil}, nil)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("pawl: insert saga: %w", c.explain(ctx, err))

@@ -100,6 +100,29 @@ func TestABatchsJobIsRetried(t *testing.T) {
 	}
 }
 
+// Duplicates are another's: the batch is of the jobs that were put in. One of duplicates alone is finished at once.
+func TestABatchOfDuplicates(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	unique := func(n int, key string) pawl.JobSpec {
+		return pawl.JobSpec{Args: Note{n}, Unique: pawl.Unique{Key: key}}
+	}
+	insert(t, client, unique(1, "taken"))
+	some, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
+	must(t, err)
+	if b, err := client.Batch(t.Context(), some); err != nil || b.Total != 2 {
+		t.Errorf("a batch of three with one duplicate: %+v, %v", b, err)
+	}
+	all, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{unique(5, "taken")}, OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
+	must(t, err)
+	if b, err := client.Batch(t.Context(), all); err != nil || b.Total != 0 {
+		t.Errorf("a batch of one duplicate: %+v, %v", b, err)
+	}
+	if n := value[int](t, pool, "select count(*) from pawl.job where queue = 'follow'"); n != 1 {
+		t.Errorf("%d jobs follow, want 1", n)
+	}
+}
+
 // A large batch, run by two runners, with a callback that runs once.
 func TestABatchRuns(t *testing.T) {
 	t.Parallel()

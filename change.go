@@ -3,6 +3,7 @@ package pawl
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -115,7 +116,11 @@ func (c *Client) Delete(ctx context.Context, which Selector) (int64, error) {
 
 func (c *Client) remove(ctx context.Context, verb string, which Selector, keep bool) (n int64, err error) {
 	some := func(ids []int64, epochs []*int32) (n int64, err error) {
-		err = c.query(ctx, "select pawl.remove($1::bigint[], $2::integer[], $3::boolean)", []any{ids, epochs, keep},
+		text := "select pawl.remove($1::bigint[], $2::integer[], $3::boolean)"
+		if !slices.Contains(epochs, nil) {
+			text = "select pawl.remove_held($1::bigint[], $2::integer[], $3::boolean)" // What a worker may do.
+		}
+		err = c.query(ctx, text, []any{ids, epochs, keep},
 			func(scanner) error { n++; return nil })
 		return n, err
 	}

@@ -177,11 +177,19 @@ func (c *Client) apart(ctx context.Context) (*Client, error) {
 // MigrateOptions are for Migrate.
 type MigrateOptions struct {
 	To     int       // Schema version. If zero, this binary's.
-	DryRun io.Writer // If not nil, the SQL is written there and nothing is changed.
+	DryRun io.Writer // If not nil, what would be run is written there, for psql, and nothing is changed.
+
+	// Roles makes the roles of docs/roles.md, where they are missing, and gives them their rights; functions are then not everybody's
+	// any more. It takes a role that may create roles, or that they are there. Once they are installed, every Migrate sees to it
+	// that they have what they need.
+	Roles bool
 }
 
-// Migrate brings the schema to this binary's version, making it where there is none. Several at once wait for each other.
-// A schema newer than the binary is an error, *SchemaError, and left alone.
+// Migrate brings the schema to this binary's version, making it where there is none, and puts back every function. Several at once wait
+// for each other. A schema newer than the binary is an error, *SchemaError, and left alone.
+//
+// It may run beside a fleet of this version or the one before (docs/upgrades.md): it is one transaction, but for indexes that are
+// built concurrently, and tries for its locks for 100 ms at a time, every second until ctx ends. Killed, it is continued by the next.
 func (c *Client) Migrate(ctx context.Context, opts ...MigrateOptions) error {
 	if err := c.standing("Migrate"); err != nil {
 		return err
@@ -191,17 +199,17 @@ func (c *Client) Migrate(ctx context.Context, opts ...MigrateOptions) error {
 		o = opts[0]
 	}
 	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		err := c.source.Up(ctx, conn.Conn(), c.config.Schema, o.To, o.DryRun)
+		after := []string{fmt.Sprintf("select pawl.make_partitions(%d);", daysAhead), fmt.Sprintf("select pawl.roles(%t);", o.Roles)}
+		err := c.source.Up(ctx, conn.Conn(), c.config.Schema, migrate.Options{To: o.To, Dry: o.DryRun, After: after, Blocked: func(by string) {
+			c.config.Logger.Warn("pawl: migrate did not get its locks within 100 ms, it tries again", "oldest", by)
+		}})
 		if version, ok := errors.AsType[*migrate.VersionError](err); ok {
 			return &SchemaError{Have: version.Have, Want: version.Want}
 		}
 		if err != nil {
 			return fmt.Errorf("pawl: migrate: %w", err)
 		}
-		if o.DryRun != nil || o.To != 0 && o.To != c.source.Version() {
-			return nil
-		}
-		return c.makePartitions(ctx)
+		return nil
 	})
 }
 

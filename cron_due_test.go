@@ -12,6 +12,9 @@ import (
 // Retain and TickCrons do a chore once: tests need not wait for it.
 func (c *Client) Retain(ctx context.Context) error { return c.retain(ctx) }
 
+// MakePartitions does it once, too.
+func (c *Client) MakePartitions(ctx context.Context) error { return c.makePartitions(ctx) }
+
 func (c *Client) TickCrons(ctx context.Context) error { return (&ticker{client: c}).do(ctx) }
 
 func TestCronDue(t *testing.T) {

@@ -74,7 +74,7 @@ func (e *SchemaError) Error() string {
 	case e.Have == 0:
 		return "pawl: the schema is not installed: call Client.Migrate or run `pawl install`"
 	case e.Have < e.Want:
-		return fmt.Sprintf("pawl: the schema is at version %d, older than this binary's %d: call Client.Migrate", e.Have, e.Want)
+		return fmt.Sprintf("pawl: the schema is at version %d, older than this binary's %d: call Client.Migrate or run `pawl migrate`", e.Have, e.Want)
 	default:
 		return fmt.Sprintf("pawl: the schema is at version %d, newer than this binary's %d: upgrade the binary", e.Have, e.Want)
 	}
@@ -116,7 +116,7 @@ func isData(err error) bool {
 // isMissing says whether Pawl's schema, or a part of it, is not there.
 func isMissing(err error) bool {
 	switch sqlState(err) {
-	case "3F000", "42P01", "42883":
+	case "3F000", "42P01", "42703", "42883": // A schema, table, column, function.
 		return true
 	}
 	return false

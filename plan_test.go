@@ -33,6 +33,8 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.hold(" + ids + ")",
 		"select * from pawl.missing(" + ids + ")",
 		"select * from pawl.remove(" + ids + ", true)",
+		"select * from pawl.remove_held(" + ids + ", true)",
+		"select pawl.retain(2)",
 		"select * from pawl.get(array[%[1]d, %[2]d])",
 		"select * from pawl.retry(array[%[1]d, %[2]d, %[5]d])",
 		"select * from pawl.unclaim('%[6]s')",

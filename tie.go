@@ -178,13 +178,8 @@ func (c *Client) Commit(ctx context.Context, ids ...ID) error {
 
 // Abort takes reserved jobs away, all or none, as Commit.
 func (c *Client) Abort(ctx context.Context, ids ...ID) error {
-	return c.inTx(ctx, func(c *Client) error {
-		if err := c.ExtendReserve(ctx, 0, ids...); err != nil {
-			return err
-		}
-		_, err := c.Delete(ctx, IDs(ids))
-		return err
-	})
+	plain, _ := IDs(ids).selection()
+	return expired("abort", c.query(ctx, "select pawl.abort($1::bigint[])", []any{plain}, nil))
 }
 
 // ExtendReserve lets reservations last until now + d; it never shortens them. All or none, as Commit.

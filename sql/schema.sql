@@ -317,6 +317,9 @@ sequence pos cache 1;
 
 sequence worker_id_seq cache 1;
 
+function abort(ids bigint[])
+  returns void;
+
 function acquire(keys text[], most integer, job bigint, lease uuid)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
@@ -409,6 +412,9 @@ function delete_queue(name text)
   returns text
   language plpgsql;
 
+function drop_partition(day date)
+  returns void;
+
 function due_cron(names text[], specs text[], zones text[])
   returns double precision
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
@@ -471,6 +477,9 @@ function insert(queues text[], channels text[], priorities smallint[], kinds tex
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
+function insert_batch(id bigint, total integer, on_finish jsonb, on_success jsonb, on_death jsonb)
+  returns void;
+
 function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean)
   language plpgsql set plan_cache_mode=force_generic_plan;
@@ -522,6 +531,9 @@ function live_state()
 function loosen(ties jsonb, became text)
   returns void
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
+function make_partitions(ahead integer)
+  returns integer;
 
 function marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
   returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint)
@@ -578,6 +590,9 @@ function remove(ids bigint[], epochs integer[], keep boolean)
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
+function remove_held(ids bigint[], epochs integer[], keep boolean)
+  returns SETOF bigint;
+
 function rescue(most integer, judge boolean, sweep boolean)
   returns TABLE(workers bigint, leases bigint, jobs bigint, poisoned bigint)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_mergejoin=off set enable_hashjoin=off;
@@ -590,9 +605,18 @@ function resume_channel(queue text, channel text)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
+function retain(most integer)
+  returns bigint;
+
 function retry(ids bigint[])
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
+function role(what text)
+  returns text;
+
+function roles(make boolean)
+  returns void;
 
 function settle(most integer)
   returns TABLE(settled integer, "left" integer, more boolean)

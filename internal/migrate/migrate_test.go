@@ -81,7 +81,7 @@ func TestUpStepByStep(t *testing.T) {
 		t.Errorf("nothing is there, and it is at version %d", v)
 	}
 	for _, to := range []int{1, 1, 2, 0, 3} {
-		if err := s.Up(t.Context(), conn, "thing", to, nil); err != nil {
+		if err := s.Up(t.Context(), conn, "thing", Options{To: to}); err != nil {
 			t.Fatalf("up to %d: %v", to, err)
 		}
 		want := to
@@ -92,11 +92,11 @@ func TestUpStepByStep(t *testing.T) {
 			t.Errorf("up to %d: it is at version %d", to, v)
 		}
 	}
-	if err := s.Up(t.Context(), conn, "thing", 1, nil); err != nil || have(t, s, conn, "thing") != 3 {
+	if err := s.Up(t.Context(), conn, "thing", Options{To: 1}); err != nil || have(t, s, conn, "thing") != 3 {
 		t.Errorf("up to a version gone by: %v, and it is at %d", err, have(t, s, conn, "thing"))
 	}
 	for _, to := range []int{-1, 4} {
-		if err := s.Up(t.Context(), conn, "thing", to, nil); err == nil {
+		if err := s.Up(t.Context(), conn, "thing", Options{To: to}); err == nil {
 			t.Errorf("up to %d returned nil", to)
 		}
 	}
@@ -113,7 +113,7 @@ func TestUpConcurrently(t *testing.T) {
 	for range 5 {
 		conn := connect(t, url)
 		all.Go(func() {
-			if err := s.Up(t.Context(), conn, "thing", 0, nil); err != nil {
+			if err := s.Up(t.Context(), conn, "thing", Options{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -121,24 +121,27 @@ func TestUpConcurrently(t *testing.T) {
 	all.Wait()
 }
 
-func TestAStepThatFailsLeavesTheOnesBefore(t *testing.T) {
+func TestAStepThatFailsLeavesTheSchemaAsItWas(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Empty(t))
-	broken := load(t, func(f fstest.MapFS) {
-		f["migration/0003_three.sql"] = &fstest.MapFile{Data: []byte("create table thing.half (n int); select 1 / 0;")}
-	})
-	err := broken.Up(t.Context(), conn, "thing", 0, nil)
-	if err == nil || !strings.Contains(err.Error(), "three") {
-		t.Errorf("got %v, want it to name the migration", err)
+	if err := load(t, nil).Up(t.Context(), conn, "thing", Options{To: 1}); err != nil {
+		t.Fatal(err)
 	}
-	if v := have(t, broken, conn, "thing"); v != 2 {
-		t.Errorf("it is at version %d, want 2", v)
+	broken := load(t, func(f fstest.MapFS) {
+		f["migration/0003_three.sql"] = &fstest.MapFile{Data: []byte("create table thing.half (n int);\nselect no_such_thing();")}
+	})
+	err := broken.Up(t.Context(), conn, "thing", Options{})
+	if err == nil || !strings.Contains(err.Error(), `migration 3 (three), at "select no_such_thing();"`) {
+		t.Errorf("got %v, want it to say what is wrong", err)
+	}
+	if v := have(t, broken, conn, "thing"); v != 1 {
+		t.Errorf("it is at version %d, want 1", v)
 	}
 	var half bool
-	if err := conn.QueryRow(t.Context(), "select to_regclass('thing.half') is not null").Scan(&half); err != nil || half {
+	if err := conn.QueryRow(t.Context(), "select to_regclass('thing.two') is not null").Scan(&half); err != nil || half {
 		t.Errorf("half a migration is there: %t, %v", half, err)
 	}
-	if err := load(t, nil).Up(t.Context(), conn, "thing", 0, nil); err != nil {
+	if err := load(t, nil).Up(t.Context(), conn, "thing", Options{}); err != nil {
 		t.Errorf("and with the mistake mended: %v", err)
 	}
 }
@@ -146,14 +149,14 @@ func TestAStepThatFailsLeavesTheOnesBefore(t *testing.T) {
 func TestANewerSchemaIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Empty(t))
-	if err := load(t, nil).Up(t.Context(), conn, "thing", 0, nil); err != nil {
+	if err := load(t, nil).Up(t.Context(), conn, "thing", Options{}); err != nil {
 		t.Fatal(err)
 	}
 	older := load(t, func(f fstest.MapFS) {
 		delete(f, "migration/0003_three.sql")
 		f["function/b.sql"] = &fstest.MapFile{Data: []byte("create or replace function thing.b() returns int language sql as 'select 1000'")}
 	})
-	err := older.Up(t.Context(), conn, "thing", 0, nil)
+	err := older.Up(t.Context(), conn, "thing", Options{})
 	if version, ok := errors.AsType[*VersionError](err); !ok || version.Have != 3 || version.Want != 2 {
 		t.Errorf("got %v, want a *VersionError with 3 and 2", err)
 	}
@@ -171,7 +174,7 @@ func TestSchemaNames(t *testing.T) {
 		if err := CheckName(name); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
-		if err := s.Up(t.Context(), conn, name, 0, nil); err != nil {
+		if err := s.Up(t.Context(), conn, name, Options{}); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 		if v := have(t, s, conn, name); v != 3 {
@@ -194,11 +197,11 @@ func TestSchemaNames(t *testing.T) {
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	s, conn := load(t, nil), connect(t, pgtest.Empty(t))
-	if err := s.Up(t.Context(), conn, "Other", 1, nil); err != nil {
+	if err := s.Up(t.Context(), conn, "Other", Options{To: 1}); err != nil {
 		t.Fatal(err)
 	}
 	var dry bytes.Buffer
-	if err := s.Up(t.Context(), conn, "Other", 0, &dry); err != nil {
+	if err := s.Up(t.Context(), conn, "Other", Options{Dry: &dry}); err != nil {
 		t.Fatal(err)
 	}
 	text := dry.String()

@@ -141,6 +141,9 @@ func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.P
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
+	if os.Getenv(EnvRecord) != "" {
+		config.ConnConfig.Tracer = sentRecorder{}
+	}
 	for _, option := range options {
 		option(config)
 	}

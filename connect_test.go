@@ -1,0 +1,163 @@
+package pawl_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+// runOne inserts a job and runs it by a runner that has slept: its own connections and the one that listens are made then.
+func runOne(t *testing.T, pool *pgxpool.Pool, watch *pgxpool.Pool) {
+	t.Helper()
+	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	must(t, err)
+	ran := make(chan int, 1)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
+	stop := start(t, client, mux, pawl.RunnerConfig{})
+	asleep(t, watch, 1)
+	insert(t, client, Note{7})
+	if n := <-ran; n != 7 {
+		t.Errorf("ran %d", n)
+	}
+	must(t, stop())
+}
+
+// Every connection, also a runner's own and the one that listens, has its password from the pgpass file.
+func TestPgpass(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Server(t)
+	owner := pgtest.Pool(t, server.URL("postgres"))
+	client, err := pawl.New(owner, pawl.Config{})
+	must(t, err)
+	must(t, client.Migrate(t.Context(), pawl.MigrateOptions{Roles: true}))
+	exec(t, owner, "create role app login password 'a secret'; grant pawl_worker to app")
+	access := filepath.Join(server.Dir(), "data", "pg_hba.conf")
+	was, err := os.ReadFile(access)
+	must(t, err)
+	must(t, os.WriteFile(access, append([]byte("local all app scram-sha-256\n"), was...), 0o600))
+	exec(t, owner, "select pg_reload_conf()")
+
+	file := filepath.Join(t.TempDir(), "pgpass")
+	must(t, os.WriteFile(file, []byte("elsewhere:*:*:app:another\n*:*:postgres:app:a secret\n"), 0o600))
+	at, err := url.Parse(server.URL("postgres"))
+	must(t, err)
+	query := at.Query()
+	query.Set("user", "app")
+	query.Set("passfile", filepath.Join(t.TempDir(), "none"))
+	at.RawQuery = query.Encode()
+	pgtest.Wait(t, "passwords to be asked for", func() bool {
+		without, err := pgxpool.New(t.Context(), at.String())
+		must(t, err)
+		defer without.Close()
+		return without.Ping(t.Context()) != nil
+	})
+	query.Set("passfile", file)
+	at.RawQuery = query.Encode()
+	runOne(t, pgtest.Pool(t, at.String()), owner)
+}
+
+// So it is with sslmode and sslrootcert: nothing goes to the server in the clear.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	direct, err := url.Parse(pgtest.Database(t))
+	must(t, err)
+	host := direct.Query().Get("host")
+	if host == "" || host[0] != '/' {
+		t.Skip("the server is not on a socket: it may have TLS itself")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "pawl test"}, DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	must(t, err)
+	root := filepath.Join(t.TempDir(), "root.crt")
+	must(t, os.WriteFile(root, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed}), 0o600))
+	front, err := net.Listen("tcp", "localhost:0")
+	must(t, err)
+	var all sync.WaitGroup
+	t.Cleanup(func() { front.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			client, err := front.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				if err := terminate(client, tls.Certificate{Certificate: [][]byte{signed}, PrivateKey: key}, filepath.Join(host, ".s.PGSQL."+direct.Query().Get("port"))); err != nil {
+					t.Log(err) // The clear one below ends so.
+				}
+			})
+		}
+	})
+	at := func(settings string) string {
+		return fmt.Sprintf("postgres://%s@%s%s?%s", direct.Query().Get("user"), front.Addr(), direct.Path, settings)
+	}
+	for _, settings := range []string{"sslmode=disable", "sslmode=verify-full", "sslmode=verify-full&sslrootcert=" + filepath.Join(host, "none")} {
+		config, err := pgxpool.ParseConfig(at(settings))
+		if err != nil {
+			continue // The root that is not there.
+		}
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		must(t, err)
+		if err := pool.Ping(t.Context()); err == nil {
+			t.Errorf("%s: connected", settings)
+		}
+		pool.Close()
+	}
+	settings := "sslmode=verify-full&sslrootcert=" + url.QueryEscape(root)
+	where := at(settings)
+	localhost, err := url.Parse(where)
+	must(t, err)
+	localhost.Host = "localhost:" + localhost.Port()
+	runOne(t, pgtest.Pool(t, localhost.String()), pgtest.Pool(t, direct.String()))
+}
+
+// terminate speaks TLS with a client of PostgreSQL, and without with the server. It refuses who does not ask for it.
+func terminate(client net.Conn, certificate tls.Certificate, socket string) error {
+	defer client.Close()
+	request := make([]byte, 8)
+	if _, err := io.ReadFull(client, request); err != nil {
+		return err
+	}
+	if string(request) != "\x00\x00\x00\x08\x04\xd2\x16\x2f" { // SSLRequest.
+		return fmt.Errorf("in the clear: %q", request)
+	}
+	if _, err := client.Write([]byte("S")); err != nil {
+		return err
+	}
+	secure := tls.Server(client, &tls.Config{Certificates: []tls.Certificate{certificate}})
+	server, err := net.Dial("unix", socket)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	go func() {
+		io.Copy(server, secure)
+		server.Close()
+	}()
+	_, err = io.Copy(secure, server)
+	return err
+}

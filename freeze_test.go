@@ -1,0 +1,236 @@
+package pawl_test
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+var freeze = flag.String("freeze", "", "write testdata/upgrade of this version from the file that the tests wrote for $"+pgtest.EnvRecord+": see `make freeze`")
+
+// frozenIn is where a version's schema and statements are kept.
+func frozenIn(version int) string { return fmt.Sprintf("testdata/upgrade/%04d", version) }
+
+// baselines are the versions that are kept, oldest first. While what this binary sends is recorded, nothing else is to be sent.
+func baselines(t testing.TB) (versions []int) {
+	t.Helper()
+	if os.Getenv(pgtest.EnvRecord) != "" {
+		t.Skip("the statements of this binary are recorded")
+	}
+	names, err := filepath.Glob("testdata/upgrade/[0-9][0-9][0-9][0-9]")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no baseline is kept: %v", err)
+	}
+	for _, name := range names {
+		var version int
+		if _, err := fmt.Sscanf(filepath.Base(name), "%d", &version); err != nil {
+			t.Fatal(err)
+		}
+		versions = append(versions, version)
+	}
+	return versions
+}
+
+// A frozenStatement is one that the binary of a version sends: its text with $1, $2, … and pawl as the schema's name, or of a COPY,
+// "copy pawl.table (columns) from stdin".
+type frozenStatement struct {
+	text  string
+	takes []string // Types of its parameters, or of the columns it copies.
+	gives []string // Names and types of the columns it returns.
+}
+
+func (s frozenStatement) String() string {
+	return fmt.Sprintf("%s;\n-- takes %s\n-- gives %s\n", s.text, strings.Join(s.takes, ", "), strings.Join(s.gives, ", "))
+}
+
+func (s frozenStatement) isCopy() bool { return strings.HasPrefix(s.text, "copy ") }
+
+// isOrder: it has no plan; it is run, in the order it is kept in.
+func (s frozenStatement) isOrder() bool {
+	return slices.ContainsFunc(orders, func(verb string) bool { return strings.HasPrefix(s.text, verb) })
+}
+
+// orders are what begins a statement without a plan, in the order the binary says them in.
+var orders = []string{"listen ", "create ", "alter table pawl.archive_20200229 ", "alter table pawl.archive attach ", "alter table pawl.archive detach ", "drop "}
+
+// describe says what a statement takes and gives in the database of conn.
+func describe(t testing.TB, conn *pgx.Conn, text string) (s frozenStatement, err error) {
+	t.Helper()
+	s.text = text
+	switch {
+	case s.isOrder():
+		return s, nil
+	case s.isCopy():
+		parts := regexp.MustCompile(`^copy (\S+) \((.*)\) from stdin$`).FindStringSubmatch(text)
+		s.takes = values[string](t, conn, `select format_type(a.atttypid, a.atttypmod)
+			from unnest($2::text[]) with ordinality as u (name, ord) join pg_attribute a on a.attrelid = $1::text::regclass and a.attname = u.name
+			order by u.ord`, parts[1], strings.Split(parts[2], ", "))
+		if n := strings.Count(parts[2], ",") + 1; len(s.takes) != n {
+			return s, fmt.Errorf("of %d columns %d are there", n, len(s.takes))
+		}
+		return s, nil
+	}
+	described, err := conn.Prepare(t.Context(), "", text)
+	if err != nil {
+		return s, err
+	}
+	oids, names := described.ParamOIDs, []string{}
+	for _, field := range described.Fields {
+		oids, names = append(oids, field.DataTypeOID), append(names, field.Name)
+	}
+	types := values[string](t, conn, "select format_type(u.oid, null) from unnest($1::oid[]) with ordinality as u (oid, ord) order by u.ord", oids)
+	s.takes = types[:len(described.ParamOIDs)]
+	for i, name := range names {
+		s.gives = append(s.gives, name+" "+types[len(described.ParamOIDs)+i])
+	}
+	return s, nil
+}
+
+// frozen reads what the binary of a version sends.
+func frozen(t testing.TB, version int) (list []frozenStatement) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(frozenIn(version), "statements.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	split := func(s string) []string {
+		if s == "" {
+			return nil
+		}
+		return strings.Split(s, ", ")
+	}
+	for _, m := range regexp.MustCompile(`(?ms)^([a-z].*?);\n-- takes ?(.*?)\n-- gives ?(.*?)\n`).FindAllStringSubmatch(string(b), -1) {
+		list = append(list, frozenStatement{m[1], split(m[2]), split(m[3])})
+	}
+	if len(list) < 50 {
+		t.Fatalf("only %d statements of version %d were found", len(list), version)
+	}
+	return list
+}
+
+// TestFreeze writes the schema of this version, as Migrate makes it, and the statements of this binary, as its tests sent them. Before
+// a release that is followed by a migration: see docs/upgrades.md.
+func TestFreeze(t *testing.T) {
+	if *freeze == "" {
+		t.Skip("run `make freeze`")
+	}
+	pool := pgtest.Pool(t, pgtest.Empty(t), func(c *pgxpool.Config) { c.MaxConns = 2 })
+	client, err := pawl.New(pool, pawl.Config{})
+	must(t, err)
+	var schema strings.Builder
+	must(t, client.Migrate(t.Context(), pawl.MigrateOptions{DryRun: &schema}))
+	must(t, client.Migrate(t.Context()))
+	stats, err := client.Stats(t.Context())
+	must(t, err)
+	dir := frozenIn(stats.Schema)
+	must(t, os.MkdirAll(dir, 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "schema.sql"), []byte(schema.String()), 0o644))
+	commit, err := osexec.Command("git", "rev-parse", "HEAD").Output()
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "commit"), commit, 0o644))
+
+	raw, err := os.Open(*freeze)
+	must(t, err)
+	defer raw.Close()
+	conn, err := pool.Acquire(t.Context())
+	must(t, err)
+	defer conn.Release()
+	texts := map[string]bool{}
+	lines := bufio.NewScanner(raw)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		var r pgtest.Recorded
+		must(t, json.Unmarshal(lines.Bytes(), &r))
+		if text := thisBinarys(r); text != "" {
+			texts[text] = true
+		}
+	}
+	must(t, lines.Err())
+	rank := func(text string) int {
+		return slices.IndexFunc(orders, func(verb string) bool { return strings.HasPrefix(text, verb) })
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "-- What a binary of schema %d sends: $1, $2, … are parameters, the archive's day is 29 February 2020. Made by `make freeze`.\n", stats.Schema)
+	for _, text := range slices.SortedFunc(maps.Keys(texts), func(x, y string) int {
+		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(x, y))
+	}) {
+		s, err := describe(t, conn.Conn(), text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		b.WriteString("\n" + s.String())
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "statements.sql"), []byte(b.String()), 0o644))
+
+	// What the sources have and no test made them send would be missing.
+	sources, err := filepath.Glob("*.go")
+	must(t, err)
+	for _, source := range sources {
+		if strings.HasSuffix(source, "_test.go") || source == "hook.go" { // Which is for tests.
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
+		must(t, err)
+		ast.Inspect(file, func(n ast.Node) bool {
+			literal, ok := n.(*ast.BasicLit)
+			if !ok || literal.Kind != token.STRING {
+				return true
+			}
+			text, err := strconv.Unquote(literal.Value)
+			must(t, err)
+			text = strings.TrimSpace(blanks.ReplaceAllString(text, " "))
+			if strings.Contains(text, "pawl.") && !strings.Contains(text, "%") && !strings.Contains(blanks.ReplaceAllString(b.String(), " "), text) {
+				t.Errorf("%s: no test sent: %s", source, text)
+			}
+			return true
+		})
+	}
+}
+
+var (
+	realms    = regexp.MustCompile(`"(pawl|realm_\w+)"\.`)
+	days      = regexp.MustCompile(`archive_\d{8}`)
+	dayBounds = regexp.MustCompile(`\('\d{4}-\d\d-\d\d 00:00:00\+00'\) to \('\d{4}-\d\d-\d\d 00:00:00\+00'\)`)
+	blanks    = regexp.MustCompile(`\s+`)
+)
+
+// thisBinarys is a recorded statement as it is kept, "" if the library did not send it or it is not about the schema. The library says
+// how each of its statements is to be run; tests do not.
+func thisBinarys(r pgtest.Recorded) string {
+	text := realms.ReplaceAllString(r.SQL, "pawl.")
+	switch {
+	case len(r.Columns) > 0:
+		text = fmt.Sprintf("copy %s (%s) from stdin", strings.ReplaceAll(text, `"`, ""), strings.Join(r.Columns, ", "))
+	case strings.HasPrefix(text, "listen "):
+		text = r.SQL
+	case r.Mode == "":
+		return ""
+	}
+	text = blanks.ReplaceAllString(text, " ")
+	text = days.ReplaceAllString(text, "archive_20200229")
+	text = dayBounds.ReplaceAllString(text, "('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00')")
+	if !strings.Contains(text, "pawl.") && !strings.HasPrefix(text, `listen """pawl"`) {
+		return ""
+	}
+	return strings.TrimSpace(text)
+}

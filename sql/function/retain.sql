@@ -1,0 +1,18 @@
+-- retain: forget what is past its retention: workers gone for a day, batches finished for 30, what clients told ten minutes ago, and of the
+-- dead at most `most`. Returns how many of those.
+-- Index: dead_expires_at, batch_finished_at; none for workers and clients, who are few.
+-- Survives: two at once, a retry of a dead job (skip locked).
+create or replace function pawl.retain(most integer) returns bigint
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+  moment timestamptz := clock_timestamp();
+  gone   bigint;
+begin
+  delete from pawl.worker w where w.gone_at < moment - interval '1 day';
+  delete from pawl.batch b where b.finished_at < moment - interval '30 days';
+  delete from pawl.tally t where t.slot < extract(epoch from moment) / 10 - 60;
+  delete from pawl.dead d
+  where d.id = any (array(select e.id from pawl.dead e where e.expires_at < moment limit most for update skip locked));
+  get diagnostics gone = row_count;
+  return gone;
+end $$;

@@ -1,0 +1,428 @@
+package pawl_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl"
+	migrator "github.com/pawlhq/pawl/internal/migrate"
+	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/sql"
+)
+
+// script runs a text as psql does: statement by statement, each by itself.
+func script(t testing.TB, conn *pgx.Conn, text string) {
+	t.Helper()
+	for _, s := range statementsOf(text) {
+		if _, err := conn.Exec(t.Context(), s.text); err != nil {
+			t.Fatalf("%.2000s\n%v", s.text, err)
+		}
+	}
+}
+
+// old is a fresh database with the schema of a kept version.
+func old(t testing.TB, version int) (url string) {
+	t.Helper()
+	url = pgtest.Empty(t)
+	text, err := os.ReadFile(filepath.Join(frozenIn(version), "schema.sql"))
+	must(t, err)
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	script(t, conn, string(text))
+	return url
+}
+
+// following is this binary's schema with more migrations after it, of every kind the rules allow, and a function with a parameter more.
+// No release is like it: it stands for the next one.
+func following(t testing.TB) *migrator.Source {
+	t.Helper()
+	files := fstest.MapFS{}
+	must(t, fs.WalkDir(sql.Files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := sql.Files.ReadFile(path)
+		files[path] = &fstest.MapFile{Data: text}
+		return err
+	}))
+	source, err := migrator.Load(sql.Files, "pawl.")
+	must(t, err)
+	for i, text := range []string{
+		"alter table pawl.job add column region text, add column weight integer not null default 1;\ncreate table pawl.region (name text primary key);\nalter table pawl.queue add column region text;",
+		"-- outside a transaction\ncreate index concurrently job_kind on pawl.job (kind, id);",
+		"alter table pawl.ready add column region text;",
+		"-- outside a transaction\ncreate index concurrently dead_kind on pawl.dead (kind, id);",
+	} {
+		files[fmt.Sprintf("migration/%04d_next.sql", source.Version()+1+i)] = &fstest.MapFile{Data: []byte(text)}
+	}
+	beat := string(files["function/beat.sql"].Data)
+	more := strings.Replace(beat, "epochs integer[])", "epochs integer[], region text default null)", 1)
+	if more == beat {
+		t.Fatal("beat.sql has no such parameters any more: choose another function")
+	}
+	files["function/beat.sql"] = &fstest.MapFile{Data: []byte("drop function if exists pawl.beat(bigint, integer, bigint[], integer[]);\n" + more)}
+	source, err = migrator.Load(files, "pawl.")
+	must(t, err)
+	return source
+}
+
+// up brings a database to a source's schema.
+func up(t testing.TB, url string, source *migrator.Source) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	must(t, source.Up(t.Context(), conn, "pawl", migrator.Options{}))
+}
+
+// schemaOf is all that a migration makes, as text.
+func schemaOf(t testing.TB, pool *pgxpool.Pool, schema string) string {
+	t.Helper()
+	return strings.Join(append(values[string](t, pool, `
+		select pg_get_functiondef(p.oid) || coalesce(p.proacl::text, '') from pg_proc p where p.pronamespace = quote_ident($1)::regnamespace
+		union all
+		select indexrelid::regclass::text || indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid where c.relnamespace = quote_ident($1)::regnamespace
+		union all
+		select c.relname || coalesce(c.relacl::text, '') || coalesce(array_to_string(c.reloptions, ','), '') from pg_class c where c.relnamespace = quote_ident($1)::regnamespace and c.relkind <> 'i'
+		union all
+		select nspname || coalesce(nspacl::text, '') from pg_namespace where nspname = $1
+		union all
+		select format('%s.%s %s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull, attcollation, attstorage)
+		from pg_attribute a join pg_class c on c.oid = a.attrelid where c.relnamespace = quote_ident($1)::regnamespace and attnum > 0 and not attisdropped
+		union all
+		select conrelid::regclass || pg_get_constraintdef(oid) from pg_constraint where connamespace = quote_ident($1)::regnamespace
+		union all
+		select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d join pg_class c on c.oid = d.adrelid where c.relnamespace = quote_ident($1)::regnamespace
+		union all
+		select pg_get_indexdef(c.oid) from pg_class c where c.relnamespace = quote_ident($1)::regnamespace and c.relkind in ('i', 'I')
+		order by 1`, schema),
+		values[string](t, pool, "select version || name from "+pgx.Identifier{schema}.Sanitize()+".migration order by version")...), "\n")
+}
+
+// What a dry run prints does what Migrate does: from nothing, and from each kept version, in a schema of another name too.
+func TestDryRunIsWhatRuns(t *testing.T) {
+	t.Parallel()
+	for name, source := range map[string]*migrator.Source{"this": nil, "next": following(t)} {
+		for _, from := range append([]int{0}, baselines(t)...) {
+			for _, schema := range []string{"pawl", "Other$1"} {
+				if schema != "pawl" && from > 0 {
+					continue // Kept under its own name.
+				}
+				t.Run(fmt.Sprintf("%s from %d in %s", name, from, schema), func(t *testing.T) {
+					t.Parallel()
+					var dumps []string
+					for _, printed := range []bool{false, true} {
+						url := pgtest.Empty(t)
+						if from > 0 {
+							url = old(t, from)
+						}
+						pool := pgtest.Pool(t, url)
+						run := func(dry *strings.Builder) error {
+							if source == nil {
+								client, err := pawl.New(pool, pawl.Config{Schema: schema})
+								must(t, err)
+								options := pawl.MigrateOptions{}
+								if dry != nil {
+									options.DryRun = dry
+								}
+								return client.Migrate(t.Context(), options)
+							}
+							return pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
+								options := migrator.Options{}
+								if dry != nil {
+									options.Dry = dry
+								}
+								return source.Up(t.Context(), conn.Conn(), schema, options)
+							})
+						}
+						if printed {
+							var text strings.Builder
+							before := value[int](t, pool, "select count(*) from pg_class")
+							must(t, run(&text))
+							if after := value[int](t, pool, "select count(*) from pg_class"); after != before {
+								t.Error("the dry run changed something")
+							}
+							must(t, pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
+								script(t, conn.Conn(), text.String())
+								return nil
+							}))
+						} else {
+							must(t, run(nil))
+						}
+						dumps = append(dumps, schemaOf(t, pool, schema))
+					}
+					if len(dumps[0]) < 50_000 {
+						t.Fatalf("a schema of %d bytes: the test shows nothing", len(dumps[0]))
+					}
+					if dumps[0] != dumps[1] {
+						t.Errorf("run: \n%s\nprinted:\n%s", dumps[0], dumps[1])
+					}
+				})
+			}
+		}
+	}
+}
+
+// From each kept version one comes to the same schema as from nothing.
+func TestUpgradedIsAsInstalled(t *testing.T) {
+	t.Parallel()
+	for name, source := range map[string]*migrator.Source{"this": nil, "next": following(t)} {
+		fresh := pgtest.Pool(t, pgtest.Database(t))
+		for _, version := range baselines(t) {
+			pool := pgtest.Pool(t, old(t, version))
+			client, err := pawl.New(pool, pawl.Config{})
+			must(t, err)
+			must(t, client.Migrate(t.Context()))
+			if source != nil {
+				up(t, pool.Config().ConnString(), source)
+				up(t, fresh.Config().ConnString(), source)
+			}
+			if got, want := schemaOf(t, pool, "pawl"), schemaOf(t, fresh, "pawl"); got != want {
+				t.Errorf("%s: upgraded from %d:\n%s\ninstalled:\n%s", name, version, got, want)
+			}
+		}
+	}
+}
+
+// Whatever the binary of a kept version sends means the same to the server after the upgrade: the same parameters, the same columns.
+func TestOldStatementsResolve(t *testing.T) {
+	t.Parallel()
+	for _, version := range baselines(t) {
+		now, next := old(t, version), old(t, version)
+		pool := pgtest.Pool(t, now)
+		client, err := pawl.New(pool, pawl.Config{})
+		must(t, err)
+		must(t, client.Migrate(t.Context()))
+		up(t, next, following(t))
+		for name, url := range map[string]string{"this": now, "next": next} {
+			conn, err := pgx.Connect(t.Context(), url)
+			must(t, err)
+			defer conn.Close(context.WithoutCancel(t.Context()))
+			texts := frozen(t, version)
+			if !(&fleet{texts: texts}).says("create ") { // From 7 on a function makes what is detached.
+				exec(t, conn, `create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
+					alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00')`)
+			}
+			for _, s := range texts {
+				if s.isOrder() {
+					if _, err := conn.Exec(t.Context(), s.text, pgx.QueryExecModeSimpleProtocol); err != nil {
+						t.Errorf("%s schema, a binary of %d says\n\t%s\n%v", name, version, s.text, err)
+					}
+					continue
+				}
+				got, err := describe(t, conn, s.text)
+				if err != nil || !slices.Equal(got.takes, s.takes) || !slices.Equal(got.gives, s.gives) {
+					t.Errorf("%s schema, a binary of %d says\n%v\nand now it is\n%v\n%v", name, version, s, got, err)
+				}
+			}
+		}
+	}
+}
+
+// calls are all ways to call the functions of a database, but for the order of names.
+func calls(t testing.TB, conn *pgx.Conn) (texts []string) {
+	t.Helper()
+	type function struct {
+		Name     string
+		Types    []string
+		Names    []string
+		Defaults int
+		Variadic bool
+	}
+	rows, _ := conn.Query(t.Context(), `select p.proname::text, array(select format_type(u.oid, null) from unnest(p.proargtypes) with ordinality as u (oid, ord) order by u.ord),
+		p.proargnames[1:p.pronargs], p.pronargdefaults::integer, p.provariadic <> 0
+		from pg_proc p where p.pronamespace = 'pawl'::regnamespace order by 1, 2`)
+	functions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[function])
+	must(t, err)
+	for _, f := range functions {
+		for n := len(f.Types) - f.Defaults; n <= len(f.Types); n++ {
+			var positions, names []string
+			for i, as := range f.Types[:n] {
+				last := f.Variadic && i == len(f.Types)-1
+				one := fmt.Sprintf("$%d::%s", i+1, as)
+				if last {
+					one = "variadic " + one
+				}
+				positions = append(positions, one)
+				if i < len(f.Names) && f.Names[i] != "" && !last {
+					names = append(names, fmt.Sprintf(`"%s" => $%d::%s`, f.Names[i], i+1, as))
+				}
+			}
+			texts = append(texts, fmt.Sprintf("select * from pawl.%s(%s)", f.Name, strings.Join(positions, ", ")))
+			if n > 0 && len(names) == n {
+				texts = append(texts, fmt.Sprintf("select * from pawl.%s(%s)", f.Name, strings.Join(names, ", ")))
+			}
+		}
+	}
+	return texts
+}
+
+// So does each call of a function: other languages, triggers and psql say them too, by position and by name.
+func TestOldCallsResolve(t *testing.T) {
+	t.Parallel()
+	for _, version := range baselines(t) {
+		was := connectTo(t, old(t, version))
+		now, next := old(t, version), old(t, version)
+		client, err := pawl.New(pgtest.Pool(t, now), pawl.Config{})
+		must(t, err)
+		must(t, client.Migrate(t.Context()))
+		up(t, next, following(t))
+		texts := calls(t, was)
+		if len(texts) < 150 {
+			t.Fatalf("only %d calls were found", len(texts))
+		}
+		for name, url := range map[string]string{"this": now, "next": next} {
+			is := connectTo(t, url)
+			for _, text := range texts {
+				want, err := describe(t, was, text)
+				must(t, err)
+				got, err := describe(t, is, text)
+				if err != nil || !slices.Equal(got.gives, want.gives) {
+					t.Errorf("%s schema: of version %d\n\t%s\ngives %v, and now %v (%v): an old call must mean what it did, so add a parameter with a default at the end, or another function",
+						name, version, text, want.gives, got.gives, err)
+				}
+			}
+		}
+	}
+}
+
+func connectTo(t testing.TB, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// A binary that calls a function the kept schema does not have would fail, and not know why, on a schema of the same version: what is new
+// needs a new version.
+func TestNewFunctionsNeedAMigration(t *testing.T) {
+	t.Parallel()
+	source, err := migrator.Load(sql.Files, "pawl.")
+	must(t, err)
+	kept := baselines(t)
+	last := kept[len(kept)-1]
+	if source.Version() > last {
+		return
+	}
+	was := calls(t, connectTo(t, old(t, last)))
+	for _, text := range calls(t, connectTo(t, pgtest.Database(t))) {
+		if !slices.Contains(was, text) {
+			t.Errorf("%s is not in the schema of version %d as it was released: add a migration, be it a comment alone", text, last)
+		}
+	}
+}
+
+// Migrations after the first kept version only add, and lock no hot table for long. What the test cannot see, docs/upgrades.md asks for.
+func TestMigrationsKeepTheRules(t *testing.T) {
+	t.Parallel()
+	source, err := migrator.Load(sql.Files, "pawl.")
+	must(t, err)
+	rules := []struct {
+		broken *regexp.Regexp
+		why    string
+	}{
+		{regexp.MustCompile(`(?i)\b(drop|rename|truncate)\b`), "takes away what the binary before may use; a function's old signature is dropped in the function's own file"},
+		{regexp.MustCompile(`(?i)\balter\s+(column\s+)?\w+\s+(type|set\s+not\s+null|set\s+data)\b`), "rewrites or reads a table under its strongest lock"},
+		{regexp.MustCompile(`(?i)^\s*(update|delete|insert|merge|copy)\b`), "changes rows: a chore can do that in small steps"},
+		{regexp.MustCompile(`(?i)\badd\s+(column\s+)?(if\s+not\s+exists\s+)?\w+\s+[^,]*not\s+null(?:[^,]*default)?`), "a column that the binary before does not write must be null or have a default"},
+		{regexp.MustCompile(`(?i)\b(foreign\s+key|references|check\s*\(|add\s+constraint|create\s+trigger)\b`), "may refuse what the binary before writes, or reads the table to make sure"},
+		{regexp.MustCompile(`(?i)\bcreate\s+(or\s+replace\s+)?function\b`), "functions are files of their own"},
+	}
+	made := regexp.MustCompile(`(?i)create\s+table\s+pawl\.(\w+)`)
+	index := regexp.MustCompile(`(?i)create\s+(?:unique\s+)?index\s+(concurrently\s+)?\w+\s+on\s+pawl\.(\w+)`)
+	uncommented := regexp.MustCompile(`--.*`)
+	for _, step := range source.Steps[baselines(t)[0]:] {
+		text := uncommented.ReplaceAllString(step.SQL, "")
+		for statement := range strings.SplitSeq(text, ";") {
+			for _, rule := range rules {
+				for _, found := range rule.broken.FindAllString(statement, -1) {
+					if !strings.Contains(strings.ToLower(found), "default") && made.FindString(statement) == "" {
+						t.Errorf("%v: %q %s", &step, strings.TrimSpace(found), rule.why)
+					}
+				}
+			}
+		}
+		for _, m := range index.FindAllStringSubmatch(text, -1) {
+			if m[1] == "" && !strings.Contains(text, "create table pawl."+m[2]+" ") {
+				t.Errorf("%v: an index on %s, which is there already, is built concurrently, in a migration of its own", &step, m[2])
+			}
+		}
+	}
+}
+
+// This binary on a schema before its own says what to do, and starts nothing.
+func TestAnOlderSchema(t *testing.T) {
+	t.Parallel()
+	source, err := migrator.Load(sql.Files, "pawl.")
+	must(t, err)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
+	for have := range source.Version() {
+		pool := pgtest.Pool(t, pgtest.Empty(t))
+		client, err := pawl.New(pool, pawl.Config{})
+		must(t, err)
+		if have > 0 {
+			must(t, client.Migrate(t.Context(), pawl.MigrateOptions{To: have}))
+		}
+		_, insert := client.Insert(t.Context(), Note{1})
+		for verb, err := range map[string]error{"Run": client.Run(t.Context(), mux, pawl.RunnerConfig{}), "Tend": client.Tend(t.Context()), "Insert": insert} {
+			wrong, ok := errors.AsType[*pawl.SchemaError](err)
+			if !ok || wrong.Have != have || wrong.Want != source.Version() || !strings.Contains(err.Error(), "Client.Migrate") {
+				t.Errorf("%s at version %d of %d: %v", verb, have, source.Version(), err)
+			}
+		}
+	}
+}
+
+// This binary on a schema after its own works; it cannot migrate it, and says what to do.
+func TestANewerSchema(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	next := following(t)
+	up(t, url, next)
+	client, pool := connect(t, url)
+	err := client.Migrate(t.Context())
+	wrong, ok := errors.AsType[*pawl.SchemaError](err)
+	if !ok || wrong.Have != next.Version() || !strings.Contains(err.Error(), "upgrade the binary") {
+		t.Errorf("migrate: %v", err)
+	}
+	var dry strings.Builder
+	if err := client.Migrate(t.Context(), pawl.MigrateOptions{DryRun: &dry}); !errors.As(err, &wrong) || dry.Len() > 0 {
+		t.Errorf("a dry run: %v, and wrote %q", err, dry.String())
+	}
+	if n := value[int](t, pool, "select count(*) from pg_proc where pronamespace = 'pawl'::regnamespace and proname = 'beat' and pronargs = 5"); n != 1 {
+		t.Error("the functions of the newer schema were replaced")
+	}
+	if stats, err := client.Stats(t.Context()); err != nil || stats.Schema != next.Version() {
+		t.Errorf("stats: schema %d, want %d (%v)", stats.Schema, next.Version(), err)
+	}
+	ran := make(chan int, 3)
+	mux := pawl.NewMux()
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
+	stop := start(t, client, mux, pawl.RunnerConfig{})
+	_, err = client.InsertMany(t.Context(), notes(3))
+	must(t, err)
+	got := map[int]bool{}
+	for range 3 {
+		got[<-ran] = true
+	}
+	must(t, stop())
+	if want := []int{0, 1, 2}; !slices.Equal(slices.Sorted(maps.Keys(got)), want) {
+		t.Errorf("ran %v", got)
+	}
+}
