@@ -76,6 +76,10 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("the schema is at version %d, this binary wants %d", e.Have, e.Want)
 }
 
+// once is how statements with parameters or results are sent: in one round trip, with nothing prepared by name, which would be on
+// another server connection than its next use where a transaction pooler is in between.
+const once = pgx.QueryExecModeExec
+
 var validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]{0,62}$`)
 
 // CheckName says whether a schema's name is one this package can use.
@@ -94,12 +98,12 @@ func (s *Source) Into(schema, text string) string {
 // Have is the schema's version; 0 where there is none.
 func (s *Source) Have(ctx context.Context, conn *pgx.Conn, schema string) (int, error) {
 	var exists bool
-	err := conn.QueryRow(ctx, "select to_regclass($1) is not null", pgx.Identifier{schema, "migration"}.Sanitize()).Scan(&exists)
+	err := conn.QueryRow(ctx, "select to_regclass($1) is not null", once, pgx.Identifier{schema, "migration"}.Sanitize()).Scan(&exists)
 	if err != nil || !exists {
 		return 0, err
 	}
 	var version int
-	err = conn.QueryRow(ctx, s.Into(schema, "select coalesce(max(version), 0) from "+s.Prefix+"migration")).Scan(&version)
+	err = conn.QueryRow(ctx, s.Into(schema, "select coalesce(max(version), 0) from "+s.Prefix+"migration"), once).Scan(&version)
 	return version, err
 }
 
@@ -150,7 +154,7 @@ func (s *Source) step(ctx context.Context, conn *pgx.Conn, schema string, to int
 		return false, err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
-	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended($1, 0))", "migrate "+schema); err != nil {
+	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended($1, 0))", once, "migrate "+schema); err != nil {
 		return false, err
 	}
 	have, err := s.Have(ctx, tx.Conn(), schema)
@@ -165,7 +169,7 @@ func (s *Source) step(ctx context.Context, conn *pgx.Conn, schema string, to int
 		if have == 0 {
 			// Who may not create schemas may still be given one.
 			var exists bool
-			if err := tx.QueryRow(ctx, "select exists (select from pg_namespace where nspname = $1)", schema).Scan(&exists); err != nil {
+			if err := tx.QueryRow(ctx, "select exists (select from pg_namespace where nspname = $1)", once, schema).Scan(&exists); err != nil {
 				return false, err
 			}
 			if !exists {
@@ -181,7 +185,7 @@ func (s *Source) step(ctx context.Context, conn *pgx.Conn, schema string, to int
 		if _, err := tx.Exec(ctx, s.Into(schema, next.SQL)); err != nil {
 			return false, fmt.Errorf("migration %d (%s): %w", next.Version, next.Name, err)
 		}
-		if _, err := tx.Exec(ctx, s.Into(schema, "insert into "+s.Prefix+"migration (version, name) values ($1, $2)"), next.Version, next.Name); err != nil {
+		if _, err := tx.Exec(ctx, s.Into(schema, "insert into "+s.Prefix+"migration (version, name) values ($1, $2)"), once, next.Version, next.Name); err != nil {
 			return false, err
 		}
 		return true, tx.Commit(ctx)

@@ -6,7 +6,9 @@
 //
 // or calls [Ensure], and its tests call [Database] or [Empty]. The first call starts a private
 // server for the test binary. If $PAWL_TEST_DATABASE_URL is set, that server is
-// used instead; its role must be allowed to create databases.
+// used instead; its role must be allowed to create databases. If
+// $PAWL_TEST_PGBOUNCER is set, tests reach their databases through a private
+// PgBouncer in transaction mode.
 package pgtest
 
 import (
@@ -28,6 +30,14 @@ import (
 // EnvURL is the environment variable with the URL of a server to test on.
 const EnvURL = "PAWL_TEST_DATABASE_URL"
 
+// EnvPgBouncer is the environment variable that puts a PgBouncer between the
+// tests and their server, if it is not empty.
+const EnvPgBouncer = "PAWL_TEST_PGBOUNCER"
+
+// poolSize is how many connections to a database the PgBouncer has. It is fewer
+// than a test's pool and runner have together, so that transactions do share them.
+const poolSize = "12"
+
 const (
 	waitTimeout   = 20 * time.Second
 	statementTime = time.Minute // for anything done on the server
@@ -47,6 +57,7 @@ type run struct {
 	template func() (string, error) // makes the template, once
 
 	server *localpg.Server // nil if the server was given
+	pooler *localpg.Pooler // nil if tests connect to the server itself
 	given  *url.URL        // nil if the server is our own
 	lock   *pgx.Conn       // holds the advisory lock on a server given
 	prefix string          // of the names of this run's databases
@@ -128,18 +139,74 @@ func create(t testing.TB, make func(*run) (string, error)) string {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
+	if current.pooler != nil {
+		return current.pooler.URL(name)
+	}
 	return current.url(name)
+}
+
+// Pooled says whether tests reach their databases through a PgBouncer.
+func Pooled() bool { return os.Getenv(EnvPgBouncer) != "" }
+
+// Direct returns the URL of a [Database] past the PgBouncer, if there is one in
+// between: for LISTEN and what else needs a session of its own.
+func Direct(t testing.TB, database string) string {
+	t.Helper()
+	if current == nil || current.pooler == nil {
+		return database
+	}
+	config, err := pgx.ParseConfig(database)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return current.url(config.Database)
+}
+
+// NeedsSession skips a test that makes no sense through a transaction pooler:
+// why says what it is that such a pooler does not let through.
+func NeedsSession(t testing.TB, why string) {
+	t.Helper()
+	if Pooled() {
+		t.Skip("through a transaction pooler: " + why)
+	}
+}
+
+// Behind starts a PgBouncer in transaction mode in front of server for the
+// test's own use; without the program the test is skipped. settings are over its
+// defaults.
+func Behind(t testing.TB, server *localpg.Server, settings map[string]string) *localpg.Pooler {
+	t.Helper()
+	pooler, err := server.StartPooler(context.Background(), settings)
+	if errors.Is(err, localpg.ErrNoPgBouncer) && !Pooled() {
+		t.Skipf("needs PgBouncer, as make test-pgbouncer has it: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("PgBouncer's log:\n%s", pooler.Log())
+		}
+		if err := pooler.Stop(); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
+	return pooler
 }
 
 // Pool returns a pool of connections to the database at url, each option
 // applied to its configuration. It is closed when the test ends; a test that
 // still holds a connection 10 seconds later fails. Get the database first, so
-// that it is dropped last.
+// that it is dropped last. Through a PgBouncer its statements are not prepared by
+// name: the connection that knows the name may be another's by then.
 func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
+	}
+	if Pooled() {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	for _, option := range options {
 		option(config)
@@ -215,6 +282,9 @@ func (r *run) open() error {
 	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
 	defer cancel()
 	if given := os.Getenv(EnvURL); given != "" {
+		if Pooled() {
+			return fmt.Errorf("%s is set, and %s puts a PgBouncer in front of a server of our own: unset one of them", EnvURL, EnvPgBouncer)
+		}
 		if err := r.openGiven(ctx, given); err != nil {
 			return fmt.Errorf("use the server of %s: %w", EnvURL, err)
 		}
@@ -227,7 +297,10 @@ func (r *run) open() error {
 	r.server = server
 	r.prefix = "pawl_test_"
 	r.clone = cloneClause(server.Version(), true)
-	return nil
+	if Pooled() {
+		r.pooler, err = server.StartPooler(ctx, map[string]string{"default_pool_size": poolSize})
+	}
+	return err
 }
 
 // cloneClause chooses how to copy a template. Copying files takes half the time
@@ -294,6 +367,8 @@ func (r *run) sweep(ctx context.Context) error {
 // close drops what is left and stops the server, if it was ever opened.
 func (r *run) close() error {
 	switch {
+	case r.pooler != nil:
+		return errors.Join(r.pooler.Stop(), r.server.Stop())
 	case r.server != nil:
 		return r.server.Stop()
 	case r.lock != nil:
