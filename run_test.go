@@ -500,7 +500,7 @@ func TestTheServerRestarts(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	url := server.URL("postgres")
+	url := pgtest.Reach(t, server)
 	if err := migrate(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}

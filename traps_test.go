@@ -491,7 +491,7 @@ func TestTrap07WaitTime(t *testing.T) {
 		_, pool := connect(t, url)
 		count := &counting{}
 		mine := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns, c.ConnConfig.Tracer = 8, count })
-		client, err := pawl.New(mine, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		client, err := pawl.New(mine, pawl.Config{ListenURL: pgtest.Direct(t, url), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		must(t, err)
 		return client, pool, count
 	}

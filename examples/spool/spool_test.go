@@ -22,7 +22,7 @@ import (
 func install(t *testing.T) (*pawl.Client, *localpg.Server) {
 	t.Helper()
 	server := pgtest.Server(t)
-	pool := pgtest.Pool(t, server.URL("postgres"), func(c *pgxpool.Config) { c.MaxConns = 4 })
+	pool := pgtest.Pool(t, pgtest.Reach(t, server), func(c *pgxpool.Config) { c.MaxConns = 4 })
 	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)

@@ -148,35 +148,39 @@ func create(t testing.TB, make func(*run) (string, error)) string {
 // Pooled says whether tests reach their databases through a PgBouncer.
 func Pooled() bool { return os.Getenv(EnvPgBouncer) != "" }
 
-// Direct returns the URL of a [Database] past the PgBouncer, if there is one in
-// between: for LISTEN and what else needs a session of its own.
-func Direct(t testing.TB, database string) string {
-	t.Helper()
-	if current == nil || current.pooler == nil {
-		return database
-	}
-	config, err := pgx.ParseConfig(database)
-	if err != nil {
-		t.Fatalf("pgtest: %v", err)
-	}
-	return current.url(config.Database)
-}
+// poolers are the servers behind the PgBouncers of this process, by host.
+var poolers sync.Map
 
-// NeedsSession skips a test that makes no sense through a transaction pooler:
-// why says what it is that such a pooler does not let through.
-func NeedsSession(t testing.TB, why string) {
-	t.Helper()
-	if Pooled() {
-		t.Skip("through a transaction pooler: " + why)
-	}
-}
-
-// Behind starts a PgBouncer in transaction mode in front of server for the
-// test's own use; without the program the test is skipped. settings are over its
-// defaults.
-func Behind(t testing.TB, server *localpg.Server, settings map[string]string) *localpg.Pooler {
-	t.Helper()
+func startPooler(server *localpg.Server, settings map[string]string) (*localpg.Pooler, error) {
 	pooler, err := server.StartPooler(context.Background(), settings)
+	if err == nil {
+		poolers.Store(hostOf(pooler.URL("postgres")), server)
+	}
+	return pooler, err
+}
+
+func hostOf(url string) string {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return ""
+	}
+	return config.Host
+}
+
+// Pooler starts a PgBouncer in transaction mode for the test's own use, in front
+// of server, or of the one that has the databases if that is nil. Without the
+// program the test is skipped. settings are over PgBouncer's defaults.
+func Pooler(t testing.TB, server *localpg.Server, settings map[string]string) *localpg.Pooler {
+	t.Helper()
+	if server == nil {
+		if err := current.connect(); err != nil {
+			t.Fatalf("pgtest: %v", err)
+		}
+		if server = current.server; server == nil {
+			t.Skipf("needs a server of its own to put a PgBouncer in front of: unset %s", EnvURL)
+		}
+	}
+	pooler, err := startPooler(server, settings)
 	if errors.Is(err, localpg.ErrNoPgBouncer) && !Pooled() {
 		t.Skipf("needs PgBouncer, as make test-pgbouncer has it: %v", err)
 	}
@@ -192,6 +196,46 @@ func Behind(t testing.TB, server *localpg.Server, settings map[string]string) *l
 		}
 	})
 	return pooler
+}
+
+// Reach returns the URL of the database "postgres" of a server of the test's
+// own, through a PgBouncer where tests reach theirs so.
+func Reach(t testing.TB, server *localpg.Server) string {
+	t.Helper()
+	if !Pooled() {
+		return server.URL("postgres")
+	}
+	// By default, while the server is away, statements wait for 120 s, and 15 s pass before it is looked for again.
+	return Pooler(t, server, map[string]string{"query_wait_timeout": "2", "server_login_retry": "1"}).URL("postgres")
+}
+
+// Direct returns the URL of the same database past the PgBouncer, if there is
+// one in between: for LISTEN and what else needs a session of its own.
+func Direct(t testing.TB, database string) string {
+	t.Helper()
+	if server, ok := poolers.Load(hostOf(database)); ok {
+		return server.(*localpg.Server).URL(Name(t, database))
+	}
+	return database
+}
+
+// Name returns the name of the database at a URL.
+func Name(t testing.TB, database string) string {
+	t.Helper()
+	config, err := pgx.ParseConfig(database)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return config.Database
+}
+
+// NeedsSession skips a test that makes no sense through a transaction pooler:
+// why says what it is that such a pooler does not let through.
+func NeedsSession(t testing.TB, why string) {
+	t.Helper()
+	if Pooled() {
+		t.Skip("through a transaction pooler: " + why)
+	}
 }
 
 // Pool returns a pool of connections to the database at url, each option
@@ -298,7 +342,7 @@ func (r *run) open() error {
 	r.prefix = "pawl_test_"
 	r.clone = cloneClause(server.Version(), true)
 	if Pooled() {
-		r.pooler, err = server.StartPooler(ctx, map[string]string{"default_pool_size": poolSize})
+		r.pooler, err = startPooler(server, map[string]string{"default_pool_size": poolSize})
 	}
 	return err
 }
