@@ -176,7 +176,7 @@ func (w *awaiter) session(ctx context.Context, c *Client) error {
 			if len(held) == len(slots) {
 				slots = append(slots, nil) // The first ones: also the lock of all.
 			}
-			if err := conn.lock(ctx, "pg_advisory_lock_shared", "unnest(array(select pawl.await_key(s) from unnest($1::bigint[]) s))", slots, len(slots)); err != nil {
+			if err := conn.lock(ctx, "pg_advisory_lock_shared(pawl.await_key(k))", "unnest($1::bigint[])", slots, len(slots)); err != nil {
 				return err
 			}
 			w.mu.Lock()

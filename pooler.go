@@ -108,20 +108,20 @@ func hears(ctx context.Context, conn *pgx.Conn, other pgxDB) (bool, error) {
 	return err == nil, nil
 }
 
-// lock takes the session's advisory locks of n keys, or gives them back: verb is the function, keys an expression of $1 that makes them.
-// It does so in its own server process alone.
-func (s *session) lock(ctx context.Context, verb, keys string, arg any, n int) error {
+// lock makes a call for each of n keys, which takes the session's advisory lock or gives it back; keys is an expression of $1, k an
+// element of it. It does so in its own server process alone.
+func (s *session) lock(ctx context.Context, call, keys string, arg any, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	done := 0
-	err := s.client.With(s.Conn).row(ctx, "select count("+verb+"(k)::text) from "+keys+" k where pg_backend_pid() = $2::bigint",
+	err := s.client.With(s.Conn).row(ctx, "select count("+call+"::text) from "+keys+" k where pg_backend_pid() = $2::bigint",
 		[]any{arg, int64(s.pid)}, &done)
 	if err == nil && done != n {
 		return s.pooled(fmt.Sprintf("pawl: server process %d answered at first, then another: a transaction pooler is in between, which hides itself: "+
 			"no LISTEN, polling instead; set Config.ListenURL to a direct URL (until that process ends, it may keep a lock that has statements notify in vain)", s.pid))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", verb, err)
+		return fmt.Errorf("%s: %w", call, err)
 	}
 	return nil
 }

@@ -95,11 +95,11 @@ func (s *sleeper) session(ctx context.Context) error {
 }
 
 func (s *sleeper) lock(ctx context.Context, conn *session, on bool) error {
-	verb := "pg_advisory_unlock_shared"
+	call := "pg_advisory_unlock_shared(pawl.sleep_key(k))"
 	if on {
-		verb = "pg_advisory_lock_shared"
+		call = "pg_advisory_lock_shared(pawl.sleep_key(k))"
 	}
-	return conn.lock(ctx, verb, "unnest(array(select pawl.sleep_key(k) from unnest($1::text[]) k))", s.keys, len(s.keys))
+	return conn.lock(ctx, call, "unnest($1::text[])", s.keys, len(s.keys))
 }
 
 func (s *sleeper) set(change func()) {
