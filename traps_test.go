@@ -276,7 +276,7 @@ func TestTrap04TwoPhase(t *testing.T) {
 	})
 	t.Run("a commit wakes", func(t *testing.T) {
 		t.Parallel()
-		client, pool := install(t)
+		client, pool := install(t, listens)
 		g, mux := newGate(), pawl.NewMux()
 		close(g.leave)
 		pawl.Handle(mux, g.handle)
