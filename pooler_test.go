@@ -335,10 +335,11 @@ func TestDatabaseSQLThroughAPooler(t *testing.T) {
 	for name, db := range map[string]*sql.DB{"pgx": stdlib.OpenDB(*pooled.Config().ConnConfig), "lib/pq": sql.OpenDB(connector)} {
 		t.Run(name, func(t *testing.T) {
 			defer db.Close()
+			db.SetMaxIdleConns(6)
 			var users sync.WaitGroup
 			for i := range 6 {
 				users.Go(func() {
-					for range 10 {
+					for range 4 {
 						if err := useSQL(t.Context(), client, db, i); err != nil {
 							t.Error(err)
 						}
@@ -346,8 +347,8 @@ func TestDatabaseSQLThroughAPooler(t *testing.T) {
 				})
 			}
 			users.Wait()
-			if n := value[int](t, direct, "select count(*) from pawl.archive where queue = 'sql'"); n != 60 {
-				t.Errorf("%d jobs are done, want 60", n)
+			if n := value[int](t, direct, "select count(*) from pawl.archive where queue = 'sql'"); n != 24 {
+				t.Errorf("%d jobs are done, want 24", n)
 			}
 			exec(t, direct, "delete from pawl.archive")
 		})

@@ -34,9 +34,10 @@ const EnvURL = "PAWL_TEST_DATABASE_URL"
 // tests and their server, if it is not empty.
 const EnvPgBouncer = "PAWL_TEST_PGBOUNCER"
 
-// poolSize is how many connections to a database the PgBouncer has. It is fewer
-// than a test's pool and runner have together, so that transactions do share them.
-const poolSize = "12"
+// poolSize is how many connections to a database the PgBouncer has: fewer than a
+// test's pools and its runner have together, so that transactions do share them,
+// and more than the eight transactions that some tests leave open.
+const poolSize = "10"
 
 const (
 	waitTimeout   = 20 * time.Second
@@ -227,15 +228,6 @@ func Name(t testing.TB, database string) string {
 		t.Fatalf("pgtest: %v", err)
 	}
 	return config.Database
-}
-
-// NeedsSession skips a test that makes no sense through a transaction pooler:
-// why says what it is that such a pooler does not let through.
-func NeedsSession(t testing.TB, why string) {
-	t.Helper()
-	if Pooled() {
-		t.Skip("through a transaction pooler: " + why)
-	}
 }
 
 // Pool returns a pool of connections to the database at url, each option
