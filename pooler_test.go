@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -72,7 +73,7 @@ func (l *journal) count(text string) int {
 }
 
 // pools are two of a database of the test's own: one with pgx's defaults, through a PgBouncer of its own, and one past that, for the test.
-func pools(t *testing.T, settings map[string]string) (pooled, direct *pgxpool.Pool) {
+func pools(t testing.TB, settings map[string]string) (pooled, direct *pgxpool.Pool) {
 	t.Helper()
 	url := pgtest.Direct(t, pgtest.Database(t))
 	pooler := pgtest.Pooler(t, nil, settings)
@@ -80,7 +81,7 @@ func pools(t *testing.T, settings map[string]string) (pooled, direct *pgxpool.Po
 }
 
 // through is a client on the first of them.
-func through(t *testing.T, pool *pgxpool.Pool, listenURL string) (*pawl.Client, *journal) {
+func through(t testing.TB, pool *pgxpool.Pool, listenURL string) (*pawl.Client, *journal) {
 	t.Helper()
 	said := &journal{t: t}
 	client, err := pawl.New(pool, pawl.Config{ListenURL: listenURL, Logger: slog.New(slog.NewTextHandler(said, nil))})
@@ -557,5 +558,49 @@ func TestAPoolerIsFull(t *testing.T) {
 	await(t, client, last, pawl.StateCompleted)
 	if job := await(t, client, first, pawl.StateCompleted); job.Attempt != 1 {
 		t.Errorf("attempt %d, want 1", job.Attempt)
+	}
+}
+
+// BenchmarkPickup measures from before an insert to the start of its handler, of a runner that has been idle for a while:
+//
+//	go test -run - -bench Pickup -benchtime 40x .
+func BenchmarkPickup(b *testing.B) {
+	for _, c := range []struct {
+		name           string
+		pooled, listen bool
+		poll           time.Duration
+	}{
+		{"no_pooler", false, true, 0}, {"ListenURL", true, true, 0}, {"pooler_alone", true, false, 0}, {"pooler_alone,_PollInterval_100ms", true, false, 100 * time.Millisecond},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			pooled, direct := pools(b, nil)
+			pool, listenURL := direct, ""
+			if c.pooled {
+				pool = pooled
+			}
+			if c.listen {
+				listenURL = direct.Config().ConnString()
+			}
+			client, _ := through(b, pool, listenURL)
+			started := make(chan time.Time)
+			mux := pawl.NewMux()
+			pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
+				started <- time.Now()
+				return nil
+			})
+			start(b, client, mux, pawl.RunnerConfig{PollInterval: c.poll})
+			var took []time.Duration
+			for b.Loop() {
+				time.Sleep(1500*time.Millisecond + rand.N(time.Second))
+				began := time.Now()
+				insert(b, client, Note{1})
+				took = append(took, (<-started).Sub(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(0, "ns/op")
+			for _, p := range []int{50, 90, 100} {
+				b.ReportMetric(took[(len(took)-1)*p/100].Seconds()*1000, fmt.Sprintf("p%d-ms", p))
+			}
+		})
 	}
 }
