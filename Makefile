@@ -1,6 +1,6 @@
 # What each target needs it installs itself where it may; see scripts/.
 
-.PHONY: demo test property bench bench-peers schema freeze upgrade lint package
+.PHONY: demo test test-pgbouncer property bench bench-peers schema freeze upgrade lint package
 
 demo: ## Start a private PostgreSQL, run the real thing, show it.
 	@sh scripts/postgres.sh
@@ -10,6 +10,11 @@ test: ## All tests, with the race detector.
 	@sh scripts/postgres.sh
 	go vet ./...
 	go test -race -timeout 15m ./...
+
+test-pgbouncer: ## The same through a PgBouncer in transaction mode.
+	@sh scripts/postgres.sh
+	@sh scripts/pgbouncer.sh
+	PAWL_TEST_PGBOUNCER=1 go test -race -timeout 15m ./...
 
 PROPERTY_RUNS ?= 5000
 PROPERTY_SEED ?= $(shell date +%s)

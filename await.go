@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Await waits until a job has finished, whoever runs it, and returns it: completed with its Result, cancelled, or dead. Insert-and-wait
@@ -149,7 +147,7 @@ func (w *awaiter) session(ctx context.Context, c *Client) error {
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
+	defer conn.close(ctx)
 	held := map[int64]bool{}
 	for {
 		waiting, cancel := context.WithCancel(ctx)
@@ -178,10 +176,7 @@ func (w *awaiter) session(ctx context.Context, c *Client) error {
 			if len(held) == len(slots) {
 				slots = append(slots, nil) // The first ones: also the lock of all.
 			}
-			locking, cancel := context.WithTimeout(ctx, 15*time.Second)
-			err := c.With(conn).query(locking, "select count(pg_advisory_lock_shared(pawl.await_key(s))::text) from unnest($1::bigint[]) s", []any{slots}, nil)
-			cancel()
-			if err != nil {
+			if err := conn.lock(ctx, "pg_advisory_lock_shared(pawl.await_key(k))", "unnest($1::bigint[])", slots, len(slots)); err != nil {
 				return err
 			}
 			w.mu.Lock()
@@ -220,11 +215,4 @@ func (w *awaiter) tell(payload string) {
 			a.wake()
 		}
 	}
-}
-
-// closeConn closes a connection without waiting long for the server's farewell.
-func closeConn(ctx context.Context, conn *pgx.Conn) {
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	conn.Close(closing)
 }

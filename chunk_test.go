@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
@@ -17,16 +18,16 @@ import (
 // Whoever finishes a job tells those that await it, and nobody where nobody does.
 func TestAwaitIsTold(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t)
+	client, pool := install(t, listens)
 	first, other, last := insert(t, client, Note{1}), insert(t, client, Note{2}), insert(t, client, Note{3})
-	ear, err := pool.Acquire(t.Context())
+	ear, err := pgx.Connect(t.Context(), pgtest.Direct(t, pool.Config().ConnString()))
 	must(t, err)
-	defer ear.Release()
+	defer ear.Close(t.Context())
 	exec(t, ear, `listen barrier; listen """pawl"".finished"`)
 	told := func() (payloads []string) {
 		exec(t, pool, "notify barrier")
 		for {
-			n, err := ear.Conn().WaitForNotification(t.Context())
+			n, err := ear.WaitForNotification(t.Context())
 			must(t, err)
 			if n.Channel == "barrier" {
 				return payloads

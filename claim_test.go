@@ -321,7 +321,7 @@ func TestExtendKeepsWhatItSaysBeyondTheRest(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t)
+	client, pool := install(t, listens)
 	answer := make(chan error, 1)
 	go func() { answer <- client.Wait(t.Context(), "a", "b") }()
 	asleep(t, pool, 2)

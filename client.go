@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +32,7 @@ type installation struct {
 	consumer consumer
 	awaiter  awaiter
 	tally    *tally
+	deaf     *atomic.Bool // A pooler was met where LISTEN was tried: it is not tried again.
 }
 
 // Config is for New; its zero value works.
@@ -82,6 +84,9 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 			return nil, fmt.Errorf("pawl: Config.ListenURL: %w", err)
 		}
 	}
+	if pool != nil && pool.Config().ConnConfig.DescriptionCacheCapacity == 0 {
+		return nil, errors.New("pawl: the pool's description_cache_capacity is 0, and Pawl has pgx describe statements instead of preparing them: leave that setting out")
+	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
@@ -89,7 +94,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{installation: &installation{pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate)}}
+	c := &Client{installation: &installation{pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate), deaf: new(atomic.Bool)}}
 	c.inserter.client, c.tally = c, newTally(c)
 	return c, nil
 }
@@ -97,8 +102,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 // With is the same client whose statements run on db, and commit with it. It panics at once on any type but those of DB.
 // What outlives a transaction (Run, Tend, Wait, Migrate, Uninstall) returns an error on it.
 func (c *Client) With(db DB) *Client {
-	checkDB(db)
-	return &Client{installation: c.installation, db: db}
+	return &Client{installation: c.installation, db: dbOf(db)}
 }
 
 // query runs a statement where the client's statements run. Its text names the schema "pawl.".
@@ -169,7 +173,7 @@ func (c *Client) apart(ctx context.Context) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := &Client{installation: &installation{pool: pool, config: c.config, source: c.source, tally: c.tally}}
+	own := &Client{installation: &installation{pool: pool, config: c.config, source: c.source, tally: c.tally, deaf: c.deaf}}
 	own.inserter.client = own
 	return own, nil
 }

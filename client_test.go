@@ -130,8 +130,8 @@ func TestNewerSchemaIsLeftAlone(t *testing.T) {
 func TestTwoInstallations(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	first, _ := connect(t, url)
-	second, pool := connect(t, url, func(c *pawl.Config) { c.Schema = "Other_1" })
+	first, _ := connect(t, url, listens)
+	second, pool := connect(t, url, listens, func(c *pawl.Config) { c.Schema = "Other_1" })
 	if err := second.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}

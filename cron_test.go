@@ -214,10 +214,10 @@ func TestCronTakerDies(t *testing.T) {
 	if n := live(t, pool); n != 2 { // A job and its ticket: of the other cron.
 		t.Errorf("%d rows, want the other cron's two", n)
 	}
-	pid := tx.Conn().PgConn().PID()
-	exec(t, pool, "select pg_terminate_backend($1::int)", int(pid))
+	pid := value[int](t, tx, "select pg_backend_pid()")
+	exec(t, pool, "select pg_terminate_backend($1::int)", pid)
 	pgtest.Wait(t, "the taker to be gone", func() bool {
-		return value[bool](t, pool, "select not exists (select from pg_stat_activity where pid = $1::int)", int(pid))
+		return value[bool](t, pool, "select not exists (select from pg_stat_activity where pid = $1::int)", pid)
 	})
 	tickCrons(t, client)
 	tickCrons(t, client)

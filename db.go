@@ -3,11 +3,14 @@ package pawl
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,9 +35,9 @@ type scanner interface{ Scan(dest ...any) error }
 
 // query runs a statement and calls each for every row.
 //
-// On pgx it uses CacheDescribe: no prepared statement outlives the call, so a transaction pooler may sit in between, and no
-// plan made on an empty table is kept; Pawl's own statements are calls of functions, which keep their plans themselves.
-// On database/sql all parameters go as text, which every driver for PostgreSQL passes on.
+// On pgx, also under database/sql, it uses CacheDescribe, whatever the connection's own mode: no prepared statement outlives the
+// call, so a transaction pooler may sit in between, and no plan made on an empty table is kept; Pawl's own statements are calls of
+// functions, which keep their plans themselves. On database/sql all parameters go as text, which every driver for PostgreSQL passes on.
 func query(ctx context.Context, db DB, text string, args []any, each func(scanner) error) error {
 	switch db := db.(type) {
 	case pgxDB:
@@ -50,14 +53,14 @@ func query(ctx context.Context, db DB, text string, args []any, each func(scanne
 		}
 		rows.Close()
 		return rows.Err()
-	case stdDB:
+	case *textDB:
 		texts := make([]any, len(args))
 		for i, arg := range args {
 			texts[i] = textParam(arg)
 		}
-		rows, err := db.QueryContext(ctx, text, texts...)
+		rows, err := db.query(ctx, text, texts)
 		if err != nil {
-			return err
+			return preparedLost(err)
 		}
 		defer rows.Close()
 		for rows.Next() {
@@ -65,18 +68,93 @@ func query(ctx context.Context, db DB, text string, args []any, each func(scanne
 				return err
 			}
 		}
-		return rows.Err()
+		return preparedLost(rows.Err())
+	default:
+		panic(fmt.Sprintf("pawl: a %T to run on", db))
+	}
+}
+
+// dbOf is what query takes: db itself on pgx, else a *textDB. It panics on any other type.
+func dbOf(db DB) DB {
+	switch db := db.(type) {
+	case pgxDB:
+		return db
+	case stdDB:
+		return &textDB{stdDB: db}
 	default:
 		panic(fmt.Sprintf("pawl: With(%T): want a pgx Tx, Conn or Pool, or a database/sql Tx, DB or Conn", db))
 	}
 }
 
-func checkDB(db DB) {
-	switch db.(type) {
-	case pgxDB, stdDB:
-	default:
-		panic(fmt.Sprintf("pawl: With(%T): want a pgx Tx, Conn or Pool, or a database/sql Tx, DB or Conn", db))
+// textDB is a DB of database/sql. A *sql.Tx does not tell its driver, and pgx must be told by a leading argument, which another driver
+// would take for a parameter, not to prepare by name. So the first statement finds out.
+type textDB struct {
+	stdDB
+	driver atomic.Int32 // 0: not known yet.
+}
+
+const (
+	driverPgx   = 1
+	driverOther = 2
+)
+
+func (db *textDB) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
+	if db.driver.Load() == 0 {
+		if len(args) > 0 {
+			k := &knock{value: args[0]}
+			rows, err := db.QueryContext(ctx, text, append([]any{k}, args[1:]...)...)
+			if db.learn(k); !k.pgx {
+				return rows, err // That was the statement.
+			}
+		} else {
+			k := &knock{value: ""}
+			rows, err := db.QueryContext(ctx, "select $1::text", k)
+			if err == nil {
+				rows.Close()
+			}
+			db.learn(k)
+		}
 	}
+	if db.driver.Load() == driverPgx {
+		args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
+	}
+	return db.QueryContext(ctx, text, args...)
+}
+
+func (db *textDB) learn(k *knock) {
+	switch {
+	case k.pgx:
+		db.driver.Store(driverPgx)
+	case k.taken:
+		db.driver.Store(driverOther)
+	}
+}
+
+// knock stands in a parameter's place. pgx has it rewrite the statement before anything is sent, which it refuses; any other driver
+// takes its value.
+type knock struct {
+	value      driver.Value
+	pgx, taken bool
+}
+
+func (k *knock) RewriteQuery(context.Context, *pgx.Conn, string, []any) (string, []any, error) {
+	k.pgx = true
+	return "", nil, errors.New("pawl: asking for the driver; nothing was sent")
+}
+
+func (k *knock) Value() (driver.Value, error) {
+	k.taken = true
+	return k.value, nil
+}
+
+// preparedLost adds to the errors of a prepared statement that is on another server connection what to do about it.
+func preparedLost(err error) error {
+	switch sqlState(err) {
+	case "26000", "42P05":
+		return fmt.Errorf("a transaction pooler is in between and the driver prepares statements, which end up on another connection: have it prepare none"+
+			" (lib/pq: binary_parameters=yes in the connection string), or PgBouncer 1.21 or later keep them (max_prepared_statements): %w", err)
+	}
+	return err
 }
 
 // textParam writes a parameter as PostgreSQL's text form; nil stays null.

@@ -176,59 +176,37 @@ func (c *Client) insertRows(ctx context.Context, rows []row) ([]ID, error) {
 	return ids, err
 }
 
-type copier interface {
-	pgxDB
-	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (int64, error)
-}
-
+// canCopy: on the pool, or in a transaction of pgx; a mock of one has no connection.
 func (c *Client) canCopy() bool {
-	if c.db == nil {
-		return c.pool != nil
+	if tx, ok := c.db.(pgx.Tx); ok {
+		return tx.Conn() != nil
 	}
-	_, ok := c.db.(pgx.Tx)
-	return ok
+	return c.db == nil && c.pool != nil
 }
 
 // copyRows inserts by COPY, in a transaction of its own or the caller's. Its first statement takes the transaction's
 // number before any position is drawn: the safe mark's need (lanes.go).
-func (c *Client) copyRows(ctx context.Context, rows []row) ([]ID, error) {
-	if tx, ok := c.db.(pgx.Tx); ok {
-		ids, err := c.copyIn(ctx, tx, rows)
-		if err == nil {
-			c.tally.inserted(rows, nil)
-		}
-		return ids, err
-	}
-	tx, err := c.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
-	if err != nil {
-		return nil, err
-	}
-	defer tx.Rollback(context.WithoutCancel(ctx))
-	ids, err := c.copyIn(ctx, tx, rows)
-	if err == nil {
-		err = tx.Commit(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	c.tally.inserted(rows, nil)
-	return ids, nil
+func (c *Client) copyRows(ctx context.Context, rows []row) (ids []ID, err error) {
+	err = c.inTx(ctx, func(c *Client) error {
+		ids, err = c.copyIn(ctx, c.db.(pgx.Tx).Conn(), rows)
+		return err
+	})
+	return ids, err
 }
 
-func (c *Client) copyIn(ctx context.Context, tx copier, rows []row) ([]ID, error) {
-	in := c.With(tx)
+func (c *Client) copyIn(ctx context.Context, conn *pgx.Conn, rows []row) ([]ID, error) {
 	var now time.Time
-	if err := in.row(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null", nil, &now); err != nil {
+	if err := c.row(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null", nil, &now); err != nil {
 		return nil, err
 	}
 	// In one value: a row an id took longer than the ids. Null for who may not COPY: see docs/roles.md.
 	ids, epochs := make([]ID, 0, len(rows)), make([]int32, len(rows))
 	var drawn []int64
-	err := in.row(ctx, `select case when has_table_privilege('pawl.job', 'insert') then array(select nextval('pawl.pos') from generate_series(1, $1::int)) end`,
+	err := c.row(ctx, `select case when has_table_privilege('pawl.job', 'insert') then array(select nextval('pawl.pos') from generate_series(1, $1::int)) end`,
 		[]any{len(rows)}, &drawn)
 	if err == nil && drawn == nil {
 		for some := range slices.Chunk(rows, copyFrom) {
-			more, err := in.insertRows(ctx, some)
+			more, err := c.insertRows(ctx, some)
 			if err != nil {
 				return nil, err
 			}
@@ -247,7 +225,6 @@ func (c *Client) copyIn(ctx context.Context, tx copier, rows []row) ([]ID, error
 	}
 	queues := map[string]bool{}
 	var ready, scheduled []int
-	var values []any
 	for i := range rows {
 		r := &rows[i]
 		queues[r.queue] = true
@@ -261,45 +238,33 @@ func (c *Client) copyIn(ctx context.Context, tx copier, rows []row) ([]ID, error
 			ready = append(ready, i)
 		}
 	}
-	_, err = tx.CopyFrom(ctx, pgx.Identifier{c.config.Schema, "job"},
-		[]string{"id", "created_at", "run_at", "epoch", "priority", "max_attempts", "queue", "channel", "kind", "args", "data", "fingerprint", "opts"},
-		pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-			r := &rows[i]
-			// Pointers: values would be allocated one by one. The slice is written out before the next is asked for.
-			values = append(values[:0], &drawn[i], &now, r.runAt, &epochs[i], &r.priority, r.attempts, &r.queue, &r.channel, &r.kind, r.args, r.data, r.fingerprint, r.opts)
-			return values, nil
-		}))
+	// Pointers: values would be allocated one by one. A row is written out before the next is asked for.
+	err = copyTo(ctx, conn, pgx.Identifier{c.config.Schema, "job"}, jobColumns, len(rows), func(i int, values []any) {
+		r := &rows[i]
+		values[0], values[1], values[2], values[3], values[4], values[5] = &drawn[i], &now, r.runAt, &epochs[i], &r.priority, r.attempts
+		values[6], values[7], values[8], values[9], values[10], values[11], values[12] = &r.queue, &r.channel, &r.kind, r.args, r.data, r.fingerprint, r.opts
+	})
+	if err == nil && len(ready) > 0 {
+		err = copyTo(ctx, conn, pgx.Identifier{c.config.Schema, "ready"}, readyColumns, len(ready), func(k int, values []any) {
+			i := ready[k]
+			values[0], values[1], values[2], values[3], values[4], values[5] = &drawn[i], &drawn[i], &epochs[i], int32(rows[i].priority), &rows[i].queue, &rows[i].channel
+		})
+	}
+	if err == nil && len(scheduled) > 0 {
+		err = copyTo(ctx, conn, pgx.Identifier{c.config.Schema, "scheduled"}, scheduledColumns, len(scheduled), func(k int, values []any) {
+			i := scheduled[k]
+			values[0], values[1], values[2], values[3] = rows[i].runAt, &drawn[i], &epochs[i], &rows[i].queue
+		})
+	}
 	if err != nil {
 		return nil, err
-	}
-	if len(ready) > 0 {
-		_, err = tx.CopyFrom(ctx, pgx.Identifier{c.config.Schema, "ready"},
-			[]string{"pos", "job_id", "epoch", "priority", "queue", "channel"},
-			pgx.CopyFromSlice(len(ready), func(k int) ([]any, error) {
-				i := ready[k]
-				priority := int32(rows[i].priority)
-				values = append(values[:0], &drawn[i], &drawn[i], &epochs[i], priority, &rows[i].queue, &rows[i].channel)
-				return values, nil
-			}))
-		if err != nil {
-			return nil, err
-		}
-	}
-	if len(scheduled) > 0 {
-		_, err = tx.CopyFrom(ctx, pgx.Identifier{c.config.Schema, "scheduled"}, []string{"run_at", "job_id", "epoch", "queue"},
-			pgx.CopyFromSlice(len(scheduled), func(k int) ([]any, error) {
-				i := scheduled[k]
-				return []any{*rows[i].runAt, int64(ids[i]), epochs[i], rows[i].queue}, nil
-			}))
-		if err != nil {
-			return nil, err
-		}
 	}
 	names := make([]string, 0, len(queues))
 	for q := range queues {
 		names = append(names, q)
 	}
-	return ids, in.query(ctx, "select pawl.wake($1::text[])", []any{names}, nil)
+	c.tally.inserted(rows, nil)
+	return ids, c.query(ctx, "select pawl.wake($1::text[])", []any{names}, nil)
 }
 
 // inserter makes single inserts share statements by natural batching: while a statement is under way the next ones gather,

@@ -58,15 +58,32 @@ func connect(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Cli
 	return client, pool
 }
 
+const listenDirectly = "directly"
+
+// listens is an option for tests of what must be heard, not looked for: LISTEN goes past the pooler, if one is in between.
+func listens(config *pawl.Config) { config.ListenURL = listenDirectly }
+
 // unchecked is connect for a test that breaks the library to show that a rule is needed.
 func unchecked(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
 	t.Helper()
-	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 8 })
+	eight := func(c *pgxpool.Config) { c.MaxConns = 8 }
+	pool := pgtest.Pool(t, url, eight)
+	theirs := pool
 	config := pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	if pgtest.Pooled() {
+		// As a user's pool is, for the library; the test's own statements would break on it.
+		theirs = pgtest.Pool(t, url, eight, unnamed(t))
+	}
 	for _, option := range options {
 		option(&config)
 	}
-	client, err := pawl.New(pool, config)
+	if config.ListenURL == listenDirectly {
+		config.ListenURL = ""
+		if pgtest.Pooled() {
+			config.ListenURL = pgtest.Direct(t, url)
+		}
+	}
+	client, err := pawl.New(theirs, config)
 	if err != nil {
 		t.Fatal(err)
 	}

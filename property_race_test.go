@@ -22,10 +22,10 @@ import (
 func TestPropertyConcurrent(t *testing.T) {
 	t.Parallel()
 	runs, seed := propertyRuns(t, 200)
-	pool := pgtest.Pool(t, pgtest.Database(t), func(c *pgxpool.Config) {
-		c.MaxConns = 8
-		c.ConnConfig.RuntimeParams["lock_timeout"] = "20s" // Else who waits for ever would not say so.
-	})
+	url := pgtest.Database(t)
+	// Else who waits for ever would not say so. Not in the URL: a pooler refuses it there.
+	exec(t, pgtest.Pool(t, pgtest.Direct(t, url)), "alter database "+pgtest.Name(t, url)+" set lock_timeout = '20s'")
+	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 8 })
 	for i := range (runs + 15) / 16 {
 		c := crowd{t: t, pool: pool, put: map[pawl.ID]pawl.JobSpec{}, mayGo: map[pawl.ID]bool{}, raised: map[pawl.ID]bool{}, completed: map[pawl.ID]int{}}
 		c.run(seed + uint64(i))

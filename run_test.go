@@ -308,7 +308,7 @@ func TestTransactionalCompletionAfterTheLease(t *testing.T) {
 
 func TestAnIdleRunnerIsWoken(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t)
+	client, pool := install(t, listens)
 	g := newGate()
 	close(g.leave)
 	mux := pawl.NewMux()
@@ -365,7 +365,7 @@ func TestAnIdleRunnerIsWoken(t *testing.T) {
 // The runner has gone to sleep by the time the handler fails: it must know when to try again all the same.
 func TestARetryOfTheRunnersOwnIsNotSleptThrough(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t)
+	client, pool := install(t, listens)
 	for _, outcome := range []error{pawl.RetryAfter(0, errBoom), pawl.RetryAfter(20*time.Millisecond, errBoom), pawl.Snooze(20 * time.Millisecond)} {
 		running, leave := make(chan struct{}, 10), make(chan struct{})
 		mux := pawl.NewMux()
@@ -500,7 +500,7 @@ func TestTheServerRestarts(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	url := server.URL("postgres")
+	url := pgtest.Reach(t, server)
 	if err := migrate(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}

@@ -3,18 +3,14 @@ package pawl
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // sleeper lets a runner sleep until an insert wakes it. It keeps a connection of its own that LISTENs and, while the runner
 // sleeps, holds a shared advisory lock per queue: wake.sql notifies only where it meets one.
 //
-// Behind a transaction pooler neither works, and the lock would stay with a stranger's session. So the first thing on a new
-// connection is to see whether the server process that answers is the one that was connected to.
+// Behind a transaction pooler neither works: see pooler.go.
 type sleeper struct {
 	client *Client
 	keys   []string
@@ -37,8 +33,6 @@ func newSleeper(c *Client, queues []string) *sleeper {
 	return &sleeper{client: c, keys: keys, woken: make(chan string, 64), hailed: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
-var errPooled = errors.New("pawl: a pooler is in between: no LISTEN, polling instead; set Config.ListenURL to a direct URL")
-
 func (s *sleeper) run(ctx context.Context) {
 	log := s.client.config.Logger
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
@@ -49,7 +43,6 @@ func (s *sleeper) run(ctx context.Context) {
 			return
 		}
 		if errors.Is(err, errPooled) {
-			log.Warn(errPooled.Error())
 			return
 		}
 		if time.Since(began) > time.Minute {
@@ -62,41 +55,12 @@ func (s *sleeper) run(ctx context.Context) {
 	}
 }
 
-// listen opens a connection that LISTENs on a channel named as in the SQL files. errPooled: a pooler is in between.
-func (c *Client) listen(ctx context.Context, channel string) (_ *pgx.Conn, err error) {
-	config := c.pool.Config().ConnConfig
-	if url := c.config.ListenURL; url != "" {
-		if config, err = pgx.ParseConfig(url); err != nil {
-			return nil, err
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return nil, err
-	}
-	var pid uint32
-	if err = conn.QueryRow(ctx, "select pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err == nil && pid != conn.PgConn().PID() {
-		err = errPooled
-	}
-	if err == nil {
-		// The name for this schema, quotes and all.
-		_, err = conn.Exec(ctx, "listen "+pgx.Identifier{c.source.Into(c.config.Schema, channel)}.Sanitize())
-	}
-	if err != nil {
-		closeConn(ctx, conn)
-		return nil, err
-	}
-	return conn, nil
-}
-
 func (s *sleeper) session(ctx context.Context) error {
 	conn, err := s.client.listen(ctx, "pawl.wake")
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
+	defer conn.close(ctx)
 	s.set(func() { s.direct, s.held = true, false })
 	s.wake("")
 	s.hail()
@@ -130,18 +94,12 @@ func (s *sleeper) session(ctx context.Context) error {
 	}
 }
 
-func (s *sleeper) lock(ctx context.Context, conn *pgx.Conn, on bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	text := "select pg_advisory_unlock_all()"
-	args := []any{}
+func (s *sleeper) lock(ctx context.Context, conn *session, on bool) error {
+	call := "pg_advisory_unlock_shared(pawl.sleep_key(k))"
 	if on {
-		text, args = "select count(pg_advisory_lock_shared(pawl.sleep_key(k))::text) from unnest($1::text[]) k", []any{s.keys}
+		call = "pg_advisory_lock_shared(pawl.sleep_key(k))"
 	}
-	if err := s.client.With(conn).query(ctx, text, args, nil); err != nil {
-		return fmt.Errorf("sleep lock: %w", err)
-	}
-	return nil
+	return conn.lock(ctx, call, "unnest($1::text[])", s.keys, len(s.keys))
 }
 
 func (s *sleeper) set(change func()) {

@@ -533,7 +533,7 @@ func TestTwoPhaseInAnOrderedChannel(t *testing.T) {
 // A commit wakes a runner that sleeps.
 func TestCommitWakes(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t)
+	client, pool := install(t, listens)
 	g, mux := newGate(), pawl.NewMux()
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Reserve: time.Minute})

@@ -276,7 +276,7 @@ func TestTrap04TwoPhase(t *testing.T) {
 	})
 	t.Run("a commit wakes", func(t *testing.T) {
 		t.Parallel()
-		client, pool := install(t)
+		client, pool := install(t, listens)
 		g, mux := newGate(), pawl.NewMux()
 		close(g.leave)
 		pawl.Handle(mux, g.handle)
@@ -491,7 +491,7 @@ func TestTrap07WaitTime(t *testing.T) {
 		_, pool := connect(t, url)
 		count := &counting{}
 		mine := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns, c.ConnConfig.Tracer = 8, count })
-		client, err := pawl.New(mine, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		client, err := pawl.New(mine, pawl.Config{ListenURL: pgtest.Direct(t, url), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		must(t, err)
 		return client, pool, count
 	}

@@ -53,7 +53,7 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 	for name, answer := range map[string]error{"nil": nil, "an error": errBoom, "snooze": pawl.Snooze(time.Hour)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client, pool := install(t)
+			client, pool := install(t, listens)
 			running, causes := make(chan struct{}), make(chan error, 1)
 			mux := pawl.NewMux()
 			pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
@@ -109,7 +109,7 @@ func TestCancelUnheard(t *testing.T) {
 // Also while the runner drains, and of a job that is deleted.
 func TestDeleteIsHeardWhileDraining(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t)
+	client, pool := install(t, listens)
 	running, causes := make(chan struct{}), make(chan error, 1)
 	mux := pawl.NewMux()
 	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
@@ -133,7 +133,7 @@ func TestDeleteIsHeardWhileDraining(t *testing.T) {
 
 func TestSuspendAndResumeWorker(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t)
+	client, pool := install(t, listens)
 	g := newGate()
 	mux := pawl.NewMux()
 	pawl.Handle(mux, g.handle)
@@ -169,7 +169,7 @@ func TestSuspendAndResumeWorker(t *testing.T) {
 
 func TestStopWorker(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t)
+	client, pool := install(t, listens)
 	g := newGate()
 	mux := pawl.NewMux()
 	pawl.Handle(mux, g.handle)
@@ -228,7 +228,7 @@ func TestASuspendedWorkerRegistersAgain(t *testing.T) {
 
 func TestReleaseWorker(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t)
+	client, pool := install(t, listens)
 	running, causes := make(chan *pawl.JobInfo, 10), make(chan error, 10)
 	mux := pawl.NewMux()
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {

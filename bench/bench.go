@@ -212,7 +212,7 @@ func (b *bench) connect(ctx context.Context) error {
 	defer conn.Close(ctx)
 	var foreign bool
 	if err := conn.QueryRow(ctx, "select coalesce(bool_or(shobj_description(oid, 'pg_database') is distinct from $2), false) from pg_database where datname = $1",
-		database, mine).Scan(&foreign); err != nil {
+		pgx.QueryExecModeExec, database, mine).Scan(&foreign); err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
 	if foreign {
@@ -224,7 +224,7 @@ func (b *bench) connect(ctx context.Context) error {
 		}
 	}
 	if err := conn.QueryRow(ctx, `select current_setting('server_version'), current_setting('fsync'),
-		current_setting('synchronous_commit'), current_setting('shared_buffers')`).Scan(
+		current_setting('synchronous_commit'), current_setting('shared_buffers')`, pgx.QueryExecModeExec).Scan(
 		&b.settings.Version, &b.settings.Fsync, &b.settings.SynchronousCommit, &b.settings.SharedBuffers); err != nil {
 		return err
 	}
@@ -235,6 +235,7 @@ func (b *bench) connect(ctx context.Context) error {
 	}
 	config.ConnConfig.Database = database
 	config.MaxConns = 16
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // A transaction pooler may be in between.
 	b.pool, err = pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func TestNew(t *testing.T) {
 		a, b := install(t), install(t)
 		insert(t, a, pawl.JobSpec{Args: note{1}})
 		pawltest.RequireNotInserted[note](t, b, pawl.Filter{})
-		url = pawltest.Pool(t, a).Config().ConnString()
+		url = pgtest.Direct(t, pawltest.Pool(t, a).Config().ConnString())
 	})
 	if conn, err := pgx.Connect(t.Context(), url); err == nil {
 		conn.Close(t.Context())
@@ -134,7 +134,7 @@ func TestGivenServer(t *testing.T) {
 	t.Parallel()
 	child := func(env ...string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGivenServer$")
-		cmd.Env = append(os.Environ(), env...)
+		cmd.Env = append(append(os.Environ(), pgtest.EnvPgBouncer+"="), env...)
 		out, err := cmd.Output()
 		_, url, _ := strings.Cut(string(out), "url: ")
 		url, _, _ = strings.Cut(url, "\n")

@@ -18,7 +18,7 @@ const (
 	demoSchema    = "pawl_demo"     // The queue.
 	demoAppSchema = "pawl_demo_app" // The shop's own tables.
 	demoComment   = "made by pawl demo, which may drop it"
-	demoLock      = "select pg_try_advisory_lock(hashtextextended('pawl demo', 0))"
+	demoLock      = "select pg_try_advisory_xact_lock(hashtextextended('pawl demo', 0))"
 )
 
 // shopTables are the application's. invoice has no unique constraint on purpose: that each is written exactly once
@@ -31,7 +31,7 @@ const shopTables = `
 type demoDatabase struct {
 	url     string
 	server  *localpg.Server // nil: the user's.
-	lock    *pgx.Conn       // Holds the lock that keeps two demos in one database apart.
+	lock    *pgx.Conn       // Holds the lock that keeps two demos in one database apart, in a transaction: a pooler may be in between.
 	pool    *pgxpool.Pool
 	client  *pawl.Client
 	version string
@@ -70,6 +70,7 @@ func openDemoClient(ctx context.Context, url string, logger *slog.Logger) (*pgxp
 	}
 	// Handlers that hold a transaction each must leave connections to the runner.
 	config.MaxConns = 16
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // A transaction pooler may be in between.
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
@@ -90,7 +91,11 @@ func (b *demoDatabase) makeSchemas(ctx context.Context) error {
 		return fmt.Errorf("connect: %w; check --database-url", err)
 	}
 	alone := false
-	if err := lock.QueryRow(ctx, demoLock).Scan(&alone); err != nil || !alone {
+	_, err = lock.Exec(ctx, "begin; set local idle_in_transaction_session_timeout = 0")
+	if err == nil {
+		err = lock.QueryRow(ctx, demoLock, pgx.QueryExecModeExec).Scan(&alone)
+	}
+	if err != nil || !alone {
 		lock.Close(ctx)
 		if err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/pawlhq/pawl/internal/localpg"
+	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
 // The demo starts its own program again, so the tests run the real one.
@@ -38,7 +39,7 @@ func demoServer(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	return server.URL("postgres")
+	return pgtest.Reach(t, server)
 }
 
 // demoSchemas are those left in the database.

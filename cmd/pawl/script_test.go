@@ -134,7 +134,7 @@ func scriptRows(ts *testscript.TestScript, statement string) [][]any {
 	conn, err := pgx.Connect(ctx, ts.Getenv("PAWL_DSN"))
 	ts.Check(err)
 	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, statement)
+	rows, err := conn.Query(ctx, statement, pgx.QueryExecModeCacheDescribe) // A pooler may be in between.
 	ts.Check(err)
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]any, error) { return row.Values() })
 	ts.Check(err)

@@ -22,7 +22,7 @@ import (
 func install(t *testing.T) (*pawl.Client, *localpg.Server) {
 	t.Helper()
 	server := pgtest.Server(t)
-	pool := pgtest.Pool(t, server.URL("postgres"), func(c *pgxpool.Config) { c.MaxConns = 4 })
+	pool := pgtest.Pool(t, pgtest.Reach(t, server), func(c *pgxpool.Config) { c.MaxConns = 4 })
 	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,9 @@ func start(t *testing.T, client *pawl.Client, server *localpg.Server) {
 	if err := server.StartServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	pawltest.Pool(t, client).Reset() // Or each connection from before costs one more failure.
+	pool := pawltest.Pool(t, client)
+	pool.Reset()                                                                                     // Or each connection from before costs one more failure.
+	pgtest.Wait(t, "the server to be reached", func() bool { return pool.Ping(t.Context()) == nil }) // A pooler looks for it once a second.
 }
 
 // visited runs all visits and returns their pages.

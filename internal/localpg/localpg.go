@@ -1,5 +1,5 @@
 // Package localpg runs private PostgreSQL servers, for tests, benchmarks and
-// demonstrations.
+// demonstrations, and PgBouncers in front of them.
 //
 // A server listens only on a Unix socket in a folder closed to other users
 // (root aside), so that it can do without passwords. It lives no longer than
@@ -94,6 +94,7 @@ type Server struct {
 	existing bool     // whether the data was there before
 	version  atomic.Pointer[string]
 	pid      atomic.Int64
+	poolers  atomic.Int64 // started so far
 
 	mu      sync.Mutex // one request at a time
 	cmd     *exec.Cmd  // the supervising shell

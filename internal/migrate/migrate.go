@@ -128,6 +128,10 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("the schema is at version %d, this binary wants %d", e.Have, e.Want)
 }
 
+// once is how statements with parameters or results are sent: in one round trip, with nothing prepared by name, which would be on
+// another server connection than its next use where a transaction pooler is in between.
+const once = pgx.QueryExecModeExec
+
 var validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]{0,62}$`)
 
 // CheckName says whether a schema's name is one this package can use.
@@ -147,12 +151,12 @@ func (s *Source) Into(schema, text string) string {
 func (s *Source) Have(ctx context.Context, conn *pgx.Conn, schema string) (int, error) {
 	// Exec and no other mode: no prepared statement, so a transaction pooler may be in between.
 	var exists bool
-	err := conn.QueryRow(ctx, "select to_regclass($1) is not null", pgx.QueryExecModeExec, pgx.Identifier{schema, "migration"}.Sanitize()).Scan(&exists)
+	err := conn.QueryRow(ctx, "select to_regclass($1) is not null", once, pgx.Identifier{schema, "migration"}.Sanitize()).Scan(&exists)
 	if err != nil || !exists {
 		return 0, err
 	}
 	var version int
-	err = conn.QueryRow(ctx, s.Into(schema, "select coalesce(max(version), 0) from "+s.Prefix+"migration"), pgx.QueryExecModeExec).Scan(&version)
+	err = conn.QueryRow(ctx, s.Into(schema, "select coalesce(max(version), 0) from "+s.Prefix+"migration"), once).Scan(&version)
 	return version, err
 }
 
@@ -312,7 +316,7 @@ func (s *Source) look(ctx context.Context, conn *pgx.Conn, schema string) (have 
 		return have, true, &VersionError{Have: have, Want: s.Version()}
 	}
 	// Who may not create schemas may still be given one.
-	err = conn.QueryRow(ctx, "select exists (select from pg_namespace where nspname = $1)", pgx.QueryExecModeExec, schema).Scan(&whole)
+	err = conn.QueryRow(ctx, "select exists (select from pg_namespace where nspname = $1)", once, schema).Scan(&whole)
 	return have, whole, err
 }
 
@@ -328,7 +332,7 @@ func (s *Source) step(ctx context.Context, conn *pgx.Conn, schema string, o Opti
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
 	var ours bool
-	if err := tx.QueryRow(ctx, lock("pg_try_advisory_xact_lock", schema), pgx.QueryExecModeExec).Scan(&ours); err != nil {
+	if err := tx.QueryRow(ctx, lock("pg_try_advisory_xact_lock", schema), once).Scan(&ours); err != nil {
 		return false, err
 	}
 	if !ours {
@@ -404,7 +408,7 @@ func (s *Source) build(ctx context.Context, tx pgx.Tx, schema string, step *Step
 func (s *Source) building(ctx context.Context, conn *pgx.Conn, schema string, step *Step) ([]string, error) {
 	name := s.Into(schema, step.Index)
 	var valid bool
-	err := conn.QueryRow(ctx, "select i.indisvalid from pg_index i where i.indexrelid = to_regclass($1)", pgx.QueryExecModeExec, name).Scan(&valid)
+	err := conn.QueryRow(ctx, "select i.indisvalid from pg_index i where i.indexrelid = to_regclass($1)", once, name).Scan(&valid)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return []string{s.Into(schema, step.SQL)}, nil
@@ -431,7 +435,7 @@ func (s *Source) holder(ctx context.Context, conn *pgx.Conn, schema string) stri
 		join pg_namespace n on n.oid = c.relnamespace
 		join pg_stat_activity a on a.pid = l.pid
 		where n.nspname = $1 and l.granted and l.pid <> pg_backend_pid() and l.database = (select oid from pg_database where datname = current_database())
-		order by a.xact_start limit 1`, pgx.QueryExecModeExec, schema).Scan(&by)
+		order by a.xact_start limit 1`, once, schema).Scan(&by)
 	if err != nil {
 		return "somebody who is gone by now"
 	}

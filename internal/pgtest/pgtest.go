@@ -6,7 +6,9 @@
 //
 // or calls [Ensure], and its tests call [Database] or [Empty]. The first call starts a private
 // server for the test binary. If $PAWL_TEST_DATABASE_URL is set, that server is
-// used instead; its role must be allowed to create databases.
+// used instead; its role must be allowed to create databases. If
+// $PAWL_TEST_PGBOUNCER is set, tests reach their databases through a private
+// PgBouncer in transaction mode.
 package pgtest
 
 import (
@@ -28,6 +30,15 @@ import (
 // EnvURL is the environment variable with the URL of a server to test on.
 const EnvURL = "PAWL_TEST_DATABASE_URL"
 
+// EnvPgBouncer is the environment variable that puts a PgBouncer between the
+// tests and their server, if it is not empty.
+const EnvPgBouncer = "PAWL_TEST_PGBOUNCER"
+
+// poolSize is how many connections to a database the PgBouncer has: fewer than a
+// test's pools and its runner have together, so that transactions do share them,
+// and more than the eight transactions that some tests leave open.
+const poolSize = "10"
+
 const (
 	waitTimeout   = 20 * time.Second
 	statementTime = time.Minute // for anything done on the server
@@ -47,6 +58,7 @@ type run struct {
 	template func() (string, error) // makes the template, once
 
 	server *localpg.Server // nil if the server was given
+	pooler *localpg.Pooler // nil if tests connect to the server itself
 	given  *url.URL        // nil if the server is our own
 	lock   *pgx.Conn       // holds the advisory lock on a server given
 	prefix string          // of the names of this run's databases
@@ -128,13 +140,101 @@ func create(t testing.TB, make func(*run) (string, error)) string {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
+	if current.pooler != nil {
+		return current.pooler.URL(name)
+	}
 	return current.url(name)
+}
+
+// Pooled says whether tests reach their databases through a PgBouncer.
+func Pooled() bool { return os.Getenv(EnvPgBouncer) != "" }
+
+// poolers are the servers behind the PgBouncers of this process, by host.
+var poolers sync.Map
+
+func startPooler(server *localpg.Server, settings map[string]string) (*localpg.Pooler, error) {
+	pooler, err := server.StartPooler(context.Background(), settings)
+	if err == nil {
+		poolers.Store(hostOf(pooler.URL("postgres")), server)
+	}
+	return pooler, err
+}
+
+func hostOf(url string) string {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return ""
+	}
+	return config.Host
+}
+
+// Pooler starts a PgBouncer in transaction mode for the test's own use, in front
+// of server, or of the one that has the databases if that is nil. Without the
+// program the test is skipped. settings are over PgBouncer's defaults.
+func Pooler(t testing.TB, server *localpg.Server, settings map[string]string) *localpg.Pooler {
+	t.Helper()
+	if server == nil {
+		if err := current.connect(); err != nil {
+			t.Fatalf("pgtest: %v", err)
+		}
+		if server = current.server; server == nil {
+			t.Skipf("needs a server of its own to put a PgBouncer in front of: unset %s", EnvURL)
+		}
+	}
+	pooler, err := startPooler(server, settings)
+	if errors.Is(err, localpg.ErrNoPgBouncer) && !Pooled() {
+		t.Skipf("needs PgBouncer, as make test-pgbouncer has it: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("PgBouncer's log:\n%s", pooler.Log())
+		}
+		if err := pooler.Stop(); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
+	return pooler
+}
+
+// Reach returns the URL of the database "postgres" of a server of the test's
+// own, through a PgBouncer where tests reach theirs so.
+func Reach(t testing.TB, server *localpg.Server) string {
+	t.Helper()
+	if !Pooled() {
+		return server.URL("postgres")
+	}
+	// By default, while the server is away, statements wait for 120 s, and 15 s pass before it is looked for again.
+	return Pooler(t, server, map[string]string{"query_wait_timeout": "2", "server_login_retry": "1"}).URL("postgres")
+}
+
+// Direct returns the URL of the same database past the PgBouncer, if there is
+// one in between: for LISTEN and what else needs a session of its own.
+func Direct(t testing.TB, database string) string {
+	t.Helper()
+	if server, ok := poolers.Load(hostOf(database)); ok {
+		return server.(*localpg.Server).URL(Name(t, database))
+	}
+	return database
+}
+
+// Name returns the name of the database at a URL.
+func Name(t testing.TB, database string) string {
+	t.Helper()
+	config, err := pgx.ParseConfig(database)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return config.Database
 }
 
 // Pool returns a pool of connections to the database at url, each option
 // applied to its configuration. It is closed when the test ends; a test that
 // still holds a connection 10 seconds later fails. Get the database first, so
-// that it is dropped last.
+// that it is dropped last. Through a PgBouncer its statements are not prepared by
+// name: the connection that knows the name may be another's by then.
 func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(url)
@@ -143,6 +243,9 @@ func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.P
 	}
 	if os.Getenv(EnvRecord) != "" {
 		config.ConnConfig.Tracer = sentRecorder{}
+	}
+	if Pooled() {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	for _, option := range options {
 		option(config)
@@ -218,6 +321,9 @@ func (r *run) open() error {
 	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
 	defer cancel()
 	if given := os.Getenv(EnvURL); given != "" {
+		if Pooled() {
+			return fmt.Errorf("%s is set, and %s puts a PgBouncer in front of a server of our own: unset one of them", EnvURL, EnvPgBouncer)
+		}
 		if err := r.openGiven(ctx, given); err != nil {
 			return fmt.Errorf("use the server of %s: %w", EnvURL, err)
 		}
@@ -230,7 +336,10 @@ func (r *run) open() error {
 	r.server = server
 	r.prefix = "pawl_test_"
 	r.clone = cloneClause(server.Version(), true)
-	return nil
+	if Pooled() {
+		r.pooler, err = startPooler(server, map[string]string{"default_pool_size": poolSize})
+	}
+	return err
 }
 
 // cloneClause chooses how to copy a template. Copying files takes half the time
@@ -297,6 +406,8 @@ func (r *run) sweep(ctx context.Context) error {
 // close drops what is left and stops the server, if it was ever opened.
 func (r *run) close() error {
 	switch {
+	case r.pooler != nil:
+		return errors.Join(r.pooler.Stop(), r.server.Stop())
 	case r.server != nil:
 		return r.server.Stop()
 	case r.lock != nil:

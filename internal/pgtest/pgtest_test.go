@@ -181,6 +181,7 @@ func TestFailingMigration(t *testing.T) {
 }
 
 func TestGivenServer(t *testing.T) {
+	t.Setenv(EnvPgBouncer, "")
 	server := Server(t)
 	admin := server.URL("postgres")
 	for _, sql := range []string{
