@@ -12,30 +12,30 @@ import (
 type jobRow struct {
 	ID          pawl.ID           `json:"id"`
 	State       pawl.State        `json:"state"`
-	Reason      string            `json:"reason" table:"-"`
+	Reason      string            `json:"reason" table:"-,omitempty"`
 	Queue       string            `json:"queue"`
-	Channel     string            `json:"channel"`
+	Channel     string            `json:"channel" table:",omitempty"`
 	Kind        string            `json:"kind"`
-	Args        json.RawMessage   `json:"args" table:"-"`
-	Data        []byte            `json:"data" table:"-"`
+	Args        json.RawMessage   `json:"args" table:"-,omitempty"`
+	Data        []byte            `json:"data" table:"-,omitempty"`
 	Priority    int               `json:"priority"`
 	Attempt     int               `json:"attempt"`
-	MaxAttempts int               `json:"max_attempts" table:"-"`
-	Percent     int               `json:"percent" table:"-"`
-	Message     string            `json:"message" table:"-"`
-	Worker      string            `json:"worker" table:"-"`
-	Fingerprint string            `json:"fingerprint" table:"-"`
-	UniqueKey   string            `json:"unique_key" table:"-"`
-	Ordered     bool              `json:"ordered" table:"-"`
-	Batch       *pawl.ID          `json:"batch" table:"-"`
-	Headers     map[string]string `json:"headers" table:"-"`
+	MaxAttempts int               `json:"max_attempts" table:"-,omitempty"`
+	Percent     int               `json:"percent" table:"-,omitempty"`
+	Message     string            `json:"message" table:"-,omitempty"`
+	Worker      string            `json:"worker" table:"-,omitempty"`
+	Fingerprint string            `json:"fingerprint" table:"-,omitempty"`
+	UniqueKey   string            `json:"unique_key" table:"-,omitempty"`
+	Ordered     bool              `json:"ordered" table:"-,omitempty"`
+	Batch       *pawl.ID          `json:"batch" table:"-,omitempty"`
+	Headers     map[string]string `json:"headers" table:"-,omitempty"`
 	CreatedAt   time.Time         `json:"created_at"`
-	RunAt       time.Time         `json:"run_at"`
-	StartedAt   time.Time         `json:"started_at" table:"-"`
-	FinishedAt  time.Time         `json:"finished_at"`
-	Checkpoint  json.RawMessage   `json:"checkpoint" table:"-"`
-	Result      json.RawMessage   `json:"result" table:"-"`
-	Errors      []errorRow        `json:"errors" table:"-"`
+	RunAt       time.Time         `json:"run_at" table:",omitempty"`
+	StartedAt   time.Time         `json:"started_at" table:"-,omitempty"`
+	FinishedAt  time.Time         `json:"finished_at" table:",omitempty"`
+	Checkpoint  json.RawMessage   `json:"checkpoint" table:"-,omitempty"`
+	Result      json.RawMessage   `json:"result" table:"-,omitempty"`
+	Errors      []errorRow        `json:"errors" table:"-,omitempty"`
 }
 
 // errorRow is why an attempt failed.

@@ -50,7 +50,8 @@ Durations are read as 500ms, 90s, 1h30m or 7d; a number alone is seconds.`,
 }
 
 // print writes a command's answer: a slice of structs is a list, one struct (or a pointer to it) one thing. Each exported field has
-// a name in its json tag; with `table:"-"` it is left out of tables of a list. A time.Duration's name must not say its unit.
+// a name in its json tag; with `table:"-"` it is left out of tables of a list, and with `table:"-,omitempty"` of one thing too where it
+// is empty. A time.Duration's name must not say its unit.
 func (p *program) print(answer any) error {
 	s, err := p.settings()
 	if err != nil {
@@ -219,6 +220,9 @@ func printOne(out io.Writer, v reflect.Value) error {
 	terminal := outputWidth(out) > 0
 	var lines [][]string
 	for i, value := range cells(v, columns, tableCell) {
+		if columns[i].omit && value == "" {
+			continue
+		}
 		title := columns[i].title
 		if terminal {
 			title = bold.Render(title)
@@ -237,6 +241,7 @@ type column struct {
 	title  string // For people.
 	index  []int
 	hidden bool // In tables of a list.
+	omit   bool // From one thing where empty.
 	right  bool // A number.
 }
 
@@ -268,7 +273,9 @@ func columnsOf(t reflect.Type) (columns []column) {
 		if name == "" {
 			panic(fmt.Sprintf("%v.%s is printed and has no name: give it a json tag", t, field.Name))
 		}
-		c := column{name: name, title: strings.ReplaceAll(name, "_", " "), index: field.Index, hidden: field.Tag.Get("table") == "-"}
+		c := column{name: name, title: strings.ReplaceAll(name, "_", " "), index: field.Index}
+		c.hidden = strings.HasPrefix(field.Tag.Get("table"), "-")
+		c.omit = strings.HasSuffix(field.Tag.Get("table"), "omitempty")
 		of := field.Type
 		if of.Kind() == reflect.Pointer {
 			of = of.Elem()

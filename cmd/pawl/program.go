@@ -122,6 +122,15 @@ func (p *program) connect(ctx context.Context, dsn string) (*pgxpool.Pool, error
 		return nil, unreachableError{err}
 	}
 	return pool, nil
+	return pawl.New(pool, s.client(log))
+}
+
+// client is what the settings say of a client.
+func (s *settings) client(log *slog.Logger) pawl.Config {
+	return pawl.Config{
+		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, Validation: s.Validation, InsertRate: s.InsertRate,
+		Defaults: pawl.JobSpec{MaxAttempts: s.MaxAttempts},
+	}
 }
 
 // logger writes to --log-dest from --log-level on.
