@@ -27,6 +27,8 @@ type Filter struct {
 
 	Cursor string // A Page's Next: only what comes after that page.
 	Limit  int    // If zero: 100 in List, else none.
+
+	Progress func(done int64) // If not nil, told how many have been changed, after each batch: of Cancel, Delete, Retry and Update.
 }
 
 func (f Filter) selection() ([]int64, []*int32) { return nil, nil } // What takes a Selector looks for a Filter first.
@@ -196,6 +198,9 @@ func (c *Client) each(ctx context.Context, filter Filter, among []State, do func
 		n, err := do(ids)
 		total += n
 		left -= len(ids)
+		if filter.Progress != nil {
+			filter.Progress(total)
+		}
 		if err != nil || len(ids) < most || filter.Limit > 0 && left == 0 {
 			return total, err
 		}
