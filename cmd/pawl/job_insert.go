@@ -101,6 +101,8 @@ error names the line; batches before it are in, and the error says how many line
 	command.Flags().BoolVar(&wait, "wait", false, "wait until the job has finished, and print it; exit code 1 if it is not completed")
 	command.Flags().Var((*durationValue)(&timeout), "timeout", "longest --wait; 0: as long as it takes")
 	p.settingFlags(command, command.Flags(), "batch_size")
+	command.Flags().Var((*timeValue)(&flags.RunAt), "run-at", "not before this time")
+	command.Flags().Var((*durationValue)(&flags.Reserve), "reserve", "held until a program commits it, and gone if that does not come in time")
 	flags.add(command.Flags())
 	return command
 }

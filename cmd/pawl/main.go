@@ -82,7 +82,7 @@ func rootCommand(p *program) *cobra.Command {
 		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p), importCommand(p),
 		consumeCommand(p),
 		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p),
-		jobCommand(p), consumeCommand(p),
+		jobCommand(p), cronCommand(p), consumeCommand(p),
 		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)
