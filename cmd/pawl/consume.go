@@ -95,7 +95,12 @@ their jobs run elsewhere, no attempt used. Then consume ends, with exit code 0. 
 			draining, drained := context.WithCancel(context.WithoutCancel(ctx))
 			defer drained()
 			c.draining = draining
-			context.AfterFunc(ctx, func() { time.AfterFunc(drainTimeout, drained) })
+			context.AfterFunc(ctx, func() {
+				if command.Context().Err() != nil {
+					c.log.Info("pawl: told to stop; running programs may end", "within", drainTimeout)
+				}
+				time.AfterFunc(drainTimeout, drained)
+			})
 			if untilEmpty {
 				var around sync.WaitGroup
 				defer around.Wait()
