@@ -80,8 +80,6 @@ func rootCommand(p *program) *cobra.Command {
 	)
 	root.AddCommand(
 		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p), importCommand(p),
-		consumeCommand(p),
-		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p),
 		jobCommand(p), cronCommand(p), consumeCommand(p),
 		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),

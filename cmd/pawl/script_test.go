@@ -57,8 +57,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "load": scriptLoad,
-			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "keep": scriptKeep,
+			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "load": scriptLoad, "keep": scriptKeep,
 		},
 		RequireExplicitExec: false,
 		RequireUniqueNames:  true,
@@ -130,6 +129,8 @@ func scriptLoad(ts *testscript.TestScript, neg bool, args []string) {
 	defer conn.Close(ctx)
 	_, err = conn.PgConn().Exec(ctx, "set check_function_bodies = off;"+string(text)).ReadAll()
 	ts.Check(err)
+}
+
 func scriptKeep(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: keep NAME REGEXP")
