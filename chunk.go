@@ -11,7 +11,7 @@ import (
 func (r *runner) chunk(h *handler, first *running) []*running {
 	chunk := []*running{first}
 	r.pending = slices.DeleteFunc(r.pending, func(run *running) bool {
-		if len(chunk) >= h.opts.Chunk || r.mux.handlers[run.job.Kind] != h {
+		if len(chunk) >= h.opts.Chunk || r.mux.handler(run.job.Kind) != h {
 			return false
 		}
 		chunk = append(chunk, run)
@@ -22,7 +22,7 @@ func (r *runner) chunk(h *handler, first *running) []*running {
 
 // many runs a chunk; each job has its own answer.
 func (r *runner) many(chunk []*running) {
-	h := r.mux.handlers[chunk[0].job.Kind]
+	h := r.mux.handler(chunk[0].job.Kind)
 	jobs := make([]*JobInfo, len(chunk))
 	for i, run := range chunk {
 		jobs[i] = run.job

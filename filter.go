@@ -27,6 +27,8 @@ type Filter struct {
 
 	Cursor string // A Page's Next: only what comes after that page.
 	Limit  int    // If zero: 100 in List, else none.
+
+	Progress func(done int64) // If not nil, told how many have been changed, after each batch: of Cancel, Delete, Retry and Update.
 }
 
 func (f Filter) selection() ([]int64, []*int32) { return nil, nil } // What takes a Selector looks for a Filter first.
@@ -54,6 +56,7 @@ type storedFilter struct {
 	Args          json.RawMessage `json:"args,omitempty"`
 	CreatedBefore any             `json:"created_before,omitempty"`
 	CreatedAfter  any             `json:"created_after,omitempty"`
+	Above         int64           `json:"above,omitempty"` // Of list alone: see Tail.
 }
 
 func (f *Filter) empty() bool {
@@ -63,7 +66,12 @@ func (f *Filter) empty() bool {
 
 // stored checks a filter. among, if not nil, are the states a verb can do anything about; none: there is nothing to look for.
 func (f *Filter) stored(among []State) (text string, below *int64, none bool, err error) {
-	s := storedFilter{Queue: f.Queue, Channel: f.Channel, Kind: f.Kind, Fingerprint: f.Fingerprint, UniqueKey: f.UniqueKey, Worker: f.Worker, States: f.States, Args: f.Args}
+	return f.storedAbove(among, 0)
+}
+
+// storedAbove is stored, and only ids above that are looked at by list.
+func (f *Filter) storedAbove(among []State, above int64) (text string, below *int64, none bool, err error) {
+	s := storedFilter{Above: above, Queue: f.Queue, Channel: f.Channel, Kind: f.Kind, Fingerprint: f.Fingerprint, UniqueKey: f.UniqueKey, Worker: f.Worker, States: f.States, Args: f.Args}
 	for _, state := range f.States {
 		if !slices.Contains(liveStates, state) && !slices.Contains(finishedStates, state) {
 			return "", nil, false, fmt.Errorf("Filter.States: there is no state %q", state)
@@ -190,6 +198,9 @@ func (c *Client) each(ctx context.Context, filter Filter, among []State, do func
 		n, err := do(ids)
 		total += n
 		left -= len(ids)
+		if filter.Progress != nil {
+			filter.Progress(total)
+		}
 		if err != nil || len(ids) < most || filter.Limit > 0 && left == 0 {
 			return total, err
 		}

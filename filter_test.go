@@ -217,7 +217,11 @@ func TestChangesByFilter(t *testing.T) {
 	must1(t, 1245)(client.Retry(t.Context(), pawl.Filter{Fingerprint: "f1"}))
 	must1(t, 1245)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{Delay: time.Hour}))
 	must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateCompleted, pawl.StateReady}}))
-	must1(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true}))
+	var told []int64
+	must1(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true, Progress: func(done int64) { told = append(told, done) }}))
+	if !slices.Equal(told, []int64{1000, 2000, 2500}) {
+		t.Errorf("told of %d as it went, want 1000, 2000, 2500", told)
+	}
 	if n, err := client.Count(t.Context(), pawl.Filter{}); n != 0 || err != nil {
 		t.Errorf("%d are left, %v", n, err)
 	}

@@ -27,7 +27,7 @@ func (m *Mux) Use(middleware ...Middleware) { m.middleware = append(m.middleware
 
 // KindOptions are for Handle; the zero value works.
 type KindOptions struct {
-	Kind    string        // If zero, T's (needed for RawArgs).
+	Kind    string        // If zero, T's (needed for RawArgs). "*": every kind without a handler of its own.
 	Aliases []string      // Former names.
 	Timeout time.Duration // Of one attempt: then its context ends with ErrTimeout. If zero, none.
 	Max     int           // Running at once in this process. If zero, the runner's.
@@ -182,6 +182,17 @@ func kindOf[T Args]() (kind string) {
 		zero = *new(T)
 	}
 	return zero.Kind()
+}
+
+// anyKind is the Kind of a handler for all that have none.
+const anyKind = "*"
+
+// handler is that of a kind; nil: none.
+func (m *Mux) handler(kind string) *handler {
+	if h, ok := m.handlers[kind]; ok {
+		return h
+	}
+	return m.handlers[anyKind]
 }
 
 func decodeArgs(info *JobInfo, args any) error {

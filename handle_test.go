@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -329,5 +330,55 @@ func TestBackoffOfJobKindAndQueue(t *testing.T) {
 		if d := job.RunAt.Sub(job.Errors[len(job.Errors)-1].At); d < want.wait*8/10 || d > want.wait*12/10+time.Second {
 			t.Errorf("job %d (%s) waits %v, want %v", i, want.job.Kind(), d, want.wait)
 		}
+	}
+}
+
+func TestHandlerOfAnyKind(t *testing.T) {
+	t.Parallel()
+	for _, chunks := range []bool{false, true} {
+		t.Run(fmt.Sprintf("chunks %v", chunks), func(t *testing.T) {
+			t.Parallel()
+			client, _ := install(t)
+			var mu sync.Mutex
+			got := map[string]string{}
+			note := func(job *pawl.Job[pawl.RawArgs], by string) {
+				mu.Lock()
+				defer mu.Unlock()
+				if job.Args.Kind() != job.Kind {
+					t.Errorf("a job of kind %q has args of kind %q", job.Kind, job.Args.Kind())
+				}
+				got[job.Kind] = by + " " + string(job.Args.JSON)
+			}
+			mux := pawl.NewMux()
+			pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
+				mu.Lock()
+				defer mu.Unlock()
+				got[job.Kind] = fmt.Sprintf("its own %d", job.Args.N)
+				return nil
+			})
+			any := pawl.KindOptions{Kind: "*"}
+			if chunks {
+				pawl.HandleChunk(mux, func(_ context.Context, jobs []*pawl.Job[pawl.RawArgs]) error {
+					for _, job := range jobs {
+						note(job, "any")
+					}
+					return nil
+				}, any)
+			} else {
+				pawl.Handle(mux, func(_ context.Context, job *pawl.Job[pawl.RawArgs]) error { note(job, "any"); return nil }, any)
+			}
+			ids := []pawl.ID{
+				insert(t, client, Note{7}), insert(t, client, pawl.Raw("förster", []byte("[1]"))), insert(t, client, pawl.Raw("x", nil)), insert(t, client, pawl.Raw("*", []byte("2"))),
+			}
+			stop := start(t, client, mux, pawl.RunnerConfig{})
+			for _, id := range ids {
+				await(t, client, id, pawl.StateCompleted)
+			}
+			stop()
+			want := map[string]string{Note{}.Kind(): "its own 7", "förster": "any [1]", "x": "any ", "*": "any 2"}
+			if !maps.Equal(got, want) {
+				t.Errorf("ran %q, want %q", got, want)
+			}
+		})
 	}
 }

@@ -48,7 +48,7 @@ func init() {
 // handle runs a job's handler as a runner does; one of chunks has a chunk of one.
 func (c *Client) handle(ctx context.Context, mux *Mux, job *JobInfo) (answer, error) {
 	r := &runner{client: c, public: c, mux: mux, log: c.config.Logger, drain: make(chan struct{})}
-	h := mux.handlers[job.Kind]
+	h := mux.handler(job.Kind)
 	if h.many == nil {
 		return r.work(context.WithValue(ctx, jobKey{}, job), job)
 	}
@@ -68,7 +68,7 @@ func (m *Mux) try(ctx context.Context, args Args, prepare func(job any)) (answer
 	if err != nil {
 		return nil, err
 	}
-	if m.handlers[r.kind] == nil {
+	if m.handler(r.kind) == nil {
 		return nil, m.noHandler(r.kind)
 	}
 	spec, _ := specOf(args)
@@ -130,7 +130,7 @@ func (c *Client) runOne(ctx context.Context, mux *Mux, queue string) (job *JobIn
 	}
 	job = jobs[0]
 	job.lease.byHand, job.client = true, c
-	if mux.handlers[job.Kind] == nil {
+	if mux.handler(job.Kind) == nil {
 		return nil, errors.Join(mux.noHandler(job.Kind), c.Release(ctx, job, 0))
 	}
 	a := answerTo(job, nil, &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"})

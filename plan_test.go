@@ -48,6 +48,7 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.change(array[%[1]d, %[2]d, %[5]d], '{\"delay\": 60, \"priority\": 3}')",
 		"select * from pawl.list('{}', null, 2)",
 		"select * from pawl.list('{\"kind\": \"note\"}', null, 2)",
+		"select * from pawl.list('{\"kind\": \"none\", \"above\": %[5]d}', null, 2)",
 		"select * from pawl.list('{\"fingerprint\": \"f\"}', null, 2)",
 		"select * from pawl.list('{\"unique_key\": \"k\"}', null, 2)",
 		"select * from pawl.release_worker(1)",

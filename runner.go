@@ -305,7 +305,7 @@ func (r *runner) serve() {
 		r.pending[0] = nil
 		r.pending = r.pending[1:]
 		var chunk []*running
-		if h := r.mux.handlers[run.job.Kind]; h != nil && h.many != nil {
+		if h := r.mux.handler(run.job.Kind); h != nil && h.many != nil {
 			chunk = r.chunk(h, run)
 		}
 		r.mu.Unlock()
@@ -331,7 +331,7 @@ func (r *runner) one(run *running) {
 
 // work runs the handler and says what becomes of the job.
 func (r *runner) work(ctx context.Context, job *JobInfo) (answer, error) {
-	h := r.mux.handlers[job.Kind]
+	h := r.mux.handler(job.Kind)
 	if h == nil {
 		minute := 60.0
 		r.log.Warn("pawl: no handler for this kind, given back for a minute", "job", job)

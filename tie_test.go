@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
@@ -656,4 +658,35 @@ func TestConsumersAlone(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.hold"); n != 0 {
 		t.Errorf("its key is still held")
 	}
+}
+
+func TestTies(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t)
+	want := func(id pawl.ID, want pawl.Ties) {
+		t.Helper()
+		got, err := client.Ties(t.Context(), id)
+		must(t, err)
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Minute)); diff != "" {
+			t.Errorf("ties of job %d (-want +got):\n%s", id, diff)
+		}
+	}
+	first := insert(t, client, pawl.JobSpec{Args: Note{1}, Channel: "c", Ordered: true})
+	second := insert(t, client, pawl.JobSpec{Args: Note{2}, Channel: "c", Ordered: true})
+	follower := insert(t, client, pawl.JobSpec{Args: Note{3}, AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}, Hold: true})
+	reserved := insert(t, client, pawl.JobSpec{Args: Note{4}, Reserve: time.Hour})
+	want(first, pawl.Ties{Followers: []pawl.ID{follower}})
+	want(second, pawl.Ties{Head: first, Followers: []pawl.ID{follower}})
+	want(follower, pawl.Ties{AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}})
+	want(reserved, pawl.Ties{ReservedUntil: time.Now().Add(time.Hour)})
+	want(insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour}), pawl.Ties{})
+	want(1<<40, pawl.Ties{})
+
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{HaltOnDead: true}))
+	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(nil)))
+	pgtest.Wait(t, "the channel to be halted", func() bool {
+		ties, err := client.Ties(t.Context(), second)
+		return err == nil && ties.Halted
+	})
+	want(first, pawl.Ties{})
 }

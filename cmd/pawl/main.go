@@ -19,7 +19,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // A second ^C ends the process at once.
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	if err != nil {
+	switch {
+	case err == context.Canceled:
+		fmt.Fprintln(os.Stderr, "pawl: interrupted")
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "pawl:", strings.TrimPrefix(err.Error(), "pawl: "))
 	}
 	os.Exit(exitCode(err))
@@ -77,7 +80,8 @@ func rootCommand(p *program) *cobra.Command {
 	)
 	root.AddCommand(
 		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p), importCommand(p),
-		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p), serveCommand(p), healthCommand(p),
+		jobCommand(p), cronCommand(p), consumeCommand(p), serveCommand(p), healthCommand(p),
+		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)
 	p.adopt(root)

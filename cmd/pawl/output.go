@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"os"
 	"reflect"
@@ -50,7 +51,8 @@ Durations are read as 500ms, 90s, 1h30m or 7d; a number alone is seconds.`,
 }
 
 // print writes a command's answer: a slice of structs is a list, one struct (or a pointer to it) one thing. Each exported field has
-// a name in its json tag; with `table:"-"` it is left out of tables of a list. A time.Duration's name must not say its unit.
+// a name in its json tag; with `table:"-"` it is left out of tables of a list, and with `table:"-,omitempty"` of one thing too where it
+// is empty. A time.Duration's name must not say its unit.
 func (p *program) print(answer any) error {
 	s, err := p.settings()
 	if err != nil {
@@ -73,27 +75,125 @@ func (p *program) print(answer any) error {
 		_, err = out.Write(indented.Bytes())
 		return err
 	case "yaml":
-		encoder := yaml.NewEncoder(out)
-		encoder.SetIndent(2)
-		if err := encoder.Encode(toYAML(machine(v))); err != nil {
-			return err
-		}
-		return encoder.Close()
+		return writeYAML(out, v)
 	case "csv":
-		w := csv.NewWriter(out)
 		columns := columnsOf(v.Type())
+		w := csv.NewWriter(out)
 		w.Write(names(columns))
-		for _, row := range rows(v) {
-			w.Write(cells(row, columns, csvCell))
-		}
 		w.Flush()
-		return w.Error()
+		return writeCSV(out, columns, v)
 	default:
 		if v.Kind() == reflect.Slice {
 			return printTable(out, v)
 		}
 		return printOne(out, v)
 	}
+}
+
+// printPages writes a list that comes in slices of one type, none of which is kept: as print does, but a table of more than one is plain.
+// If there is more than one, the first is not empty.
+func (p *program) printPages(pages iter.Seq2[any, error]) error {
+	next, stop := iter.Pull2(pages)
+	defer stop()
+	first, err, _ := next()
+	if err != nil {
+		return err
+	}
+	page, err, more := next()
+	if err != nil {
+		return err
+	}
+	if !more {
+		return p.print(first)
+	}
+	s, err := p.settings()
+	if err != nil {
+		return err
+	}
+	out, err := p.output()
+	if err != nil {
+		return err
+	}
+	columns := columnsOf(reflect.TypeOf(first))
+	begin, end := "", ""
+	var write func(page reflect.Value) error
+	switch s.Format {
+	case "json":
+		begin, end = "[", "\n]\n"
+		comma := ""
+		write = func(page reflect.Value) error {
+			var b bytes.Buffer
+			for _, row := range rows(page) {
+				text, err := toJSON(machine(row))
+				if err != nil {
+					return err
+				}
+				b.WriteString(comma + "\n  ")
+				json.Indent(&b, text, "  ", "  ")
+				comma = ","
+			}
+			_, err := out.Write(b.Bytes())
+			return err
+		}
+	case "yaml":
+		write = func(page reflect.Value) error {
+			if page.Len() == 0 {
+				return nil // It would say [].
+			}
+			return writeYAML(out, page)
+		}
+	case "csv":
+		write = func(page reflect.Value) error { return writeCSV(out, columns, page) }
+		w := csv.NewWriter(out)
+		w.Write(names(columns))
+		w.Flush()
+	default:
+		columns := shown(columns)
+		widths := make([]int, len(columns))
+		lines := [][]string{titles(columns)}
+		write = func(page reflect.Value) error {
+			for _, row := range rows(page) {
+				lines = append(lines, cells(row, columns, tableCell))
+			}
+			err := writeLines(out, columns, widths, lines)
+			lines = nil
+			return err
+		}
+	}
+	if _, err := io.WriteString(out, begin); err != nil {
+		return err
+	}
+	if err := write(reflect.ValueOf(first)); err != nil {
+		return err
+	}
+	for more {
+		if err := write(reflect.ValueOf(page)); err != nil {
+			return err
+		}
+		if page, err, more = next(); err != nil {
+			return err
+		}
+	}
+	_, err = io.WriteString(out, end)
+	return err
+}
+
+func writeYAML(out io.Writer, v reflect.Value) error {
+	encoder := yaml.NewEncoder(out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(toYAML(machine(v))); err != nil {
+		return err
+	}
+	return encoder.Close()
+}
+
+func writeCSV(out io.Writer, columns []column, v reflect.Value) error {
+	w := csv.NewWriter(out)
+	for _, row := range rows(v) {
+		w.Write(cells(row, columns, csvCell))
+	}
+	w.Flush()
+	return w.Error()
 }
 
 // stream is what printNext remembers.
@@ -219,6 +319,9 @@ func printOne(out io.Writer, v reflect.Value) error {
 	terminal := outputWidth(out) > 0
 	var lines [][]string
 	for i, value := range cells(v, columns, tableCell) {
+		if columns[i].omit && value == "" {
+			continue
+		}
 		title := columns[i].title
 		if terminal {
 			title = bold.Render(title)
@@ -237,6 +340,7 @@ type column struct {
 	title  string // For people.
 	index  []int
 	hidden bool // In tables of a list.
+	omit   bool // From one thing where empty.
 	right  bool // A number.
 }
 
@@ -268,7 +372,9 @@ func columnsOf(t reflect.Type) (columns []column) {
 		if name == "" {
 			panic(fmt.Sprintf("%v.%s is printed and has no name: give it a json tag", t, field.Name))
 		}
-		c := column{name: name, title: strings.ReplaceAll(name, "_", " "), index: field.Index, hidden: field.Tag.Get("table") == "-"}
+		c := column{name: name, title: strings.ReplaceAll(name, "_", " "), index: field.Index}
+		c.hidden = strings.HasPrefix(field.Tag.Get("table"), "-")
+		c.omit = strings.HasSuffix(field.Tag.Get("table"), "omitempty")
 		of := field.Type
 		if of.Kind() == reflect.Pointer {
 			of = of.Elem()

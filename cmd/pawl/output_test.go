@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -181,6 +182,37 @@ func TestDurations(t *testing.T) {
 		}
 		if have != want {
 			t.Errorf("rate %q is read and written as %q, want %q", text, have, want)
+		}
+	}
+}
+
+// A list in pieces reads as it does whole; its table is only not aligned as well.
+func TestPrintPages(t *testing.T) {
+	for _, format := range formats {
+		for _, cuts := range [][]int{{0, 2}, {0, 1, 2}, {0, 1, 1, 2, 2}} {
+			print := func(how func(p *program) error) string {
+				var b bytes.Buffer
+				if err := how(&program{answer: &b, settled: &settings{Format: format}}); err != nil {
+					t.Fatal(err)
+				}
+				return b.String()
+			}
+			want := print(func(p *program) error { return p.print(samples) })
+			got := print(func(p *program) error {
+				return p.printPages(func(yield func(any, error) bool) {
+					for i, end := range cuts[1:] {
+						if !yield(samples[cuts[i]:end], nil) {
+							return
+						}
+					}
+				})
+			})
+			if format == "table" {
+				got, want = strings.Join(strings.Fields(got), " "), strings.Join(strings.Fields(want), " ")
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s in pieces %v: %s", format, cuts, diff)
+			}
 		}
 	}
 }

@@ -85,10 +85,7 @@ func (p *program) open(ctx context.Context) (*pawl.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pawl.New(pool, pawl.Config{
-		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, Validation: s.Validation, InsertRate: s.InsertRate,
-		Defaults: pawl.JobSpec{MaxAttempts: s.MaxAttempts},
-	})
+	return pawl.New(pool, s.client(log))
 }
 
 // connect makes a pool that has been seen to reach its database. It is closed when the command ends.
@@ -124,6 +121,14 @@ func (p *program) connect(ctx context.Context, dsn string) (*pgxpool.Pool, error
 		return nil, unreachableError{err}
 	}
 	return pool, nil
+}
+
+// client is what the settings say of a client.
+func (s *settings) client(log *slog.Logger) pawl.Config {
+	return pawl.Config{
+		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, Validation: s.Validation, InsertRate: s.InsertRate,
+		Defaults: pawl.JobSpec{MaxAttempts: s.MaxAttempts},
+	}
 }
 
 // logger writes to --log-dest from --log-level on.

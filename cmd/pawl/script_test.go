@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pawl": main})
+	testscript.Main(m, map[string]func(){"pawl": main, "sharer": sharer})
 }
 
 func migrate(ctx context.Context, url string) error {
@@ -44,6 +45,7 @@ func migrate(ctx context.Context, url string) error {
 //	until QUERY         waits until the query's one value is true
 //	bare                another database, $PAWL_DSN, without Pawl
 //	load SOURCE         what another queue has left, of pawlimport's testdata, into $PAWL_DSN
+//	keep NAME REGEXP    sets the variable to what the group in it matches of standard output
 func TestScripts(t *testing.T) {
 	pgtest.Ensure(migrate)
 	testscript.Run(t, testscript.Params{
@@ -55,7 +57,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "load": scriptLoad,
+			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "load": scriptLoad, "keep": scriptKeep,
 		},
 		RequireExplicitExec: false,
 		RequireUniqueNames:  true,
@@ -127,6 +129,17 @@ func scriptLoad(ts *testscript.TestScript, neg bool, args []string) {
 	defer conn.Close(ctx)
 	_, err = conn.PgConn().Exec(ctx, "set check_function_bodies = off;"+string(text)).ReadAll()
 	ts.Check(err)
+}
+
+func scriptKeep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: keep NAME REGEXP")
+	}
+	found := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) != 2 {
+		ts.Fatalf("no group of %q in standard output", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 func scriptRows(ts *testscript.TestScript, statement string) [][]any {

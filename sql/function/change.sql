@@ -55,7 +55,7 @@ begin
       set epoch = j.epoch + 1, run_at = coalesce(due, j.run_at), priority = coalesce((changes ->> 'priority')::smallint, j.priority), pos = place
       where j.id = one
       returning j.epoch, j.priority, j.run_at into was;
-      if was.run_at > moment then
+      if was.run_at > clock_timestamp() then
         insert into pawl.scheduled (run_at, job_id, epoch, queue) values (was.run_at, one, was.epoch, job.queue);
       else
         insert into pawl.ready (pos, job_id, epoch, priority, queue, channel)

@@ -1,5 +1,6 @@
 -- list: jobs that meet a filter, live, dead or archived, newest first by id.
---   filter   see filter      below   only ids below it; null: from the newest      most   how many at most
+--   filter   see filter; and {above}: only ids above it
+--   below    only ids below it; null: from the newest      most   how many at most
 -- Moves nothing. Returns rows as get does.
 -- Index: those of job and dead that have the order, so that a plan made of wrong statistics sorts nothing whole; the archive, which has none but a BRIN on the id, is read in windows of
 -- ids downwards, each twice as wide as the one before, until there is enough. What is rare in a large archive is found by reading it.
@@ -17,7 +18,8 @@ declare
   source   constant text := '(select t.* from pawl.%I t where t.id >= $1 and t.id < $2 and %s order by t.id desc limit $3) t left join pawl.queue q on q.name = t.queue';
   parts    text[];
   high     bigint := coalesce(below, 9223372036854775807);
-  low      bigint := 0;
+  bottom   constant bigint := coalesce((list.filter ->> 'above')::bigint + 1, 0);
+  low      bigint := bottom;
   width    bigint := greatest(2::bigint * most, 1000);
   rest     bigint := most;
   got      bigint;
@@ -36,7 +38,7 @@ begin
     parts := parts || ('select t.id, t.state, null::text, ' || common
       || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, t.checkpoint, t.result from '
       || format(source, 'archive', archived));
-    low := least(high, (select p.last_value + 1 from pawl.pos p)) - width;
+    low := greatest(bottom, least(high, (select p.last_value + 1 from pawl.pos p)) - width);
   end if;
   if parts is null then
     return;
@@ -45,9 +47,9 @@ begin
     return query execute array_to_string(parts, ' union all ') || ' order by 1 desc limit $3' using low, high, rest;
     get diagnostics got = row_count;
     rest := rest - got;
-    exit when rest <= 0 or low <= 0;
+    exit when rest <= 0 or low <= bottom;
     width := 2 * width;
     high := low;
-    low := low - width;
+    low := greatest(bottom, low - width);
   end loop;
 end $$;
