@@ -18,7 +18,8 @@ import (
 // Client is where everything starts. It is safe for concurrent use and has nothing to close.
 type Client struct {
 	*installation
-	db DB // Where statements run; nil: the pool.
+	db     DB      // Where statements run; nil: the pool.
+	worker *Worker // Whose claims its Claim's are: see As.
 }
 
 // installation is what the clients of one New share.
@@ -98,7 +99,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 // What outlives a transaction (Run, Tend, Wait, Migrate, Uninstall) returns an error on it.
 func (c *Client) With(db DB) *Client {
 	checkDB(db)
-	return &Client{installation: c.installation, db: db}
+	return &Client{installation: c.installation, db: db, worker: c.worker}
 }
 
 // query runs a statement where the client's statements run. Its text names the schema "pawl.".

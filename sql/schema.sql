@@ -416,6 +416,12 @@ function guess(names text[], counts bigint[], most bigint, relation regclass, co
 function hail()
   returns void;
 
+function heartbeat(worker bigint)
+  returns text;
+
+function held(ids bigint[])
+  returns TABLE(id bigint, epoch integer, strikes smallint, tied boolean, permit boolean, lease uuid, until timestamp with time zone, shared integer, now timestamp with time zone);
+
 function hold(ids bigint[], epochs integer[])
   returns SETOF bigint;
 
@@ -544,6 +550,9 @@ function tell_worker(worker bigint, state text)
 
 function tick_cron(name text, last_at timestamp with time zone, next_at timestamp with time zone)
   returns void;
+
+function tickets(queue text, kinds text[], most integer)
+  returns TABLE(priority integer, channel text, pos bigint, id bigint);
 
 function tie(id bigint, queue text, channel text, opts jsonb)
   returns jsonb;
