@@ -29,11 +29,14 @@ type QueuePolicy struct {
 	Backoff     Backoff       // Where neither job nor kind has one.
 	Lease       time.Duration // Of a Claim that names none. If zero, 30 s.
 	HaltOnDead  bool          // An ordered channel stops at a dead head until ResumeChannel, or Retry of the dead job.
-	Retention   *Retention    // If nil: completed and cancelled 24 h, dead 30 d.
+	Retention   *Retention    // If nil, DefaultRetention.
 }
 
 // Retention is how long finished jobs are kept; literally: zero deletes at once.
 type Retention struct{ Completed, Cancelled, Dead time.Duration }
+
+// DefaultRetention is that of a queue of which nothing else was said. To change it changes nothing.
+var DefaultRetention = Retention{Completed: 24 * time.Hour, Cancelled: 24 * time.Hour, Dead: 30 * 24 * time.Hour}
 
 // PutQueue sets a queue's policy, whole; it keeps the pause.
 func (c *Client) PutQueue(ctx context.Context, name string, policy QueuePolicy) error {
