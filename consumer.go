@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -65,22 +66,33 @@ func (co *consumer) hopeful(queues []string) (now []string, next time.Duration) 
 // A job that was lost so twice is claimed alone; lost three times, it is dead ("poison"). One whose args Config.Codec cannot decode
 // is not returned: it is dead ("unprocessable").
 //
+// With kinds it takes jobs of these alone, in the order of their priorities and channels. It looks at the queue's ready jobs from the first
+// until it has found enough, so those of a kind that is rare among many cost as much as reading them all.
+//
 // In a transaction (With) the jobs are taken when it commits.
-func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Duration) (Jobs, error) {
+func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (Jobs, error) {
 	if queue == "" || n < 1 || lease < 0 {
 		return nil, fmt.Errorf("pawl: Claim(%q, %d, %v): want a queue's name, n ≥ 1 and a lease not negative", queue, n, lease)
 	}
 	who := claimer{}
-	if lease > 0 {
+	if lease > 0 || c.worker != nil {
 		s := interval(lease)
 		who.lasting = &s
 	}
+	if c.worker != nil {
+		who.worker, who.name = &c.worker.ID, c.worker.Name
+	}
 	l := c.borrow(queue)
-	jobs, err := c.claimByHand(ctx, l, queue, n, who)
+	jobs, err := c.claimByHand(ctx, l, queue, n, who, kinds)
 	if err != nil {
 		return nil, fmt.Errorf("pawl: claim: %w", err) // The cache is dropped with it.
 	}
 	c.giveBack(queue, l)
+	if c.worker != nil && c.db == nil { // In a transaction it would keep the worker's row locked.
+		if _, err := c.Heartbeat(ctx, c.worker.ID); err != nil && len(jobs) == 0 {
+			return nil, err // With jobs the lease says how long they stay.
+		}
+	}
 	c.consumer.told(queue, len(jobs))
 	return c.decodeClaimed(ctx, jobs), nil
 }
@@ -114,7 +126,7 @@ func (c *Client) giveBack(queue string, l *lanes) {
 	c.consumer.idle[queue] = append(c.consumer.idle[queue], l)
 }
 
-func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int, who claimer) (Jobs, error) {
+func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int, who claimer, kinds []string) (Jobs, error) {
 	l.unblock()
 	if c.db == nil {
 		c.consumer.mu.Lock()
@@ -147,6 +159,9 @@ func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int,
 		}
 		return jobs, err
 	}
+	if len(kinds) > 0 {
+		return c.claimKinds(ctx, queue, n, kinds, take)
+	}
 	if time.Since(l.looked) >= time.Second {
 		if _, err := c.look(ctx, l, []string{queue}); err != nil {
 			return nil, err
@@ -170,6 +185,34 @@ func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int,
 			return nil, err
 		}
 	}
+}
+
+// claimKinds has the first jobs of some kinds taken, by their places in line. Others may be quicker: then it looks again.
+func (c *Client) claimKinds(ctx context.Context, queue string, n int, kinds []string, take func(*plan) (Jobs, error)) (Jobs, error) {
+	for range 3 {
+		p := &plan{first: map[*lane]int{}}
+		order := map[ID]int{}
+		err := c.query(ctx, "select * from pawl.tickets($1::text, $2::text[], $3::integer)", []any{queue, kinds, min(n, math.MaxInt32)}, func(s scanner) error {
+			ln, pos, id := &lane{laneKey: laneKey{queue: queue}}, int64(0), ID(0)
+			if err := s.Scan(&ln.priority, &ln.channel, &pos, (*int64)(&id)); err != nil {
+				return err
+			}
+			if p.most == 0 || p.stretches[0].priority != laneSuspect {
+				order[id] = p.most
+				p.add(stretch{lane: ln, from: pos - 1, until: pos, quota: 1})
+				p.most++
+			}
+			return nil
+		})
+		if err != nil || p.most == 0 {
+			return nil, err
+		}
+		if jobs, err := take(p); err != nil || len(jobs) > 0 {
+			slices.SortFunc(jobs, func(a, b *JobInfo) int { return order[a.ID] - order[b.ID] })
+			return jobs, err
+		}
+	}
+	return nil, nil
 }
 
 // Wait returns when a Claim of one of the queues may find something, or with ctx's error. After claims that found nothing although
@@ -280,7 +323,10 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 		}
 		a := like
 		a.job = job
-		if job.lease.byHand {
+		switch {
+		case job.claimed.IsZero(): // By another process.
+			a.ran = unknown
+		case job.lease.byHand:
 			a.waited, a.ran = job.waitedAt(job.claimed), time.Since(job.claimed)
 		}
 		answers = append(answers, a)

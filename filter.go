@@ -24,6 +24,7 @@ type Filter struct {
 	Args          json.RawMessage // JSON that the job's args contain, as jsonb's @>. Args under a Codec are no such JSON.
 	CreatedBefore time.Time
 	CreatedAfter  time.Time
+	RunBefore     time.Time // Due before it: JobInfo.RunAt, or CreatedAt of one that was due at once.
 
 	Cursor string // A Page's Next: only what comes after that page.
 	Limit  int    // If zero: 100 in List, else none.
@@ -57,11 +58,12 @@ type storedFilter struct {
 	CreatedBefore any             `json:"created_before,omitempty"`
 	CreatedAfter  any             `json:"created_after,omitempty"`
 	Above         int64           `json:"above,omitempty"` // Of list alone: see Tail.
+	RunBefore     any             `json:"run_before,omitempty"`
 }
 
 func (f *Filter) empty() bool {
 	return f.Queue == "" && f.Channel == "" && f.Kind == "" && f.Fingerprint == "" && f.UniqueKey == "" && f.Worker == "" && len(f.States) == 0 &&
-		len(f.Args) == 0 && f.CreatedBefore.IsZero() && f.CreatedAfter.IsZero()
+		len(f.Args) == 0 && f.CreatedBefore.IsZero() && f.CreatedAfter.IsZero() && f.RunBefore.IsZero()
 }
 
 // stored checks a filter. among, if not nil, are the states a verb can do anything about; none: there is nothing to look for.
@@ -94,6 +96,9 @@ func (f *Filter) storedAbove(among []State, above int64) (text string, below *in
 	}
 	if !f.CreatedAfter.IsZero() {
 		s.CreatedAfter = textParam(f.CreatedAfter)
+	}
+	if !f.RunBefore.IsZero() {
+		s.RunBefore = textParam(f.RunBefore)
 	}
 	if f.Limit < 0 {
 		return "", nil, false, errors.New("Filter.Limit is negative")

@@ -136,6 +136,7 @@ type JobInfo struct {
 	RunAt       time.Time // When it became or becomes due; zero: when created.
 	StartedAt   time.Time // By the database's clock.
 	FinishedAt  time.Time
+	LeaseUntil  time.Time      // By Held: when a consumer's lease ends; zero: with its worker.
 	Errors      []AttemptError // Oldest first, the last ten.
 
 	epoch     int32

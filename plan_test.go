@@ -52,6 +52,9 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.list('{\"fingerprint\": \"f\"}', null, 2)",
 		"select * from pawl.list('{\"unique_key\": \"k\"}', null, 2)",
 		"select * from pawl.release_worker(1)",
+		"select pawl.heartbeat(1)",
+		"select * from pawl.held(array[%[2]d])",
+		"select * from pawl.tickets('default', '{note}', 2)",
 		"select pawl.tally(gen_random_uuid(), array['default'], array[1], array[1], array[1])",
 	}
 	fill := func(ready, held int64, readyEpoch, heldEpoch int, scheduled int64, lease string) (filled []string) {

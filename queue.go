@@ -11,9 +11,10 @@ import (
 
 // Queue is a queue somebody said something of. One that was only used has no row and the default policy.
 type Queue struct {
-	Name   string
-	Paused bool
-	Policy QueuePolicy
+	Name      string
+	Paused    bool
+	Policy    QueuePolicy
+	CreatedAt time.Time // When something was first said of it; zero: never.
 }
 
 // QueuePolicy is kept in the database and obeyed by every runner; a zero field is the default.
@@ -28,11 +29,14 @@ type QueuePolicy struct {
 	Backoff     Backoff       // Where neither job nor kind has one.
 	Lease       time.Duration // Of a Claim that names none. If zero, 30 s.
 	HaltOnDead  bool          // An ordered channel stops at a dead head until ResumeChannel, or Retry of the dead job.
-	Retention   *Retention    // If nil: completed and cancelled 24 h, dead 30 d.
+	Retention   *Retention    // If nil, DefaultRetention.
 }
 
 // Retention is how long finished jobs are kept; literally: zero deletes at once.
 type Retention struct{ Completed, Cancelled, Dead time.Duration }
+
+// DefaultRetention is that of a queue of which nothing else was said. To change it changes nothing.
+var DefaultRetention = Retention{Completed: 24 * time.Hour, Cancelled: 24 * time.Hour, Dead: 30 * 24 * time.Hour}
 
 // PutQueue sets a queue's policy, whole; it keeps the pause.
 func (c *Client) PutQueue(ctx context.Context, name string, policy QueuePolicy) error {
@@ -192,7 +196,7 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	err := c.query(ctx, `select u.name, coalesce(q.paused, false), coalesce(q.max_attempts, 0::smallint), q.backoff::text,
 			extract(epoch from q.lease)::double precision, extract(epoch from q.retain_completed)::double precision,
 			extract(epoch from q.retain_cancelled)::double precision, extract(epoch from q.retain_dead)::double precision, coalesce(q.halt_on_dead, false),
-			coalesce(q.max_running, 0), coalesce(q.channel_max_running, 0), q.rate::text, q.channel_rate::text, q.weights::text
+			coalesce(q.max_running, 0), coalesce(q.channel_max_running, 0), q.rate::text, q.channel_rate::text, q.weights::text, q.created_at
 		from (select name from pawl.queue union select * from pawl.queues()) u (name)
 		left join pawl.queue q on q.name = u.name
 		order by u.name collate "C"`, nil, func(s scanner) error {
@@ -200,8 +204,9 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 		var attempts int16
 		var backoff, rate, channelRate, weights *string
 		var lease, completed, cancelled, dead *float64
+		var created *time.Time
 		if err := s.Scan(&q.Name, &q.Paused, &attempts, &backoff, &lease, &completed, &cancelled, &dead, &q.Policy.HaltOnDead,
-			&q.Policy.MaxRunning, &q.Policy.ChannelMaxRunning, &rate, &channelRate, &weights); err != nil {
+			&q.Policy.MaxRunning, &q.Policy.ChannelMaxRunning, &rate, &channelRate, &weights, &created); err != nil {
 			return err
 		}
 		for _, r := range []struct {
@@ -221,7 +226,7 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 				return err
 			}
 		}
-		q.Policy.MaxAttempts = int(attempts)
+		q.Policy.MaxAttempts, q.CreatedAt = int(attempts), given(created)
 		if backoff != nil {
 			var b storedBackoff
 			if err := json.Unmarshal([]byte(*backoff), &b); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,6 +34,7 @@ type QueueStats struct {
 	Estimated                                 bool          // One of the figures is beyond what is counted, and made of the planner's statistics or of a part.
 	OldestReady                               time.Duration // How long the oldest ready job has been due. Of one that was given back, since it first was.
 	Lag                                       time.Duration // The same of ready and scheduled ones: of scheduled jobs nobody promotes, too.
+	Halted                                    bool          // Of a channel alone: it stands still until ResumeChannel, because its head died.
 
 	// Those of a queue alone; of a channel they are zero.
 
@@ -129,6 +132,19 @@ func (c *Client) Channels(ctx context.Context, queue string) ([]QueueStats, erro
 		channels = append(channels, q)
 		return err
 	})
+	if err == nil {
+		err = c.query(ctx, "select h.channel from pawl.halt h where h.queue = $1::text", []any{queue}, func(s scanner) error {
+			q := QueueStats{Queue: queue, Halted: true}
+			err := s.Scan(&q.Channel)
+			i, known := slices.BinarySearchFunc(channels, q, func(a, b QueueStats) int { return strings.Compare(a.Channel, b.Channel) })
+			if known {
+				channels[i].Halted = true
+			} else {
+				channels = slices.Insert(channels, i, q) // Its dead head is all that is left of it, or not even that.
+			}
+			return err
+		})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("pawl: channels: %w", err)
 	}

@@ -124,6 +124,9 @@ func TestOrderedHead(t *testing.T) {
 		}, nil},
 		{"halted, then resumed", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
+			if channels := must2(client.Channels(t.Context(), "default")); len(channels) != 1 || channels[0].Channel != "c" || !channels[0].Halted {
+				t.Errorf("of a halted channel the figures are %+v", channels)
+			}
 			must(t, client.ResumeChannel(t.Context(), "default", "c"))
 			if err := client.ResumeChannel(t.Context(), "default", "c"); !errors.Is(err, pawl.ErrNotFound) {
 				t.Errorf("resumed again: %v", err)

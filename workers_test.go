@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -342,5 +343,97 @@ func TestCountWorkers(t *testing.T) {
 	}
 	if got := pawl.CountWorkers(nil, ""); got != (pawl.WorkerStats{}) {
 		t.Errorf("of no workers %+v", got)
+	}
+}
+
+func TestARegisteredWorker(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for _, wrong := range []pawl.Worker{{}, {Name: "w", StaleAfter: -1}, {Name: "w\x00"}, {Name: "w", Queues: []string{strings.Repeat("q", 256)}}} {
+		if _, err := client.Register(t.Context(), wrong); err == nil {
+			t.Errorf("%+v was registered", wrong)
+		}
+	}
+	anna, err := client.Register(t.Context(), pawl.Worker{Name: "anna", Host: "h", Queues: []string{"default"}, StaleAfter: time.Hour, PID: 7, State: "stopped"})
+	must(t, err)
+	if _, err := client.InsertMany(t.Context(), notes(6)); err != nil {
+		t.Fatal(err)
+	}
+	jobs := claim(t, client.As(anna), 2)
+	seen := theWorker(t, client)
+	if seen.Name != "anna" || seen.PID != 0 || seen.State != "ready" || seen.Running != 2 || seen.StaleAfter != time.Hour || !slices.Equal(seen.Queues, anna.Queues) {
+		t.Errorf("registered is %+v", seen)
+	}
+	if held := must2(client.Held(t.Context(), jobs[0].ID)); len(held) != 1 || held[0].LeaseUntil.IsZero() || held[0].Worker != "anna" {
+		t.Errorf("held is %+v", held)
+	}
+	must(t, client.Complete(t.Context(), jobs[0]))
+	if job := await(t, client, jobs[0].ID, pawl.StateCompleted); job.Worker != "anna" {
+		t.Errorf("it was done by %q", job.Worker)
+	}
+	if state, err := client.Heartbeat(t.Context(), anna.ID); state != "ready" || err != nil || theWorker(t, client).Running != 1 {
+		t.Errorf("heartbeat: %s, %v; it runs %d", state, err, theWorker(t, client).Running)
+	}
+
+	// Suspended it claims nothing, also in a transaction.
+	must(t, client.SuspendWorker(t.Context(), anna.ID))
+	if state, _ := client.Heartbeat(t.Context(), anna.ID); state != "suspended" {
+		t.Errorf("told to be %q", state)
+	}
+	if jobs, err := client.As(anna).Claim(t.Context(), "default", 1, 0); len(jobs) > 0 || err != nil {
+		t.Errorf("a suspended worker claimed %d, %v", len(jobs), err)
+	}
+	must(t, client.ResumeWorker(t.Context(), anna.ID))
+	tx := begin(t, pool)
+	if jobs := claim(t, client.As(anna).With(tx), 1); jobs[0].Worker != "anna" {
+		t.Errorf("claimed by %q", jobs[0].Worker)
+	}
+	must(t, tx.Rollback(t.Context()))
+
+	// Its lease ends by itself, before the worker does.
+	expire(t, pool)
+	if err := client.Complete(t.Context(), jobs[1]); !errors.Is(err, pawl.ErrLeaseLost) {
+		t.Errorf("completed after the lease: %v", err)
+	}
+	// Taken for dead, it loses what it holds.
+	jobs = claim(t, client.As(anna), 1)
+	exec(t, pool, "update pawl.worker set stale_after = '0'")
+	pgtest.Wait(t, "the rescue", func() bool { return value[int](t, pool, "select jobs from pawl.rescue(10, true, true)") == 1 })
+	if err := client.Complete(t.Context(), jobs); !errors.Is(err, pawl.ErrLeaseLost) {
+		t.Errorf("completed by a lost worker: %v", err)
+	}
+	if _, err := client.Heartbeat(t.Context(), anna.ID); !errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("heartbeat of a lost worker: %v", err)
+	}
+	if _, err := client.As(anna).Claim(t.Context(), "default", 1, 0); !errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("claim of a lost worker: %v", err)
+	}
+	must(t, client.ForgetWorker(t.Context(), anna.ID))
+	if err := client.ForgetWorker(t.Context(), anna.ID); !errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("forgotten twice: %v", err)
+	}
+
+	// Stopped, it is gone at once, and gives back what it holds, without a strike.
+	bert, err := client.Register(t.Context(), pawl.Worker{Name: "bert"})
+	must(t, err)
+	jobs = claim(t, client.As(bert), 1)
+	strikes := "select strikes from pawl.job where id = $1"
+	before := value[int](t, pool, strikes, int64(jobs[0].ID))
+	if err := client.ForgetWorker(t.Context(), bert.ID); err == nil || errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("forgot one that lives: %v", err)
+	}
+	must(t, client.StopWorker(t.Context(), bert.ID))
+	if w := theWorker(t, client); w.State != "stopped" || w.GoneAt.IsZero() || w.StaleAfter != 9*time.Second {
+		t.Errorf("stopped is %+v", w)
+	}
+	await(t, client, jobs[0].ID, pawl.StateReady)
+	if after := value[int](t, pool, strikes, int64(jobs[0].ID)); after != before {
+		t.Errorf("%d strikes, before %d", after, before)
+	}
+	exec(t, pool, "update pawl.worker set gone_at = null, state = 'ready'")
+	claim(t, client.As(bert), 1)
+	exec(t, pool, "update pawl.worker set gone_at = clock_timestamp(), state = 'lost'")
+	if err := client.ForgetWorker(t.Context(), bert.ID); err == nil || !strings.Contains(err.Error(), "ReleaseWorker") {
+		t.Errorf("forgot one whose jobs are not rescued: %v", err)
 	}
 }

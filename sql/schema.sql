@@ -465,6 +465,12 @@ function hail()
   returns void
   language sql;
 
+function heartbeat(worker bigint)
+  returns text;
+
+function held(ids bigint[])
+  returns TABLE(id bigint, epoch integer, strikes smallint, tied boolean, permit boolean, lease uuid, until timestamp with time zone, shared integer, now timestamp with time zone);
+
 function hold(ids bigint[], epochs integer[])
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
@@ -657,6 +663,9 @@ function tell_worker(worker bigint, state text)
 function tick_cron(name text, last_at timestamp with time zone, next_at timestamp with time zone)
   returns void
   language sql;
+
+function tickets(queue text, kinds text[], most integer)
+  returns TABLE(priority integer, channel text, pos bigint, id bigint);
 
 function tie(id bigint, queue text, channel text, opts jsonb)
   returns jsonb

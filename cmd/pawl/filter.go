@@ -82,6 +82,11 @@ func (f *jobFilter) chosen(command *cobra.Command) bool {
 
 // list prints the jobs that meet the filter, newest first: the first page, as many as --limit says, or with --all every one.
 func (f *jobFilter) list(ctx context.Context, p *program, client *pawl.Client) error {
+	return f.listAs(ctx, p, client, func(jobs pawl.Jobs) (any, error) { return rowsOf(jobs), nil })
+}
+
+// listAs is list of rows of another type.
+func (f *jobFilter) listAs(ctx context.Context, p *program, client *pawl.Client, rows func(pawl.Jobs) (any, error)) error {
 	most := f.Limit
 	if f.All {
 		if most > 0 {
@@ -100,7 +105,11 @@ func (f *jobFilter) list(ctx context.Context, p *program, client *pawl.Client) e
 			found, err := client.List(ctx, page)
 			next = found.Next
 			most -= len(found.Jobs)
-			if !yield(rowsOf(found.Jobs), err) || err != nil || next == "" || !f.All && most == 0 {
+			var list any
+			if err == nil {
+				list, err = rows(found.Jobs)
+			}
+			if !yield(list, err) || err != nil || next == "" || !f.All && most == 0 {
 				return
 			}
 		}

@@ -80,7 +80,8 @@ func rootCommand(p *program) *cobra.Command {
 	)
 	root.AddCommand(
 		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p), importCommand(p),
-		jobCommand(p), cronCommand(p), consumeCommand(p), serveCommand(p), healthCommand(p),
+		jobCommand(p), queueCommand(p), messageCommand(p), workerCommand(p), archiveCommand(p), deadCommand(p), cronCommand(p),
+		consumeCommand(p), serveCommand(p), healthCommand(p), statsCommand(p), adminCommand(p),
 		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)

@@ -1,6 +1,7 @@
 -- claim: take up to `most` jobs from the given lanes, in the lanes' order, into one new lease.
 --   lease    chosen by the claimer, so that it can ask about an answer that was lost
---   worker   its id; null for a consumer, whose lease lasts `lasting`, if null the queue's, else 30 s
+--   worker   its id; null for a consumer
+--   lasting  the lease's time; '0' or, of a consumer, null: the queue's, else 30 s; of a worker, null: as long as that lives
 --   queues, priorities, channels, marks, untils, quotas   stretches of lanes: take tickets above the mark and up to until, at most
 --            the quota
 -- Moves: tickets out of ready, one lease row in; frees unique keys held until the start. Returns a row a ticket taken, `found` false where it had no job, so that
@@ -8,7 +9,7 @@
 -- stretch that a limit cut short, with the milliseconds until it is worth asking again in place of the id.
 -- Index: ready's primary key, from each mark; job's primary key.
 -- Survives: two claimers (skip locked); a verb at work on a job holds its ticket, so no job is joined at an old epoch;
--- a worker taken for dead meanwhile claims nothing; a paused queue gives nothing; a limited one what its limits leave.
+-- a worker taken for dead meanwhile claims nothing, nor does one registered by hand that is suspended; a paused queue gives nothing; a limited one what its limits leave.
 create or replace function pawl.claim(
   lease uuid, worker bigint, lasting interval, most integer,
   queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[]
@@ -48,7 +49,7 @@ begin
            for update skip locked
          ) r
     where not exists (select from pawl.queue q where q.name = u.queue and q.paused)
-      and (claim.worker is null or exists (select from pawl.worker w where w.id = claim.worker and w.gone_at is null))
+      and (claim.worker is null or exists (select from pawl.worker w where w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')))
     limit claim.most
   ),
   ticket as (
@@ -68,7 +69,7 @@ begin
   leased as (
     insert into pawl.lease (id, worker_id, expires_at, jobs, epochs)
     select claim.lease, claim.worker,
-           case when claim.worker is null then clock_timestamp() + coalesce(claim.lasting, max(h.lasting), '30 seconds') end,
+           case when claim.worker is null or claim.lasting is not null then clock_timestamp() + coalesce(nullif(claim.lasting, '0'), max(h.lasting), '30 seconds') end,
            array_agg(h.id), array_agg(h.epoch)
     from held h
     where h.id is not null

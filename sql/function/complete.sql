@@ -1,6 +1,6 @@
 -- complete: finish jobs whose handler succeeded.
 --   ids, epochs        what is held
---   waited, ran        milliseconds; results: json or null
+--   waited, ran        milliseconds, -1: not known; results: json or null
 --   worker             name of who ran them
 --   keep               archive them even where the queue's retention is zero
 --   leases             leases that end with these jobs, if every one of them is finished here
@@ -36,7 +36,7 @@ begin
     insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority, attempt,
                               max_attempts, state, queue, channel, kind, worker, args, data, fingerprint, unique_key, opts,
                               errors, checkpoint, result)
-    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, u.waited, u.ran, g.priority, g.attempt + 1,
+    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, nullif(u.waited, -1), nullif(u.ran, -1), g.priority, g.attempt + 1,
            g.max_attempts, 'completed', g.queue, g.channel, g.kind, complete.worker, g.args, g.data, g.fingerprint, g.unique_key,
            g.opts, g.errors, g.checkpoint, u.result::jsonb
     from gone g

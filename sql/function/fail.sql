@@ -5,7 +5,7 @@
 --   delays        seconds until it may run again; null: by the backoff of the job, else of `backoffs`, else of the queue
 --   backoffs      the kind's {base, max, growth, power, jitter} (seconds) or null
 --   errors        {error, stack} to be kept with the job, or null
---   waited, ran   milliseconds
+--   waited, ran   milliseconds; -1: not known
 --   worker        name of who ran them
 -- Moves: the job row changed, its epoch one up, and a ticket in scheduled or ready; or the job row into archive or dead.
 -- Returns id and what became of it: ready, scheduled, cancelled, dead; what is missing is locked by somebody or not ours.
@@ -80,7 +80,7 @@ begin
     insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority, attempt,
                               max_attempts, state, queue, channel, kind, worker, args, data, fingerprint, unique_key, opts,
                               errors, checkpoint)
-    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, o.waited, o.ran, o.priority, o.used,
+    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1), o.priority, o.used,
            o.max_attempts, 'cancelled', o.queue, o.channel, o.kind, fail.worker, o.args, o.data, o.fingerprint, o.unique_key,
            o.opts, o.told, o.checkpoint
     from over o
@@ -92,7 +92,7 @@ begin
     insert into pawl.dead (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority, attempt,
                            max_attempts, strikes, reason, queue, channel, kind, worker, args, data, fingerprint, unique_key,
                            opts, errors, checkpoint)
-    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, o.waited, o.ran, o.priority, o.used,
+    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1), o.priority, o.used,
            o.max_attempts, o.strikes, case o.outcome when 'retry' then 'attempts' when 'dead' then 'handler' else o.outcome end,
            o.queue, o.channel, o.kind, fail.worker, o.args, o.data, o.fingerprint, o.unique_key, o.opts, o.told, o.checkpoint
     from over o

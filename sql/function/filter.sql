@@ -1,5 +1,5 @@
 -- filter: the condition of a filter on the rows t of a table with jobs, as SQL; null: no row of this table can meet it.
---   filter   {queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after}: what is absent is not asked
+--   filter   {queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after, run_before}: what is absent is not asked
 --   source   job, dead, archive
 -- It is made into a statement of its own each time, and that planned with its values: which index is best, the values decide.
 create or replace function pawl.filter(filter jsonb, source text) returns text language plpgsql stable as $$
@@ -65,6 +65,9 @@ begin
   end if;
   if filter ? 'created_after' then
     parts := parts || format('t.created_at > %L', filter ->> 'created_after');
+  end if;
+  if filter ? 'run_before' then
+    parts := parts || format('coalesce(t.run_at, t.created_at) < %L', filter ->> 'run_before');
   end if;
   if source <> 'job' then
     parts := parts || format('t.expires_at > %L', clock_timestamp());

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pawlhq/pawl"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// policyRow is a queue's policy as it is printed; what is nil is as by default. Its names are those of the flags.
+type policyRow struct {
+	MaxRunning        *int           `json:"max_running"`
+	ChannelMaxRunning *int           `json:"channel_max_running"`
+	Rate              *string        `json:"rate"`
+	Burst             *int           `json:"burst"`
+	ChannelRate       *string        `json:"channel_rate"`
+	ChannelBurst      *int           `json:"channel_burst"`
+	Weights           map[string]int `json:"weights"`
+	MaxAttempts       *int           `json:"max_attempts"`
+	BackoffBase       *time.Duration `json:"backoff_base"`
+	BackoffMax        *time.Duration `json:"backoff_max"`
+	BackoffGrowth     *float64       `json:"backoff_growth"`
+	BackoffPower      *float64       `json:"backoff_power"`
+	BackoffJitter     *float64       `json:"backoff_jitter"`
+	Lease             *time.Duration `json:"lease"`
+	HaltOnDead        bool           `json:"halt_on_dead"`
+	RetainCompleted   *time.Duration `json:"retain_completed"`
+	RetainCancelled   *time.Duration `json:"retain_cancelled"`
+	RetainDead        *time.Duration `json:"retain_dead"`
+}
+
+func rowOfPolicy(policy pawl.QueuePolicy) policyRow {
+	row := policyRow{
+		MaxRunning: unlessZero(policy.MaxRunning), ChannelMaxRunning: unlessZero(policy.ChannelMaxRunning), MaxAttempts: unlessZero(policy.MaxAttempts),
+		BackoffBase: unlessZero(policy.Backoff.Base), BackoffMax: unlessZero(policy.Backoff.Max), BackoffGrowth: unlessZero(policy.Backoff.Growth),
+		BackoffPower: unlessZero(policy.Backoff.Power), BackoffJitter: unlessZero(policy.Backoff.Jitter), Lease: unlessZero(policy.Lease),
+		HaltOnDead: policy.HaltOnDead, Weights: policy.Weights, Burst: unlessZero(policy.Rate.Burst), ChannelBurst: unlessZero(policy.ChannelRate.Burst),
+	}
+	if policy.Rate.N > 0 {
+		row.Rate = new(formatRate(policy.Rate))
+	}
+	if policy.ChannelRate.N > 0 {
+		row.ChannelRate = new(formatRate(policy.ChannelRate))
+	}
+	if policy.Backoff.NoJitter {
+		row.BackoffJitter = new(0.0)
+	}
+	if r := policy.Retention; r != nil {
+		row.RetainCompleted, row.RetainCancelled, row.RetainDead = &r.Completed, &r.Cancelled, &r.Dead
+	}
+	return row
+}
+
+// unlessZero is a value that was set; a zero one was not.
+func unlessZero[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// policyFlags are the flags of a queue's policy, each of which changes one thing of it.
+type policyFlags struct {
+	policy    pawl.QueuePolicy
+	weights   map[string]int
+	retention pawl.Retention
+}
+
+func (f *policyFlags) add(flags *pflag.FlagSet) {
+	flags.SortFlags = false
+	for _, limit := range []struct {
+		name, usage string
+		to          *int
+	}{
+		{"max-running", "most jobs that run at once, over all workers; 0: no limit", &f.policy.MaxRunning},
+		{"channel-max-running", "the same for each channel", &f.policy.ChannelMaxRunning},
+	} {
+		flags.IntVar(limit.to, limit.name, 0, limit.usage)
+	}
+	flags.Var((*rateValue)(&f.policy.Rate), "rate", "most jobs that start in a time, such as 1000/s or 5/10m")
+	flags.IntVar(&f.policy.Rate.Burst, "burst", 0, "of them at once after a rest; 0: as many as the rate's number")
+	flags.Var((*rateValue)(&f.policy.ChannelRate), "channel-rate", "the same as --rate for each channel")
+	flags.IntVar(&f.policy.ChannelRate.Burst, "channel-burst", 0, "the same as --burst for each channel")
+	flags.Var((*weightsValue)(&f.weights), "weight", "CHANNEL=N: a channel's share of a claim, 1 to 1000; 1 where nothing is said; again for more")
+	flags.IntVar(&f.policy.MaxAttempts, "max-attempts", 0, "of jobs that say nothing themselves, up to 32767; 0: 20")
+	flags.Var((*durationValue)(&f.policy.Backoff.Base), "backoff-base", "wait after the first failed attempt; 0: 1s")
+	flags.Var((*durationValue)(&f.policy.Backoff.Max), "backoff-max", "longest wait; 0: 1h")
+	flags.Float64Var(&f.policy.Backoff.Growth, "backoff-growth", 0, "factor from one wait to the next; 0: 2")
+	flags.Float64Var(&f.policy.Backoff.Power, "backoff-power", 0, "of the number of the attempt, as another factor")
+	flags.Float64Var(&f.policy.Backoff.Jitter, "backoff-jitter", 0.1, "share of the wait that is random, 0 to 1; 0: none")
+	flags.Var((*durationValue)(&f.policy.Lease), "lease", "of claims by hand that name none; 0: 30s")
+	flags.BoolVar(&f.policy.HaltOnDead, "halt-on-dead", false, "an ordered channel stands still when the job at its head dies")
+	for _, kept := range []struct {
+		name, usage string
+		to          *time.Duration
+		standard    time.Duration
+	}{
+		{"retain-completed", "how long completed jobs are kept; 0: not at all", &f.retention.Completed, pawl.DefaultRetention.Completed},
+		{"retain-cancelled", "the same of cancelled ones", &f.retention.Cancelled, pawl.DefaultRetention.Cancelled},
+		{"retain-dead", "the same of dead ones", &f.retention.Dead, pawl.DefaultRetention.Dead},
+	} {
+		*kept.to = kept.standard
+		flags.Var((*durationValue)(kept.to), kept.name, kept.usage)
+	}
+}
+
+// apply changes of a policy what flags were given for, and says how many those were.
+func (f *policyFlags) apply(policy *pawl.QueuePolicy, flags *pflag.FlagSet) (given int) {
+	on := func(name string, do func()) {
+		if flags.Changed(name) {
+			do()
+			given++
+		}
+	}
+	from := &f.policy
+	on("max-running", func() { policy.MaxRunning = from.MaxRunning })
+	on("channel-max-running", func() { policy.ChannelMaxRunning = from.ChannelMaxRunning })
+	for _, rate := range []struct {
+		name, burst string
+		from, to    *pawl.Rate
+	}{{"rate", "burst", &from.Rate, &policy.Rate}, {"channel-rate", "channel-burst", &from.ChannelRate, &policy.ChannelRate}} {
+		on(rate.name, func() {
+			rate.to.N, rate.to.Per = rate.from.N, rate.from.Per
+			if rate.to.N == 0 {
+				*rate.to = pawl.Rate{} // Without a rate there is no burst.
+			}
+		})
+		on(rate.burst, func() { rate.to.Burst = rate.from.Burst })
+	}
+	on("weight", func() {
+		weights := maps.Clone(policy.Weights)
+		if weights == nil {
+			weights = map[string]int{}
+		}
+		maps.Copy(weights, f.weights)
+		maps.DeleteFunc(weights, func(_ string, weight int) bool { return weight == 1 })
+		policy.Weights = weights
+	})
+	on("max-attempts", func() { policy.MaxAttempts = from.MaxAttempts })
+	on("backoff-base", func() { policy.Backoff.Base = from.Backoff.Base })
+	on("backoff-max", func() { policy.Backoff.Max = from.Backoff.Max })
+	on("backoff-growth", func() { policy.Backoff.Growth = from.Backoff.Growth })
+	on("backoff-power", func() { policy.Backoff.Power = from.Backoff.Power })
+	on("backoff-jitter", func() {
+		policy.Backoff.Jitter, policy.Backoff.NoJitter = from.Backoff.Jitter, from.Backoff.Jitter == 0
+	})
+	on("lease", func() { policy.Lease = from.Lease })
+	on("halt-on-dead", func() { policy.HaltOnDead = from.HaltOnDead })
+	if policy.Retention == nil {
+		retention := pawl.DefaultRetention
+		policy.Retention = &retention
+	} else {
+		policy.Retention = new(*policy.Retention)
+	}
+	before := given
+	on("retain-completed", func() { policy.Retention.Completed = f.retention.Completed })
+	on("retain-cancelled", func() { policy.Retention.Cancelled = f.retention.Cancelled })
+	on("retain-dead", func() { policy.Retention.Dead = f.retention.Dead })
+	if given == before && *policy.Retention == pawl.DefaultRetention {
+		policy.Retention = nil
+	}
+	return given
+}
+
+func queueCreateCommand(p *program) *cobra.Command {
+	var flags policyFlags
+	command := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Say of a new queue how it works",
+		Long: `Create makes a queue known before its first job, with what the flags say of it. That is not needed to insert jobs into it. A queue of
+which something was said already is an error: pawl queue set changes it.`,
+		Example: `  pawl queue create mail --max-running 50 --rate 1000/m
+  pawl queue create tenants --channel-max-running 2 --weight gold=3`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			ctx, name := command.Context(), args[0]
+			client, err := p.open(ctx)
+			if err != nil {
+				return err
+			}
+			queues, err := client.Queues(ctx)
+			if err != nil {
+				return err
+			}
+			for _, q := range queues {
+				if q.Name == name && !q.CreatedAt.IsZero() {
+					return fmt.Errorf("queue %q is there already: pawl queue set changes it", name)
+				}
+			}
+			var policy pawl.QueuePolicy
+			flags.apply(&policy, command.Flags())
+			if err := putQueue(command, client, name, policy); err != nil {
+				return err
+			}
+			return p.printQueue(ctx, client, name)
+		},
+	}
+	flags.add(command.Flags())
+	return command
+}
+
+func queueSetCommand(p *program) *cobra.Command {
+	var flags policyFlags
+	var reset bool
+	command := &cobra.Command{
+		Use:   "set NAME",
+		Short: "Change how a queue works",
+		Long: `Set changes what flags are given for and leaves the rest of what was said of the queue. Workers obey within a second, limits at once. Two
+sets of one queue at the same time: the later one may undo what the other changed.`,
+		Example: `  pawl queue set mail --max-running 50 --rate 1000/m --burst 100
+  pawl queue set mail --rate none --retain-completed 0
+  pawl queue set mail --reset`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			ctx, name := command.Context(), args[0]
+			client, err := p.open(ctx)
+			if err != nil {
+				return err
+			}
+			q, err := findQueue(ctx, client, name)
+			if err != nil {
+				return err
+			}
+			if reset {
+				q.Policy = pawl.QueuePolicy{}
+			}
+			if flags.apply(&q.Policy, command.Flags()) == 0 && !reset {
+				return usageError{fmt.Errorf("nothing to set: give a flag, such as --max-running 10")}
+			}
+			if err := putQueue(command, client, name, q.Policy); err != nil {
+				return err
+			}
+			return p.printQueue(ctx, client, name)
+		},
+	}
+	flags.add(command.Flags())
+	command.Flags().BoolVar(&reset, "reset", false, "begin with the defaults: what no flag is given for is as if nothing was ever said of it")
+	return command
+}
+
+// putQueue sets a policy. What is wrong with it, a flag said.
+func putQueue(command *cobra.Command, client *pawl.Client, name string, policy pawl.QueuePolicy) error {
+	err := client.PutQueue(command.Context(), name, policy)
+	if err != nil && strings.HasPrefix(err.Error(), "pawl: PutQueue: ") {
+		return usageError{fmt.Errorf("queue %.60q: %s", name, strings.TrimPrefix(err.Error(), "pawl: PutQueue: "))}
+	}
+	return err
+}
+
+// weightsValue is a flag CHANNEL=N that is given again for more.
+type weightsValue map[string]int
+
+func (v *weightsValue) Set(text string) error {
+	i := strings.LastIndexByte(text, '=')
+	wrong := fmt.Errorf("%q: want CHANNEL=N with N from 1 to 1000", text)
+	if i < 0 {
+		return wrong
+	}
+	n, err := strconv.Atoi(text[i+1:])
+	if err != nil || n < 1 || n > 1000 {
+		return wrong
+	}
+	if *v == nil {
+		*v = weightsValue{}
+	}
+	(*v)[text[:i]] = n
+	return nil
+}
+
+func (v *weightsValue) String() string { return "" }
+func (*weightsValue) Type() string     { return "weight" }
