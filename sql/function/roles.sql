@@ -6,11 +6,12 @@
 -- Immutable functions touch nothing and stay as they are: as definers they would not be inlined.
 create or replace function pawl.roles(make boolean) returns void language plpgsql as $$
 declare
-  producer constant text[] := '{abort,commit,insert,insert_batch,insert_many,insert_tied,keep}';
+  producer constant text[] := '{abort,commit,insert,insert_batch,insert_many,insert_tied,keep,tally}';
   worker   constant text[] := producer || '{acquire,beat,checkpoint,claim,complete,drop_partition,due_cron,expire,extend,fail,finished,free,
     hold,lanes,leases,make_partitions,marks,missing,peek,promote,reclaim,register,release,remove_held,rescue,retain,settle,sleep_key,
     take_cron,tick_cron,unclaim,unregister}';
-  reader   constant text[] := '{await_key,channel_stats,count,get,list,queues,stats,verify}';
+  reader   constant text[] := '{await_key,channel_stats,count,get,list,queue_stats,queues,stats,system_stats,
+    table_stats,verify}';
   space    oid;
   named    text; -- The schema,
   everyone text; -- and its roles, as SQL.
