@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
 )
 
 // Tail follows what comes and what ends, from now on: a job that meets the filter is yielded when it is found to be new, and each time

@@ -318,7 +318,8 @@ sequence pos cache 1;
 sequence worker_id_seq cache 1;
 
 function abort(ids bigint[])
-  returns void;
+  returns void
+  language plpgsql;
 
 function acquire(keys text[], most integer, job bigint, lease uuid)
   returns boolean
@@ -382,7 +383,7 @@ function claim(lease uuid, worker bigint, lasting interval, most integer, queues
 
 function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
   returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
 
 function clear(ids bigint[])
   returns bigint
@@ -413,7 +414,8 @@ function delete_queue(name text)
   language plpgsql;
 
 function drop_partition(day date)
-  returns void;
+  returns void
+  language plpgsql set lock_timeout=100ms;
 
 function due_cron(names text[], specs text[], zones text[])
   returns double precision
@@ -452,24 +454,28 @@ function free(ids bigint[], leases uuid[])
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function frequencies(relations regclass[])
-  returns TABLE(queue text, n double precision);
+  returns TABLE(queue text, n double precision)
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
 function get(ids bigint[])
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function guess(names text[], counts bigint[], most bigint, relation regclass, condition text)
-  returns bigint[];
+  returns bigint[]
+  language plpgsql stable set jit=off;
 
 function hail()
   returns void
   language sql;
 
 function heartbeat(worker bigint)
-  returns text;
+  returns text
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function held(ids bigint[])
-  returns TABLE(id bigint, epoch integer, strikes smallint, tied boolean, permit boolean, lease uuid, until timestamp with time zone, shared integer, now timestamp with time zone);
+  returns TABLE(id bigint, epoch integer, strikes smallint, tied boolean, permit boolean, lease uuid, until timestamp with time zone, shared integer, now timestamp with time zone)
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function hold(ids bigint[], epochs integer[])
   returns SETOF bigint
@@ -484,7 +490,8 @@ function insert(queues text[], channels text[], priorities smallint[], kinds tex
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function insert_batch(id bigint, total integer, on_finish jsonb, on_success jsonb, on_death jsonb)
-  returns void;
+  returns void
+  language plpgsql;
 
 function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean)
@@ -539,7 +546,8 @@ function loosen(ties jsonb, became text)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function make_partitions(ahead integer)
-  returns integer;
+  returns integer
+  language plpgsql;
 
 function marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
   returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint)
@@ -566,11 +574,12 @@ function put_cron(names text[], specs text[], zones text[], jobs text[], jitters
   language plpgsql;
 
 function queue_stats(most integer)
-  returns TABLE(queue text, reserved bigint, waiting bigint, scheduled bigint, ready bigint, running bigint, dead bigint, archived bigint, estimated boolean, archive_estimated boolean, permits bigint, oldest_ready double precision, lag double precision, newest timestamp with time zone, inserted double precision, completed double precision, failed double precision);
+  returns TABLE(queue text, reserved bigint, waiting bigint, scheduled bigint, ready bigint, running bigint, dead bigint, archived bigint, estimated boolean, archive_estimated boolean, permits bigint, oldest_ready double precision, lag double precision, newest timestamp with time zone, inserted double precision, completed double precision, failed double precision)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
 function queues()
   returns SETOF text
-  language sql stable set enable_seqscan=off set enable_bitmapscan=off;
+  language sql stable set enable_seqscan=off set enable_bitmapscan=off set jit=off;
 
 function reclaim()
   returns bigint
@@ -597,7 +606,8 @@ function remove(ids bigint[], epochs integer[], keep boolean)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function remove_held(ids bigint[], epochs integer[], keep boolean)
-  returns SETOF bigint;
+  returns SETOF bigint
+  language plpgsql;
 
 function rescue(most integer, judge boolean, sweep boolean)
   returns TABLE(workers bigint, leases bigint, jobs bigint, poisoned bigint)
@@ -612,17 +622,20 @@ function resume_channel(queue text, channel text)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function retain(most integer)
-  returns bigint;
+  returns bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function retry(ids bigint[])
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function role(what text)
-  returns text;
+  returns text
+  language sql stable;
 
 function roles(make boolean)
-  returns void;
+  returns void
+  language plpgsql;
 
 function settle(most integer)
   returns TABLE(settled integer, "left" integer, more boolean)
@@ -633,7 +646,8 @@ function sleep_key(queue text)
   language sql immutable parallel safe;
 
 function slide(counts bigint[], by bigint, more bigint)
-  returns bigint[];
+  returns bigint[]
+  language sql immutable parallel safe;
 
 function spend(limited text[], lease uuid)
   returns void
@@ -641,20 +655,23 @@ function spend(limited text[], lease uuid)
 
 function stats(most integer)
   returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
+  language sql;
 
 function system_stats()
-  returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision, semaphores jsonb);
+  returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision, semaphores jsonb)
+  language plpgsql set plan_cache_mode=force_generic_plan set jit=off;
 
 function table_stats()
-  returns TABLE(name text, live bigint, dead bigint, bytes bigint, vacuumed timestamp with time zone);
+  returns TABLE(name text, live bigint, dead bigint, bytes bigint, vacuumed timestamp with time zone)
+  language plpgsql set plan_cache_mode=force_generic_plan set jit=off;
 
 function take_cron(names text[], specs text[], zones text[])
   returns TABLE(name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamp with time zone, next_at timestamp with time zone, moment timestamp with time zone)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function tally(client uuid, queues text[], inserted bigint[], completed bigint[], failed bigint[])
-  returns void;
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function tell_worker(worker bigint, state text)
   returns text
@@ -665,7 +682,8 @@ function tick_cron(name text, last_at timestamp with time zone, next_at timestam
   language sql;
 
 function tickets(queue text, kinds text[], most integer)
-  returns TABLE(priority integer, channel text, pos bigint, id bigint);
+  returns TABLE(priority integer, channel text, pos bigint, id bigint)
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set enable_sort=off;
 
 function tie(id bigint, queue text, channel text, opts jsonb)
   returns jsonb
