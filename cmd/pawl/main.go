@@ -80,7 +80,7 @@ func rootCommand(p *program) *cobra.Command {
 	)
 	root.AddCommand(
 		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p), importCommand(p),
-		jobCommand(p), cronCommand(p), consumeCommand(p),
+		jobCommand(p), cronCommand(p), consumeCommand(p), topCommand(p),
 		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)
