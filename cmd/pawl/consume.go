@@ -110,6 +110,7 @@ their jobs run elsewhere, no attempt used. Then consume ends, with exit code 0. 
 					stop()
 				})
 			}
+			c.log.Info("pawl: running a program for each job", "program", c.program[0], "queues", args[:dash], "at once", config.Max)
 			return client.Run(ctx, mux, config)
 		},
 	}
