@@ -110,6 +110,7 @@ their jobs run elsewhere, no attempt used. Then consume ends, with exit code 0. 
 					stop()
 				})
 			}
+			c.log.Info("pawl: running a program for each job", "program", c.program[0], "queues", args[:dash], "at once", config.Max)
 			return client.Run(ctx, mux, config)
 		},
 	}
@@ -157,21 +158,14 @@ func untilNothingToDo(ctx context.Context, client *pawl.Client, queues []string)
 	}
 }
 
+// lookFor says whether something of the queues is ready, running or due, and whether something waits for other jobs.
 func lookFor(ctx context.Context, client *pawl.Client, queues map[string]bool) (busy, waiting bool, err error) {
 	stats, err := client.Stats(ctx)
-	if err != nil {
-		return false, false, err
-	}
 	for _, q := range stats.Queues {
-		if queues[q.Queue] && (q.Ready > 0 || q.Running > 0 || q.Lag > 0) {
-			return true, false, nil
+		if queues[q.Queue] {
+			busy = busy || q.Ready > 0 || q.Running > 0 || q.Lag > 0
+			waiting = waiting || q.Waiting > 0
 		}
 	}
-	for queue := range queues {
-		n, err := client.Count(ctx, pawl.Filter{Queue: queue, States: []pawl.State{pawl.StateWaiting}, Limit: 1})
-		if err != nil || n > 0 {
-			return false, true, err
-		}
-	}
-	return false, false, nil
+	return busy, waiting, err
 }

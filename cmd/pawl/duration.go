@@ -77,8 +77,14 @@ func (v *durationValue) Set(text string) error {
 	return err
 }
 
-func (v *durationValue) String() string { return formatDuration(time.Duration(*v)) }
-func (*durationValue) Type() string     { return "duration" }
+func (v *durationValue) String() string {
+	if *v == 0 {
+		return "0" // A default that help need not tell.
+	}
+	return formatDuration(time.Duration(*v))
+}
+
+func (*durationValue) Type() string { return "duration" }
 
 // parseRate reads "1000/s", "5/10m" or "none". What may go at once is said apart.
 func parseRate(text string) (pawl.Rate, error) {

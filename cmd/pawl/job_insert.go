@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pawlhq/pawl"
 	"github.com/spf13/cobra"
 )
@@ -189,13 +191,11 @@ func (p *program) insertLines(ctx context.Context, client *pawl.Client, name str
 		lines  []int64 // Of the batch's jobs.
 		bytes  int64
 	)
-	wrong := func(line int64, err error) error {
-		if invalid, ok := errors.AsType[*pawl.InvalidError](err); ok {
-			err = fmt.Errorf("%s: %s", invalid.Field, invalid.Reason)
-		}
+	// failed names the line, and says what is in.
+	failed := func(line int64, err error, rest string) error {
 		err = fmt.Errorf("%s:%d: %w", name, line, err)
-		if !dry && before > 0 {
-			err = fmt.Errorf("%w\n%s of the lines up to %d are inserted, nothing of those after it", err, counted(done.Inserted+done.Duplicates, "job"), before)
+		if !dry && (before > 0 || rest != "") {
+			err = fmt.Errorf("%w\n%s of the lines up to %d are inserted, %s", err, counted(done.Inserted, "job"), before, cmp.Or(rest, "nothing of those after it"))
 		}
 		return err
 	}
@@ -204,14 +204,15 @@ func (p *program) insertLines(ctx context.Context, client *pawl.Client, name str
 			return nil
 		}
 		results, err := insertMany(ctx, client, batch, dry)
-		if err != nil {
-			line := lines[0]
-			if invalid, ok := errors.AsType[*pawl.InvalidError](err); ok {
-				line = lines[invalid.Index]
-			} else if last := lines[len(lines)-1]; last != line {
-				err = fmt.Errorf("one of the lines up to %d: %w", last, err)
-			}
-			return wrong(line, err)
+		first, last := lines[0], lines[len(lines)-1]
+		_, refused := errors.AsType[*pgconn.PgError](err)
+		switch invalid, ok := errors.AsType[*pawl.InvalidError](err); {
+		case ok:
+			return failed(lines[invalid.Index], fmt.Errorf("%s: %s", invalid.Field, invalid.Reason), "")
+		case err != nil && refused && ctx.Err() == nil:
+			return failed(first, fmt.Errorf("in the lines up to %d: %w", last, err), "")
+		case err != nil: // The answer may have been lost, and nothing else.
+			return failed(first, err, fmt.Sprintf("and perhaps those up to %d", last))
 		}
 		for _, result := range results {
 			if result.Duplicate {
@@ -241,7 +242,7 @@ func (p *program) insertLines(ctx context.Context, client *pawl.Client, name str
 			job, err = base.line(text)
 		}
 		if err != nil {
-			return wrong(l.line, err)
+			return failed(l.line, err, "")
 		}
 		batch, lines = append(batch, job.spec()), append(lines, l.line)
 		if bytes += int64(len(text)) + 1; len(batch) >= p.settled.BatchSize || bytes >= mostBatchBytes {

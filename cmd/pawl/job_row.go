@@ -18,7 +18,7 @@ type jobRow struct {
 	Kind        string            `json:"kind"`
 	Args        json.RawMessage   `json:"args" table:"-,omitempty"`
 	Data        []byte            `json:"data" table:"-,omitempty"`
-	Priority    int               `json:"priority"`
+	Priority    int               `json:"priority" table:"-"`
 	Attempt     int               `json:"attempt"`
 	MaxAttempts int               `json:"max_attempts" table:"-,omitempty"`
 	Percent     int               `json:"percent" table:"-,omitempty"`

@@ -61,6 +61,7 @@ func rootCommand(p *program) *cobra.Command {
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
+	root.SetHelpFunc(p.help)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 			return fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap()) // Without the value: a dsn has a password.
@@ -81,7 +82,7 @@ func rootCommand(p *program) *cobra.Command {
 	root.AddCommand(
 		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p), importCommand(p),
 		jobCommand(p), queueCommand(p), messageCommand(p), workerCommand(p), archiveCommand(p), deadCommand(p), cronCommand(p),
-		consumeCommand(p), serveCommand(p), healthCommand(p), statsCommand(p), adminCommand(p),
+		consumeCommand(p), serveCommand(p), healthCommand(p), statsCommand(p), topCommand(p), adminCommand(p),
 		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)

@@ -289,14 +289,89 @@ var (
 
 func printTable(out io.Writer, list reflect.Value) error {
 	columns := shown(columnsOf(list.Type()))
+	width := outputWidth(out)
+	text := tableCell
+	if width > 0 {
+		text = screenCell
+	}
 	lines := [][]string{titles(columns)}
 	for _, row := range rows(list) {
-		lines = append(lines, cells(row, columns, tableCell))
+		lines = append(lines, cells(row, columns, text))
 	}
-	width := outputWidth(out)
 	if width == 0 {
 		return writeLines(out, columns, make([]int, len(columns)), lines)
 	}
+	boxed := box(columns, lines)
+	if lipgloss.Width(boxed) > width {
+		if len(lines) > 1 {
+			columns, lines = filled(columns, lines)
+		}
+		boxed = box(columns, fit(lines, width))
+	}
+	_, err := lipgloss.Fprintln(out, boxed)
+	return err
+}
+
+// fit cuts titles that are wider than what is under them, and then breaks what is in the widest columns, so that a box of the lines is no
+// wider than so much.
+func fit(lines [][]string, width int) [][]string {
+	widths, content := make([]int, len(lines[0])), make([]int, len(lines[0]))
+	total := 1
+	for i := range widths {
+		for _, line := range lines[1:] {
+			content[i] = max(content[i], ansi.StringWidth(line[i]))
+		}
+		widths[i] = max(content[i], ansi.StringWidth(lines[0][i]))
+		total += widths[i] + 3
+	}
+	const least = 4
+	for ; total > width; total-- {
+		widest, idle := 0, -1 // The widest, and that with the most room beside its content.
+		for i, w := range widths {
+			if w > widths[widest] {
+				widest = i
+			}
+			if w > max(content[i], least) && (idle < 0 || w-content[i] > widths[idle]-content[idle]) {
+				idle = i
+			}
+		}
+		switch {
+		case idle >= 0:
+			widths[idle]--
+		case widths[widest] > least:
+			widths[widest]--
+		default:
+			total = width // As narrow as it gets.
+		}
+	}
+	broken := make([][]string, len(lines))
+	for n, line := range lines {
+		for i, cell := range line {
+			if n == 0 {
+				cell = ansi.Truncate(cell, widths[i], "…")
+			}
+			broken[n] = append(broken[n], ansi.Wrap(cell, widths[i], ""))
+		}
+	}
+	return broken
+}
+
+// filled leaves out columns that are empty in every line.
+func filled(columns []column, lines [][]string) (some []column, cut [][]string) {
+	cut = make([][]string, len(lines))
+	for i, c := range columns {
+		if !slices.ContainsFunc(lines[1:], func(line []string) bool { return line[i] != "" }) {
+			continue
+		}
+		some = append(some, c)
+		for n, line := range lines {
+			cut[n] = append(cut[n], line[i])
+		}
+	}
+	return some, cut
+}
+
+func box(columns []column, lines [][]string) string {
 	t := table.New().Headers(lines[0]...).Rows(lines[1:]...).Border(lipgloss.RoundedBorder()).BorderStyle(faint)
 	t.StyleFunc(func(row, i int) lipgloss.Style {
 		style := lipgloss.NewStyle().Padding(0, 1).Bold(row == table.HeaderRow)
@@ -305,12 +380,7 @@ func printTable(out io.Writer, list reflect.Value) error {
 		}
 		return style
 	})
-	text := t.Render()
-	if lipgloss.Width(text) > width {
-		text = t.Width(width).Render()
-	}
-	_, err := lipgloss.Fprintln(out, text)
-	return err
+	return t.Render()
 }
 
 // printOne writes a name and a value a line.
@@ -619,6 +689,18 @@ func tableCell(v reflect.Value) string {
 		}
 	}
 	return printable(csvCell(v))
+}
+
+// screenCell is tableCell with times in few columns, for a table on a terminal: today's without the date.
+func screenCell(v reflect.Value) string {
+	if at, ok := reflect.Indirect(v).Interface().(time.Time); ok && !at.IsZero() {
+		at = at.UTC()
+		if now := time.Now().UTC(); at.Format(time.DateOnly) != now.Format(time.DateOnly) {
+			return at.Format("2006-01-02 15:04")
+		}
+		return at.Format(time.TimeOnly)
+	}
+	return tableCell(v)
 }
 
 // printable has no control characters: what a stranger put into a job must not steer the terminal, nor break the lines.

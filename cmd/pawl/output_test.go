@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"charm.land/lipgloss/v2"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -214,5 +215,37 @@ func TestPrintPages(t *testing.T) {
 				t.Errorf("%s in pieces %v: %s", format, cuts, diff)
 			}
 		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	t.Parallel()
+	lines := [][]string{
+		{"ID", "STATE", "FINISHED AT", "PROBLEM"},
+		{"1", "cancelled", "13:00:47", strings.Repeat("größere 日本 Worte ", 5)},
+		{"4611686018427387905", "dead", "", "short"},
+	}
+	columns := make([]column, 4)
+	for _, width := range []int{200, 120, 80, 60, 40, 29} {
+		fitted := fit(lines, width)
+		text := box(columns, fitted)
+		if got := lipgloss.Width(text); got > width {
+			t.Errorf("%d columns: the box has %d\n%s", width, got, text)
+		}
+		for i, line := range fitted[1:] {
+			for j, cell := range line {
+				bare := func(text string) string { return strings.Join(strings.Fields(text), "") }
+				if bare(cell) != bare(lines[i+1][j]) {
+					t.Errorf("%d columns: %q has become %q", width, lines[i+1][j], cell)
+				}
+			}
+		}
+	}
+	if got := fit(lines, 80); got[0][2] != "FINISHE…" || got[1][1] != "cancelled" {
+		t.Errorf("a title is to be cut before a cell is broken: %q", got[:2])
+	}
+	some, cut := filled(columns[:3], [][]string{{"A", "B", "C"}, {"1", "", ""}, {"", "", "2"}})
+	if len(some) != 2 || strings.Join(cut[0], "") != "AC" || strings.Join(cut[2], ",") != ",2" {
+		t.Errorf("of empty columns is left: %v, %q", some, cut)
 	}
 }

@@ -416,6 +416,10 @@ func strangers() (names []string) {
 	for _, s := range allSettings {
 		known = append(known, s.env())
 	}
+	for _, fact := range facts(&pawl.JobInfo{}) { // Those consume sets for its programs.
+		name, _, _ := strings.Cut(fact, "=")
+		known = append(known, name)
+	}
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "PAWL_") && !slices.Contains(known, name) {
 			names = append(names, name)
