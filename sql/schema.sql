@@ -524,6 +524,9 @@ function slide(counts bigint[], by bigint, more bigint)
 function spend(limited text[], lease uuid)
   returns void;
 
+function started(worker bigint)
+  returns timestamp with time zone;
+
 function stats(most integer)
   returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision);
 
