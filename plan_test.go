@@ -44,6 +44,7 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.lanes(array['', 'default'], array[0, 0], array['', ''], array['default', U&'\\+10FFFF'], array[0, 0], array['', ''], array['default'], true)",
 		"select * from pawl.peek(array['default'])",
 		"select * from pawl.beat(1, 2, " + ids + ")",
+		"select pawl.started(1)",
 		"select * from pawl.rescue(1, true, false)",
 		"select * from pawl.change(array[%[1]d, %[2]d, %[5]d], '{\"delay\": 60, \"priority\": 3}')",
 		"select * from pawl.list('{}', null, 2)",

@@ -20,7 +20,7 @@ func (r *runner) register(ctx context.Context) error {
 	err := r.client.row(ctx, "select pawl.register($1::text, $2::text, $3::integer, $4::text, $5::text[], $6::interval, $7::text)",
 		[]any{r.config.Name, host, os.Getpid(), version, r.queues, interval(3 * r.config.Heartbeat), r.told()}, &id)
 	if err == nil {
-		err = r.client.row(ctx, "select w.started_at from pawl.worker w where w.id = $1::bigint", []any{id}, &started)
+		err = r.client.row(ctx, "select pawl.started($1::bigint)", []any{id}, &started)
 	}
 	if err == nil {
 		r.mu.Lock()
@@ -52,8 +52,7 @@ func (r *runner) beat(ctx context.Context) {
 		var lost []int64
 		var since *time.Time
 		trying, cancel := context.WithTimeout(ctx, max(r.config.Heartbeat, time.Second))
-		err := r.client.row(trying, `select b.state, b.missing, (select w.started_at from pawl.worker w where w.id = $1::bigint)
-			from pawl.beat($1::bigint, $2::integer, $3::bigint[], $4::integer[]) b`, []any{worker, count, ids, epochs}, &state, &lost, &since)
+		err := r.client.row(trying, `select b.*, pawl.started($1::bigint) from pawl.beat($1::bigint, $2::integer, $3::bigint[], $4::integer[]) b`, []any{worker, count, ids, epochs}, &state, &lost, &since)
 		cancel()
 		if err == nil && since != nil && !since.Equal(started) {
 			state = nil // Another's row: the database went back in time and gave the id away once more.

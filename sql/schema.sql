@@ -653,6 +653,9 @@ function spend(limited text[], lease uuid)
   returns void
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
+function started(worker bigint)
+  returns timestamp with time zone;
+
 function stats(most integer)
   returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
   language sql;
