@@ -561,6 +561,43 @@ func TestAPoolerIsFull(t *testing.T) {
 	}
 }
 
+// A statement that is cancelled while it looks for sleepers leaves no lock to its session: sleepers could not sleep any more, and every
+// insert would notify.
+func TestACancelledLookForSleepers(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"of queues":        "select pawl.wake(array(select 'q' || q from generate_series(1, 5000) q))",
+		"of awaiting ones": "select count(pawl.wake_awaiting(array[i])::text) from generate_series(1, 5000) i",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, pool := install(t)
+			other, err := pgx.Connect(t.Context(), pgtest.Direct(t, pool.Config().ConnString()))
+			must(t, err)
+			defer other.Close(context.Background())
+			exec(t, other, "select pg_advisory_lock_shared(pawl.await_key(null))") // Somebody awaits something.
+			cancelled := 0
+			for i := range 60 {
+				err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+					exec(t, tx, fmt.Sprintf("set local statement_timeout = %d", 2+i%7))
+					_, err := tx.Exec(t.Context(), text)
+					return err
+				})
+				if err != nil {
+					cancelled++
+				}
+			}
+			if cancelled < 10 {
+				t.Errorf("%d of 60 were cancelled: too few to tell", cancelled)
+			}
+			if n := value[int](t, other, `select count(*) from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock'
+				and database = (select oid from pg_database where datname = current_database())`); n != 0 {
+				t.Errorf("%d of %d left a lock", n, cancelled)
+			}
+		})
+	}
+}
+
 // BenchmarkPickup measures from before an insert to the start of its handler, of a runner that has been idle for a while:
 //
 //	go test -run - -bench Pickup -benchtime 40x .

@@ -323,6 +323,9 @@ function acquire(keys text[], most integer, job bigint, lease uuid)
 function allot(limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], asked integer[])
   returns TABLE(quotas integer[], waits double precision[]);
 
+function alone(key bigint)
+  returns boolean;
+
 function answered(id bigint, ok boolean)
   returns boolean;
 
