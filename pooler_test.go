@@ -393,6 +393,39 @@ func useSQL(ctx context.Context, client *pawl.Client, db *sql.DB, i int) error {
 	return tx.Commit()
 }
 
+// Whatever mode of pgx the user's pool has, for reasons of his own.
+func TestEveryModeThroughAPooler(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
+		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		t.Run(strings.ReplaceAll(mode.String(), " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			defaults, direct := pools(t, few)
+			config := defaults.Config()
+			config.ConnConfig.DefaultQueryExecMode = mode
+			pooled, err := pgxpool.NewWithConfig(t.Context(), config)
+			must(t, err)
+			t.Cleanup(pooled.Close)
+			client, _ := through(t, pooled, "")
+			must(t, client.Migrate(t.Context()))
+			_, err = client.InsertMany(t.Context(), notes(2100))
+			must(t, err)
+			var ran atomic.Int64
+			mux := pawl.NewMux()
+			pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
+				ran.Add(1)
+				return nil
+			})
+			start(t, client, mux, pawl.RunnerConfig{Queues: map[string]pawl.RunnerQueue{"default": {}}})
+			db := stdlib.OpenDBFromPool(pooled)
+			defer db.Close()
+			must(t, useSQL(t.Context(), client, db, 1))
+			pgtest.Wait(t, "all jobs", func() bool { return ran.Load() == 2100 })
+			left(t, direct)
+		})
+	}
+}
+
 // A driver that prepares statements loses them behind a pooler; the error says what to do.
 func TestPreparedLost(t *testing.T) {
 	t.Parallel()
