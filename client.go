@@ -39,7 +39,7 @@ type installation struct {
 // Config is for New; its zero value works.
 type Config struct {
 	Schema     string       // If zero, "pawl".
-	ListenURL  string       // For LISTEN: behind a pooler, a direct URL. If zero, as the pool connects.
+	ListenURL  string       // For LISTEN: behind a transaction pooler, a URL past it or through one in session mode. If zero, as the pool connects.
 	Logger     *slog.Logger // If nil, slog.Default().
 	Defaults   JobSpec      // Of every insert.
 	Validation Validation   // Beyond it Insert returns *InvalidError.

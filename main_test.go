@@ -98,7 +98,9 @@ func check(t testing.TB, client *pawl.Client) {
 		t.Errorf("verify: %v", err)
 	}
 	for _, f := range findings {
-		if f.Check == "function" { // Replaced by the test.
+		switch f.Check {
+		case "function", // Replaced by the test.
+			"permit-stray", "lease-stray": // There until a tender comes by, and here none may.
 			continue
 		}
 		t.Errorf("verify: %s: %s", f.Check, f.Problem)

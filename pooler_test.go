@@ -393,6 +393,39 @@ func useSQL(ctx context.Context, client *pawl.Client, db *sql.DB, i int) error {
 	return tx.Commit()
 }
 
+// Whatever mode of pgx the user's pool has, for reasons of his own.
+func TestEveryModeThroughAPooler(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
+		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		t.Run(strings.ReplaceAll(mode.String(), " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			defaults, direct := pools(t, few)
+			config := defaults.Config()
+			config.ConnConfig.DefaultQueryExecMode = mode
+			pooled, err := pgxpool.NewWithConfig(t.Context(), config)
+			must(t, err)
+			t.Cleanup(pooled.Close)
+			client, _ := through(t, pooled, "")
+			must(t, client.Migrate(t.Context()))
+			_, err = client.InsertMany(t.Context(), notes(2100))
+			must(t, err)
+			var ran atomic.Int64
+			mux := pawl.NewMux()
+			pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
+				ran.Add(1)
+				return nil
+			})
+			start(t, client, mux, pawl.RunnerConfig{Queues: map[string]pawl.RunnerQueue{"default": {}}})
+			db := stdlib.OpenDBFromPool(pooled)
+			defer db.Close()
+			must(t, useSQL(t.Context(), client, db, 1))
+			pgtest.Wait(t, "all jobs", func() bool { return ran.Load() == 2100 })
+			leftOver(t, direct)
+		})
+	}
+}
+
 // A driver that prepares statements loses them behind a pooler; the error says what to do.
 func TestPreparedLost(t *testing.T) {
 	t.Parallel()
@@ -558,6 +591,43 @@ func TestAPoolerIsFull(t *testing.T) {
 	await(t, client, last, pawl.StateCompleted)
 	if job := await(t, client, first, pawl.StateCompleted); job.Attempt != 1 {
 		t.Errorf("attempt %d, want 1", job.Attempt)
+	}
+}
+
+// A statement that is cancelled while it looks for sleepers leaves no lock to its session: sleepers could not sleep any more, and every
+// insert would notify.
+func TestACancelledLookForSleepers(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"of queues":        "select pawl.wake(array(select 'q' || q from generate_series(1, 5000) q))",
+		"of awaiting ones": "select count(pawl.wake_awaiting(array[i])::text) from generate_series(1, 5000) i",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, pool := install(t)
+			other, err := pgx.Connect(t.Context(), pgtest.Direct(t, pool.Config().ConnString()))
+			must(t, err)
+			defer other.Close(context.Background())
+			exec(t, other, "select pg_advisory_lock_shared(pawl.await_key(null))") // Somebody awaits something.
+			cancelled := 0
+			for i := range 60 {
+				err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+					exec(t, tx, fmt.Sprintf("set local statement_timeout = %d", 2+i%7))
+					_, err := tx.Exec(t.Context(), text)
+					return err
+				})
+				if err != nil {
+					cancelled++
+				}
+			}
+			if cancelled < 10 {
+				t.Errorf("%d of 60 were cancelled: too few to tell", cancelled)
+			}
+			if n := value[int](t, other, `select count(*) from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock'
+				and database = (select oid from pg_database where datname = current_database())`); n != 0 {
+				t.Errorf("%d of %d left a lock", n, cancelled)
+			}
+		})
 	}
 }
 

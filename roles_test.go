@@ -108,7 +108,10 @@ func tellAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 	_, queues := c.Queues(ctx)
 	_, workers := c.Workers(ctx)
 	_, crons := c.Crons(ctx)
-	_, verify := c.Verify(ctx)
+	findings, verify := c.Verify(ctx)
+	if slices.ContainsFunc(findings, func(f pawl.Finding) bool { return f.Check == "privilege" }) {
+		verify = &pgconn.PgError{Code: "42501"} // It says so instead of failing.
+	}
 	_, batch := c.Batch(ctx, 1)
 	_, claim := c.Claim(ctx, "nothing here", 1, 0)
 	_, cancel := c.Cancel(ctx, id)
@@ -236,31 +239,29 @@ func TestAProducerProduces(t *testing.T) {
 	refused(t, "Run", client.Run(ctx, mux, pawl.RunnerConfig{}))
 
 	// A loader that is trusted with the tables copies.
-	exec(t, r.pool, r.in(fmt.Sprintf("grant insert on pawl.job, pawl.ready, pawl.scheduled to %[1]s_user_producer; grant execute on function pawl.wake, pawl.sleep_key to %[1]s_user_producer", r.schema)))
-	copies := &copyCounter{}
+	exec(t, r.pool, r.in(fmt.Sprintf("grant insert on pawl.job, pawl.ready, pawl.scheduled to %[1]s_user_producer; grant execute on function pawl.wake, pawl.sleep_key, pawl.alone to %[1]s_user_producer", r.schema)))
+	calls := &callCounter{}
 	loader := r.of(pgtest.Pool(t, r.url, func(c *pgxpool.Config) {
-		c.ConnConfig.User, c.ConnConfig.Tracer = r.schema+"_user_producer", copies
+		c.ConnConfig.User, c.ConnConfig.Tracer = r.schema+"_user_producer", calls
 	}))
 	_, err = loader.InsertMany(ctx, notes(2000))
 	must(t, err)
-	if n := copies.Load(); n != 2 {
-		t.Errorf("%d tables were copied into, want job and ready", n)
+	if n := calls.Load(); n != 0 {
+		t.Errorf("insert was called %d times, want COPY", n)
 	}
 	check(t, r.client)
 }
 
-// copyCounter is a tracer that counts.
-type copyCounter struct{ atomic.Int32 }
+// callCounter is a tracer that counts calls of insert.
+type callCounter struct{ atomic.Int32 }
 
-func (c *copyCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+func (c *callCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if strings.Contains(data.SQL, "insert(") {
+		c.Add(1)
+	}
 	return ctx
 }
-func (c *copyCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-func (c *copyCounter) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceCopyFromStartData) context.Context {
-	c.Add(1)
-	return ctx
-}
-func (c *copyCounter) TraceCopyFromEnd(context.Context, *pgx.Conn, pgx.TraceCopyFromEndData) {}
+func (c *callCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // A worker's whole work: Run with retries, rescue, cron, retention, limits, order and all that handlers do; consumers by Go and by SQL.
 func TestAWorkerWorks(t *testing.T) {
@@ -597,7 +598,7 @@ func TestRolesAreAsDocumented(t *testing.T) {
 		for _, name := range sequences {
 			draws := kind == "admin" || name == "pos" && (kind == "producer" || kind == "worker")
 			expect(draws, fmt.Sprintf("select nextval('%s.%s')", r.schema, name))
-			expect(kind == "admin", fmt.Sprintf("select last_value from %s.%s", r.schema, name))
+			expect(kind == "admin" || name == "pos" && kind == "reader", fmt.Sprintf("select last_value from %s.%s", r.schema, name))
 			expect(false, fmt.Sprintf("select setval('%s.%s', 1)", r.schema, name))
 		}
 		expect(false, "create table "+r.schema+".mine (n int)")

@@ -333,6 +333,10 @@ function allot(limited text[], queues text[], priorities integer[], channels tex
   returns TABLE(quotas integer[], waits double precision[])
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
+function alone(key bigint)
+  returns boolean
+  language sql;
+
 function answered(id bigint, ok boolean)
   returns boolean
   language plpgsql;
@@ -654,7 +658,8 @@ function spend(limited text[], lease uuid)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function started(worker bigint)
-  returns timestamp with time zone;
+  returns timestamp with time zone
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function stats(most integer)
   returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)

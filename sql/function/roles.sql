@@ -8,9 +8,9 @@ create or replace function pawl.roles(make boolean) returns void language plpgsq
 declare
   producer constant text[] := '{abort,commit,insert,insert_batch,insert_many,insert_tied,keep,tally}';
   worker   constant text[] := producer || '{acquire,beat,checkpoint,claim,complete,drop_partition,due_cron,expire,extend,fail,finished,free,
-    hold,lanes,leases,make_partitions,marks,missing,peek,promote,reclaim,register,release,remove_held,rescue,retain,settle,sleep_key,
-    take_cron,tick_cron,unclaim,unregister}';
-  reader   constant text[] := '{await_key,channel_stats,count,get,list,queue_stats,queues,stats,system_stats,
+    heartbeat,hold,lanes,leases,make_partitions,marks,missing,peek,promote,reclaim,register,release,remove_held,rescue,retain,settle,sleep_key,
+    started,take_cron,tick_cron,tickets,unclaim,unregister}';
+  reader   constant text[] := '{await_key,broken,channel_stats,count,get,held,list,queue_stats,queues,stats,system_stats,
     table_stats,verify}';
   space    oid;
   named    text; -- The schema,
@@ -46,7 +46,7 @@ begin
   for it in
     select p.oid::regprocedure as called, p.provolatile, array_remove(array[
       case when p.proname = any (producer) then names[1] end, case when p.proname = any (worker) then names[2] end,
-      case when p.proname = any (reader) then names[3] end, case when p.proname <> 'roles' then names[4] end], null) as callers
+      case when p.proname = any (reader) then names[3] end, case when p.proname <> all ('{advance,roles}') then names[4] end], null) as callers
     from pg_proc p
     where p.pronamespace = space
   loop
@@ -65,6 +65,7 @@ begin
   end loop;
   execute format('grant select on pawl.migration to %s', everyone);
   execute format('grant select on pawl.queue to %I', names[2]);
+  execute format('grant select on sequence pawl.pos to %I', names[3]);
   execute format('grant usage on sequence pawl.pos to %I, %I', names[1], names[2]);
   execute format('grant usage, select on all sequences in schema %s to %I', named, names[4]);
 end $$;

@@ -6,14 +6,12 @@ create or replace function pawl.wake_awaiting(ids bigint[]) returns void languag
 declare
   told bigint[];
 begin
-  if pg_try_advisory_lock(pawl.await_key(null)) then
-    perform pg_advisory_unlock(pawl.await_key(null));
+  if pawl.alone(pawl.await_key(null)) then
     return;
   end if;
   select array_agg(u.id) into told
   from unnest(ids) u (id)
-  join (select s.slot,
-               case when pg_try_advisory_lock(pawl.await_key(s.slot)) then pg_advisory_unlock(pawl.await_key(s.slot)) else false end as alone
+  join (select s.slot, pawl.alone(pawl.await_key(s.slot)) as alone
         from (select distinct i.id % 64 as slot from unnest(ids) i (id)) s
         offset 0) l on l.slot = u.id % 64 and not l.alone;
   for i in 0 .. (coalesce(cardinality(told), 0) - 1) / 300 loop

@@ -1,6 +1,7 @@
 -- catalog: what there is in a schema, as schema.sql writes it: tables, indexes, sequences, functions. Partitions are left out.
 --   $1   the schema; in the texts it is called pawl
 -- Returns kind, name, definition, settings (of a table's storage, null if none), body (of a function), valid (of an index).
+-- What roles.sql changes of functions, security definer and the search_path, is left out.
 -- Reads the catalog alone, which every role may. The texts are the same from PostgreSQL 15 to 18, which pg_dump's are not.
 select o.kind, o.name::text, replace(o.definition, quote_ident(s.nspname) || '.', 'pawl' || '.') as definition, o.settings, o.body, o.valid
 from pg_namespace s,
@@ -30,9 +31,9 @@ from pg_namespace s,
        select 'function', p.proname,
               format(E'function %I(%s)\n  returns %s\n  language %s%s%s', p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
                 (select l.lanname from pg_language l where l.oid = p.prolang),
-                case p.provolatile when 'i' then ' immutable' when 's' then ' stable' else '' end || case when p.proparallel = 's' then ' parallel safe' else '' end
-                  || case when p.prosecdef then ' security definer' else '' end,
-                (select string_agg(' set ' || u.setting, '' order by u.ord) from unnest(p.proconfig) with ordinality as u (setting, ord))),
+                case p.provolatile when 'i' then ' immutable' when 's' then ' stable' else '' end || case when p.proparallel = 's' then ' parallel safe' else '' end,
+                (select string_agg(' set ' || u.setting, '' order by u.ord) from unnest(p.proconfig) with ordinality as u (setting, ord)
+                 where u.setting not like 'search\_path=%')),
               null, p.prosrc, true
        from pg_proc p
        where p.pronamespace = s.oid
