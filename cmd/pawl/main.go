@@ -80,7 +80,7 @@ func rootCommand(p *program) *cobra.Command {
 		&cobra.Group{ID: groupRun, Title: "Run and watch:"},
 	)
 	root.AddCommand(
-		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), configCommand(p), importCommand(p),
+		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), doctorCommand(p), configCommand(p), importCommand(p),
 		jobCommand(p), queueCommand(p), messageCommand(p), workerCommand(p), archiveCommand(p), deadCommand(p), cronCommand(p),
 		consumeCommand(p), serveCommand(p), healthCommand(p), statsCommand(p), topCommand(p), adminCommand(p),
 		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),

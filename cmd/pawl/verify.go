@@ -9,16 +9,20 @@ import (
 
 // finding is one of what verify and doctor found.
 type finding struct {
-	Check   string `json:"check"`
-	Problem string `json:"problem"`
-	Remedy  string `json:"remedy"`
+	Check    string `json:"check"`
+	Problem  string `json:"problem"`
+	Remedy   string `json:"remedy"`
+	Fatal    bool   `json:"fatal"`
+	Repaired bool   `json:"repaired"`
 }
 
 func verifyCommand(p *program) *cobra.Command {
-	return &cobra.Command{
-		Use:     "verify",
-		Short:   "Check that what is stored fits together",
-		Long:    "Verify reads all live jobs and checks that each is in exactly one place. It changes nothing.",
+	var repair bool
+	command := &cobra.Command{
+		Use:   "verify",
+		Short: "Check that what is stored fits together",
+		Long: `Verify reads all live jobs and checks that each is in exactly one place, and that the tables, indexes and functions are those of this version.
+It changes nothing. With --repair it mends what it finds, after it has asked; what could not be mended stays a finding.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -27,6 +31,36 @@ func verifyCommand(p *program) *cobra.Command {
 				return err
 			}
 			found, err := client.Verify(command.Context())
+			if err == nil && repair && len(found) > 0 {
+				if err := p.confirm(command.Context(), "repair what %s say", counted(int64(len(found)), "finding")); err != nil {
+					return err
+				}
+				found, err = client.Repair(command.Context())
+			}
+			if err != nil {
+				return err
+			}
+			return p.report(found)
+		},
+	}
+	command.Flags().BoolVar(&repair, "repair", false, "mend what is found")
+	return command
+}
+
+func doctorCommand(p *program) *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what slows or endangers this installation",
+		Long: `Doctor looks at the schema's version, indexes, vacuum, old snapshots, poolers, LISTEN, clocks, queues that stand still, workers and settings, and says of
+each fault who or what it is, since when, and what helps. It changes nothing.`,
+		Args:    cobra.NoArgs,
+		GroupID: groupSetup,
+		RunE: func(command *cobra.Command, _ []string) error {
+			client, err := p.open(command.Context())
+			if err != nil {
+				return err
+			}
+			found, err := client.Doctor(command.Context())
 			if err != nil {
 				return err
 			}
@@ -35,14 +69,18 @@ func verifyCommand(p *program) *cobra.Command {
 	}
 }
 
-// report prints what was found; a problem is errProblems.
+// report prints what was found; a problem that is left is errProblems.
 func (p *program) report(found []pawl.Finding) error {
 	list := make([]finding, len(found))
+	left := int64(0)
 	for i, f := range found {
-		list[i] = finding{f.Check, f.Problem, f.Remedy}
+		list[i] = finding(f)
+		if !f.Repaired {
+			left++
+		}
 	}
-	if err := p.print(list); err != nil || len(found) == 0 {
+	if err := p.print(list); err != nil || left == 0 {
 		return err
 	}
-	return fmt.Errorf("%s: %w", counted(int64(len(found)), "finding"), errProblems)
+	return fmt.Errorf("%s: %w", counted(left, "finding"), errProblems)
 }
