@@ -77,7 +77,12 @@ func (v *durationValue) Set(text string) error {
 	return err
 }
 
-func (v *durationValue) String() string { return formatDuration(time.Duration(*v)) }
+func (v *durationValue) String() string {
+	if *v == 0 {
+		return "0" // A default that the help leaves out.
+	}
+	return formatDuration(time.Duration(*v))
+}
 func (*durationValue) Type() string     { return "duration" }
 
 // parseRate reads "1000/s", "5/10m" or "none". What may go at once is said apart.
