@@ -21,23 +21,12 @@ var (
 )
 
 // jobFilter are the jobs a command is about, as its flags choose them: the same flags with every command.
-type jobFilter struct {
-	pawl.Filter
-	named []string // The flags that choose, of those the command has.
-}
+type jobFilter struct{ pawl.Filter }
 
 // add gives a command the flags that choose jobs, but not those it has no use for.
 func (f *jobFilter) add(command *cobra.Command, without ...string) {
 	flags := command.Flags()
-	has := func(name string) bool {
-		if slices.Contains(without, name) {
-			return false
-		}
-		if name != "limit" && name != "cursor" {
-			f.named = append(f.named, name)
-		}
-		return true
-	}
+	has := func(name string) bool { return !slices.Contains(without, name) }
 	for _, text := range []struct {
 		name, usage string
 		to          *string
@@ -76,8 +65,9 @@ func (f *jobFilter) add(command *cobra.Command, without ...string) {
 }
 
 // chosen says whether some flag chooses jobs.
-func (f *jobFilter) chosen(command *cobra.Command) bool {
-	return slices.ContainsFunc(f.named, func(name string) bool { return command.Flags().Changed(name) })
+func (f *jobFilter) chosen() bool {
+	return f.All || f.Queue != "" || f.Channel != "" || f.Kind != "" || f.Fingerprint != "" || f.UniqueKey != "" || f.Worker != "" ||
+		len(f.States) > 0 || len(f.Args) > 0 || !f.CreatedBefore.IsZero() || !f.CreatedAfter.IsZero()
 }
 
 // list prints the jobs that meet the filter, newest first: the first page, as many as --limit says, or with --all every one.
@@ -132,7 +122,7 @@ type jobChange struct {
 func (f *jobFilter) change(command *cobra.Command, p *program, client *pawl.Client, ids []string, how jobChange) (int64, error) {
 	ctx := command.Context()
 	if len(ids) > 0 {
-		if f.chosen(command) || f.Limit > 0 {
+		if f.chosen() || f.Limit > 0 {
 			return 0, usageError{errors.New("ids and flags that choose jobs: give either")}
 		}
 		named, err := parseIDs(ids)
@@ -144,7 +134,7 @@ func (f *jobFilter) change(command *cobra.Command, p *program, client *pawl.Clie
 		}
 		return how.do(ctx, named)
 	}
-	if !f.chosen(command) {
+	if !f.chosen() {
 		return 0, usageError{fmt.Errorf("which jobs? Give ids, flags such as --queue, or --all to %s them all", how.verb)}
 	}
 	if how.noun == "" {

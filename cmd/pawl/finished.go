@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -141,7 +140,7 @@ func finishedShowCommand(p *program, states []pawl.State) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(rowOf(job))
+			return p.printJob(job, pawl.Ties{})
 		},
 	}
 }
@@ -186,12 +185,9 @@ func (f *jobFilter) purge(command *cobra.Command, p *program, ids []string, noun
 	n, err := f.change(command, p, client, ids, jobChange{verb: "delete", noun: noun, among: states, do: func(ctx context.Context, which pawl.Selector) (int64, error) {
 		return client.Delete(ctx, which)
 	}})
-	if err != nil && n == 0 {
-		return err
-	}
-	return errors.Join(err, p.print(struct {
+	return p.changed(n, struct {
 		Deleted int64 `json:"deleted"`
-	}{n}))
+	}{n}, err)
 }
 
 func deadRetryCommand(p *program) *cobra.Command {
@@ -214,15 +210,12 @@ another job has by now stays dead.`,
 			n, err := filter.change(command, p, client, args, jobChange{verb: "retry", noun: "dead job", among: dead, do: func(ctx context.Context, which pawl.Selector) (int64, error) {
 				return client.Retry(ctx, which)
 			}})
-			if err != nil && n == 0 {
-				return err
-			}
 			if left := int64(len(args)) - n; err == nil && left > 0 {
 				fmt.Fprintf(p.stderr, "note: %s stayed dead: another job has the unique key\n", counted(left, "job"))
 			}
-			return errors.Join(err, p.print(struct {
+			return p.changed(n, struct {
 				Retried int64 `json:"retried"`
-			}{n}))
+			}{n}, err)
 		},
 	}
 	filter.add(command, without(dead, "cursor")...)
@@ -262,7 +255,7 @@ func archiveDeleteCommand(p *program) *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			filter.Queue, filter.named = args[0], nil
+			filter.Queue = args[0]
 			return filter.purge(command, p, nil, "archived job", archivedStates)
 		},
 	}

@@ -50,19 +50,19 @@ func unlisted(command *cobra.Command) *cobra.Command {
 type messageRow struct {
 	ID          pawl.ID         `json:"id"`
 	Queue       string          `json:"queue_name" table:"-"`
-	Type        string          `json:"message_type"`
+	Type        string          `json:"message_type" table:"type"`
 	State       pawl.State      `json:"state"`
 	Payload     json.RawMessage `json:"payload"`
 	ReadCount   int             `json:"read_ct"`
 	VisibleAt   time.Time       `json:"vt"`
-	EnqueuedAt  time.Time       `json:"enqueued_at"`
-	DequeuedAt  time.Time       `json:"dequeued_at" table:"-"`
-	Worker      string          `json:"worker" table:"-"`
-	Epoch       *int32          `json:"epoch"`
-	Lease       string          `json:"lease" table:"-"`
-	Data        []byte          `json:"data" table:"-"`
-	Headers     json.RawMessage `json:"headers" table:"-"`
-	MaxAttempts int             `json:"max_attempts" table:"-"`
+	EnqueuedAt  time.Time       `json:"enqueued_at" table:"-"`
+	DequeuedAt  time.Time       `json:"dequeued_at" table:"-,omitempty"`
+	Worker      string          `json:"worker" table:"-,omitempty"`
+	Epoch       *int32          `json:"epoch" table:",omitempty"`
+	Lease       string          `json:"lease" table:"-,omitempty"`
+	Data        []byte          `json:"data" table:"-,omitempty"`
+	Headers     json.RawMessage `json:"headers" table:"-,omitempty"`
+	MaxAttempts int             `json:"max_attempts" table:"-,omitempty"`
 }
 
 func rowOfMessage(job *pawl.JobInfo) messageRow {
@@ -109,17 +109,17 @@ func rowsOfMessages(ctx context.Context, client *pawl.Client, jobs pawl.Jobs) ([
 type archivedMessage struct {
 	ID         pawl.ID         `json:"id"`
 	Queue      string          `json:"queue_name" table:"-"`
-	Type       string          `json:"message_type"`
+	Type       string          `json:"message_type" table:"type"`
 	State      pawl.State      `json:"state"`
 	Payload    json.RawMessage `json:"payload"`
 	ReadCount  int             `json:"read_ct"`
-	EnqueuedAt time.Time       `json:"enqueued_at"`
+	EnqueuedAt time.Time       `json:"enqueued_at" table:"-"`
 	DequeuedAt time.Time       `json:"dequeued_at" table:"-"`
 	ArchivedAt time.Time       `json:"archived_at"`
-	Processing *time.Duration  `json:"processing_duration"`
-	Worker     string          `json:"worker" table:"-"`
-	Reason     string          `json:"reason" table:"-"`
-	LastError  string          `json:"last_error" table:"-"`
+	Processing *time.Duration  `json:"processing_duration" table:"processing,omitempty"`
+	Worker     string          `json:"worker" table:"-,omitempty"`
+	Reason     string          `json:"reason" table:"-,omitempty"`
+	LastError  string          `json:"last_error" table:"-,omitempty"`
 }
 
 func rowOfArchived(job *pawl.JobInfo) archivedMessage {
@@ -253,7 +253,8 @@ func (r *messageReading) read(command *cobra.Command, p *program, queue string) 
 	}
 	rows := []messageRow{}
 	for left := r.count; left > 0; {
-		jobs, err := claimer.Claim(ctx, queue, min(left, p.settled.BatchSize), r.lockTime, kinds...)
+		most := min(left, p.settled.BatchSize)
+		jobs, err := claimer.Claim(ctx, queue, most, r.lockTime, kinds...)
 		if err == nil {
 			err = untilWhen(ctx, client, jobs)
 		}
@@ -263,8 +264,8 @@ func (r *messageReading) read(command *cobra.Command, p *program, queue string) 
 		if err != nil {
 			return errors.Join(err, p.print(rows))
 		}
-		if left -= len(jobs); len(jobs) == 0 {
-			break
+		if left -= len(jobs); len(jobs) < most {
+			break // Of a message that may be poisonous Claim gives no other beside it.
 		}
 	}
 	return p.print(rows)
@@ -332,7 +333,7 @@ func messageDequeueCommand(p *program) *cobra.Command {
 		Use:   "dequeue QUEUE",
 		Short: "Read one message and hold it",
 		Long:  "Dequeue is read: it takes the most urgent message that may be read now." + readLong,
-		Args:  cobra.RangeArgs(1, 3), // QUEUE WORKER LOCK_TIME is the older form.
+		Args:  cobra.RangeArgs(1, 3), // QUEUE WORKER LOCK_TIME is pgqrs's form.
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				id, err := strconv.ParseInt(args[1], 10, 64)

@@ -52,7 +52,7 @@ Durations are read as 500ms, 90s, 1h30m or 7d; a number alone is seconds.`,
 
 // print writes a command's answer: a slice of structs is a list, one struct (or a pointer to it) one thing. Each exported field has
 // a name in its json tag; with `table:"-"` it is left out of tables of a list, and with `table:"-,omitempty"` of one thing too where it
-// is empty. A time.Duration's name must not say its unit.
+// is empty; what else is before the comma is the column's title in a list. A time.Duration's name must not say its unit.
 func (p *program) print(answer any) error {
 	s, err := p.settings()
 	if err != nil {
@@ -406,12 +406,13 @@ func printOne(out io.Writer, v reflect.Value) error {
 
 // column is a field of the struct that is printed.
 type column struct {
-	name   string // For machines.
-	title  string // For people.
-	index  []int
-	hidden bool // In tables of a list.
-	omit   bool // From one thing where empty.
-	right  bool // A number.
+	name    string // For machines.
+	title   string // For people.
+	index   []int
+	heading string // In tables of a list.
+	hidden  bool   // There.
+	omit    bool   // From one thing where empty.
+	right   bool   // A number.
 }
 
 var (
@@ -443,8 +444,11 @@ func columnsOf(t reflect.Type) (columns []column) {
 			panic(fmt.Sprintf("%v.%s is printed and has no name: give it a json tag", t, field.Name))
 		}
 		c := column{name: name, title: strings.ReplaceAll(name, "_", " "), index: field.Index}
-		c.hidden = strings.HasPrefix(field.Tag.Get("table"), "-")
-		c.omit = strings.HasSuffix(field.Tag.Get("table"), "omitempty")
+		inList, rest, _ := strings.Cut(field.Tag.Get("table"), ",")
+		c.hidden, c.omit = inList == "-", rest == "omitempty"
+		if c.heading = strings.ToUpper(inList); c.heading == "" {
+			c.heading = strings.ToUpper(c.title)
+		}
 		of := field.Type
 		if of.Kind() == reflect.Pointer {
 			of = of.Elem()
@@ -478,7 +482,7 @@ func names(columns []column) (names []string) {
 
 func titles(columns []column) (titles []string) {
 	for _, c := range columns {
-		titles = append(titles, strings.ToUpper(c.title))
+		titles = append(titles, c.heading)
 	}
 	return titles
 }

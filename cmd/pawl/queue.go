@@ -36,11 +36,11 @@ type queueRow struct {
 	Running   int64     `json:"running"`
 	Scheduled int64     `json:"scheduled"`
 	Waiting   int64     `json:"waiting"`
-	Reserved  int64     `json:"reserved"`
+	Reserved  int64     `json:"reserved" table:"-"`
 	Dead      int64     `json:"dead"`
 	Archived  int64     `json:"archived"`
-	Estimated bool      `json:"estimated"`
-	CreatedAt time.Time `json:"created_at"`
+	Estimated bool      `json:"estimated" table:"-"`
+	CreatedAt time.Time `json:"created_at" table:"-"`
 }
 
 // knownQueue is a queue as it is printed: what was said of it, and its figures.
@@ -142,7 +142,7 @@ func queueShowCommand(p *program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME",
 		Short: "Show a queue: its jobs by state and what was said of it",
-		Long:  "Show prints a queue's figures and policy. What is empty is as it is by default: see pawl queue set --help.",
+		Long:  "Show prints a queue's figures and what was said of it; the rest is as by default, which pawl queue set --help tells.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.open(command.Context())
@@ -274,12 +274,12 @@ type channelRow struct {
 	Ready       int64         `json:"ready"`
 	Running     int64         `json:"running"`
 	Scheduled   int64         `json:"scheduled"`
-	Reserved    int64         `json:"reserved"`
+	Reserved    int64         `json:"reserved" table:"-"`
 	Dead        int64         `json:"dead"`
 	OldestReady time.Duration `json:"oldest_ready"`
 	Lag         time.Duration `json:"lag"`
 	Halted      bool          `json:"halted"`
-	Estimated   bool          `json:"estimated"`
+	Estimated   bool          `json:"estimated" table:"-"`
 }
 
 func queueChannelsCommand(p *program) *cobra.Command {

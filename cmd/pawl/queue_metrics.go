@@ -13,12 +13,12 @@ import (
 // queueMetrics are the figures of a queue.
 type queueMetrics struct {
 	Name               string        `json:"name"`
-	TotalMessages      int64         `json:"total_messages"`
-	PendingMessages    int64         `json:"pending_messages"`
-	LockedMessages     int64         `json:"locked_messages"`
-	ArchivedMessages   int64         `json:"archived_messages"`
-	OldestPending      time.Time     `json:"oldest_pending_message"`
-	NewestMessage      time.Time     `json:"newest_message"`
+	TotalMessages      int64         `json:"total_messages" table:"total"`
+	PendingMessages    int64         `json:"pending_messages" table:"pending"`
+	LockedMessages     int64         `json:"locked_messages" table:"locked"`
+	ArchivedMessages   int64         `json:"archived_messages" table:"archived"`
+	OldestPending      time.Time     `json:"oldest_pending_message" table:"oldest pending"`
+	NewestMessage      time.Time     `json:"newest_message" table:"newest"`
 	Scheduled          int64         `json:"scheduled"`
 	Waiting            int64         `json:"waiting" table:"-"`
 	Reserved           int64         `json:"reserved" table:"-"`
@@ -26,10 +26,10 @@ type queueMetrics struct {
 	Permits            int64         `json:"permits" table:"-"`
 	OldestReady        time.Duration `json:"oldest_ready" table:"-"`
 	Lag                time.Duration `json:"lag"`
-	InsertedPerSecond  float64       `json:"inserted_per_second"`
-	CompletedPerSecond float64       `json:"completed_per_second"`
-	FailedPerSecond    float64       `json:"failed_per_second"`
-	Paused             bool          `json:"paused"`
+	InsertedPerSecond  float64       `json:"inserted_per_second" table:"-"`
+	CompletedPerSecond float64       `json:"completed_per_second" table:"-"`
+	FailedPerSecond    float64       `json:"failed_per_second" table:"-"`
+	Paused             bool          `json:"paused" table:"-"`
 	Estimated          bool          `json:"estimated" table:"-"`
 	ArchivedEstimated  bool          `json:"archived_estimated" table:"-"`
 	At                 time.Time     `json:"at" table:"-"`

@@ -14,24 +14,24 @@ import (
 
 // policyRow is a queue's policy as it is printed; what is nil is as by default. Its names are those of the flags.
 type policyRow struct {
-	MaxRunning        *int           `json:"max_running"`
-	ChannelMaxRunning *int           `json:"channel_max_running"`
-	Rate              *string        `json:"rate"`
-	Burst             *int           `json:"burst"`
-	ChannelRate       *string        `json:"channel_rate"`
-	ChannelBurst      *int           `json:"channel_burst"`
-	Weights           map[string]int `json:"weights"`
-	MaxAttempts       *int           `json:"max_attempts"`
-	BackoffBase       *time.Duration `json:"backoff_base"`
-	BackoffMax        *time.Duration `json:"backoff_max"`
-	BackoffGrowth     *float64       `json:"backoff_growth"`
-	BackoffPower      *float64       `json:"backoff_power"`
-	BackoffJitter     *float64       `json:"backoff_jitter"`
-	Lease             *time.Duration `json:"lease"`
-	HaltOnDead        bool           `json:"halt_on_dead"`
-	RetainCompleted   *time.Duration `json:"retain_completed"`
-	RetainCancelled   *time.Duration `json:"retain_cancelled"`
-	RetainDead        *time.Duration `json:"retain_dead"`
+	MaxRunning        *int           `json:"max_running" table:",omitempty"`
+	ChannelMaxRunning *int           `json:"channel_max_running" table:",omitempty"`
+	Rate              *string        `json:"rate" table:",omitempty"`
+	Burst             *int           `json:"burst" table:",omitempty"`
+	ChannelRate       *string        `json:"channel_rate" table:",omitempty"`
+	ChannelBurst      *int           `json:"channel_burst" table:",omitempty"`
+	Weights           map[string]int `json:"weights" table:",omitempty"`
+	MaxAttempts       *int           `json:"max_attempts" table:",omitempty"`
+	BackoffBase       *time.Duration `json:"backoff_base" table:",omitempty"`
+	BackoffMax        *time.Duration `json:"backoff_max" table:",omitempty"`
+	BackoffGrowth     *float64       `json:"backoff_growth" table:",omitempty"`
+	BackoffPower      *float64       `json:"backoff_power" table:",omitempty"`
+	BackoffJitter     *float64       `json:"backoff_jitter" table:",omitempty"`
+	Lease             *time.Duration `json:"lease" table:",omitempty"`
+	HaltOnDead        bool           `json:"halt_on_dead" table:",omitempty"`
+	RetainCompleted   *time.Duration `json:"retain_completed" table:",omitempty"`
+	RetainCancelled   *time.Duration `json:"retain_cancelled" table:",omitempty"`
+	RetainDead        *time.Duration `json:"retain_dead" table:",omitempty"`
 }
 
 func rowOfPolicy(policy pawl.QueuePolicy) policyRow {
@@ -158,11 +158,10 @@ func (f *policyFlags) apply(policy *pawl.QueuePolicy, flags *pflag.FlagSet) (giv
 	} else {
 		policy.Retention = new(*policy.Retention)
 	}
-	before := given
 	on("retain-completed", func() { policy.Retention.Completed = f.retention.Completed })
 	on("retain-cancelled", func() { policy.Retention.Cancelled = f.retention.Cancelled })
 	on("retain-dead", func() { policy.Retention.Dead = f.retention.Dead })
-	if given == before && *policy.Retention == pawl.DefaultRetention {
+	if *policy.Retention == pawl.DefaultRetention {
 		policy.Retention = nil
 	}
 	return given

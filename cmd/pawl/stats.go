@@ -23,7 +23,7 @@ type systemStats struct {
 	Dead             int64            `json:"dead"`
 	Estimated        bool             `json:"estimated"`
 	XminAge          time.Duration    `json:"xmin_age"`
-	Semaphores       map[string]int64 `json:"semaphores"`
+	Semaphores       map[string]int64 `json:"semaphores" table:",omitempty"`
 	At               time.Time        `json:"at"`
 }
 

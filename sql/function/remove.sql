@@ -74,7 +74,7 @@ begin
     return query
     with rest as (select u.id from unnest(remove.ids, remove.epochs) as u (id, epoch) where u.epoch is null and u.id <> all (removed)),
     dead as (delete from pawl.dead d using rest r where d.id = r.id returning d.id),
-    archived as (delete from pawl.archive a using rest r where a.id = r.id returning a.id)
+    archived as (delete from pawl.archive a where a.id = any (array(select r.id from rest r)) returning a.id)
     select d.id from dead d union all select a.id from archived a;
   end if;
 end $$;

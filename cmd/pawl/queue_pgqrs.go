@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// These are names and forms of an elder tool, left out of the help.
+// These are names and forms of pgqrs, for who comes from it; the help leaves them out.
 
 func queueGetCommand(p *program) *cobra.Command {
 	return &cobra.Command{
