@@ -15,14 +15,19 @@ type installed struct {
 }
 
 func installCommand(p *program) *cobra.Command {
-	return &cobra.Command{
-		Use:     "install",
-		Short:   "Make the schema, or bring it up to date",
-		Long:    "Install makes the schema with its tables and functions, or brings it to this binary's version. Where all is there it changes nothing.",
+	var options pawl.MigrateOptions
+	command := &cobra.Command{
+		Use:   "install",
+		Short: "Make the schema, or bring it up to date",
+		Long: `Install makes the schema with its tables and functions, or brings it to this binary's version. Where all is there it changes nothing.
+With --roles it makes the roles pawl_producer, pawl_worker, pawl_reader and pawl_admin too (or those of another schema's name), to be
+granted to logins; from then on nobody else may do anything but the owner.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
-		RunE:    func(command *cobra.Command, _ []string) error { return migrateTo(command, p, pawl.MigrateOptions{}) },
+		RunE:    func(command *cobra.Command, _ []string) error { return migrateTo(command, p, options) },
 	}
+	command.Flags().BoolVar(&options.Roles, "roles", false, "make roles for producers, workers, readers and admins")
+	return command
 }
 
 func migrateCommand(p *program) *cobra.Command {
