@@ -39,7 +39,7 @@ type concerns struct {
 
 const (
 	skew            = 5 * time.Second // Of clocks.
-	doctorPatience  = "2s"            // For a table that somebody has locked.
+	doctorPatience  = "1s"            // For a table that somebody has locked.
 	doctorStatement = "10s"
 	doctorHearing   = 5 * time.Second // For a connection, and for a notification.
 )

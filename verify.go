@@ -33,10 +33,10 @@ type flaw struct {
 const (
 	shownExamples = 5               // Jobs a finding names.
 	mendAtOnce    = 5000            // Jobs in one transaction of Repair.
-	mendInRound   = 100_000         // Jobs of one check that Repair remembers.
+	mendInRound   = 500_000         // Jobs of one check that Repair remembers.
 	confirmed     = 10_000          // Suspects that are remembered for the second look.
 	lockPatience  = "10s"           // How long Verify waits for a table that somebody has locked.
-	tenderTime    = 5 * time.Second // A tender has come by after that.
+	tenderTime    = 3 * time.Second // A tender has come by after that.
 )
 
 // Verify finds what is broken: tables, columns, indexes, functions and partitions that are missing or not as this binary makes them, and
@@ -44,7 +44,8 @@ const (
 // are gone. It changes nothing and is right beside a queue at work. What is missing is a finding too, not an error.
 //
 // It reads all live jobs, all tickets and the ids of the archive in one statement, in the server's work_mem and temporary files: some
-// seconds for each million, in which nothing that dies can be vacuumed. On a client made by With it sees what that transaction sees.
+// seconds for each million, in which nothing that dies can be vacuumed. Permits and leases that belong to nobody, which tenders clear away,
+// are looked at twice, three seconds apart. On a client made by With it sees what that transaction sees.
 func (c *Client) Verify(ctx context.Context) ([]Finding, error) {
 	flaws, err := c.flaws(ctx, shownExamples)
 	if err != nil {

@@ -297,33 +297,27 @@ func TestVerifyAndRepair(t *testing.T) {
 			f.exec("update pawl.job set tied = false where id = $1", id)
 			return id
 		}},
-		"permit without a lease": {[]string{"permit-stray"}, func(f *faulty) any {
-			id := f.one(1, pawl.JobSpec{})
-			f.exec("insert into pawl.permit (queue, channel, job_id, lease) values ('default', '', $1, gen_random_uuid())", id)
-			return id
-		}},
-		"permit of another job's lease": {[]string{"permit-stray"}, func(f *faulty) any {
+		"permits without a lease, or of another job's": {[]string{"permit-stray"}, func(f *faulty) any {
 			insert(f, f.client, Note{1})
 			held := claim(f, f.client, 1)
+			f.exec("insert into pawl.permit (queue, channel, job_id, lease) values ('default', '', 4710, gen_random_uuid())")
 			f.exec("insert into pawl.permit (queue, channel, job_id, lease) select 'default', '', 4711, id from pawl.lease")
 			f.after = func() {
 				if err := f.client.Complete(f.Context(), held); err != nil {
 					f.Error(err)
 				}
 			}
-			return 4711
+			return "2 permits"
 		}},
-		"lease without an end": {[]string{"lease-stray"}, func(f *faulty) any {
+		"leases without an end, or of an unknown worker": {[]string{"lease-stray"}, func(f *faulty) any {
 			f.one(1, pawl.JobSpec{})
-			claim(f, f.client, 1)
-			f.exec("update pawl.lease set expires_at = null")
-			return value[string](f, f.pool, "select id::text from pawl.lease")
-		}},
-		"lease of an unknown worker": {[]string{"lease-stray"}, func(f *faulty) any {
-			f.one(1, pawl.JobSpec{})
+			f.one(2, pawl.JobSpec{})
 			claim(f, f.client, 1)
 			f.exec("update pawl.lease set expires_at = null, worker_id = 4711")
-			return value[string](f, f.pool, "select id::text from pawl.lease")
+			held := claim(f, f.client, 1)
+			f.exec("update pawl.lease set expires_at = null")
+			f.after = func() { f.lost(held) }
+			return value[string](f, f.pool, "select id::text from pawl.lease where worker_id is null")
 		}},
 		"batch that lost a job": {[]string{"batch-count"}, func(f *faulty) any {
 			f.runs = []int{0, 1, 7}

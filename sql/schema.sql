@@ -391,7 +391,7 @@ function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::i
 
 function clear(ids bigint[])
   returns bigint
-  language plpgsql;
+  language plpgsql set jit=off;
 
 function commit(ids bigint[])
   returns void
@@ -591,7 +591,7 @@ function reclaim()
 
 function recount(ids bigint[])
   returns bigint
-  language plpgsql;
+  language plpgsql set jit=off;
 
 function register(name text, host text, pid integer, version text, queues text[], stale interval, state text DEFAULT 'ready'::text)
   returns bigint
@@ -619,7 +619,7 @@ function rescue(most integer, judge boolean, sweep boolean)
 
 function restore(ids bigint[])
   returns bigint
-  language plpgsql;
+  language plpgsql set jit=off;
 
 function resume_channel(queue text, channel text)
   returns boolean

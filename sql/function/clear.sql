@@ -5,7 +5,7 @@
 -- Survives: a retry at work (the rows it needs are locked first: its channel, its dead or archived row, its key; then looked at again);
 -- claims, answers and extensions (what they write they write at once). What somebody else has locked is left for the next time.
 create or replace function pawl.clear(ids bigint[]) returns bigint
-language plpgsql as $$
+language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
   channels text[];

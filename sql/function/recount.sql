@@ -2,7 +2,7 @@
 -- jobs than its total gets the total it has. What follows from its end follows. Returns how many were changed.
 -- Index: none: all live jobs are read, once a batch. For repair alone.
 -- Survives: ends at work (who counts locks the batch's row, which is locked here before anything is looked at).
-create or replace function pawl.recount(ids bigint[]) returns bigint language plpgsql as $$
+create or replace function pawl.recount(ids bigint[]) returns bigint language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
   one     bigint;

@@ -6,7 +6,7 @@
 -- Survives: claims and answers at work (the job rows are locked, then all is looked at again; a ticket somebody has locked is left to
 -- him: by then it has an old epoch). What somebody else has locked is left for the next time. Locks channels, then jobs by id.
 create or replace function pawl.restore(ids bigint[]) returns bigint
-language plpgsql as $$
+language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
   channels text[];
