@@ -270,12 +270,12 @@ func TestDoctorFinds(t *testing.T) {
 			return []string{fmt.Sprintf("session %d", tx.Conn().PgConn().PID()), "table queue", "pg_terminate_backend("}
 		}},
 		"queue paused": {"queue", func(p *patient) []string {
-			p.insert(pawl.JobSpec{Queue: "mail"})
-			if err := p.client.PauseQueue(p.Context(), "mail"); err != nil {
+			p.insert(pawl.JobSpec{Queue: "mail out"})
+			if err := p.client.PauseQueue(p.Context(), "mail out"); err != nil {
 				p.Fatal(err)
 			}
 			p.anxious()
-			return []string{"queue mail", " since 20", "1 ready", "is paused", "pawl queue resume mail"}
+			return []string{"queue mail out", " since 20", "1 ready", "is paused", "pawl queue resume 'mail out'"}
 		}},
 		"queue nobody serves": {"queue", func(p *patient) []string {
 			p.insert(pawl.JobSpec{Queue: "mail"})

@@ -346,7 +346,7 @@ func (c *Client) partitions(ctx context.Context) (flaws []flaw, err error) {
 		}
 		day := date.Format(time.DateOnly)
 		f := flaw{about: name, structural: true, mend: func(ctx context.Context, c *Client) (bool, error) { return true, c.makePartitions(ctx) }}
-		f.Finding = Finding{Check: "partition", Fatal: now, Remedy: "run a worker or `pawl tend`: it makes partitions a week ahead",
+		f.Finding = Finding{Check: "partition", Fatal: now, Remedy: "run a worker or `pawl serve`: it makes partitions a week ahead",
 			Problem: fmt.Sprintf("the archive has no partition %s: jobs that end now are kept until %s", name, day)}
 		if !now {
 			f.Problem = fmt.Sprintf("the archive has no partition %s: jobs that end tomorrow are kept until %s, and nobody has made it in a week", name, day)
@@ -600,7 +600,7 @@ var faults = []struct {
 		remedy: repairs + " does what should have followed: they count as deleted", fatal: true, mend: clears},
 	{check: "key-stray", problem: "unique keys of jobs that are gone: inserts with them are duplicates of nothing", remedy: repairs + " frees them", fatal: true, mend: clears},
 	{check: "permit-stray", problem: "permits of jobs whose lease is gone: they count against limits", passing: true, mend: clears,
-		remedy: "run a worker or `pawl tend`, which takes them back; or " + repairs},
+		remedy: "run a worker or `pawl serve`, which takes them back; or " + repairs},
 	{check: "lease-stray", problem: "leases of no worker and without an expiry: nobody rescues what they hold", passing: true, fatal: true, mend: unclaims,
 		remedy: repairs + " gives their jobs back"},
 	{check: "job-untied", problem: "jobs are tied to others, and not marked so: nothing would follow from their end", remedy: repairs, fatal: true, mend: restores},

@@ -10,7 +10,7 @@ with day as (
 )
 select format('%s partitions of the archive are past their day and not dropped, %s in all: %s', count(*), pg_size_pretty(sum(d.size)),
               (array_agg(d.relname order by d.until))[1]),
-       format('run a worker, or Client.Tend; it drops them unless an open transaction keeps it from detaching them (xmin). By hand: %sdrop table %s',
+       format('run a worker, or pawl serve; it drops them unless an open transaction keeps it from detaching them (xmin). By hand: %sdrop table %s',
               case when (array_agg(d.relispartition order by d.until))[1]
                    then format('alter table pawl.archive detach partition %s %s; ', (array_agg(d.oid::regclass order by d.until))[1],
                                case when (array_agg(d.inhdetachpending order by d.until))[1] then 'finalize' else 'concurrently' end) end,

@@ -10,7 +10,7 @@ with late as (
   where greatest(s.oldest_ready, s.lag) * interval '1 second' > $1::interval
 ),
 seen as (
-  select l.*,
+  select l.*, case when l.queue ~ '^[A-Za-z0-9_.:-]+$' then l.queue else quote_literal(l.queue) end as word,
          format('the oldest due job of queue %s has been so since %s, for %s (%s%s ready, %s scheduled)', l.queue, (clock_timestamp() - l.due)::timestamptz(0),
                 date_trunc('second', l.due), case when l.estimated then 'about ' else '' end, l.ready, l.scheduled) as said,
          v.workers, v.busy, v.told
@@ -33,9 +33,9 @@ select case w.why
          when 'idle' then format('%s: %s workers serve the queue, and all are idle', s.said, s.workers)
        end,
        case
-         when w.why = 'paused' then format('pawl queue resume %s', s.queue)
-         when w.why = 'limit' then format('pawl queue set %s with a higher limit; if those jobs do not run any more: pawl verify --repair', s.queue)
-         when w.why = 'rate' then format('pawl queue set %s with a higher rate', s.queue)
+         when w.why = 'paused' then format('pawl queue resume %s', s.word)
+         when w.why = 'limit' then format('pawl queue set %s with a higher limit; if those jobs do not run any more: pawl verify --repair', s.word)
+         when w.why = 'rate' then format('pawl queue set %s with a higher rate', s.word)
          when w.why = 'idle' then 'see their logs, then pawl verify'
          when s.told is not null then 'pawl worker resume ID, or run a worker that has the queue'
          else 'run a worker that has the queue in RunnerConfig.Queues, or that has no such list; or claim from it'
