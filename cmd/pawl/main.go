@@ -54,6 +54,10 @@ func rootCommand(p *program) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "pawl",
 		Short:         "A job queue on PostgreSQL",
+		Example: `  export DATABASE_URL=postgres://me@localhost/app
+  pawl install
+  pawl job insert hello '{"name": "Ann"}'
+  pawl consume default --until-empty -- cat`,
 		Version:       version().Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
