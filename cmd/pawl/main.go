@@ -52,8 +52,8 @@ const (
 
 func rootCommand(p *program) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "pawl",
-		Short:         "A job queue on PostgreSQL",
+		Use:   "pawl",
+		Short: "A job queue on PostgreSQL",
 		Example: `  export DATABASE_URL=postgres://me@localhost/app
   pawl install
   pawl job insert hello '{"name": "Ann"}'
