@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -223,15 +224,20 @@ func (v *stdinValue) Set(text string) error {
 	return fmt.Errorf("%q: want one of %s", text, strings.Join(v.allowed(), ", "))
 }
 
-// of is a job's part the flag names.
-func (v stdinValue) of(job *pawl.JobInfo) ([]byte, error) {
+// of is a job's part the flag names. JSON is a line, for programs that read lines.
+func (v stdinValue) of(job *pawl.JobInfo) (text []byte, err error) {
 	switch v {
 	case "data":
 		return job.Data, nil
 	case "job":
-		return jsonOf(job)
+		text, err = jsonOf(job)
+	default:
+		text = slices.Clone(job.Args)
 	}
-	return job.Args, nil
+	if len(text) > 0 {
+		text = append(text, '\n')
+	}
+	return text, err
 }
 
 // bounded keeps no more than mostResult bytes.

@@ -52,8 +52,12 @@ const (
 
 func rootCommand(p *program) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "pawl",
-		Short:         "A job queue on PostgreSQL",
+		Use:   "pawl",
+		Short: "A job queue on PostgreSQL",
+		Example: `  export DATABASE_URL=postgres://me@localhost/app
+  pawl install
+  pawl job insert hello '{"name": "Ann"}'
+  pawl consume default --until-empty -- cat`,
 		Version:       version().Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,

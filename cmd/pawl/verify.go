@@ -32,7 +32,10 @@ It changes nothing. With --repair it mends what it finds, after it has asked; wh
 			}
 			found, err := client.Verify(command.Context())
 			if err == nil && repair && len(found) > 0 {
-				if err := p.confirm(command.Context(), "repair what %s say", counted(int64(len(found)), "finding")); err != nil {
+				for _, f := range found {
+					fmt.Fprintf(p.stderr, "%s: %s\n", f.Check, printable(f.Problem))
+				}
+				if err := p.confirm(command.Context(), "mend what can be mended of %s", counted(int64(len(found)), "finding")); err != nil {
 					return err
 				}
 				found, err = client.Repair(command.Context())
@@ -79,8 +82,14 @@ func (p *program) report(found []pawl.Finding) error {
 			left++
 		}
 	}
-	if err := p.print(list); err != nil || left == 0 {
+	if err := p.print(list); err != nil {
 		return err
+	}
+	if left == 0 {
+		if len(found) == 0 && p.settled.Format == "table" {
+			fmt.Fprintln(p.stderr, "Nothing is wrong.")
+		}
+		return nil
 	}
 	return fmt.Errorf("%s: %w", counted(left, "finding"), errProblems)
 }
