@@ -15,10 +15,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
 FROM debian:bookworm-slim AS shell
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /pawl /usr/local/bin/pawl
-ENV PAWL_LISTEN=0.0.0.0:8484
 USER 65532:65532
-EXPOSE 8484
-HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["pawl", "health"]
 ENTRYPOINT ["pawl"]
 
 # There is no shell here: the health check is pawl itself. Time zones are in the binary.

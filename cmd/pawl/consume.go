@@ -43,7 +43,10 @@ A program whose job is cancelled or taken away, or whose --timeout is over, gets
 has started (its process group). What it leaves running when it ends is killed too.
 
 SIGTERM or ^C: nothing new is claimed, and running programs have --drain-timeout to end; then they get SIGTERM, after --grace SIGKILL, and
-their jobs run elsewhere, no attempt used. Then consume ends, with exit code 0. A second ^C ends it at once.`,
+their jobs run elsewhere, no attempt used. Then consume ends, with exit code 0. A second ^C ends it at once.
+
+With --listen it serves /healthz, /readyz and /metrics as pawl serve does, with the figures of this process alone; without it, no HTTP,
+whatever the environment or a file says.`,
 		Example: `  pawl consume mail -- ./send-mail
   pawl consume reports --concurrency 4 --timeout 10m -- sh -c 'make-report > "/srv/reports/$PAWL_JOB_ID.pdf"'
   pawl consume import --until-empty --result -- jq '{rows: length}'`,
@@ -110,6 +113,11 @@ their jobs run elsewhere, no attempt used. Then consume ends, with exit code 0. 
 					stop()
 				})
 			}
+			end, err := p.serveBeside(command.Context(), client)
+			if err != nil {
+				return err
+			}
+			defer end()
 			c.log.Info("pawl: running a program for each job", "program", c.program[0], "queues", args[:dash], "at once", config.Max)
 			return client.Run(ctx, mux, config)
 		},
@@ -126,7 +134,7 @@ their jobs run elsewhere, no attempt used. Then consume ends, with exit code 0. 
 	flags.StringVar(&config.Name, "name", "", "of the worker; if empty, host:pid")
 	flags.Var((*durationValue)(&drainTimeout), "drain-timeout", "how long running programs may go on when consume is to stop")
 	flags.Var((*durationValue)(&c.grace), "grace", "from SIGTERM to SIGKILL")
-	p.settingFlags(command, flags, "heartbeat", "poll_interval")
+	p.settingFlags(command, flags, "heartbeat", "poll_interval", "listen")
 	command.RegisterFlagCompletionFunc("stdin", cobra.FixedCompletions(c.input.allowed(), cobra.ShellCompDirectiveNoFileComp))
 	return command
 }

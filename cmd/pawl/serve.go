@@ -61,6 +61,26 @@ behind something that asks for one.`,
 	return command
 }
 
+// serveBeside serves the probes, and what this process counts, beside a worker, until it is told to end. It does so only where the
+// flag says where: an environment or a file may be that of several workers, and of pawl serve.
+func (p *program) serveBeside(ctx context.Context, client *pawl.Client) (end func(), err error) {
+	if !p.command.Flag("listen").Changed {
+		return func() {}, nil
+	}
+	listener, err := p.listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // It is alive while it drains.
+	var around sync.WaitGroup
+	around.Go(func() {
+		if err := p.serveHTTP(serving, listener, p.serveHandler(client, pawlprom.Options{OwnOnly: true})); err != nil {
+			p.log.Error("pawl: HTTP is not served any more", "error", err)
+		}
+	})
+	return func() { stop(); around.Wait() }, nil
+}
+
 // listen opens the address that the settings say.
 func (p *program) listen(ctx context.Context) (net.Listener, error) {
 	s, err := p.settings()

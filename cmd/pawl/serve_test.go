@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -227,5 +229,41 @@ func TestReachable(t *testing.T) {
 		if got := reachable(address); got != want {
 			t.Errorf("who listens at %s is asked at %s, want %s", address, got, want)
 		}
+	}
+}
+
+// A worker serves its probes and its own figures where it is told to, until it has drained.
+func TestConsumeListens(t *testing.T) {
+	pgtest.Ensure(migrate)
+	t.Parallel()
+	url := pgtest.Database(t)
+	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 2 })
+	client, err := pawl.New(pool, pawl.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	hold := filepath.Join(t.TempDir(), "hold")
+	r := serving(t, ctx, "consume", "default", "--listen", "127.0.0.1:0", "--dsn", url, "--", "sh", "-c", `touch "$0"; while [ -e "$0" ]; do sleep 0.02; done`, hold)
+	if status, body := r.get(t, "/readyz"); status != http.StatusOK {
+		t.Errorf("/readyz is %d %q", status, body)
+	}
+	if _, err := client.Insert(t.Context(), pawl.Raw("note", []byte("{}"))); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Wait(t, "the program to run", func() bool { _, err := os.Stat(hold); return err == nil })
+	if status, body := r.get(t, "/metrics"); status != http.StatusOK || !strings.Contains(body, `pawl_client_wait_seconds_count{queue="default"} 1`) || strings.Contains(body, "pawl_queue_jobs") {
+		t.Errorf("/metrics is %d; want this process's figures and no others:\n%s", status, body)
+	}
+	stop()
+	if status, _ := r.get(t, "/healthz"); status != http.StatusOK {
+		t.Errorf("while it drains /healthz is %d", status)
+	}
+	if err := os.Remove(hold); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-r.err; err != nil {
+		t.Errorf("after it was told to stop: %v", err)
 	}
 }
