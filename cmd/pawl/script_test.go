@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			t := env.T().(testing.TB)
 			env.Values["t"] = t
 			env.Setenv("PAWL_DSN", pgtest.Database(t))
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // Else each command ends a second later.
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
