@@ -56,7 +56,8 @@ func dump(t testing.TB, url string) (file string) {
 
 func restore(t testing.TB, file, url string) {
 	t.Helper()
-	clientProgram(t, "pg_restore", "--exit-on-error", "--dbname", url, file)
+	// As one transaction: before the keys are made, workers that live on would be in the tables twice.
+	clientProgram(t, "pg_restore", "--exit-on-error", "--single-transaction", "--dbname", url, file)
 }
 
 // A dump taken under load and restored elsewhere: jobs and the rows they belong to are of one moment. What was not completed then
