@@ -432,7 +432,7 @@ func TestDoctorFinds(t *testing.T) {
 		}},
 		"nobody there to listen to": {"listen", func(p *patient) []string {
 			p.connect(p.url, pawl.Config{ListenURL: "postgres://postgres@127.0.0.1:1/postgres"})
-			return []string{"LISTEN does not work over Config.ListenURL", "refused"}
+			return []string{"LISTEN does not work over Config.ListenURL: failed to connect"}
 		}},
 		"listening elsewhere": {"listen", func(p *patient) []string {
 			p.connect(p.url, pawl.Config{ListenURL: h.URL("postgres")})
