@@ -77,11 +77,10 @@ func TestSharedQueue(t *testing.T) {
 	t.Parallel()
 	psql, err := exec.LookPath("psql")
 	if err != nil {
-		dir, err := localpg.Find("")
-		if err != nil {
+		dir, _ := localpg.Find("")
+		if psql, err = exec.LookPath(filepath.Join(dir, "psql")); err != nil {
 			t.Skip("no psql on this machine")
 		}
-		psql = filepath.Join(dir, "psql")
 	}
 	pgtest.Ensure(migrate)
 	url := pgtest.Database(t)
