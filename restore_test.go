@@ -58,13 +58,14 @@ func run(t testing.TB, name string, args ...string) {
 func dump(t testing.TB, url string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "dump")
-	run(t, "pg_dump", "--format", "custom", "--compress", "0", "--file", file, "--dbname", url)
+	run(t, "pg_dump", "--format", "custom", "--compress", "0", "--file", file, "--dbname", pgtest.Direct(t, url))
 	return file
 }
 
 func restore(t testing.TB, file, url string) {
 	t.Helper()
-	run(t, "pg_restore", "--exit-on-error", "--dbname", url, file)
+	// Directly: it sets the search_path of its session, which a pooler would hand on.
+	run(t, "pg_restore", "--exit-on-error", "--dbname", pgtest.Direct(t, url), file)
 }
 
 // A dump taken under load and restored elsewhere: jobs and the rows they belong to are of one moment. What was not completed then
@@ -336,10 +337,15 @@ func TestRewoundWorkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, deaf, mux, pawl.RunnerConfig{Name: "first", Heartbeat: 2 * time.Second, NoChores: true})
-	pgtest.Wait(t, "the first worker to register", func() bool { return len(names()) == 1 })
-	start(t, client, mux, pawl.RunnerConfig{Name: "second", Heartbeat: 100 * time.Millisecond, NoChores: true})
-	pgtest.Wait(t, "the second worker to register", func() bool { return len(names()) == 2 })
+	// That it is registered a worker knows a little after others see it: it has worked when it does.
+	works := func(client *pawl.Client, config pawl.RunnerConfig) {
+		config.Queues, config.NoChores = map[string]pawl.RunnerQueue{config.Name: {}}, true
+		start(t, client, mux, config)
+		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: config.Name})
+		pgtest.Wait(t, "the worker "+config.Name+" to work", func() bool { return live(t, pool) == 0 })
+	}
+	works(deaf, pawl.RunnerConfig{Name: "first", Heartbeat: 2 * time.Second})
+	works(client, pawl.RunnerConfig{Name: "second", Heartbeat: 100 * time.Millisecond})
 	rewind(t, server, file, url, false)
 	pgtest.Wait(t, "both workers to register again, each for itself", func() bool {
 		now := names()
