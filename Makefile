@@ -1,6 +1,6 @@
 # What each target needs it installs itself where it may; see scripts/.
 
-.PHONY: demo test test-pgbouncer property bench bench-peers schema freeze upgrade lint package
+.PHONY: demo test test-pgbouncer matrix property bench bench-peers schema freeze upgrade lint package
 
 demo: ## Start a private PostgreSQL, run the real thing, show it.
 	@sh scripts/postgres.sh
@@ -15,6 +15,11 @@ test-pgbouncer: ## The same through a PgBouncer in transaction mode.
 	@sh scripts/postgres.sh
 	@sh scripts/pgbouncer.sh
 	PAWL_TEST_PGBOUNCER=1 go test -race -timeout 15m ./...
+
+MATRIX_VERSIONS ?= 15 16 17 18
+
+matrix: ## The same, without the race detector, on each version of PostgreSQL: a line for each.
+	@sh scripts/matrix.sh $(MATRIX_VERSIONS)
 
 PROPERTY_RUNS ?= 5000
 PROPERTY_SEED ?= $(shell date +%s)

@@ -81,7 +81,7 @@ func TestPgpass(t *testing.T) {
 // So it is with sslmode and sslrootcert: nothing goes to the server in the clear.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	direct, err := url.Parse(pgtest.Database(t))
+	direct, err := url.Parse(pgtest.Direct(t, pgtest.Database(t)))
 	must(t, err)
 	host := direct.Query().Get("host")
 	if host == "" || host[0] != '/' {

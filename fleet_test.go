@@ -630,9 +630,9 @@ func roll(t *testing.T, version int, next bool) {
 func TestSleepersOfBothVersions(t *testing.T) {
 	t.Parallel()
 	for _, version := range baselines(t) {
-		client, pool := install(t)
+		client, pool := install(t, listens)
 		f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
-		listener := connectTo(t, pool.Config().ConnString())
+		listener := connectTo(t, pgtest.Direct(t, pool.Config().ConnString()))
 		exec(t, listener, f.find(`listen """pawl"".wake`).text)
 		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(", []string{"default"})
 		must(t, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -63,7 +64,16 @@ func realmName(url string) string { return "realm_" + lastOfURL.FindString(url) 
 
 func (r *realm) of(pool *pgxpool.Pool) *pawl.Client {
 	r.t.Helper()
-	client, err := pawl.New(pool, pawl.Config{Schema: r.schema, Logger: slog.New(slog.NewTextHandler(r.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	config := pawl.Config{Schema: r.schema, Logger: slog.New(slog.NewTextHandler(r.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if pgtest.Pooled() { // As the option listens has it, and as the pool's role.
+		direct, err := url.Parse(pgtest.Direct(r.t, r.url))
+		must(r.t, err)
+		query := direct.Query()
+		query.Set("user", pool.Config().ConnConfig.User)
+		direct.RawQuery = query.Encode()
+		config.ListenURL = direct.String()
+	}
+	client, err := pawl.New(pool, config)
 	must(r.t, err)
 	return client
 }

@@ -79,7 +79,7 @@ func TestTail(t *testing.T) {
 		t.Run(fmt.Sprintf("deaf %v", deaf), func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, func(c *pawl.Config) {
-				if deaf {
+				if listens(c); deaf {
 					c.ListenURL = "postgres://127.0.0.1:1/none"
 				}
 			})

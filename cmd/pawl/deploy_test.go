@@ -316,18 +316,24 @@ func TestUnits(t *testing.T) {
 		t.Fatal(units, err)
 	}
 	for _, path := range units {
-		unit := map[string]string{}
+		unit, environment := map[string]string{}, map[string]string{"OPTIONS": "--concurrency 4 --timeout 10m", "PROGRAM": "/bin/true"}
 		for line := range strings.Lines(readFile(t, "deploy/systemd/"+filepath.Base(path))) {
 			if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") {
-				unit[name] = value
+				if unit[name] = value; name == "Environment" {
+					name, value, _ = strings.Cut(value, "=")
+					environment[name] = strings.ReplaceAll(value, "%i", "send-mail")
+				}
 			}
 		}
 		start, ok := strings.CutPrefix(unit["ExecStart"], "/usr/bin/pawl ")
 		if !ok {
 			t.Errorf("%s starts %q", path, unit["ExecStart"])
 		}
-		start = strings.NewReplacer("%I", "mail", "$OPTIONS", "--concurrency 4 --timeout 10m", "$PROGRAM", "/bin/true").Replace(start)
-		command := accepts(t, path, strings.Fields(start))
+		args := strings.Fields(os.Expand(start, func(name string) string { return environment[name] }))
+		command := accepts(t, path, args)
+		if command.Name() == "consume" && !slices.Contains(args, "send-mail") {
+			t.Errorf("%s, started for send-mail, has %q", path, args)
+		}
 		if stop, _ := time.ParseDuration(unit["TimeoutStopSec"] + "s"); unit["TimeoutStopSec"] != "" && stop < longestStop(t, command) {
 			t.Errorf("%s has %v to end and may need %v", path, stop, longestStop(t, command))
 		}

@@ -23,12 +23,17 @@ func sharer() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	err := func() error {
-		pool, err := pgxpool.New(ctx, os.Getenv("PAWL_DSN"))
+		config, err := pgxpool.ParseConfig(os.Getenv("PAWL_DSN"))
+		if err != nil {
+			return err
+		}
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec // There may be a pooler in between.
+		pool, err := pgxpool.NewWithConfig(ctx, config)
 		if err != nil {
 			return err
 		}
 		defer pool.Close()
-		client, err := pawl.New(pool, pawl.Config{})
+		client, err := pawl.New(pool, pawl.Config{ListenURL: os.Getenv("PAWL_LISTEN_DSN")})
 		if err != nil {
 			return err
 		}
@@ -77,11 +82,10 @@ func TestSharedQueue(t *testing.T) {
 	t.Parallel()
 	psql, err := exec.LookPath("psql")
 	if err != nil {
-		dir, err := localpg.Find("")
-		if err != nil {
+		dir, _ := localpg.Find("")
+		if psql, err = exec.LookPath(filepath.Join(dir, "psql")); err != nil {
 			t.Skip("no psql on this machine")
 		}
-		psql = filepath.Join(dir, "psql")
 	}
 	pgtest.Ensure(migrate)
 	url := pgtest.Database(t)
@@ -106,6 +110,9 @@ func TestSharedQueue(t *testing.T) {
 	for name, program := range programs {
 		said[name] = &bytes.Buffer{}
 		program.Env = append(os.Environ(), "PAWL_DSN="+url, "DID="+did)
+		if pgtest.Pooled() { // Who only polls would get little beside psql.
+			program.Env = append(program.Env, "PAWL_LISTEN_DSN="+pgtest.Direct(t, url))
+		}
 		program.Stdout, program.Stderr = said[name], said[name]
 		if err := program.Start(); err != nil {
 			t.Fatal(err)
@@ -119,7 +126,7 @@ func TestSharedQueue(t *testing.T) {
 		})
 	}
 
-	inserted := 0
+	inserted, done := 0, map[string]int{}
 	each := func() map[string]int {
 		counts := map[string]int{"go": 0, "psql": 0, "consume": 0}
 		rows, err := pool.Query(ctx, "select who, count(*)::int from did group by who")
@@ -135,12 +142,17 @@ func TestSharedQueue(t *testing.T) {
 		counts["consume"] = bytes.Count(text, []byte("\n"))
 		return counts
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("of %d jobs: %v", inserted, done)
+		}
+	})
 	pgtest.Wait(t, "each to have done ten jobs", func() bool {
 		if inserted < 3000 {
 			inserted += fill(t, ctx, client, pool, dir, url)
 		}
-		counts := each()
-		return counts["go"] >= 10 && counts["psql"] >= 10 && counts["consume"] >= 10
+		done = each()
+		return done["go"] >= 10 && done["psql"] >= 10 && done["consume"] >= 10
 	})
 	live := func() int64 {
 		n, err := client.Count(ctx, pawl.Filter{States: []pawl.State{pawl.StateReady, pawl.StateRunning, pawl.StateScheduled}})

@@ -117,7 +117,7 @@ func TestAnIndexIsBuiltUnderLoad(t *testing.T) {
 // next one takes it away and builds it.
 func TestABuildBrokenOffIsDoneAnew(t *testing.T) {
 	t.Parallel()
-	s, url := indexed(t), pgtest.Empty(t)
+	s, url := indexed(t), own(t)
 	conn, old := connect(t, url), connect(t, url)
 	if err := s.Up(t.Context(), conn, "thing", Options{To: 1}); err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestAnIndexThatIsThereIsLeft(t *testing.T) {
 // Whoever holds a table that a step must lock holds up the migrator, and nobody else for long.
 func TestNoLongLocks(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Empty(t)
+	url := own(t)
 	conn, old, migrator := connect(t, url), connect(t, url), connect(t, url)
 	s := load(t, func(f fstest.MapFS) {
 		f["migration/0002_two.sql"] = &fstest.MapFile{Data: []byte("alter table thing.one add column more int;")}
@@ -224,7 +224,7 @@ func TestNoLongLocks(t *testing.T) {
 // A migrator that is killed within a transaction leaves nothing of it, and the next one goes on from there.
 func TestAKilledMigrator(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Empty(t)
+	url := own(t)
 	conn, migrator := connect(t, url), connect(t, url)
 	good := load(t, nil)
 	slow := load(t, func(f fstest.MapFS) {

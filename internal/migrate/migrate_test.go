@@ -50,6 +50,9 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
+// own is a database without a pooler before it: its sessions are the test's own, so that one can be told from another, and killed.
+func own(t *testing.T) (url string) { return pgtest.Direct(t, pgtest.Empty(t)) }
+
 func have(t *testing.T, s *Source, conn *pgx.Conn, schema string) int {
 	t.Helper()
 	version, err := s.Have(t.Context(), conn, schema)
