@@ -20,6 +20,8 @@ type Batch struct {
 	Total, Completed, Cancelled, Dead int // Cancelled: deleted ones too.
 }
 
+var followers = [3]string{"OnFinish", "OnSuccess", "OnDeath"}
+
 // headerBatch is the header of a job that follows a batch: the batch's id.
 const headerBatch = "batch"
 
@@ -43,7 +45,7 @@ func (c *Client) InsertBatch(ctx context.Context, batch Batch) (ID, error) {
 		}
 		r, err := c.prepare(len(rows)+i, spec)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", []string{"OnFinish", "OnSuccess", "OnDeath"}[i], err)
+			return 0, fmt.Errorf("%s: %w", followers[i], err)
 		}
 		follow[i] = &r
 	}
@@ -72,6 +74,14 @@ func (c *Client) insertBatch(ctx context.Context, rows []row, follow [3]*row) (i
 	for i, r := range follow {
 		if r == nil {
 			continue
+		}
+		if r.ties != nil {
+			// They are inserted when the batch ends, by a chore that an error would stop.
+			for _, after := range r.ties.After {
+				if after.ID >= id {
+					return 0, fmt.Errorf("%s: a job comes after those inserted before it, and %d is not", followers[i], after.ID)
+				}
+			}
 		}
 		if err := r.options(func(o *opts) {
 			if o.Headers = maps.Clone(o.Headers); o.Headers == nil {

@@ -37,6 +37,12 @@ func TestTheSQLDoor(t *testing.T) {
 		`select pawl.insert('x', null, '{"reserve": 0}')`, `select pawl.insert('x', null, '{"delay": -1}')`, `select pawl.insert('x', null, '{"priority": 40000}')`,
 		`select pawl.insert('x', null, '{"after": [{"id": 1, "on": "sometimes"}]}')`, `select * from pawl.claim(null)`, `select * from pawl.claim('')`,
 		`select * from pawl.claim('x', null)`, `select * from pawl.claim('x', 0)`, `select * from pawl.claim('x', 1, '-1 s')`,
+		`select pawl.insert('x', null, '{"priority": 1.5}')`, `select pawl.insert('x', null, '{"max_attempts": 2.5}')`,
+		`select pawl.insert('x', null, '{"unique": {"key": 5}}')`, `select pawl.insert('x', null, '{"unique": {"key": "a", "period": "1 hour"}}')`,
+		`select pawl.insert('x', null, '{"unique": {"key": "a", "replace": "yes"}}')`, `select pawl.insert('x', null, '{"after": [5]}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1.5}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1, "hold": "x"}]}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1, "when": "ok"}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1e30}]}')`,
+		`select pawl.insert_many('[{"kind": "x", "arg": {}}]')`, `select pawl.insert_many('[5]')`, `select pawl.insert_many('[null]')`,
 		`select pawl.extend(1, 1, gen_random_uuid(), '0')`, `select pawl.fail(1, 1, 'x', outcome => 'sometimes')`} {
 		var refused *pgconn.PgError
 		if _, err := pool.Exec(t.Context(), wrong); !errors.As(err, &refused) || !strings.HasPrefix(refused.Message, "pawl: ") {

@@ -161,22 +161,37 @@ const (
 	maxCollisions = 10   // Times an insert of its own transaction is tried again after a deadlock.
 )
 
-// insertTied inserts jobs of which some are tied. They never share a statement with those of another caller.
+// insertTied inserts jobs of which some are tied. They never share a statement with those of another caller. Outside of a caller's
+// transaction it is tried again after a deadlock, which more jobs than go into one statement can meet: each locks in order, all of them do not.
 func (c *Client) insertTied(ctx context.Context, rows []row) (results []InsertResult, err error) {
-	if len(rows) > maxTiedAtOnce {
-		err = c.inTx(ctx, func(c *Client) error {
-			for len(rows) > 0 {
-				n := min(len(rows), maxTiedAtOnce)
-				some, err := c.insertTied(ctx, rows[:n])
-				if err != nil {
-					return err
+	for try := 0; ; try++ {
+		if len(rows) > maxTiedAtOnce {
+			results = results[:0]
+			err = c.inTx(ctx, func(c *Client) error {
+				for some := range slices.Chunk(rows, maxTiedAtOnce) {
+					more, err := c.insertTiedOnce(ctx, some)
+					if err != nil {
+						return err
+					}
+					results = append(results, more...)
 				}
-				results, rows = append(results, some...), rows[n:]
-			}
-			return nil
-		})
-		return results, err
+				return nil
+			})
+		} else {
+			results, err = c.insertTiedOnce(ctx, rows)
+		}
+		if err == nil {
+			c.tally.inserted(rows, results)
+		}
+		collided := sqlState(err) == "40P01" || sqlState(err) == "40001"
+		if !collided || c.db != nil || try == maxCollisions || !pause(ctx, 10*time.Millisecond<<min(try, 6)) {
+			return results, err
+		}
 	}
+}
+
+// insertTiedOnce is one statement.
+func (c *Client) insertTiedOnce(ctx context.Context, rows []row) ([]InsertResult, error) {
 	specs := make([]*ties, len(rows))
 	for i := range rows {
 		specs[i] = rows[i].spec()
@@ -185,24 +200,19 @@ func (c *Client) insertTied(ctx context.Context, rows []row) (results []InsertRe
 	if err != nil {
 		return nil, err
 	}
-	for try := 0; ; try++ {
-		results = make([]InsertResult, 0, len(rows))
-		err = c.query(ctx, "select * from pawl.insert_tied($1::text::jsonb)", []any{string(b)}, func(s scanner) error {
-			var id int64
-			var r InsertResult
-			err := s.Scan(&id, &r.Duplicate)
-			r.ID = ID(id)
-			results = append(results, r)
-			return err
-		})
-		collided := sqlState(err) == "40P01" || sqlState(err) == "40001"
-		if err == nil && len(results) == len(rows) {
-			c.tally.inserted(rows, results)
-		}
-		if !collided || c.db != nil || try == maxCollisions || !pause(ctx, 10*time.Millisecond<<min(try, 6)) {
-			return results, err
-		}
+	results := make([]InsertResult, 0, len(rows))
+	err = c.query(ctx, "select * from pawl.insert_tied($1::text::jsonb)", []any{string(b)}, func(s scanner) error {
+		var id int64
+		var r InsertResult
+		err := s.Scan(&id, &r.Duplicate)
+		r.ID = ID(id)
+		results = append(results, r)
+		return err
+	})
+	if err == nil && len(results) != len(rows) {
+		err = fmt.Errorf("%d results for %d jobs", len(results), len(rows))
 	}
+	return results, err
 }
 
 // Commit is the second phase of jobs inserted with Reserve: they may run. All or none: ErrExpired, if one is not reserved any

@@ -7,7 +7,7 @@
 -- Survives: concurrent inserts into a channel (its lock, taken in a statement before the ids are drawn, so that order in the
 -- channel is order of commit); two inserts of one key (the second waits for the first, then finds its row); a holder that goes
 -- while it is looked at (tried again); a parent that finishes meanwhile (its row is locked, or gone and looked up).
--- Locks channels, then keys, each sorted, then parents by id.
+-- Locks channels, then keys that are free, each sorted, then parents by id; of a key that is taken nothing but, to change it, its waiting job.
 create or replace function pawl.insert_tied(specs jsonb) returns table (id bigint, duplicate boolean)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
 #variable_conflict use_column
@@ -16,9 +16,9 @@ declare
   spec   record;
   ids    bigint[];
   taken  bigint[];
-  other  bigint;
+  later  jsonb[]; -- Changes by duplicates of a job of this very call.
+  other  record;
   tries  integer;
-  parts  integer;
 begin
   perform pg_current_xact_id();
   perform pg_advisory_xact_lock(c.class, c.object)
@@ -31,43 +31,61 @@ begin
   moment := clock_timestamp();
   ids := array(select nextval('pawl.pos') from generate_series(1, jsonb_array_length(specs)));
   taken := array_fill(null::bigint, array[cardinality(ids)]);
+  later := array_fill(null::jsonb, array[cardinality(ids)]);
 
   for spec in
     select s.value ->> 'key' as key, pawl.key_scope(coalesce(s.value ->> 'queue', 'default'), s.value -> 'opts') as scope, s.ord::integer,
            moment + (s.value ->> 'period')::double precision * interval '1 second' as keep_until,
            coalesce(s.value -> 'opts' ? 'until_start', false) as until_start,
-           coalesce((s.value ->> 'replace')::boolean, false) as replace, coalesce((s.value ->> 'reschedule')::boolean, false) as reschedule,
-           s.value as said
+           -- What a duplicate changes. Nothing is stripped from args: a null in them is the caller's.
+           case when (s.value ->> 'replace')::boolean then
+             case when s.value ? 'args' then jsonb_build_object('args', s.value -> 'args') else '{}' end
+             || case when s.value ? 'data' then jsonb_build_object('data', s.value -> 'data') else '{}' end
+             || case when s.value -> 'opts' ? 'headers' then jsonb_build_object('headers', s.value -> 'opts' -> 'headers') else '{}' end
+           else '{}' end
+           || case when (s.value ->> 'reschedule')::boolean then
+             jsonb_strip_nulls(jsonb_build_object('delay', s.value -> 'delay', 'run_at', s.value -> 'run_at'))
+           else '{}' end as changes,
+           case when (s.value ->> 'replace')::boolean then jsonb_build_object('kind', s.value -> 'kind') else '{}' end as guard
     from jsonb_array_elements(specs) with ordinality as s (value, ord)
     where s.value ->> 'key' is not null
     order by 2, 1, 3
   loop
     tries := 0;
     loop
-      insert into pawl.hold as h (scope, key, job_id, live, until_start, keep_until)
+      -- Nothing is locked of a key that is taken: its job must be able to start and finish meanwhile.
+      insert into pawl.hold (scope, key, job_id, live, until_start, keep_until)
       values (spec.scope, spec.key, ids[spec.ord], true, spec.until_start, spec.keep_until)
-      on conflict (scope, key) do update
-        set job_id = excluded.job_id, live = true, until_start = excluded.until_start, keep_until = excluded.keep_until
-        where not h.live and (h.keep_until is null or h.keep_until <= clock_timestamp());
+      on conflict (scope, key) do nothing;
       exit when found;
-      select h.job_id into other from pawl.hold h where h.scope = spec.scope and h.key = spec.key;
-      if found then
-        taken[spec.ord] := other;
-        exit;
+      select h.job_id, h.live, h.until_start, h.live or coalesce(h.keep_until > clock_timestamp(), false) as taken into other
+      from pawl.hold h where h.scope = spec.scope and h.key = spec.key;
+      if found and other.taken then
+        taken[spec.ord] := other.job_id;
+        exit when not other.live;
+        if other.job_id = any (ids) then
+          later[spec.ord] := nullif(spec.changes, '{}') || spec.guard; -- It is put in below.
+          exit;
+        end if;
+        -- Until this transaction ends a job that gives its key up when it starts does not start: what it does not see would be lost.
+        if spec.changes <> '{}' then
+          perform from pawl.change(array[other.job_id], spec.changes || spec.guard) c where not (other.until_start and c.became = 'running');
+        elsif other.until_start then
+          perform from pawl.stay(other.job_id) as waits where waits;
+        end if;
+        exit when found;
+        taken[spec.ord] := null; -- It has started or finished meanwhile.
+      elsif found then
+        update pawl.hold h
+        set job_id = ids[spec.ord], live = true, until_start = spec.until_start, keep_until = spec.keep_until
+        where h.scope = spec.scope and h.key = spec.key and not h.live and (h.keep_until is null or h.keep_until <= clock_timestamp());
+        exit when found;
       end if;
       tries := tries + 1;
       if tries > 1000 then
         raise exception 'pawl: the unique key % is taken and freed too often to tell who has it', spec.key using errcode = '40001';
       end if;
     end loop;
-    -- A duplicate within this very call is left as it is: the job that has the key is put in below.
-    if taken[spec.ord] is not null and taken[spec.ord] <> all (ids) and (spec.replace or spec.reschedule) then
-      perform pawl.change(array[taken[spec.ord]],
-        jsonb_strip_nulls(jsonb_build_object(
-          'args', case when spec.replace then spec.said -> 'args' end, 'data', case when spec.replace then spec.said -> 'data' end,
-          'headers', case when spec.replace then spec.said -> 'opts' -> 'headers' end,
-          'delay', case when spec.reschedule then spec.said -> 'delay' end, 'run_at', case when spec.reschedule then spec.said -> 'run_at' end)));
-    end if;
   end loop;
 
   insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data, fingerprint,
@@ -110,6 +128,12 @@ begin
     on conflict do nothing;
     update pawl.job j set tied = true where j.id = spec.parent;
     if not found then
+      -- Kept from being deleted or retried unseen; if it was retried just now, it lives again.
+      perform from pawl.dead d where d.id = spec.parent for key share;
+      if not found then
+        update pawl.job j set tied = true where j.id = spec.parent;
+        continue when found;
+      end if;
       -- It is finished, or will never be: settled like any other end.
       insert into pawl.loose (job_id, queue, channel, ordered, became)
       values (spec.parent, '', '', false, coalesce(
@@ -119,5 +143,6 @@ begin
   end loop;
 
   perform pawl.issue(i.id) from unnest(ids) with ordinality as i (id, ord) where taken[i.ord] is null;
+  perform pawl.change(array[taken[i.ord]], i.changes) from unnest(later) with ordinality as i (changes, ord) where i.changes is not null;
   return query select coalesce(taken[i.ord], i.id), taken[i.ord] is not null from unnest(ids) with ordinality as i (id, ord) order by i.ord;
 end $$;

@@ -10,9 +10,11 @@ create or replace function pawl.remove(ids bigint[], epochs integer[], keep bool
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
-  waiting bigint[];
-  removed bigint[];
-  ties    jsonb;
+  waiting  bigint[];
+  removed  bigint[];
+  ties     jsonb;
+  dead     bigint[];
+  archived bigint[];
 begin
   perform j.id
   from (select u.id, u.epoch from unnest(remove.ids, remove.epochs) as u (id, epoch) order by u.id) u,
@@ -71,10 +73,13 @@ begin
   return query select unnest(removed);
 
   if not keep then
-    return query
     with rest as (select u.id from unnest(remove.ids, remove.epochs) as u (id, epoch) where u.epoch is null and u.id <> all (removed)),
     dead as (delete from pawl.dead d using rest r where d.id = r.id returning d.id),
     archived as (delete from pawl.archive a where a.id = any (array(select r.id from rest r)) returning a.id)
-    select d.id from dead d union all select a.id from archived a;
+    select array(select d.id from dead d), array(select a.id from archived a) into dead, archived;
+    if dead <> '{}' then
+      perform pawl.forget(dead);
+    end if;
+    return query select unnest(dead || archived);
   end if;
 end $$;

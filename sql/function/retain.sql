@@ -6,13 +6,19 @@ create or replace function pawl.retain(most integer) returns bigint
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   moment timestamptz := clock_timestamp();
-  gone   bigint;
+  gone   bigint[];
 begin
   delete from pawl.worker w where w.gone_at < moment - interval '1 day';
   delete from pawl.batch b where b.finished_at < moment - interval '30 days';
   delete from pawl.tally t where t.slot < extract(epoch from moment) / 10 - 60;
-  delete from pawl.dead d
-  where d.id = any (array(select e.id from pawl.dead e where e.expires_at < moment limit most for update skip locked));
-  get diagnostics gone = row_count;
-  return gone;
+  with late as (
+    delete from pawl.dead d
+    where d.id = any (array(select e.id from pawl.dead e where e.expires_at < moment limit most for update skip locked))
+    returning d.id
+  )
+  select array_agg(l.id) into gone from late l;
+  if gone is not null then
+    perform pawl.forget(gone);
+  end if;
+  return coalesce(cardinality(gone), 0);
 end $$;

@@ -80,6 +80,10 @@ begin
   select array_agg(c.id), array_agg(distinct c.queue), array(select d.id from dead d), array(select r.id from risen r) into back, woken, died, rose
   from (select id, queue from risen union all select id, queue from moved) c;
 
+  -- Who began to wait for a dead one locked its row before it was taken from there, and is seen now.
+  update pawl.job j set tied = true
+  where j.id = any (rose) and not j.tied and (select true from pawl.wait w where w.parent_id = j.id limit 1);
+
   for tied in
     select j.id, j.queue, j.channel, j.unique_key, j.opts, case when j.id = any (died) then 'dead' else 'cancelled' end as was
     from unnest(rose) as u (id), lateral (select j.* from pawl.job j where j.id = u.id and j.tied) j

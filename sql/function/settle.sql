@@ -89,7 +89,12 @@ begin
   for done in
     select l.id, l.batch, l.became from pawl.loose l where l.id = any (ends) and l.id <> all (late) and l.batch is not null order by l.id
   loop
-    if not pawl.count_batch(done.batch, done.became, 1) then
+    -- What follows may be ordered, and insert_tied waits for its channel.
+    if exists (
+      select from pawl.batch b, lateral (values (b.on_finish), (b.on_success), (b.on_death)) f (jobs),
+             jsonb_to_recordset(f.jobs) as s (queue text, channel text, ordered boolean)
+      where b.id = done.batch and s.ordered and not pg_try_advisory_xact_lock(pawl.channel_class(s.queue), pawl.channel_object(s.channel))
+    ) or not pawl.count_batch(done.batch, done.became, 1) then
       late := late || done.id;
     end if;
   end loop;

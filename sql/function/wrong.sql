@@ -12,6 +12,10 @@ begin
   elsif jsonb_typeof(opts) <> 'object' then
     return 'its opts are no object';
   end if;
+  select j.key into bad from jsonb_object_keys(job) as j (key) where j.key <> all ('{kind,args,opts}') limit 1;
+  if found then
+    return format('there is no field %s; want kind, args and opts', bad);
+  end if;
   for one in
     select o.key, o.value, case
       when o.key in ('queue', 'channel', 'fingerprint', 'data', 'run_at') then 'string'
@@ -35,10 +39,22 @@ begin
       return format('%s is %s bytes long; at most 255', one.what, octet_length(one.name));
     end if;
   end loop;
-  select u.key into bad from jsonb_object_keys(coalesce(opts -> 'unique', '{}')) as u (key)
-  where u.key <> all ('{key,period,global,until_start,replace,reschedule}') limit 1;
+  for one in
+    select u.key, u.value, case
+      when u.key = 'key' then 'string' when u.key = 'period' then 'number'
+      when u.key in ('global', 'until_start', 'replace', 'reschedule') then 'boolean' end as want
+    from jsonb_each(coalesce(opts -> 'unique', '{}')) as u (key, value)
+  loop
+    if one.want is null then
+      return 'there is no option unique.' || one.key;
+    elsif jsonb_typeof(one.value) <> one.want then
+      return format('unique.%s is no %s', one.key, one.want);
+    end if;
+  end loop;
+  select o.key into bad from jsonb_each(opts) as o (key, value)
+  where o.key in ('priority', 'max_attempts', 'attempt') and o.value::numeric <> trunc(o.value::numeric) limit 1;
   if found then
-    return 'there is no option unique.' || bad;
+    return format('%s is no whole number', bad);
   end if;
   select b.key into bad from jsonb_each(coalesce(opts -> 'backoff', '{}')) as b (key, value)
   where b.key <> all ('{base,max,growth,power,jitter}') or jsonb_typeof(b.value) <> 'number'
@@ -60,8 +76,10 @@ begin
     when exists (select from jsonb_each(coalesce(opts -> 'headers', '{}')) as h (key, value) where jsonb_typeof(h.value) <> 'string')
       then 'headers are strings by name'
     when exists (select from jsonb_array_elements(coalesce(opts -> 'after', '[]')) as a (value)
-                 where jsonb_typeof(a.value -> 'id') is distinct from 'number' or (a.value ->> 'id')::numeric < 1
-                    or coalesce(a.value ->> 'on', 'ok') <> all ('{ok,any,not_ok}'))
+                 where jsonb_typeof(a.value) <> 'object'
+                    or not case when jsonb_typeof(a.value -> 'id') = 'number' then (a.value ->> 'id') ~ '^[1-9][0-9]{0,17}$' else false end
+                    or coalesce(a.value ->> 'on', 'ok') <> all ('{ok,any,not_ok}') or jsonb_typeof(a.value -> 'hold') <> 'boolean'
+                    or case when jsonb_typeof(a.value) = 'object' then exists (select from jsonb_object_keys(a.value) as k (key) where k.key <> all ('{id,on,hold}')) end)
       then 'after: want {id, on: ok, any or not_ok, hold}'
   end;
 end $$;
