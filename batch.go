@@ -44,6 +44,9 @@ func (c *Client) InsertBatch(ctx context.Context, batch Batch) (ID, error) {
 			continue
 		}
 		r, err := c.prepare(len(rows)+i, spec)
+		if err == nil && r.ties != nil && r.ties.Reserve > 0 {
+			err = &InvalidError{Index: len(rows) + i, Field: "Reserve", Reason: "is set; nobody would commit what follows a batch"}
+		}
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", followers[i], err)
 		}
@@ -173,6 +176,9 @@ func (c *Client) InsertSaga(ctx context.Context, steps ...SagaStep) (ID, error) 
 			if err == nil && r.ties != nil && len(r.ties.After) > 0 {
 				err = &InvalidError{Index: i, Field: "After", Reason: "is set; a saga's order is its own"}
 			}
+			if err == nil && r.ties != nil && r.ties.Reserve > 0 {
+				err = &InvalidError{Index: i, Field: "Reserve", Reason: "is set; nobody would commit a saga's jobs"}
+			}
 			if err != nil {
 				return 0, err
 			}
@@ -202,7 +208,7 @@ func (c *Client) InsertSaga(ctx context.Context, steps ...SagaStep) (ID, error) 
 				return 0, err
 			}
 			if results[0].Duplicate {
-				return 0, errors.New("a step's unique key is taken")
+				return 0, fmt.Errorf("job %d has the unique key %q of a step", results[0].ID, r.ties.Key)
 			}
 			return results[0].ID, nil
 		}

@@ -13,7 +13,7 @@ type Checkpoint struct {
 	Args     Args          // Instead of the job's args, and encoded as they are. Raw(kind, []byte("null")) clears them.
 	Data     []byte        // Instead of its data. Empty, not nil, clears it.
 	Value    any           // JobInfo.Checkpoint of the next attempt, as JSON. json.RawMessage("null") clears it.
-	Attempts int           // Added to the job's attempts.
+	Attempts int           // Added to the job's attempts: 0 to 32767.
 	Extend   time.Duration // Of a consumer's lease: see Extend.
 }
 
@@ -31,6 +31,12 @@ func (c *Client) Checkpoint(ctx context.Context, job Held, checkpoint Checkpoint
 	jobs := job.held()
 	if len(jobs) != 1 {
 		return fmt.Errorf("pawl: checkpoint: %d jobs; a checkpoint is of one", len(jobs))
+	}
+	if checkpoint.Attempts < 0 || checkpoint.Attempts > 32767 {
+		return fmt.Errorf("pawl: checkpoint: Attempts is %d; want 0 to 32767, which are added", checkpoint.Attempts)
+	}
+	if checkpoint.Extend < 0 {
+		return fmt.Errorf("pawl: checkpoint: Extend is negative: %v", checkpoint.Extend)
 	}
 	changes := map[string]any{}
 	if checkpoint.Args != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -336,6 +337,11 @@ func TestACheckpointIsFenced(t *testing.T) {
 	must(t, tx.Rollback(t.Context()))
 	if job, _ := client.Get(t.Context(), id); job.Checkpoint != nil {
 		t.Errorf("rolled back, it has the checkpoint %s", job.Checkpoint)
+	}
+	for _, wrong := range []pawl.Checkpoint{{Attempts: -1}, {Attempts: 40_000}, {Extend: -time.Second}} {
+		if err := client.Checkpoint(t.Context(), held, wrong); err == nil || !strings.Contains(err.Error(), "want 0 to") && !strings.Contains(err.Error(), "negative") {
+			t.Errorf("%+v: %v", wrong, err)
+		}
 	}
 	expire(t, pool)
 	if err := client.Checkpoint(t.Context(), held, pawl.Checkpoint{Value: 1}); !errors.Is(err, pawl.ErrLeaseLost) {

@@ -1,12 +1,16 @@
 package pawl_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
 // Who waits for a dead job to be retried does not wait for ever: when that is deleted, or forgotten after its time, it is cancelled.
@@ -119,6 +123,15 @@ func TestAFollowerThatCannotBe(t *testing.T) {
 	if err := batch(1 << 40); err == nil || !strings.Contains(err.Error(), "OnFinish") {
 		t.Errorf("got %v, want an error of OnFinish", err)
 	}
+	for _, spec := range []pawl.JobSpec{{Args: Note{2}, Reserve: time.Hour}, {}} {
+		var invalid *pawl.InvalidError
+		if _, err := client.InsertBatch(t.Context(), pawl.Batch{OnSuccess: &spec}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "OnSuccess") {
+			t.Errorf("%+v: got %v, want an *InvalidError of OnSuccess", spec, err)
+		}
+		if _, err := client.InsertSaga(t.Context(), pawl.SagaStep{Do: spec}); !errors.As(err, &invalid) {
+			t.Errorf("a saga of %+v: got %v, want an *InvalidError", spec, err)
+		}
+	}
 	must(t, batch(parent))
 	must(t, client.Complete(t.Context(), claim(t, client, 2)))
 	settle(t, pool)
@@ -140,7 +153,9 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 	tx := begin(t, pool)
 	_, err = client.With(tx).Insert(t.Context(), ordered("c", 8))
 	must(t, err)
-	must(t, client.Complete(t.Context(), claim(t, client, 2)))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	must(t, client.Complete(ctx, claim(t, client, 2)))
 	impatient := begin(t, pool)
 	exec(t, impatient, "set local lock_timeout = '5s'")
 	exec(t, impatient, "select * from pawl.settle(100)")
@@ -177,4 +192,69 @@ func TestACancelledJobOfASQLSessionGivesItsPermitBack(t *testing.T) {
 		t.Error("a cancelled job was completed")
 	}
 	claim(t, client, 1)
+}
+
+// Ends that have to wait, however many, do not keep the others waiting.
+func TestLateEndsLetOthersPass(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	tx := begin(t, pool)
+	var late pawl.Jobs
+	for n := range 3 {
+		channel := fmt.Sprint("late ", n)
+		insert(t, client, ordered(channel, n))
+		_, err := client.With(tx).Insert(t.Context(), ordered(channel, n)) // Keeps the channel's lock.
+		must(t, err)
+	}
+	late = claim(t, client, 3)
+	must(t, client.Complete(t.Context(), late))
+	for n := range 2 {
+		insert(t, client, ordered("other", n))
+	}
+	other := begin(t, pool)
+	must(t, client.With(other).Complete(t.Context(), claim(t, client, 1)))
+	commit(t, other)
+	for range 2 {
+		exec(t, pool, "select * from pawl.settle(3)")
+	}
+	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Channel != "other" {
+		t.Errorf("claimed %d jobs, want the next of the other channel", len(jobs))
+	}
+	commit(t, tx)
+	settle(t, pool)
+	if jobs := claimAll(t, client); len(jobs) != 3 {
+		t.Errorf("claimed %d jobs of the late channels, want 3", len(jobs))
+	}
+}
+
+// A job taken from a worker that lives counts against its limit until the handler has ended.
+func TestAReleasedJobKeepsItsPermit(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	insert(t, client, Note{1})
+	mux := pawl.NewMux()
+	running, end := make(chan struct{}), make(chan struct{})
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
+		close(running)
+		<-end
+		return nil
+	})
+	start(t, client, mux, pawl.RunnerConfig{})
+	<-running
+	workers, err := client.Workers(t.Context())
+	must(t, err)
+	must(t, client.SuspendWorker(t.Context(), workers[0].ID))
+	pgtest.Wait(t, "the worker to be suspended", func() bool { return value[string](t, pool, "select state from pawl.worker") == "suspended" })
+	must1(t, 1)(client.ReleaseWorker(t.Context(), workers[0].ID))
+	exec(t, pool, "select pawl.reclaim()")
+	if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) > 0 {
+		t.Errorf("claimed %d jobs beside a handler that has not ended: %v", len(jobs), err)
+	}
+	close(end)
+	pgtest.Wait(t, "the permit to come back", func() bool {
+		jobs, err := client.Claim(t.Context(), "default", 1, time.Minute)
+		must(t, err)
+		return len(jobs) == 1
+	})
 }

@@ -61,7 +61,7 @@ type JobSpec struct {
 	AfterOK    []ID // Waits until all of these have completed,
 	AfterAny   []ID // all of these have finished in any way,
 	AfterNotOK []ID // all of these have died or were cancelled. Cancelled once that cannot be,
-	Hold       bool // unless Hold: then it waits for the dead one to be retried.
+	Hold       bool // unless Hold: then it waits for the dead one to be retried, as long as that is kept.
 
 	// Of a job taken over from elsewhere: how often it failed there, 0 to 32766, and how. The first run here is attempt Attempt + 1;
 	// there is one even if MaxAttempts are used up. Of Errors the last ten are kept.
@@ -77,7 +77,7 @@ type Unique struct {
 	Period     time.Duration // The key is taken so long from the insert in any case, whatever the retention (throttle).
 	Global     bool          // Unique over all queues, not in its own.
 	UntilStart bool          // Free again when the job starts, not when it finishes.
-	Replace    bool          // A duplicate gives a waiting job its args, data and headers;
+	Replace    bool          // A duplicate gives a waiting job of its kind its args, data and headers;
 	Reschedule bool          // its time (debounce), if it has a Delay or RunAt.
 }
 

@@ -35,6 +35,8 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.remove(" + ids + ", true)",
 		"select * from pawl.remove_held(" + ids + ", true)",
 		"select pawl.retain(2)",
+		"select pawl.stay(%[1]d), pawl.stay(%[2]d), pawl.stay(%[5]d)",
+		"select pawl.forget(array[%[1]d, %[2]d])",
 		"select * from pawl.get(array[%[1]d, %[2]d])",
 		"select * from pawl.retry(array[%[1]d, %[2]d, %[5]d])",
 		"select * from pawl.unclaim('%[6]s')",

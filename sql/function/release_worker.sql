@@ -1,5 +1,6 @@
 -- release_worker: give back what a worker holds, to be run again before all others, no attempt used and no strike. Returns how many.
--- Moves: jobs back to ready as returned, their epoch one up; the worker's leases away.
+-- Moves: jobs back to ready as returned, their epoch one up; the worker's leases away, but those that permits are kept by: its handlers
+-- may still be at work, and count until they have ended.
 -- Index: lease's worker_id, job's primary key.
 -- Survives: a completion at work (its job is waited for, and not given back). Locks jobs by id, then leases, and leaves those that
 -- somebody has locked: with no live pair they are cleared away as any.
@@ -36,6 +37,7 @@ begin
     select l.id from pawl.lease l
     where l.id = any (lost)
       and not exists (select from unnest(l.jobs, l.epochs) as u (id, epoch) join pawl.job j on j.id = any (array[u.id]) and j.epoch = u.epoch)
+      and not exists (select from unnest(l.jobs) as u (id) join pawl.permit p on p.job_id = any (array[u.id]) and p.lease = l.id)
     for update skip locked
   ));
   if returned > 0 then

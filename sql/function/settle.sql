@@ -102,5 +102,9 @@ begin
   delete from pawl.loose l where l.id = any (ends) and l.id <> all (late);
   get diagnostics settled = row_count;
   "left" := cardinality(ends) - settled;
+  if "left" >= most then
+    -- They would keep all others waiting for what they wait for.
+    update pawl.loose l set id = default where l.id = any (ends);
+  end if;
   return next;
 end $$;
