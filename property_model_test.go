@@ -183,6 +183,7 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 		return cmp.Or(cmp.Compare(scope(x), scope(y)), cmp.Compare(x.Key, y.Key))
 	})
 	made := make([]*mJob, len(specs))
+	changes := make([]func(), len(specs)) // Of jobs of this very call, by duplicates in it.
 	for i, s := range specs {
 		if results[i].Duplicate {
 			continue
@@ -223,12 +224,19 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 		if has.job.id != results[i].ID {
 			return fmt.Errorf("spec %d is a duplicate of %d, want %d", i, results[i].ID, has.job.id)
 		}
-		if !slices.Contains(made, has.job) && (u.Replace || u.Reschedule) {
-			var later *bool
-			if yes := true; u.Reschedule && specs[i].spec.Delay > 0 {
-				later = &yes
+		var later *bool
+		if yes := true; u.Reschedule && specs[i].spec.Delay > 0 {
+			later = &yes
+		}
+		if u.Replace || later != nil {
+			if slices.Contains(made, has.job) {
+				changes[i] = func() {
+					m.change(has.job, later, nil, 0)
+					has.job.epoch = -1
+				}
+			} else {
+				m.change(has.job, later, nil, 0)
 			}
-			m.change(has.job, later, nil, 0)
 		}
 	}
 	tied := slices.ContainsFunc(specs, func(s mSpec) bool { return s.isTied() })
@@ -278,6 +286,11 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 	for _, j := range made {
 		if j != nil {
 			m.issue(j)
+		}
+	}
+	for _, change := range changes {
+		if change != nil {
+			change()
 		}
 	}
 	return nil

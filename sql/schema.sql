@@ -453,6 +453,10 @@ function finished(ids bigint[], epochs integer[])
   returns SETOF bigint
   language sql stable;
 
+function forget(ids bigint[])
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+
 function free(ids bigint[], leases uuid[])
   returns void
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
@@ -664,6 +668,10 @@ function started(worker bigint)
 function stats(most integer)
   returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
   language sql;
+
+function stay(id bigint)
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function system_stats()
   returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision, semaphores jsonb)

@@ -37,16 +37,12 @@ begin
     select s.value ->> 'key' as key, pawl.key_scope(coalesce(s.value ->> 'queue', 'default'), s.value -> 'opts') as scope, s.ord::integer,
            moment + (s.value ->> 'period')::double precision * interval '1 second' as keep_until,
            coalesce(s.value -> 'opts' ? 'until_start', false) as until_start,
-           -- What a duplicate changes. Nothing is stripped from args: a null in them is the caller's.
-           case when (s.value ->> 'replace')::boolean then
-             case when s.value ? 'args' then jsonb_build_object('args', s.value -> 'args') else '{}' end
-             || case when s.value ? 'data' then jsonb_build_object('data', s.value -> 'data') else '{}' end
-             || case when s.value -> 'opts' ? 'headers' then jsonb_build_object('headers', s.value -> 'opts' -> 'headers') else '{}' end
-           else '{}' end
-           || case when (s.value ->> 'reschedule')::boolean then
-             jsonb_strip_nulls(jsonb_build_object('delay', s.value -> 'delay', 'run_at', s.value -> 'run_at'))
-           else '{}' end as changes,
-           case when (s.value ->> 'replace')::boolean then jsonb_build_object('kind', s.value -> 'kind') else '{}' end as guard
+           -- What a duplicate changes, null: nothing. A null within args is the caller's, and stays.
+           (select jsonb_object_agg(c.key, c.value)
+            from (select e.key, e.value from jsonb_each(s.value) e union all select 'headers', s.value -> 'opts' -> 'headers') c
+            where c.value is not null
+              and ((s.value ->> 'replace')::boolean and c.key in ('kind', 'args', 'data', 'headers')
+                   or (s.value ->> 'reschedule')::boolean and c.key in ('delay', 'run_at'))) as changes
     from jsonb_array_elements(specs) with ordinality as s (value, ord)
     where s.value ->> 'key' is not null
     order by 2, 1, 3
@@ -62,18 +58,17 @@ begin
       from pawl.hold h where h.scope = spec.scope and h.key = spec.key;
       if found and other.taken then
         taken[spec.ord] := other.job_id;
-        exit when not other.live;
         if other.job_id = any (ids) then
-          later[spec.ord] := nullif(spec.changes, '{}') || spec.guard; -- It is put in below.
+          later[spec.ord] := spec.changes; -- It is put in below.
           exit;
         end if;
         -- Until this transaction ends a job that gives its key up when it starts does not start: what it does not see would be lost.
-        if spec.changes <> '{}' then
-          perform from pawl.change(array[other.job_id], spec.changes || spec.guard) c where not (other.until_start and c.became = 'running');
+        if spec.changes is not null then
+          perform from pawl.change(array[other.job_id], spec.changes) c where not (other.until_start and c.became = 'running');
         elsif other.until_start then
           perform from pawl.stay(other.job_id) as waits where waits;
         end if;
-        exit when found;
+        exit when found or not other.live;
         taken[spec.ord] := null; -- It has started or finished meanwhile.
       elsif found then
         update pawl.hold h
