@@ -18,14 +18,19 @@ type column struct {
 	hidden  bool   // There.
 	omit    bool   // From one thing where empty.
 	right   bool   // A number.
+	mark    bool   // Shown where something is marked.
 }
 
 var (
+	markType     = reflect.TypeFor[mark]()
 	durationType = reflect.TypeFor[time.Duration]()
 	timeType     = reflect.TypeFor[time.Time]()
 	rawType      = reflect.TypeFor[json.RawMessage]()
 	bytesType    = reflect.TypeFor[[]byte]()
 )
+
+// mark is a bool that tables have where it is true.
+type mark bool
 
 // known are the columns of types that were printed before.
 var known sync.Map // reflect.Type: []column
@@ -59,6 +64,7 @@ func columnsOf(t reflect.Type) (columns []column) {
 			of = of.Elem()
 		}
 		c.right = of.Kind() >= reflect.Int && of.Kind() <= reflect.Float64
+		c.mark = of == markType
 		if of == durationType {
 			c.name += "_seconds"
 		}

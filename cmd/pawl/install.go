@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/pawlhq/pawl"
 	"github.com/spf13/cobra"
@@ -39,9 +40,6 @@ func migrateCommand(p *program) *cobra.Command {
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) (err error) {
-			if command.Flags().Changed("to") && options.To < 1 {
-				return usageError{fmt.Errorf("--to %d: want a version from 1 on", options.To)}
-			}
 			if dry {
 				if options.DryRun, err = p.output(); err != nil {
 					return err
@@ -50,7 +48,7 @@ func migrateCommand(p *program) *cobra.Command {
 			return migrateTo(command, p, options)
 		},
 	}
-	command.Flags().IntVar(&options.To, "to", 0, "version to migrate to; if not given, this binary's")
+	command.Flags().Var(&numberValue{&options.To, 1, math.MaxInt32}, "to", "version to migrate to; if not given, this binary's")
 	command.Flags().BoolVar(&dry, "dry-run", false, "write the SQL and change nothing")
 	return command
 }
@@ -63,13 +61,19 @@ func migrateTo(command *cobra.Command, p *program, options pawl.MigrateOptions) 
 	if err := client.Migrate(command.Context(), options); err != nil || options.DryRun != nil {
 		return err
 	}
-	done := installed{Schema: p.settled.Schema, Version: options.To}
-	if options.To == 0 {
-		stats, err := client.Stats(command.Context())
-		if err != nil {
-			return err
-		}
+	done := installed{Schema: p.settled.Schema}
+	err = client.Ready(command.Context())
+	if behind, ok := errors.AsType[*pawl.SchemaError](err); ok && options.To > 0 {
+		done.Version = behind.Have
+	} else if err != nil {
+		return err
+	} else if stats, err := client.Stats(command.Context()); err != nil {
+		return err
+	} else {
 		done.Version = stats.Schema
+	}
+	if options.To > 0 && options.To < done.Version {
+		return fmt.Errorf("the schema %s is at version %d already, and there is no way back: nothing was changed", done.Schema, done.Version)
 	}
 	return p.print(done)
 }
@@ -97,7 +101,7 @@ func uninstallCommand(p *program) *cobra.Command {
 			what := "jobs that an older or newer version wrote and this one cannot count"
 			stats, err := client.Stats(ctx)
 			if missing, ok := errors.AsType[*pawl.SchemaError](err); ok && missing.Have == 0 {
-				return fmt.Errorf("%w (schema %s)", err, dropped.Schema)
+				return err
 			} else if err == nil {
 				dropped.Dead = stats.Dead
 				dropped.Live, err = client.Count(ctx, pawl.Filter{All: true, States: []pawl.State{

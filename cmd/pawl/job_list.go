@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -267,7 +268,7 @@ func jobRescheduleCommand(p *program) *cobra.Command {
 	}
 	command.Flags().Var((*durationValue)(&delay), "delay", "not before so long from now; 0: now")
 	command.Flags().Var((*timeValue)(&runAt), "run-at", "not before this time")
-	command.Flags().IntVar(&priority, "priority", 0, "-32768 to 32767; lower runs first")
+	command.Flags().Var(&numberValue{&priority, math.MinInt16, math.MaxInt16}, "priority", "-32768 to 32767; lower runs first")
 	filter.add(command, "cursor")
 	return command
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/pawlhq/pawl"
@@ -166,7 +165,7 @@ func messageSendCommand(p *program, name string) *cobra.Command {
 				}
 			}
 			if !json.Valid(payload) {
-				return usageError{errors.New(`the payload is not JSON: want an object such as '{"user": 42}', or text in its quotes: '"hello"'`)}
+				return usageError{errors.New("the payload is not JSON: " + wantJSON)}
 			}
 			spec.Args, spec.Queue = pawl.Raw(kind, payload), args[0]
 			if spec.Queue == "" {
@@ -178,7 +177,7 @@ func messageSendCommand(p *program, name string) *cobra.Command {
 			}
 			result, err := client.Insert(ctx, spec)
 			if wrong, ok := errors.AsType[*pawl.InvalidError](err); ok {
-				return usageError{fmt.Errorf("%s: %s", strings.ToLower(wrong.Field), wrong.Reason)}
+				return usageError{wrongWith(wrong)}
 			}
 			if err != nil {
 				return err

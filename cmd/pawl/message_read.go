@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -22,7 +23,8 @@ type messageReading struct {
 func (r *messageReading) add(command *cobra.Command) {
 	flags := command.Flags()
 	flags.SortFlags = false
-	flags.IntVar(&r.count, "count", 1, "how many at most")
+	r.count = 1
+	flags.Var(&numberValue{&r.count, 1, math.MaxInt32}, "count", "how many at most")
 	flags.Var((*durationValue)(&r.lockTime), "lock-time", "how long they stay with the reader; a number is seconds; if not given, as the setting lease says, else the queue, else 30s")
 	flags.StringVar(&r.kind, "message-type", "", "only messages of this type")
 	flags.Int64Var(&r.worker, "worker", 0, "read for this worker, of those registered by pawl worker create")
@@ -34,8 +36,6 @@ func (r *messageReading) read(command *cobra.Command, p *program, queue string) 
 	ctx := command.Context()
 	changed := command.Flags().Changed
 	switch {
-	case r.count < 1:
-		return usageError{fmt.Errorf("--count %d: want at least 1", r.count)}
 	case changed("lock-time") && r.lockTime == 0:
 		return usageError{errors.New("--lock-time 0: want a time above 0")}
 	case queue == "":
@@ -73,8 +73,11 @@ func (r *messageReading) read(command *cobra.Command, p *program, queue string) 
 		for _, job := range jobs { // Also when something failed: they are held.
 			rows = append(rows, rowOfMessage(job))
 		}
-		if err != nil {
+		if err != nil && len(rows) > 0 {
 			return errors.Join(err, p.print(rows))
+		}
+		if err != nil {
+			return err
 		}
 		if left -= len(jobs); len(jobs) < most {
 			break // Of a message that may be poisonous Claim gives no other beside it.
@@ -122,9 +125,6 @@ func messageReadCommand(p *program) *cobra.Command {
 			}
 			if changed := command.Flags().Changed; changed("lock-time") || changed("worker") {
 				return usageError{errors.New("--archive only lists: without --lock-time and --worker")}
-			}
-			if reading.count < 1 {
-				return usageError{fmt.Errorf("--count %d: want at least 1", reading.count)}
 			}
 			client, err := p.open(command.Context())
 			if err != nil {

@@ -22,14 +22,14 @@ func outputTopic() *cobra.Command {
 		Short: "How answers are written: --format and --out",
 		Long: `Answers go to standard output, or to the file of --out; questions, progress, warnings and the log go to standard error.
 
-  --format table  for people: boxed on a terminal, else columns of plain text under a header; no promise is made of it
+  --format table  for people: boxed on a terminal and long texts cut, else columns of plain text under a header; no promise is made of it
   --format json   a list is an array, [] if it is empty; one thing is an object. Names stay what they are: fields may be added
   --format csv    a header and a line for each
   --format yaml   as json
 
 Times are RFC 3339 in UTC. Durations are written for people in tables (1.25s, 3m20s, 7d12h); elsewhere they are numbers of
-seconds, and the field's name ends in _seconds. What is not known or never happened is empty in tables and csv, else null. Bytes
-are base64. What is itself a list or an object is JSON in a csv. Commands that go on (tail, --watch) write a line for each, in json an
+seconds, and the field's name ends in _seconds. What is not known or never happened is empty in tables and csv, else null; a text
+nobody gave is "". Bytes are base64. What is itself a list or an object is JSON in a csv. Commands that go on (tail, --watch) write a line for each, in json an
 object.
 
 Durations are read as 500ms, 90s, 1h30m or 7d; a number alone is seconds.`,

@@ -244,7 +244,7 @@ func TestFit(t *testing.T) {
 	if got := fit(lines, 80); got[0][2] != "FINISHE…" || got[1][1] != "cancelled" {
 		t.Errorf("a title is to be cut before a cell is broken: %q", got[:2])
 	}
-	some, cut := filled(columns[:3], [][]string{{"A", "B", "C"}, {"1", "", ""}, {"", "", "2"}})
+	some, cut := filled(columns[:3], [][]string{{"A", "B", "C"}, {"1", "", ""}, {"", "", "2"}}, func(column) bool { return true })
 	if len(some) != 2 || strings.Join(cut[0], "") != "AC" || strings.Join(cut[2], ",") != ",2" {
 		t.Errorf("of empty columns is left: %v, %q", some, cut)
 	}

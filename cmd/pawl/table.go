@@ -14,11 +14,17 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
+// widest is how wide a plain column gets: beside a cell of a megabyte the others would be as wide. In a box no cell is longer than longest.
+const (
+	widest  = 120
+	longest = 400
+)
+
 // writeLines writes plain columns, and widens those that are too narrow first.
 func writeLines(out io.Writer, columns []column, widths []int, lines [][]string) error {
 	for _, line := range lines {
 		for i, cell := range line {
-			widths[i] = max(widths[i], ansi.StringWidth(cell))
+			widths[i] = max(widths[i], min(ansi.StringWidth(cell), widest))
 		}
 	}
 	w := bufio.NewWriter(out)
@@ -28,7 +34,7 @@ func writeLines(out io.Writer, columns []column, widths []int, lines [][]string)
 			end--
 		}
 		for i, cell := range line[:end] {
-			gap := strings.Repeat(" ", widths[i]-ansi.StringWidth(cell))
+			gap := strings.Repeat(" ", max(widths[i]-ansi.StringWidth(cell), 0))
 			switch {
 			case columns[i].right:
 				w.WriteString(gap + cell)
@@ -62,14 +68,17 @@ func printTable(out io.Writer, list reflect.Value) error {
 	for _, row := range rows(list) {
 		lines = append(lines, cells(row, columns, text))
 	}
-	if width == 0 {
+	columns, lines = filled(columns, lines, func(c column) bool { return c.mark })
+	switch {
+	case width == 0:
 		return writeLines(out, columns, make([]int, len(columns)), lines)
+	case len(lines) == 1:
+		_, err := lipgloss.Fprintln(out, faint.Render("None."))
+		return err
 	}
 	boxed := box(columns, lines)
 	if lipgloss.Width(boxed) > width {
-		if len(lines) > 1 {
-			columns, lines = filled(columns, lines)
-		}
+		columns, lines = filled(columns, lines, func(column) bool { return true })
 		boxed = box(columns, fit(lines, width))
 	}
 	_, err := lipgloss.Fprintln(out, boxed)
@@ -120,11 +129,11 @@ func fit(lines [][]string, width int) [][]string {
 	return broken
 }
 
-// filled leaves out columns that are empty in every line.
-func filled(columns []column, lines [][]string) (some []column, cut [][]string) {
+// filled leaves out columns that may be left out and are empty in every line.
+func filled(columns []column, lines [][]string, may func(column) bool) (some []column, cut [][]string) {
 	cut = make([][]string, len(lines))
 	for i, c := range columns {
-		if !slices.ContainsFunc(lines[1:], func(line []string) bool { return line[i] != "" }) {
+		if may(c) && !slices.ContainsFunc(lines[1:], func(line []string) bool { return line[i] != "" }) {
 			continue
 		}
 		some = append(some, c)

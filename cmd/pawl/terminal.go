@@ -78,15 +78,24 @@ type progress struct {
 
 // progress starts a bar; total 0 is not known. The caller ends it.
 func (p *program) progress(name string, total int64) *progress {
+	count := decor.CountersNoUnit("%d/%d")
+	if total <= 0 {
+		count = decor.CurrentNoUnit("%d")
+	}
+	return p.progressBar(name, total, count)
+}
+
+// progressOfBytes is progress through a file.
+func (p *program) progressOfBytes(name string, total int64) *progress {
+	return p.progressBar(name, total, decor.CountersKibiByte("% .1f/% .1f"))
+}
+
+func (p *program) progressBar(name string, total int64, count decor.Decorator) *progress {
 	width := outputWidth(p.stderr)
 	if width == 0 {
 		return &progress{}
 	}
 	all := mpb.New(mpb.WithOutput(p.stderr), mpb.WithWidth(min(40, width)))
-	count := decor.CountersNoUnit("%d/%d")
-	if total <= 0 {
-		count = decor.CurrentNoUnit("%d")
-	}
 	return &progress{all, all.AddBar(max(total, 0), mpb.PrependDecorators(decor.Name(name+" ")), mpb.AppendDecorators(count))}
 }
 

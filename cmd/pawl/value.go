@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/charmbracelet/x/ansi"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -99,6 +100,8 @@ func machine(v reflect.Value) any {
 			o = append(o, member{key.String(), machine(v.MapIndex(key))})
 		}
 		return o
+	case reflect.Bool:
+		return v.Bool()
 	case reflect.String:
 		return strings.ToValidUTF8(v.String(), "\ufffd")
 	}
@@ -193,6 +196,11 @@ func tableCell(v reflect.Value) string {
 			return "yes"
 		}
 		return "no"
+	case mark:
+		if value {
+			return "yes"
+		}
+		return ""
 	case float64:
 		return strconv.FormatFloat(value, 'f', -1, 64)
 	case []string:
@@ -206,7 +214,7 @@ func tableCell(v reflect.Value) string {
 	return printable(csvCell(v))
 }
 
-// screenCell is tableCell with times in few columns, for a table on a terminal: today's without the date.
+// screenCell is tableCell in few columns, for a table on a terminal: today's times without the date, long texts cut.
 func screenCell(v reflect.Value) string {
 	if at, ok := reflect.Indirect(v).Interface().(time.Time); ok && !at.IsZero() {
 		at = at.UTC()
@@ -215,7 +223,7 @@ func screenCell(v reflect.Value) string {
 		}
 		return at.Format(time.TimeOnly)
 	}
-	return tableCell(v)
+	return ansi.Truncate(tableCell(v), longest, "…")
 }
 
 // printable has no control characters: what a stranger put into a job must not steer the terminal, nor break the lines.
