@@ -126,16 +126,16 @@ func jobCountCommand(p *program) *cobra.Command {
 
 // jobEvent is a line of tail.
 type jobEvent struct {
-	At      time.Time     `json:"at"`
-	Event   string        `json:"event"`
-	ID      pawl.ID       `json:"id"`
-	Queue   string        `json:"queue"`
-	Channel string        `json:"channel"`
-	Kind    string        `json:"kind"`
-	Attempt int           `json:"attempt"`
-	Ran     time.Duration `json:"ran"`
-	Worker  string        `json:"worker"`
-	Error   string        `json:"error"`
+	At      time.Time      `json:"at"`
+	Event   string         `json:"event"`
+	ID      pawl.ID        `json:"id"`
+	Queue   string         `json:"queue"`
+	Channel string         `json:"channel"`
+	Kind    string         `json:"kind"`
+	Attempt int            `json:"attempt"`
+	Ran     *time.Duration `json:"ran"` // Nil: it did not, or has not ended.
+	Worker  string         `json:"worker"`
+	Error   string         `json:"error"`
 }
 
 func jobTailCommand(p *program) *cobra.Command {
@@ -161,7 +161,7 @@ only ends of jobs that were seen before are. What its queue does not keep (a ret
 				if !job.FinishedAt.IsZero() {
 					event.At = job.FinishedAt
 					if !job.StartedAt.IsZero() {
-						event.Ran = job.FinishedAt.Sub(job.StartedAt)
+						event.Ran = new(job.FinishedAt.Sub(job.StartedAt))
 					}
 					if n := len(job.Errors); n > 0 && job.State != pawl.StateCompleted {
 						event.Error = job.Errors[n-1].Error

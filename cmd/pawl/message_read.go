@@ -107,8 +107,8 @@ func idsOf(jobs pawl.Jobs) (ids []pawl.ID) {
 }
 
 const readLong = `
-Whoever gets a message holds it until its vt; pawl message delete before that finishes it. Else it comes again, to anyone, and the third time
-that happens it is dead: a poisonous message. read_ct counts attempts, which a lock time that ran out is not. Nothing waits for messages: an
+Whoever gets a message holds it until its vt; pawl message delete before that finishes it. Else it comes again, to anyone and alone, whatever
+--count says, and the third time that happens it is dead: a poisonous message. read_ct counts attempts, which a lock time that ran out is not. Nothing waits for messages: an
 empty queue, one that is paused and one whose limits are used up give none.`
 
 func messageReadCommand(p *program) *cobra.Command {

@@ -252,6 +252,8 @@ queue purge) or a worker lives that runs it by name. Finished jobs stay until th
 			}
 			if q, err := findQueue(ctx, client, name); err != nil {
 				return err
+			} else if q.CreatedAt.IsZero() && q.stats.Live() == 0 {
+				return fmt.Errorf("queue %q: %w: nothing was said of it; it is listed as long as finished jobs of it are kept", name, pawl.ErrNotFound)
 			} else if !q.CreatedAt.IsZero() {
 				if err := p.confirm(ctx, "forget what was said of queue %s", printable(name)); err != nil {
 					return err

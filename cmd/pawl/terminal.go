@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -68,6 +69,15 @@ func counted(n int64, noun string) string {
 		noun += "s"
 	}
 	return digits + " " + noun
+}
+
+// patience says on a terminal why something takes long, when it does. The caller ends it.
+func (p *program) patience(why string) (end func()) {
+	if outputWidth(p.stderr) == 0 {
+		return func() {}
+	}
+	timer := time.AfterFunc(2*time.Second, func() { fmt.Fprintln(p.stderr, why) })
+	return func() { timer.Stop() }
 }
 
 // progress shows how far long work is, on standard error if that is a terminal and nowhere else.

@@ -30,7 +30,9 @@ It changes nothing. With --repair it mends what it finds, after it has asked; wh
 			if err != nil {
 				return err
 			}
+			enough := p.patience("verify reads all live jobs; ^C ends it")
 			found, err := client.Verify(command.Context())
+			enough()
 			if err == nil && repair && len(found) > 0 {
 				for _, f := range found {
 					fmt.Fprintf(p.stderr, "%s: %s\n", f.Check, printable(f.Problem))
