@@ -122,6 +122,9 @@ heads
 limit
 on     no
 `},
+		{"yaml", struct {
+			Args json.RawMessage `json:"args"`
+		}{json.RawMessage(`{"<<": "=", "on": "12:30"}`)}, "args:\n  \"<<\": \"=\"\n  \"on\": \"12:30\"\n"},
 		{"json", []sampleSize(nil), "[]\n"},
 		{"yaml", []sampleSize{}, "[]\n"},
 		{"csv", []sampleSize{}, "bytes\n"},

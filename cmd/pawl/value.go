@@ -108,8 +108,8 @@ func machine(v reflect.Value) any {
 	return v.Interface()
 }
 
-// elderYAML are strings that readers of YAML 1.1 take for booleans or for numbers to the base of 60.
-var elderYAML = regexp.MustCompile(`^(?i:y|yes|n|no|on|off)$|^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`)
+// elderYAML are strings that readers of YAML 1.1 take for booleans, numbers to the base of 60, or a mapping to merge.
+var elderYAML = regexp.MustCompile(`^(?i:y|yes|n|no|on|off)$|^(?:<<|=)$|^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`)
 
 func toYAML(v any) *yaml.Node {
 	scalar := func(tag, value string) *yaml.Node {
