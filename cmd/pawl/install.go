@@ -35,8 +35,14 @@ func migrateCommand(p *program) *cobra.Command {
 	var options pawl.MigrateOptions
 	var dry bool
 	command := &cobra.Command{
-		Use:     "migrate",
-		Short:   "Bring the schema to a version",
+		Use:   "migrate",
+		Short: "Bring the schema to a version",
+		Long: `Migrate brings the schema to this binary's version, or with --to to one before it, making it where there is none; as install does. It may run
+while jobs are done, by workers of this version and the one before. There is no way back to an older version.
+
+With --dry-run it writes what it would run, for psql.`,
+		Example: `  pawl migrate
+  pawl migrate --dry-run | psql -v ON_ERROR_STOP=1 "$DATABASE_URL"`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) (err error) {
@@ -87,8 +93,10 @@ type uninstalled struct {
 
 func uninstallCommand(p *program) *cobra.Command {
 	return &cobra.Command{
-		Use:     "uninstall",
-		Short:   "Drop the schema and all that is in it, jobs included",
+		Use:   "uninstall",
+		Short: "Drop the schema and all that is in it, jobs included",
+		Long: `Uninstall drops the schema with all jobs in it, live and finished, after it has said how many those are and asked. It is refused where others
+have tables, views or extensions in the schema. The roles of pawl install --roles stay: other databases of the server may use them.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) error {

@@ -211,8 +211,10 @@ func changeCommand(p *program, verb, short string, among []pawl.State, do func(*
 	answer func(int64) any) *cobra.Command {
 	var filter jobFilter
 	command := &cobra.Command{
-		Use:   verb + " [ID...]",
-		Short: short,
+		Use:     verb + " [ID...]",
+		Short:   short,
+		Long:    short + ".\nWith ids it does so at once; with flags that choose jobs it says how many there are, and asks.",
+		Example: fmt.Sprintf("  pawl job %[1]s 12 13\n  pawl job %[1]s --queue mail --kind welcome", verb),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.open(command.Context())
 			if err != nil {
@@ -238,6 +240,10 @@ func jobRescheduleCommand(p *program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "reschedule [ID...]",
 		Short: "Give jobs that are not running another time or priority: by id, or all that meet a filter",
+		Long: `Reschedule gives jobs that are not running another time or priority. With ids it does so at once; with flags that choose jobs it says how
+many there are, and asks.`,
+		Example: `  pawl job reschedule 12 --delay 1h
+  pawl job reschedule --queue mail --state scheduled --run-at '2030-01-31 08:00'`,
 		RunE: func(command *cobra.Command, args []string) error {
 			update := pawl.JobUpdate{Delay: delay, RunAt: runAt}
 			changed := command.Flags().Changed

@@ -137,7 +137,7 @@ type jobFlags struct {
 func (s *jobFlags) add(flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	flags.StringVar(&s.data, "data", "", "bytes beside or instead of args: as they are, @FILE, or - for standard input")
-	flags.StringVar(&s.Queue, "queue", "", `if not given, "default"`)
+	flags.Var((*nameValue)(&s.Queue), "queue", `if not given, "default"`)
 	flags.StringVar(&s.Channel, "channel", "", "of the queue: a tenant, an account")
 	flags.BoolVar(&s.Ordered, "ordered", false, "one at a time within the channel, in the order of inserts")
 	flags.Var(&numberValue{&s.Priority, math.MinInt16, math.MaxInt16}, "priority", "-32768 to 32767; lower runs first")
