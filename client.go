@@ -218,13 +218,16 @@ func (c *Client) Migrate(ctx context.Context, opts ...MigrateOptions) error {
 	})
 }
 
-// Uninstall drops the schema and all that is in it, jobs included.
+// Uninstall drops the schema and all that is in it, jobs included. Where others have tables, views or extensions in it, it is refused.
 func (c *Client) Uninstall(ctx context.Context) error {
 	if err := c.standing("Uninstall"); err != nil {
 		return err
 	}
 	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		return c.source.Down(ctx, conn.Conn(), c.config.Schema)
+		if err := c.source.Down(ctx, conn.Conn(), c.config.Schema); err != nil {
+			return fmt.Errorf("pawl: uninstall: %w", err)
+		}
+		return nil
 	})
 }
 

@@ -192,6 +192,11 @@ func TestFreeze(t *testing.T) {
 		file, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
 		must(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
+			if pair, ok := n.(*ast.KeyValueExpr); ok {
+				if name, ok := pair.Key.(*ast.Ident); ok && strings.EqualFold(name.Name, "remedy") {
+					return false // What a person is to type.
+				}
+			}
 			literal, ok := n.(*ast.BasicLit)
 			if !ok || literal.Kind != token.STRING {
 				return true

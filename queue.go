@@ -234,7 +234,7 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 			}
 			q.Policy.Backoff = b.backoff()
 		}
-		span := func(s *float64) time.Duration { return time.Duration(*s * float64(time.Second)) }
+		span := func(s *float64) time.Duration { return seconds(*s) }
 		if lease != nil {
 			q.Policy.Lease = span(lease)
 		}

@@ -83,12 +83,13 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	}
 	if err == nil {
 		var archived int64
-		err = c.query(ctx, "select * from pawl.queue_stats($1::integer)", []any{lookAt}, func(s scanner) error {
+		// By statement_timestamp it counts ages, so that At less an age is the same moment each time.
+		err = c.query(ctx, "select s.*, statement_timestamp() from pawl.queue_stats($1::integer) s", []any{lookAt}, func(s scanner) error {
 			var q QueueStats
 			var oldest, lag *float64
 			var newest *time.Time
 			err := s.Scan(&q.Queue, &q.Reserved, &q.Waiting, &q.Scheduled, &q.Ready, &q.Running, &q.Dead, &q.Archived, &q.Estimated, &q.ArchivedEstimated,
-				&q.Permits, &oldest, &lag, &newest, &q.In, &q.Out, &q.Failed)
+				&q.Permits, &oldest, &lag, &newest, &q.In, &q.Out, &q.Failed, &stats.At)
 			q.OldestReady, q.Lag, q.NewestJob = span(oldest), span(lag), given(newest)
 			stats.Queues = append(stats.Queues, q)
 			stats.Dead += q.Dead
@@ -156,7 +157,7 @@ func span(s *float64) time.Duration {
 	if s == nil {
 		return 0
 	}
-	return time.Duration(*s * float64(time.Second))
+	return seconds(*s)
 }
 
 // given is what the database gave; null is zero.

@@ -483,7 +483,7 @@ function heartbeat(worker bigint)
 
 function held(ids bigint[])
   returns TABLE(id bigint, epoch integer, strikes smallint, tied boolean, permit boolean, lease uuid, until timestamp with time zone, shared integer, now timestamp with time zone)
-  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
 function hold(ids bigint[], epochs integer[])
   returns SETOF bigint
@@ -631,11 +631,11 @@ function resume_channel(queue text, channel text)
 
 function retain(most integer)
   returns bigint
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set jit=off;
 
 function retry(ids bigint[])
   returns SETOF bigint
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
 function role(what text)
   returns text
@@ -699,7 +699,7 @@ function tick_cron(name text, last_at timestamp with time zone, next_at timestam
 
 function tickets(queue text, kinds text[], most integer)
   returns TABLE(priority integer, channel text, pos bigint, id bigint)
-  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set enable_sort=off;
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set enable_sort=off set jit=off;
 
 function tie(id bigint, queue text, channel text, opts jsonb)
   returns jsonb

@@ -20,7 +20,10 @@ var daysFirst = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
 func parseDuration(text string) (time.Duration, error) {
 	wrong := fmt.Errorf("%q: want %s", text, durationForm)
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
-		if !(seconds >= 0 && seconds < math.MaxInt64/1e9) {
+		if seconds >= math.MaxInt64/1e9 {
+			return 0, fmt.Errorf("%q: want less than 292 years", text)
+		}
+		if !(seconds >= 0) {
 			return 0, wrong
 		}
 		return time.Duration(seconds * 1e9), nil

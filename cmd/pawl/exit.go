@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pawlhq/pawl"
@@ -45,8 +48,56 @@ func (e usageError) Unwrap() error { return e.error }
 
 type unreachableError struct{ error }
 
-func (e unreachableError) Error() string { return "cannot reach the database: " + e.error.Error() }
+// Error is what was tried, each once: a server without TLS refuses it before it says what is the matter.
+func (e unreachableError) Error() string {
+	lines := strings.Split(e.error.Error(), "\n")
+	said := []string{}
+	for i, line := range lines {
+		if refused := strings.HasSuffix(line, "server refused TLS connection"); !slices.Contains(said, line) && !(refused && i < len(lines)-1) {
+			said = append(said, line)
+		}
+	}
+	return "cannot reach the database: " + strings.Join(said, "\n")
+}
+
 func (e unreachableError) Unwrap() error { return e.error }
+
+// schemaError says what to type against a schema that is not this binary's.
+func (p *program) schemaError(err *pawl.SchemaError) error {
+	schema, way := p.settled.Schema, "pawl"
+	if p.settled.origin["schema"] == "--schema" {
+		way += " --schema " + schema
+	}
+	switch {
+	case err.Have == 0:
+		return fmt.Errorf("%w in the schema %s; to install it: %s install", told{err, "Pawl is not installed"}, schema, way)
+	case err.Have < err.Want:
+		return fmt.Errorf("%w; to bring it up to date: %s migrate", told{err, fmt.Sprintf("the schema %s is at version %d, older than this pawl's %d", schema, err.Have, err.Want)}, way)
+	}
+	return told{err, fmt.Sprintf("the schema %s is at version %d, newer than this pawl's %d: a newer pawl is needed", schema, err.Have, err.Want)}
+}
+
+// told is an error in other words.
+type told struct {
+	error
+	words string
+}
+
+func (e told) Error() string { return e.words }
+func (e told) Unwrap() error { return e.error }
+
+// plain is an error for who typed the command: without the names of packages and the numbers of PostgreSQL's errors that are Pawl's own words.
+func plain(err error) string {
+	text := err.Error()
+	if said, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(said.Message, "pawl: ") {
+		text = strings.Replace(text, said.Error(), said.Message, 1)
+	}
+	if errors.Is(err, context.Canceled) {
+		text = strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
+	}
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "pawl: "), "\npawl: ", "\n")
+	return strings.ReplaceAll(text, ": pawl: ", ": ")
+}
 
 var (
 	errProblems = errors.New("problems were found")

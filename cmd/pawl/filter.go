@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,11 +38,13 @@ func (f *jobFilter) add(command *cobra.Command, without ...string) {
 		{"fingerprint", "with this label", &f.Fingerprint},
 		{"unique-key", "with this unique key", &f.UniqueKey},
 		{"worker", "that the worker of this name runs, or of finished ones ran last", &f.Worker},
-		{"cursor", "go on after this job: what a list before said", &f.Cursor},
 	} {
 		if has(text.name) {
-			flags.StringVar(text.to, text.name, "", text.usage)
+			flags.Var((*nameValue)(text.to), text.name, text.usage)
 		}
+	}
+	if has("cursor") {
+		flags.Var((*cursorValue)(&f.Cursor), "cursor", "go on after this job: what a list before said")
 	}
 	if has("state") {
 		flags.Var((*statesValue)(&f.States), "state", "in one of these states, with commas: "+statesText())
@@ -57,7 +60,7 @@ func (f *jobFilter) add(command *cobra.Command, without ...string) {
 		flags.Var((*momentValue)(&f.CreatedAfter), "created-after", "inserted after this time, or less long ago")
 	}
 	if has("limit") {
-		flags.Var((*limitValue)(&f.Limit), "limit", "at most so many, the newest")
+		flags.Var(&numberValue{&f.Limit, 1, math.MaxInt32}, "limit", "at most so many, the newest")
 	}
 	if has("all") {
 		flags.BoolVar(&f.All, "all", false, "all of them")
@@ -113,7 +116,7 @@ func (f *jobFilter) listAs(ctx context.Context, p *program, client *pawl.Client,
 // jobChange is what a command does to jobs.
 type jobChange struct {
 	verb  string       // As in "delete 3 jobs".
-	noun  string       // As in "dead job"; if empty, "job".
+	noun  string       // As in "dead job"; if empty, "job", and nobody has looked whether those of the ids are there.
 	among []pawl.State // Those it can do something to; nil: all.
 	do    func(context.Context, pawl.Selector) (int64, error)
 }
@@ -132,7 +135,15 @@ func (f *jobFilter) change(command *cobra.Command, p *program, client *pawl.Clie
 		if len(named) == 1 {
 			return how.do(ctx, named[0])
 		}
-		return how.do(ctx, named)
+		n, err := how.do(ctx, named)
+		if missing := int64(len(named)) - n; err == nil && missing > 0 && how.noun == "" {
+			what := fmt.Sprintf("%d of these %d jobs are not there, or in a state to %s them", missing, len(named), how.verb)
+			if n == 0 {
+				return 0, fmt.Errorf("%w: %s", pawl.ErrNotFound, what)
+			}
+			fmt.Fprintln(p.stderr, "note:", what)
+		}
+		return n, err
 	}
 	if !f.chosen() {
 		return 0, usageError{fmt.Errorf("which jobs? Give ids, flags such as --queue, or --all to %s them all", how.verb)}
@@ -238,17 +249,51 @@ func (v *jsonValue) Set(text string) error {
 func (v *jsonValue) String() string { return string(*v) }
 func (*jsonValue) Type() string     { return "json" }
 
-// limitValue is a flag of how many.
-type limitValue int
+// numberValue is a flag of a whole number in a range.
+type numberValue struct {
+	to          *int
+	least, most int
+}
 
-func (v *limitValue) Set(text string) error {
-	n, err := number([]string{text}, 1, 1<<31-1)
-	*v = limitValue(n)
+func (v *numberValue) Set(text string) (err error) {
+	*v.to, err = number([]string{text}, v.least, v.most)
 	return err
 }
 
-func (v *limitValue) String() string { return strconv.Itoa(int(*v)) }
-func (*limitValue) Type() string     { return "number" }
+func (v *numberValue) String() string {
+	if v.to == nil {
+		return "0" // A default that help need not tell.
+	}
+	return strconv.Itoa(*v.to)
+}
+
+func (*numberValue) Type() string { return "number" }
+
+// nameValue is a flag that chooses by a name. An empty one is refused: of an unset variable in a script it would choose everything.
+type nameValue string
+
+func (v *nameValue) Set(text string) error {
+	if text == "" {
+		return errors.New("the name is empty")
+	}
+	*v = nameValue(text)
+	return nil
+}
+
+func (v *nameValue) String() string { return string(*v) }
+func (*nameValue) Type() string     { return "string" }
+
+// cursorValue is a flag of the job that a list ended with.
+type cursorValue string
+
+func (v *cursorValue) Set(text string) error {
+	_, err := parseID(text)
+	*v = cursorValue(text)
+	return err
+}
+
+func (v *cursorValue) String() string { return string(*v) }
+func (*cursorValue) Type() string     { return "string" }
 
 // momentValue is a flag of a time gone by: when, or how long ago by this machine's clock.
 type momentValue time.Time

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,6 +103,10 @@ func finishedListCommand(p *program, what string, states []pawl.State) *cobra.Co
 		},
 	}
 	filter.add(command, without(states)...)
+	if what == "archived" { // -w is pgqrs's.
+		command.Flags().VarP((*nameValue)(&filter.Worker), "of-worker", "w", "the same as --worker")
+		command.Flags().Lookup("of-worker").Hidden = true
+	}
 	return command
 }
 
@@ -243,7 +248,7 @@ func archiveCountCommand(p *program) *cobra.Command {
 			}{n})
 		},
 	}
-	command.Flags().StringVarP(&worker, "worker", "w", "", "that the worker of this name ran last")
+	command.Flags().VarP((*nameValue)(&worker), "worker", "w", "that the worker of this name ran last")
 	return command
 }
 
@@ -255,10 +260,12 @@ func archiveDeleteCommand(p *program) *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			filter.Queue = args[0]
+			if filter.Queue = args[0]; filter.Queue == "" {
+				return usageError{errors.New("the queue's name is empty")}
+			}
 			return filter.purge(command, p, nil, "archived job", archivedStates)
 		},
 	}
-	command.Flags().StringVarP(&filter.Worker, "worker", "w", "", "that the worker of this name ran last")
+	command.Flags().VarP((*nameValue)(&filter.Worker), "worker", "w", "that the worker of this name ran last")
 	return command
 }

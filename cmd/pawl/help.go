@@ -31,6 +31,9 @@ func helpOf(command *cobra.Command, width int) string {
 	example := false
 	for line := range strings.Lines(command.UsageString()) {
 		line = strings.TrimRight(line, "\n")
+		if command.HasSubCommands() && line == "  "+command.UseLine() {
+			continue // A noun without a verb does nothing but this.
+		}
 		example = line == "Examples:" || example && line != ""
 		if width > 0 && !example {
 			line = hang(line, width)

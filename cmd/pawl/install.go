@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/pawlhq/pawl"
 	"github.com/spf13/cobra"
@@ -34,14 +35,17 @@ func migrateCommand(p *program) *cobra.Command {
 	var options pawl.MigrateOptions
 	var dry bool
 	command := &cobra.Command{
-		Use:     "migrate",
-		Short:   "Bring the schema to a version",
+		Use:   "migrate",
+		Short: "Bring the schema to a version",
+		Long: `Migrate brings the schema to this binary's version, or with --to to one before it, making it where there is none; as install does. It may run
+while jobs are done, by workers of this version and the one before. There is no way back to an older version.
+
+With --dry-run it writes what it would run, for psql.`,
+		Example: `  pawl migrate
+  pawl migrate --dry-run | psql -v ON_ERROR_STOP=1 "$DATABASE_URL"`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) (err error) {
-			if command.Flags().Changed("to") && options.To < 1 {
-				return usageError{fmt.Errorf("--to %d: want a version from 1 on", options.To)}
-			}
 			if dry {
 				if options.DryRun, err = p.output(); err != nil {
 					return err
@@ -50,7 +54,7 @@ func migrateCommand(p *program) *cobra.Command {
 			return migrateTo(command, p, options)
 		},
 	}
-	command.Flags().IntVar(&options.To, "to", 0, "version to migrate to; if not given, this binary's")
+	command.Flags().Var(&numberValue{&options.To, 1, math.MaxInt32}, "to", "version to migrate to; if not given, this binary's")
 	command.Flags().BoolVar(&dry, "dry-run", false, "write the SQL and change nothing")
 	return command
 }
@@ -63,13 +67,19 @@ func migrateTo(command *cobra.Command, p *program, options pawl.MigrateOptions) 
 	if err := client.Migrate(command.Context(), options); err != nil || options.DryRun != nil {
 		return err
 	}
-	done := installed{Schema: p.settled.Schema, Version: options.To}
-	if options.To == 0 {
-		stats, err := client.Stats(command.Context())
-		if err != nil {
-			return err
-		}
+	done := installed{Schema: p.settled.Schema}
+	err = client.Ready(command.Context())
+	if behind, ok := errors.AsType[*pawl.SchemaError](err); ok && options.To > 0 {
+		done.Version = behind.Have
+	} else if err != nil {
+		return err
+	} else if stats, err := client.Stats(command.Context()); err != nil {
+		return err
+	} else {
 		done.Version = stats.Schema
+	}
+	if options.To > 0 && options.To < done.Version {
+		return fmt.Errorf("the schema %s is at version %d already, and there is no way back: nothing was changed", done.Schema, done.Version)
 	}
 	return p.print(done)
 }
@@ -83,8 +93,10 @@ type uninstalled struct {
 
 func uninstallCommand(p *program) *cobra.Command {
 	return &cobra.Command{
-		Use:     "uninstall",
-		Short:   "Drop the schema and all that is in it, jobs included",
+		Use:   "uninstall",
+		Short: "Drop the schema and all that is in it, jobs included",
+		Long: `Uninstall drops the schema with all jobs in it, live and finished, after it has said how many those are and asked. It is refused where others
+have tables, views or extensions in the schema. The roles of pawl install --roles stay: other databases of the server may use them.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -97,7 +109,7 @@ func uninstallCommand(p *program) *cobra.Command {
 			what := "jobs that an older or newer version wrote and this one cannot count"
 			stats, err := client.Stats(ctx)
 			if missing, ok := errors.AsType[*pawl.SchemaError](err); ok && missing.Have == 0 {
-				return fmt.Errorf("%w (schema %s)", err, dropped.Schema)
+				return err
 			} else if err == nil {
 				dropped.Dead = stats.Dead
 				dropped.Live, err = client.Count(ctx, pawl.Filter{All: true, States: []pawl.State{

@@ -112,7 +112,7 @@ error names the line; batches before it are in, and the error says how many line
 // wrongJob is a mistake in the arguments, without the index of the only job.
 func wrongJob(err error) error {
 	if invalid, ok := errors.AsType[*pawl.InvalidError](err); ok {
-		return usageError{fmt.Errorf("%s: %s", invalid.Field, invalid.Reason)}
+		return usageError{wrongWith(invalid)}
 	}
 	return err
 }
@@ -181,7 +181,11 @@ func (p *program) insertLines(ctx context.Context, client *pawl.Client, name str
 		name = "standard input"
 	}
 	l := lineReader{from: bufio.NewReaderSize(file, 64<<10), most: mostLineBytes + 3*p.settled.Validation.ArgsBytes}
-	bar := p.progress("inserting", size)
+	read := p.progress
+	if size > 0 {
+		read = p.progressOfBytes
+	}
+	bar := read("inserting", size)
 	defer bar.end()
 
 	var (
@@ -208,7 +212,7 @@ func (p *program) insertLines(ctx context.Context, client *pawl.Client, name str
 		_, refused := errors.AsType[*pgconn.PgError](err)
 		switch invalid, ok := errors.AsType[*pawl.InvalidError](err); {
 		case ok:
-			return failed(lines[invalid.Index], fmt.Errorf("%s: %s", invalid.Field, invalid.Reason), "")
+			return failed(lines[invalid.Index], wrongWith(invalid), "")
 		case err != nil && refused && ctx.Err() == nil:
 			return failed(first, fmt.Errorf("in the lines up to %d: %w", last, err), "")
 		case err != nil: // The answer may have been lost, and nothing else.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -125,16 +126,16 @@ func jobCountCommand(p *program) *cobra.Command {
 
 // jobEvent is a line of tail.
 type jobEvent struct {
-	At      time.Time     `json:"at"`
-	Event   string        `json:"event"`
-	ID      pawl.ID       `json:"id"`
-	Queue   string        `json:"queue"`
-	Channel string        `json:"channel"`
-	Kind    string        `json:"kind"`
-	Attempt int           `json:"attempt"`
-	Ran     time.Duration `json:"ran"`
-	Worker  string        `json:"worker"`
-	Error   string        `json:"error"`
+	At      time.Time      `json:"at"`
+	Event   string         `json:"event"`
+	ID      pawl.ID        `json:"id"`
+	Queue   string         `json:"queue"`
+	Channel string         `json:"channel"`
+	Kind    string         `json:"kind"`
+	Attempt int            `json:"attempt"`
+	Ran     *time.Duration `json:"ran"` // Nil: it did not, or has not ended.
+	Worker  string         `json:"worker"`
+	Error   string         `json:"error"`
 }
 
 func jobTailCommand(p *program) *cobra.Command {
@@ -160,7 +161,7 @@ only ends of jobs that were seen before are. What its queue does not keep (a ret
 				if !job.FinishedAt.IsZero() {
 					event.At = job.FinishedAt
 					if !job.StartedAt.IsZero() {
-						event.Ran = job.FinishedAt.Sub(job.StartedAt)
+						event.Ran = new(job.FinishedAt.Sub(job.StartedAt))
 					}
 					if n := len(job.Errors); n > 0 && job.State != pawl.StateCompleted {
 						event.Error = job.Errors[n-1].Error
@@ -210,8 +211,10 @@ func changeCommand(p *program, verb, short string, among []pawl.State, do func(*
 	answer func(int64) any) *cobra.Command {
 	var filter jobFilter
 	command := &cobra.Command{
-		Use:   verb + " [ID...]",
-		Short: short,
+		Use:     verb + " [ID...]",
+		Short:   short,
+		Long:    short + ".\nWith ids it does so at once; with flags that choose jobs it says how many there are, and asks.",
+		Example: fmt.Sprintf("  pawl job %[1]s 12 13\n  pawl job %[1]s --queue mail --kind welcome", verb),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.open(command.Context())
 			if err != nil {
@@ -237,6 +240,10 @@ func jobRescheduleCommand(p *program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "reschedule [ID...]",
 		Short: "Give jobs that are not running another time or priority: by id, or all that meet a filter",
+		Long: `Reschedule gives jobs that are not running another time or priority. With ids it does so at once; with flags that choose jobs it says how
+many there are, and asks.`,
+		Example: `  pawl job reschedule 12 --delay 1h
+  pawl job reschedule --queue mail --state scheduled --run-at '2030-01-31 08:00'`,
 		RunE: func(command *cobra.Command, args []string) error {
 			update := pawl.JobUpdate{Delay: delay, RunAt: runAt}
 			changed := command.Flags().Changed
@@ -267,7 +274,7 @@ func jobRescheduleCommand(p *program) *cobra.Command {
 	}
 	command.Flags().Var((*durationValue)(&delay), "delay", "not before so long from now; 0: now")
 	command.Flags().Var((*timeValue)(&runAt), "run-at", "not before this time")
-	command.Flags().IntVar(&priority, "priority", 0, "-32768 to 32767; lower runs first")
+	command.Flags().Var(&numberValue{&priority, math.MinInt16, math.MaxInt16}, "priority", "-32768 to 32767; lower runs first")
 	filter.add(command, "cursor")
 	return command
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -105,6 +107,13 @@ func (s *jobSpec) line(text []byte) (jobSpec, error) {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("the JSON object does not end in this line")
 		}
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field == "" {
+			err = fmt.Errorf("want a JSON object, have: %s", wrong.Value)
+		} else if ok {
+			err = fmt.Errorf("%s: this is no place for a %s", wrong.Field, wrong.Value)
+		} else if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+			err = fmt.Errorf("not JSON: %w", err)
+		}
 		return read, errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
@@ -128,12 +137,12 @@ type jobFlags struct {
 func (s *jobFlags) add(flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	flags.StringVar(&s.data, "data", "", "bytes beside or instead of args: as they are, @FILE, or - for standard input")
-	flags.StringVar(&s.Queue, "queue", "", `if not given, "default"`)
+	flags.Var((*nameValue)(&s.Queue), "queue", `if not given, "default"`)
 	flags.StringVar(&s.Channel, "channel", "", "of the queue: a tenant, an account")
 	flags.BoolVar(&s.Ordered, "ordered", false, "one at a time within the channel, in the order of inserts")
-	flags.IntVar(&s.Priority, "priority", 0, "-32768 to 32767; lower runs first")
+	flags.Var(&numberValue{&s.Priority, math.MinInt16, math.MaxInt16}, "priority", "-32768 to 32767; lower runs first")
 	flags.Var((*durationValue)(&s.Delay), "delay", "not before so long from now")
-	flags.IntVar(&s.MaxAttempts, "max-attempts", 0, "if 0, as the setting max_attempts says, else the queue's, else 20")
+	flags.Var(&numberValue{&s.MaxAttempts, 0, math.MaxInt16}, "max-attempts", "if 0, as the setting max_attempts says, else the queue's, else 20")
 	flags.Var((*durationValue)(&s.Backoff.Base), "backoff-base", "wait after the first failed attempt (if not given, 1s, as long as no other backoff flag is: the queue's)")
 	flags.Var((*durationValue)(&s.Backoff.Max), "backoff-max", "longest wait (1h)")
 	flags.Float64Var(&s.Backoff.Growth, "backoff-growth", 0, "factor from one wait to the next (2)")
@@ -165,6 +174,9 @@ func (s *jobFlags) read(p *program, args []string) (err error) {
 		if s.Args, err = p.given(args[1]); err != nil {
 			return fmt.Errorf("args: %w", err)
 		}
+		if !json.Valid(s.Args) {
+			return usageError{errors.New("the args are not JSON: " + wantJSON)}
+		}
 	}
 	if s.data != "" {
 		if s.Data, err = p.given(s.data); err != nil {
@@ -172,6 +184,22 @@ func (s *jobFlags) read(p *program, args []string) (err error) {
 		}
 	}
 	return nil
+}
+
+const wantJSON = `want an object such as '{"user": 42}', or text in its quotes: '"hello"'`
+
+var (
+	validationField = regexp.MustCompile(`Config\.Validation\.\w+`)
+	innerUpper      = regexp.MustCompile(`([a-z])([A-Z])`)
+)
+
+// wrongWith says what is wrong with a job by the names of flags, lines and settings.
+func wrongWith(job *pawl.InvalidError) error {
+	small := func(name string) string { return strings.ToLower(innerUpper.ReplaceAllString(name, "${1}_$2")) }
+	reason := validationField.ReplaceAllStringFunc(job.Reason, func(field string) string {
+		return "the setting " + small(strings.TrimPrefix(field, "Config."))
+	})
+	return fmt.Errorf("%s: %s", small(job.Field), reason)
 }
 
 // given is what an argument says: itself, the content of @FILE, or for - standard input.

@@ -2,15 +2,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/pawlhq/pawl"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -19,11 +22,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // A second ^C ends the process at once.
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	switch {
-	case err == context.Canceled:
-		fmt.Fprintln(os.Stderr, "pawl: interrupted")
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "pawl:", strings.TrimPrefix(err.Error(), "pawl: "))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pawl:", plain(err))
 	}
 	os.Exit(exitCode(err))
 }
@@ -37,6 +37,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	command, err := root.ExecuteContextC(ctx)
 	if err != nil && !p.started {
 		err = usageError{err} // What cobra finds wrong, it finds before anything has run.
+	}
+	if old, ok := errors.AsType[*pawl.SchemaError](err); ok {
+		err = p.schemaError(old)
 	}
 	if wrong, ok := err.(usageError); ok {
 		err = usageError{fmt.Errorf("%w\nSee: %s --help", wrong.error, command.CommandPath())}
@@ -68,7 +71,11 @@ func rootCommand(p *program) *cobra.Command {
 	root.SetHelpFunc(p.help)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-			return fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap()) // Without the value: a dsn has a password.
+			err = wrong.Unwrap() // Without the value: a dsn has a password.
+			if number, ok := errors.AsType[*strconv.NumError](err); ok {
+				err = fmt.Errorf("%q: want %s", number.Num, cmp.Or(map[string]string{"bool": "true or false", "float64": "a number"}[wrong.GetFlag().Value.Type()], "a whole number"))
+			}
+			return fmt.Errorf("--%s: %w", wrong.GetFlag().Name, err)
 		}
 		return err
 	})
@@ -91,5 +98,17 @@ func rootCommand(p *program) *cobra.Command {
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)
 	p.adopt(root)
+	root.InitDefaultHelpCmd()
+	for _, command := range root.Commands() {
+		if command.Name() == "help" {
+			command.Run, command.RunE = nil, func(_ *cobra.Command, args []string) error {
+				about, rest, err := root.Find(args)
+				if err != nil || len(rest) > 0 {
+					return usageError{fmt.Errorf("there is no help on %q", strings.Join(args, " "))}
+				}
+				return about.Help()
+			}
+		}
+	}
 	return root
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +124,9 @@ heads
 limit
 on     no
 `},
+		{"yaml", struct {
+			Args json.RawMessage `json:"args"`
+		}{json.RawMessage(`{"<<": "=", "on": "12:30"}`)}, "args:\n  \"<<\": \"=\"\n  \"on\": \"12:30\"\n"},
 		{"json", []sampleSize(nil), "[]\n"},
 		{"yaml", []sampleSize{}, "[]\n"},
 		{"csv", []sampleSize{}, "bytes\n"},
@@ -244,8 +249,52 @@ func TestFit(t *testing.T) {
 	if got := fit(lines, 80); got[0][2] != "FINISHE…" || got[1][1] != "cancelled" {
 		t.Errorf("a title is to be cut before a cell is broken: %q", got[:2])
 	}
-	some, cut := filled(columns[:3], [][]string{{"A", "B", "C"}, {"1", "", ""}, {"", "", "2"}})
+	some, cut := filled(columns[:3], [][]string{{"A", "B", "C"}, {"1", "", ""}, {"", "", "2"}}, func(column) bool { return true })
 	if len(some) != 2 || strings.Join(cut[0], "") != "AC" || strings.Join(cut[2], ",") != ",2" {
 		t.Errorf("of empty columns is left: %v, %q", some, cut)
+	}
+}
+
+// A cell of a megabyte makes neither the lines beside it as long nor fifty thousand of them on a terminal; a mark is there where it is true.
+func TestLongCellsAndMarks(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		Text  string `json:"text"`
+		N     int    `json:"n"`
+		About mark   `json:"about"`
+	}
+	rows := []row{{Text: strings.Repeat("x", 10_000), N: 1}, {Text: "y", N: 2, About: true}}
+	var out bytes.Buffer
+	p := &program{stdout: &out, settled: &settings{Format: "table"}}
+	if err := p.print(rows); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	if len(lines[1]) < 10_000 || len(lines[2]) > 200 || !strings.HasSuffix(lines[2], "  yes") || !strings.HasSuffix(lines[1], "  1") {
+		t.Errorf("lines of %d and %d bytes, the second %q", len(lines[1]), len(lines[2]), lines[2])
+	}
+	if n := len([]rune(screenCell(reflect.ValueOf(rows[0].Text)))); n != longest {
+		t.Errorf("on a terminal a cell has %d columns, want %d", n, longest)
+	}
+	for format, want := range map[string]string{"table": "TEXT  N\nz     3\n", "yaml": "- text: z\n  \"n\": 3\n  about: false\n", "csv": "text,n,about\nz,3,false\n"} {
+		out.Reset()
+		p = &program{stdout: &out, settled: &settings{Format: format}}
+		if err := p.print([]row{{Text: "z", N: 3}}); err != nil || out.String() != want {
+			t.Errorf("%s: %v, %q, want %q", format, err, out.String(), want)
+		}
+	}
+}
+
+// What a server without TLS says before anything else is left out, and so is what is said twice.
+func TestUnreachableSaysItOnce(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"failed:\n\th (1): tls error: server refused TLS connection\n\th (1): no such database": "cannot reach the database: failed:\n\th (1): no such database",
+		"failed:\n\th (1): refused\n\th (1): refused":                                           "cannot reach the database: failed:\n\th (1): refused",
+		"failed:\n\th (1): tls error: server refused TLS connection":                            "cannot reach the database: failed:\n\th (1): tls error: server refused TLS connection",
+	} {
+		if got := (unreachableError{errors.New(said)}).Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

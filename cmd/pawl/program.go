@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -33,10 +34,26 @@ type program struct {
 	streamed stream
 }
 
+// firstIsName: an unset variable of a script's must not be every queue.
+var firstIsName = regexp.MustCompile(`^\[?(QUEUE|NAME)\b`)
+
 // adopt makes every command below one of this program: it learns which one runs, and a noun without a verb it knows is an error.
 func (p *program) adopt(command *cobra.Command) {
 	for _, sub := range command.Commands() {
 		p.adopt(sub)
+	}
+	if fits := command.Args; fits != nil {
+		command.Args = func(command *cobra.Command, args []string) error {
+			if what := strings.Fields(command.Use + " . "); len(args) > 0 && args[0] == "" && firstIsName.MatchString(what[1]) {
+				return fmt.Errorf("%s is empty", strings.Trim(what[1], "[.]"))
+			}
+			err := fits(command, args)
+			if err == nil || !strings.Contains(err.Error(), "arg(s)") && !strings.HasPrefix(err.Error(), "unknown command") {
+				return err // What cobra says of a number is for programmers.
+			}
+			form, _, _ := strings.Cut(command.UseLine(), " [flags]")
+			return fmt.Errorf("%s given; want: %s", counted(int64(len(args)), "argument"), form)
+		}
 	}
 	if run := command.RunE; run != nil {
 		command.RunE = func(command *cobra.Command, args []string) error {

@@ -39,7 +39,7 @@ type queueRow struct {
 	Reserved  int64     `json:"reserved" table:"-"`
 	Dead      int64     `json:"dead"`
 	Archived  int64     `json:"archived"`
-	Estimated bool      `json:"estimated" table:"-"`
+	Estimated mark      `json:"estimated" table:",omitempty"`
 	CreatedAt time.Time `json:"created_at" table:"-"`
 }
 
@@ -52,7 +52,7 @@ type knownQueue struct {
 func (q knownQueue) row() queueRow {
 	return queueRow{
 		Name: q.Name, Paused: q.Paused, Ready: q.stats.Ready, Running: q.stats.Running, Scheduled: q.stats.Scheduled, Waiting: q.stats.Waiting,
-		Reserved: q.stats.Reserved, Dead: q.stats.Dead, Archived: q.stats.Archived, Estimated: q.stats.Estimated || q.stats.ArchivedEstimated,
+		Reserved: q.stats.Reserved, Dead: q.stats.Dead, Archived: q.stats.Archived, Estimated: mark(q.stats.Estimated || q.stats.ArchivedEstimated),
 		CreatedAt: q.CreatedAt,
 	}
 }
@@ -252,6 +252,8 @@ queue purge) or a worker lives that runs it by name. Finished jobs stay until th
 			}
 			if q, err := findQueue(ctx, client, name); err != nil {
 				return err
+			} else if q.CreatedAt.IsZero() && q.stats.Live() == 0 {
+				return fmt.Errorf("queue %q: %w: nothing was said of it; it is listed as long as finished jobs of it are kept", name, pawl.ErrNotFound)
 			} else if !q.CreatedAt.IsZero() {
 				if err := p.confirm(ctx, "forget what was said of queue %s", printable(name)); err != nil {
 					return err
@@ -279,7 +281,7 @@ type channelRow struct {
 	OldestReady time.Duration `json:"oldest_ready"`
 	Lag         time.Duration `json:"lag"`
 	Halted      bool          `json:"halted"`
-	Estimated   bool          `json:"estimated" table:"-"`
+	Estimated   mark          `json:"estimated" table:",omitempty"`
 }
 
 func queueChannelsCommand(p *program) *cobra.Command {
@@ -306,7 +308,7 @@ behind the head are waiting, and not in these figures. Where a queue has more th
 			}
 			rows := make([]channelRow, len(channels))
 			for i, c := range channels {
-				rows[i] = channelRow{c.Channel, c.Ready, c.Running, c.Scheduled, c.Reserved, c.Dead, c.OldestReady, c.Lag, c.Halted, c.Estimated}
+				rows[i] = channelRow{c.Channel, c.Ready, c.Running, c.Scheduled, c.Reserved, c.Dead, c.OldestReady, c.Lag, c.Halted, mark(c.Estimated)}
 			}
 			return p.print(rows)
 		},

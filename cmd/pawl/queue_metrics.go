@@ -30,8 +30,8 @@ type queueMetrics struct {
 	CompletedPerSecond float64       `json:"completed_per_second" table:"-"`
 	FailedPerSecond    float64       `json:"failed_per_second" table:"-"`
 	Paused             bool          `json:"paused" table:"-"`
-	Estimated          bool          `json:"estimated" table:"-"`
-	ArchivedEstimated  bool          `json:"archived_estimated" table:"-"`
+	Estimated          mark          `json:"estimated" table:",omitempty"`
+	ArchivedEstimated  mark          `json:"archived_estimated" table:",omitempty"`
 	At                 time.Time     `json:"at" table:"-"`
 }
 
@@ -41,7 +41,7 @@ func metricsOf(q knownQueue, at time.Time) queueMetrics {
 		Name: q.Name, TotalMessages: s.Live(), PendingMessages: s.Ready, LockedMessages: s.Running, ArchivedMessages: s.Archived,
 		NewestMessage: s.NewestJob, Scheduled: s.Scheduled, Waiting: s.Waiting, Reserved: s.Reserved, Dead: s.Dead, Permits: s.Permits,
 		OldestReady: s.OldestReady, Lag: s.Lag, InsertedPerSecond: perSecond(s.In), CompletedPerSecond: perSecond(s.Out), FailedPerSecond: perSecond(s.Failed),
-		Paused: q.Paused, Estimated: s.Estimated, ArchivedEstimated: s.ArchivedEstimated, At: at,
+		Paused: q.Paused, Estimated: mark(s.Estimated), ArchivedEstimated: mark(s.ArchivedEstimated), At: at,
 	}
 	if s.Ready > 0 {
 		m.OldestPending = at.Add(-s.OldestReady)
@@ -74,7 +74,12 @@ func queueMetricsCommand(p *program) *cobra.Command {
 		Example: `  pawl queue metrics
   pawl queue metrics mail --watch
   pawl queue metrics --watch=10s --format csv >> metrics.csv`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(command *cobra.Command, args []string) error {
+			if n := len(args); n > 0 && command.Flags().Changed("watch") && isDuration(args[n-1]) {
+				return fmt.Errorf("--watch %s: want --watch=%[1]s", args[n-1])
+			}
+			return cobra.MaximumNArgs(1)(command, args)
+		},
 		RunE: func(command *cobra.Command, args []string) error {
 			ctx := command.Context()
 			watch := command.Flags().Changed("watch")
@@ -153,4 +158,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+func isDuration(text string) bool {
+	_, err := parseDuration(text)
+	return err == nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -81,14 +82,14 @@ func (f *policyFlags) add(flags *pflag.FlagSet) {
 		{"max-running", "most jobs that run at once, over all workers; 0: no limit", &f.policy.MaxRunning},
 		{"channel-max-running", "the same for each channel", &f.policy.ChannelMaxRunning},
 	} {
-		flags.IntVar(limit.to, limit.name, 0, limit.usage)
+		flags.Var(&numberValue{limit.to, 0, math.MaxInt32}, limit.name, limit.usage)
 	}
 	flags.Var((*rateValue)(&f.policy.Rate), "rate", "most jobs that start in a time, such as 1000/s or 5/10m")
-	flags.IntVar(&f.policy.Rate.Burst, "burst", 0, "of them at once after a rest; 0: as many as the rate's number")
+	flags.Var(&numberValue{&f.policy.Rate.Burst, 0, math.MaxInt32}, "burst", "of them at once after a rest; 0: as many as the rate's number")
 	flags.Var((*rateValue)(&f.policy.ChannelRate), "channel-rate", "the same as --rate for each channel")
-	flags.IntVar(&f.policy.ChannelRate.Burst, "channel-burst", 0, "the same as --burst for each channel")
+	flags.Var(&numberValue{&f.policy.ChannelRate.Burst, 0, math.MaxInt32}, "channel-burst", "the same as --burst for each channel")
 	flags.Var((*weightsValue)(&f.weights), "weight", "CHANNEL=N: a channel's share of a claim, 1 to 1000; 1 where nothing is said; again for more")
-	flags.IntVar(&f.policy.MaxAttempts, "max-attempts", 0, "of jobs that say nothing themselves, up to 32767; 0: 20")
+	flags.Var(&numberValue{&f.policy.MaxAttempts, 0, math.MaxInt16}, "max-attempts", "of jobs that say nothing themselves, up to 32767; 0: 20")
 	flags.Var((*durationValue)(&f.policy.Backoff.Base), "backoff-base", "wait after the first failed attempt; 0: 1s")
 	flags.Var((*durationValue)(&f.policy.Backoff.Max), "backoff-max", "longest wait; 0: 1h")
 	flags.Float64Var(&f.policy.Backoff.Growth, "backoff-growth", 0, "factor from one wait to the next; 0: 2")

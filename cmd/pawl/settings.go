@@ -161,6 +161,9 @@ func checkAddress(values []string) (string, error) {
 }
 
 func checkSchema(values []string) (string, error) {
+	if values[0] == "" {
+		return "", errors.New("the schema's name is empty") // An unset variable of a script's must not mean the default.
+	}
 	_, err := pawl.New(nil, pawl.Config{Schema: values[0]})
 	if err != nil {
 		return "", errors.New(strings.TrimPrefix(err.Error(), "pawl: Config.Schema: "))
@@ -287,6 +290,11 @@ func (v *settingValue) String() string { return v.text }
 func (v *settingValue) Type() string {
 	if v.setting != nil && v.setting.allowed != nil {
 		return "word"
+	}
+	if v.setting != nil {
+		if _, err := strconv.Atoi(v.setting.standard); err == nil {
+			return "number"
+		}
 	}
 	return "string"
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -70,6 +71,15 @@ func counted(n int64, noun string) string {
 	return digits + " " + noun
 }
 
+// patience says on a terminal why something takes long, when it does. The caller ends it.
+func (p *program) patience(why string) (end func()) {
+	if outputWidth(p.stderr) == 0 {
+		return func() {}
+	}
+	timer := time.AfterFunc(2*time.Second, func() { fmt.Fprintln(p.stderr, why) })
+	return func() { timer.Stop() }
+}
+
 // progress shows how far long work is, on standard error if that is a terminal and nowhere else.
 type progress struct {
 	all *mpb.Progress // Nil: not shown.
@@ -78,15 +88,24 @@ type progress struct {
 
 // progress starts a bar; total 0 is not known. The caller ends it.
 func (p *program) progress(name string, total int64) *progress {
+	count := decor.CountersNoUnit("%d/%d")
+	if total <= 0 {
+		count = decor.CurrentNoUnit("%d")
+	}
+	return p.progressBar(name, total, count)
+}
+
+// progressOfBytes is progress through a file.
+func (p *program) progressOfBytes(name string, total int64) *progress {
+	return p.progressBar(name, total, decor.CountersKibiByte("% .1f/% .1f"))
+}
+
+func (p *program) progressBar(name string, total int64, count decor.Decorator) *progress {
 	width := outputWidth(p.stderr)
 	if width == 0 {
 		return &progress{}
 	}
 	all := mpb.New(mpb.WithOutput(p.stderr), mpb.WithWidth(min(40, width)))
-	count := decor.CountersNoUnit("%d/%d")
-	if total <= 0 {
-		count = decor.CurrentNoUnit("%d")
-	}
 	return &progress{all, all.AddBar(max(total, 0), mpb.PrependDecorators(decor.Name(name+" ")), mpb.AppendDecorators(count))}
 }
 

@@ -12,8 +12,8 @@ type finding struct {
 	Check    string `json:"check"`
 	Problem  string `json:"problem"`
 	Remedy   string `json:"remedy"`
-	Fatal    bool   `json:"fatal"`
-	Repaired bool   `json:"repaired"`
+	Fatal    mark   `json:"fatal"`
+	Repaired mark   `json:"repaired"`
 }
 
 func verifyCommand(p *program) *cobra.Command {
@@ -30,7 +30,9 @@ It changes nothing. With --repair it mends what it finds, after it has asked; wh
 			if err != nil {
 				return err
 			}
+			enough := p.patience("verify reads all live jobs; ^C ends it")
 			found, err := client.Verify(command.Context())
+			enough()
 			if err == nil && repair && len(found) > 0 {
 				for _, f := range found {
 					fmt.Fprintf(p.stderr, "%s: %s\n", f.Check, printable(f.Problem))
@@ -77,18 +79,21 @@ func (p *program) report(found []pawl.Finding) error {
 	list := make([]finding, len(found))
 	left := int64(0)
 	for i, f := range found {
-		list[i] = finding(f)
+		list[i] = finding{f.Check, f.Problem, f.Remedy, mark(f.Fatal), mark(f.Repaired)}
 		if !f.Repaired {
 			left++
+		}
+	}
+	if len(list) == 0 && p.settled.Format == "table" {
+		fmt.Fprintln(p.stderr, "Nothing is wrong.")
+		if out, err := p.output(); err != nil || outputWidth(out) > 0 {
+			return err // On a terminal a table of nothing would follow.
 		}
 	}
 	if err := p.print(list); err != nil {
 		return err
 	}
 	if left == 0 {
-		if len(found) == 0 && p.settled.Format == "table" {
-			fmt.Fprintln(p.stderr, "Nothing is wrong.")
-		}
 		return nil
 	}
 	return fmt.Errorf("%s: %w", counted(left, "finding"), errProblems)

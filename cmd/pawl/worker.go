@@ -175,17 +175,17 @@ func heldBy(command *cobra.Command, p *program, text string) (*pawl.Client, pawl
 
 // workerStats are figures of workers.
 type workerStats struct {
-	Total        int           `json:"total_workers"`
-	Ready        int           `json:"ready_workers"`
-	Suspended    int           `json:"suspended_workers"`
-	ShuttingDown int           `json:"shutting_down_workers"`
-	Stopped      int           `json:"stopped_workers"`
-	Lost         int           `json:"lost_workers"`
-	Stale        int           `json:"stale_workers"`
-	Running      int           `json:"running"`
-	Average      float64       `json:"average_messages_per_worker"`
-	Oldest       time.Duration `json:"oldest_worker_age"`
-	Newest       time.Duration `json:"newest_heartbeat_age"`
+	Total        int            `json:"total_workers"`
+	Ready        int            `json:"ready_workers"`
+	Suspended    int            `json:"suspended_workers"`
+	ShuttingDown int            `json:"shutting_down_workers"`
+	Stopped      int            `json:"stopped_workers"`
+	Lost         int            `json:"lost_workers"`
+	Stale        int            `json:"stale_workers"`
+	Running      int            `json:"running"`
+	Average      float64        `json:"average_messages_per_worker"`
+	Oldest       *time.Duration `json:"oldest_worker_age"` // Nil: none lives.
+	Newest       *time.Duration `json:"newest_heartbeat_age"`
 }
 
 func workerStatsCommand(p *program) *cobra.Command {
@@ -212,7 +212,11 @@ by their last heartbeats; a worker of several queues counts with all it runs. Th
 				return err
 			}
 			s := pawl.CountWorkers(workers, queue)
-			return p.print(workerStats{s.Total, s.Ready, s.Suspended, s.Stopping, s.Stopped, s.Lost, s.Stale, s.Running, perSecond(s.AverageRunning), s.OldestAge, s.NewestHeartbeat})
+			row := workerStats{s.Total, s.Ready, s.Suspended, s.Stopping, s.Stopped, s.Lost, s.Stale, s.Running, perSecond(s.AverageRunning), nil, nil}
+			if s.Ready+s.Suspended+s.Stopping > 0 {
+				row.Oldest, row.Newest = &s.OldestAge, &s.NewestHeartbeat
+			}
+			return p.print(row)
 		},
 	}
 	command.Flags().StringVarP(&queue, "queue", "q", "", "the same as QUEUE")

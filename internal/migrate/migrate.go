@@ -442,8 +442,41 @@ func (s *Source) holder(ctx context.Context, conn *pgx.Conn, schema string) stri
 	return by
 }
 
-// Down drops the schema and all that is in it.
+// Down drops the schema and all that is in it. It is refused while there are tables, views or extensions that are not the source's: the
+// schema may be one that was there before, public perhaps. What a later version has made is not told from those.
 func (s *Source) Down(ctx context.Context, conn *pgx.Conn, schema string) error {
-	_, err := conn.Exec(ctx, "drop schema if exists "+pgx.Identifier{schema}.Sanitize()+" cascade")
+	have, err := s.Have(ctx, conn, schema)
+	if err != nil {
+		return err
+	}
+	if len(s.dump) > 0 && have <= s.Version() {
+		strange, err := s.strange(ctx, conn, schema)
+		if err != nil {
+			return err
+		}
+		if n := len(strange); n > 0 {
+			if n > 3 {
+				strange = append(strange[:3:3], fmt.Sprintf("and %d more", n-3))
+			}
+			return fmt.Errorf("the schema %s has what was not made with it: %s; move or drop that first", schema, strings.Join(strange, ", "))
+		}
+	}
+	_, err = conn.Exec(ctx, "drop schema if exists "+pgx.Identifier{schema}.Sanitize()+" cascade")
 	return err
+}
+
+// strange are a schema's tables, views and extensions that are not the source's.
+func (s *Source) strange(ctx context.Context, conn *pgx.Conn, schema string) (names []string, err error) {
+	rows, err := conn.Query(ctx, `select c.relname::text from pg_class c
+		where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = $1) and c.relkind = any ('{r,p,v,m,f}') and not c.relispartition
+		union all
+		select 'extension ' || e.extname from pg_extension e where e.extnamespace = (select n.oid from pg_namespace n where n.nspname = $1)
+		order by 1`, once, schema)
+	if err != nil {
+		return nil, err
+	}
+	names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.DeleteFunc(names, func(name string) bool {
+		return slices.ContainsFunc(s.dump, func(o Object) bool { return o.Kind == "table" && o.Name == name })
+	}), err
 }

@@ -2,9 +2,10 @@
 --   lease, until   of it; until null: as long as its worker lives      shared   how many jobs were claimed with it, at most
 --   permit         it counts against a limit
 -- Moves nothing. Reads lease until each is found: there is no index from a job to its lease. For who looks, not for load.
+-- No jit: lease read without an index looks so dear, where seqscan is off, that it was compiled, half a second a call.
 create or replace function pawl.held(ids bigint[])
 returns table (id bigint, epoch integer, strikes smallint, tied boolean, permit boolean, lease uuid, until timestamptz, shared integer, now timestamptz)
-language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 begin
   return query

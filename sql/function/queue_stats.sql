@@ -15,7 +15,7 @@ create or replace function pawl.queue_stats(most integer) returns table (
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
-  moment    constant timestamptz := clock_timestamp();
+  moment    constant timestamptz := statement_timestamp(); -- which the caller can ask for, too
   latest    constant bigint := floor(extract(epoch from moment) / 10);
   span      constant double precision := 60 + extract(epoch from moment) - 10 * latest; -- that the seven last slots reach back
   names     text[];
@@ -136,10 +136,19 @@ begin
          ) e
     where l.n < lanes
   ),
+  head as (
+    select l.ord, l.name, l.priority, l.channel, l.pos, l.n, l.id, min(l.pos) over (partition by l.ord) as least from lane l
+  ),
   first as (
-    select distinct on (l.ord) l.ord, l.priority, l.channel, l.pos, max(l.n) over (partition by l.ord) as seen, max(l.id) over (partition by l.ord) as top
-    from lane l
-    order by l.ord, l.pos
+    select h.ord, max(h.n) as seen, max(h.id) as top, min(coalesce(j.run_at, j.created_at)) as since
+    from head h
+    left join lateral (
+      -- That of the least position, and of the first lane, which is that of returned jobs if there are any: these got new positions.
+      select j.run_at, j.created_at
+      from pawl.ready t, lateral (select j.run_at, j.created_at from pawl.job j where j.id = t.job_id limit 1) j
+      where (h.n = 1 or h.pos = h.least) and t.queue = h.name and t.priority = h.priority and t.channel = h.channel and t.pos = h.pos
+    ) j on true
+    group by h.ord
   ),
   told as (
     select t.queue, sum(i.n) as inserted, sum(c.n) as completed, sum(f.n) as failed
@@ -152,18 +161,13 @@ begin
   )
   select u.name, u.reserved, u.waiting, u.scheduled, u.ready, coalesce((held -> u.name ->> 0)::bigint, 0), u.dead, coalesce((kept ->> u.name)::bigint, 0),
          not u.exact or coalesce(f.seen >= lanes, false), large <> '{}', u.permits,
-         greatest(extract(epoch from moment - since.at), 0)::double precision,
-         greatest(extract(epoch from moment - least(since.at, due.at)), 0)::double precision,
+         greatest(extract(epoch from moment - f.since), 0)::double precision,
+         greatest(extract(epoch from moment - least(f.since, due.at)), 0)::double precision,
          (select j.created_at from pawl.job j where j.id = greatest(u.top, f.top, (held -> u.name ->> 1)::bigint)),
          coalesce(told.inserted, 0)::double precision / span, coalesce(told.completed, 0)::double precision / span, coalesce(told.failed, 0)::double precision / span
   from unnest(names, n_parked, n_waiting, n_later, n_ready, n_dead, n_permits, top, exact)
          with ordinality as u (name, reserved, waiting, scheduled, ready, dead, permits, top, exact, ord)
   left join first f on f.ord = u.ord
-  left join lateral (
-    select coalesce(j.run_at, j.created_at) as at
-    from pawl.ready t, lateral (select j.run_at, j.created_at from pawl.job j where j.id = t.job_id) j
-    where t.queue = u.name and t.priority = f.priority and t.channel = f.channel and t.pos = f.pos
-  ) since on true
   left join lateral (select s.run_at as at from pawl.scheduled s where s.queue = u.name order by s.run_at limit 1) due on true
   left join told on told.queue = u.name
   order by u.ord;

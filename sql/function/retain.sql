@@ -3,7 +3,7 @@
 -- Index: dead_expires_at, batch_finished_at; none for workers and clients, who are few.
 -- Survives: two at once, a retry of a dead job (skip locked).
 create or replace function pawl.retain(most integer) returns bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
   moment timestamptz := clock_timestamp();
   gone   bigint[];
