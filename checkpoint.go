@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Checkpoint is what an attempt leaves for the next one, should it not finish. A nil field leaves what is there.
@@ -116,6 +117,9 @@ func Step[T any](ctx context.Context, name string, do func(context.Context) (T, 
 	job := FromContext(ctx)
 	if job == nil || job.client == nil {
 		return result, errors.New("pawl: Step: only in a handler, with its context")
+	}
+	if quoted, _ := json.Marshal(name); !utf8.ValidString(name) || checkJSON(quoted) != "" {
+		return result, fmt.Errorf("pawl: Step: the name %q cannot be stored; want UTF-8 text without zero bytes", bounded(name, 64))
 	}
 	job.stepping.Lock()
 	done, ok := job.steps[name]

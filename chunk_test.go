@@ -309,6 +309,11 @@ func TestCheckpointsAndSteps(t *testing.T) {
 		if job.Args.N != 7 || string(job.Data) != "d" || string(job.Checkpoint) != `{"at": 1}` || job.MaxAttempts != 3 || job.Percent != 50 || job.Message != "half" {
 			t.Errorf("the next attempt has %+v, checkpoint %s, data %s, %d attempts, %d %% %s", job.Args, job.Checkpoint, job.Data, job.MaxAttempts, job.Percent, job.Message)
 		}
+		for _, name := range []string{"a\x00b", "\xff"} { // It would be done again each time: refused before it is done.
+			if _, err := pawl.Step(ctx, name, func(context.Context) (int, error) { did["unnamed"]++; return 1, nil }); err == nil || did["unnamed"] > 0 {
+				t.Errorf("a step named %q: %v, done %d times", name, err, did["unnamed"])
+			}
+		}
 		must(t, client.Checkpoint(ctx, job, pawl.Checkpoint{Args: pawl.Raw("note", []byte("null")), Data: []byte{}, Value: json.RawMessage("null")}))
 		return nil
 	})
