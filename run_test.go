@@ -448,7 +448,11 @@ func TestALostHeartbeat(t *testing.T) {
 	if !errors.Is(causes[0], pawl.ErrLeaseLost) {
 		t.Errorf("the cause was %v, want ErrLeaseLost", causes[0])
 	}
-	exec(t, pool, "select * from pawl.rescue(100, true, true)")
+	// Again and again: what the runner claims while it does not know yet is lost a second time.
+	pgtest.Wait(t, "the job to run again", func() bool {
+		exec(t, pool, "select * from pawl.rescue(100, true, true)")
+		return live(t, pool) == 0
+	})
 	if job := await(t, client, id, pawl.StateCompleted); job.Attempt != 1 {
 		t.Errorf("attempt %d, want 1: a rescue uses none", job.Attempt)
 	}
