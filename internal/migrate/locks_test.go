@@ -184,7 +184,8 @@ func TestNoLongLocks(t *testing.T) {
 	}()
 	var longest time.Duration
 	tries := 0
-	for deadline := time.Now().Add(20 * time.Second); tries < 2; {
+	// Until one insert has waited for it, or else the test shows nothing.
+	for deadline := time.Now().Add(20 * time.Second); tries < 2 || longest < lockTimeout/4; {
 		began := time.Now()
 		exec(t, conn, "insert into thing.one values (2)")
 		longest = max(longest, time.Since(began))
@@ -199,14 +200,11 @@ func TestNoLongLocks(t *testing.T) {
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the migrator does not say that it is blocked")
+			t.Fatalf("the migrator says %d times that it is blocked, and no insert took longer than %v", tries, longest)
 		}
 	}
-	t.Logf("the longest insert beside two attempts took %v", longest)
-	if longest < lockTimeout/4 {
-		t.Error("no insert waited for the migrator: the test shows nothing")
-	}
-	if longest > 20*lockTimeout { // Machines of tests are slow; waiting for the open transaction would last for ever.
+	t.Logf("the longest insert beside %d attempts took %v", tries, longest)
+	if longest > 100*lockTimeout { // Machines of tests are slow; waiting for the open transaction would last for ever.
 		t.Errorf("an insert waited for %v", longest)
 	}
 	if v := have(t, s, conn, "thing"); v != 1 {
