@@ -592,7 +592,10 @@ func roll(t *testing.T, version int, next bool) {
 	if job, err := client.Get(t.Context(), pawl.ID(l.completed)); err != nil || job.State != pawl.StateCompleted {
 		t.Errorf("the job that was completed: %+v, %v", job, err)
 	}
-	pgtest.Wait(t, "everything to be done", func() bool { return live(t, pool) == 0 })
+	for left := live(t, pool); left > 0; { // There may be thousands.
+		was := left
+		pgtest.Wait(t, fmt.Sprintf("any of the last %d to be done", was), func() bool { left = live(t, pool); return left < was })
+	}
 	must(t, stop())
 
 	if b, err := client.Batch(t.Context(), pawl.ID(l.batch)); err != nil || b.Completed != 1 {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the tests once on each major version of PostgreSQL, one version after the other.
+# Runs the tests once on each major version of PostgreSQL, one version after the other. A version takes five minutes on two cores.
 #
 #   scripts/matrix.sh [VERSION...]    such as 16 18; if none, 15 16 17 18
 #

@@ -72,7 +72,7 @@ func (b *demoDatabase) audit(ctx context.Context, load *demoLoad, crew *crew) (*
 			return nil, err
 		}
 	}
-	r.check(all.dead == load.hopeless, "%d jobs are dead, %d were hopeless", all.dead, load.hopeless)
+	r.check(all.dead == load.hopeless, "%d jobs are dead: the %d made to fail every time", all.dead, load.hopeless)
 	r.check(all.rescued > 0 && crew.rescued > 0, "%d jobs held by the killed worker were rescued and finished", all.rescued)
 	return r, nil
 }

@@ -71,7 +71,7 @@ func TestDemo(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		for _, want := range []string{
-			`Worker A killed \(SIGKILL\); it held \d+ jobs\.`,
+			`Worker A killed \(SIGKILL\) in the middle of its jobs\.`,
 			`Worker B rescued \d+ jobs, \d\.\d s after the kill`,
 			`(?m)^ +all +(\d+) `,
 			`(?m)^ok: every invoice was written exactly once: 200 orders, 200 invoices, 200 distinct, 0 missing, 0 twice$`,
