@@ -34,6 +34,7 @@ func build(t testing.TB) *hospital {
 	t.Helper()
 	server, err := localpg.Start(t.Context(), localpg.Config{Settings: map[string]string{
 		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "max_prepared_transactions": "5",
+		"track_commit_timestamp": "on",
 	}})
 	if err != nil {
 		t.Fatal(err)
