@@ -58,7 +58,8 @@ func (ch chore) run(ctx context.Context, log *slog.Logger) {
 	wait := time.Duration(rand.Int64N(int64(min(ch.every, 10*time.Second)) + 1))
 	for pause(ctx, wait) {
 		began := time.Now()
-		switch err := ch.do(ctx); {
+		err := ch.do(ctx)
+		switch {
 		case err == nil && !failing.IsZero():
 			log.Info("pawl: chore works again", "chore", ch.name, "after", time.Since(failing).Round(time.Millisecond))
 			failing, said = time.Time{}, time.Time{}
@@ -71,7 +72,11 @@ func (ch chore) run(ctx context.Context, log *slog.Logger) {
 				said = began
 			}
 		}
-		wait = max(ch.every, 20*time.Since(began))
+		wait = ch.every
+		if err != nil {
+			wait = min(wait, time.Minute) // What is done once an hour would be an hour late for an outage of a second.
+		}
+		wait = max(wait, 20*time.Since(began))
 		if ch.wait != nil {
 			wait = ch.wait()
 		}

@@ -34,3 +34,23 @@ func TestChoresFailQuietly(t *testing.T) {
 		}
 	})
 }
+
+// What is done once an hour is not an hour late for an outage of seconds.
+func TestChoresAreTriedAgainSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var times []time.Time
+		ch := chore{name: "partitions", every: time.Hour, do: func(context.Context) error {
+			if times = append(times, time.Now()); len(times) == 1 {
+				return errors.New("no database")
+			}
+			return nil
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Minute)
+		defer cancel()
+		ch.run(ctx, slog.New(slog.DiscardHandler))
+		if len(times) != 3 || times[1].Sub(times[0]) > time.Minute || times[2].Sub(times[1]) < time.Hour {
+			t.Errorf("done at %v", times)
+		}
+	})
+}
