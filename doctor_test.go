@@ -34,6 +34,7 @@ func build(t testing.TB) *hospital {
 	t.Helper()
 	server, err := localpg.Start(t.Context(), localpg.Config{Settings: map[string]string{
 		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "max_prepared_transactions": "5",
+		"track_commit_timestamp": "on",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -270,35 +271,36 @@ func TestDoctorFinds(t *testing.T) {
 			return []string{fmt.Sprintf("session %d", tx.Conn().PgConn().PID()), "table queue", "pg_terminate_backend("}
 		}},
 		"queue paused": {"queue", func(p *patient) []string {
-			p.insert(pawl.JobSpec{Queue: "mail out"})
-			if err := p.client.PauseQueue(p.Context(), "mail out"); err != nil {
+			p.insert(pawl.JobSpec{Queue: "ann's mail"})
+			if err := p.client.PauseQueue(p.Context(), "ann's mail"); err != nil {
 				p.Fatal(err)
 			}
 			p.anxious()
-			return []string{"queue mail out", " since 20", "1 ready", "is paused", "pawl queue resume 'mail out'"}
+			return []string{`queue 'ann'\''s mail': `, " since 20", "1 ready", "is paused", `pawl queue resume 'ann'\''s mail'`}
 		}},
 		"queue nobody serves": {"queue", func(p *patient) []string {
 			p.insert(pawl.JobSpec{Queue: "mail"})
 			p.worker("other", "queues = '{other}'")
 			p.anxious()
-			return []string{"queue mail", "no worker serves the queue"}
+			return []string{"queue mail", "no worker serves it", "pawl consume mail --"}
 		}},
 		"queue whose workers are suspended": {"queue", func(p *patient) []string {
 			p.insert(pawl.JobSpec{Queue: "mail"})
+			p.worker("v", "state = 'suspended'")
 			p.worker("w", "state = 'suspended'")
 			p.anxious()
-			return []string{"no worker serves the queue", "(w, suspended)", "pawl worker resume"}
+			return []string{"no worker serves it; worker 1 (v) is suspended, worker 2 (w) is suspended", "pawl worker resume 1 2"}
 		}},
 		"queue whose workers idle": {"queue", func(p *patient) []string {
 			p.insert(pawl.JobSpec{Queue: "mail"})
 			p.worker("w", "")
 			p.anxious()
-			return []string{"1 workers serve the queue, and all are idle"}
+			return []string{"1 worker serves it, and nothing runs"}
 		}},
 		"scheduled jobs overdue": {"queue", func(p *patient) []string {
 			p.insert(pawl.JobSpec{Queue: "mail", Delay: time.Millisecond})
 			p.anxious()
-			return []string{"0 ready, 1 scheduled", "no worker serves the queue"}
+			return []string{"0 ready, 1 scheduled", "no worker serves it"}
 		}},
 		"limit used up": {"queue", func(p *patient) []string {
 			if err := p.client.PutQueue(p.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}); err != nil {
@@ -308,13 +310,13 @@ func TestDoctorFinds(t *testing.T) {
 			p.insert(pawl.JobSpec{})
 			claim(p, p.client, 1)
 			p.anxious()
-			return []string{fmt.Sprintf("its limit of 1 at once is used up by jobs %d", first)}
+			return []string{fmt.Sprintf("its limit of 1 at once is used up by job %d", first), "pawl queue set default --max-running 2"}
 		}},
 		"limit of nothing": {"queue", func(p *patient) []string {
 			p.exec("insert into pawl.queue (name, max_running) values ('default', 0)")
 			p.insert(pawl.JobSpec{})
 			p.anxious()
-			return []string{"its limit of 0 at once is used up"}
+			return []string{"its limit of 0 at once is used up", "--max-running 1"}
 		}},
 		"rate of next to nothing": {"queue", func(p *patient) []string {
 			if err := p.client.PutQueue(p.Context(), "default", pawl.QueuePolicy{Rate: pawl.Rate{N: 1, Per: 24 * hour}}); err != nil {
@@ -324,7 +326,7 @@ func TestDoctorFinds(t *testing.T) {
 			p.insert(pawl.JobSpec{})
 			claim(p, p.client, 1)
 			p.anxious()
-			return []string{"its rate of 1 in 86400 s lets the next one start in 23:59:5"}
+			return []string{"its rate of 1 in 86400 s lets the next one start in 23:59:5", "pawl queue set default --rate none"}
 		}},
 		"channel halted": {"halt", func(p *patient) []string {
 			if err := p.client.PutQueue(p.Context(), "default", pawl.QueuePolicy{HaltOnDead: true}); err != nil {
@@ -379,12 +381,12 @@ func TestDoctorFinds(t *testing.T) {
 		}},
 		"partition not dropped": {"archive", func(p *patient) []string {
 			p.exec("create table pawl.archive_20200101 partition of pawl.archive for values from ('2020-01-01') to ('2020-01-02')")
-			return []string{"1 partitions of the archive are past their day", "archive_20200101",
+			return []string{"1 partition of the archive is past its day and not dropped", "archive_20200101",
 				"alter table pawl.archive detach partition pawl.archive_20200101 concurrently; drop table pawl.archive_20200101"}
 		}},
 		"partition detached and forgotten": {"archive", func(p *patient) []string {
 			p.exec("create table pawl.archive_20200101 (like pawl.archive)")
-			return []string{"1 partitions of the archive are past their day", "By hand: drop table pawl.archive_20200101"}
+			return []string{"1 table is past its day, detached from the archive, and still there", "drop table pawl.archive_20200101"}
 		}},
 		"default partition": {"archive", func(p *patient) []string {
 			p.exec("create table pawl.rest partition of pawl.archive default")
@@ -413,6 +415,11 @@ func TestDoctorFinds(t *testing.T) {
 			p.exec("do $$ begin execute format('alter database %I set default_transaction_isolation = serializable', current_database()); end $$")
 			p.pool.Reset()
 			return []string{"transactions are serializable by default (database)"}
+		}},
+		"isolation of a role": {"setting", func(p *patient) []string {
+			p.exec("do $$ begin execute format('alter role postgres in database %I set default_transaction_isolation = serializable', current_database()); end $$")
+			p.pool.Reset()
+			return []string{"serializable by default (database user)", "alter role postgres in database patient_", "reset default_transaction_isolation"}
 		}},
 		"connections used up": {"connection", func(p *patient) []string {
 			p.exec("do $$ begin execute format('alter database %I connection limit 1', current_database()); end $$")
@@ -507,7 +514,7 @@ func TestDoctorFindsOfServers(t *testing.T) {
 		}
 		p.finds("xmin", "the replication slot backup (in use by process", "hot_standby_feedback")
 		stop()
-		p.finds("xmin", "the replication slot backup (in use by nobody)", "pg_drop_replication_slot('backup')")
+		p.finds("xmin", "the replication slot backup (in use by nobody", ", since about 20", "pg_drop_replication_slot('backup')")
 		pgtest.Wait(t, "the slot to be dropped", func() bool {
 			_, err := p.pool.Exec(t.Context(), "select pg_drop_replication_slot('backup')")
 			return err == nil

@@ -22,6 +22,9 @@ func (c *Client) Tend(ctx context.Context) error {
 	return nil
 }
 
+// choreSilence is how often it is said that a chore still fails: in an outage all of them do, each second.
+const choreSilence = time.Minute
+
 // chore is one duty: done every so often, and not more than a twentieth of the time.
 type chore struct {
 	name  string
@@ -50,14 +53,30 @@ func (c *Client) tend(ctx context.Context, heartbeat time.Duration) {
 }
 
 func (ch chore) run(ctx context.Context, log *slog.Logger) {
+	var failing, said time.Time // Since when it fails, and when that was last said.
 	// Spread over the workers: they often start together.
 	wait := time.Duration(rand.Int64N(int64(min(ch.every, 10*time.Second)) + 1))
 	for pause(ctx, wait) {
 		began := time.Now()
-		if err := ch.do(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("pawl: chore failed, it will be tried again", "chore", ch.name, "error", err)
+		err := ch.do(ctx)
+		switch {
+		case err == nil && !failing.IsZero():
+			log.Info("pawl: chore works again", "chore", ch.name, "after", time.Since(failing).Round(time.Millisecond))
+			failing, said = time.Time{}, time.Time{}
+		case err != nil && ctx.Err() == nil:
+			if failing.IsZero() {
+				failing = began
+			}
+			if said.IsZero() || began.Sub(said) >= choreSilence {
+				log.Warn("pawl: chore failed, it will be tried again", "chore", ch.name, "error", err, "since", failing)
+				said = began
+			}
 		}
-		wait = max(ch.every, 20*time.Since(began))
+		wait = ch.every
+		if err != nil {
+			wait = min(wait, time.Minute) // What is done once an hour would be an hour late for an outage of a second.
+		}
+		wait = max(wait, 20*time.Since(began))
 		if ch.wait != nil {
 			wait = ch.wait()
 		}

@@ -591,7 +591,7 @@ var faults = []struct {
 	passing                bool   // It may be so for a while, until a tender has come by.
 	mend                   string // Takes the ids or leases, and says how many it changed.
 }{
-	{check: "sequence-behind", problem: "is an id in use, and the sequence of ids is behind it: inserts fail when they come to it",
+	{check: "sequence-behind", problem: "id is in use beyond where the sequence of ids stands: inserts fail when they come to it",
 		remedy: repairs, fatal: true, mend: advances},
 	{check: "ticket-stray", problem: "tickets of jobs that are gone, or of former epochs", remedy: repairs + " takes them away; so does a claim", mend: clears},
 	{check: "turn-stray", problem: "turns in ordered channels of jobs that are gone: what comes after them does not start",

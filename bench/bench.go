@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -132,8 +133,24 @@ const (
 // ServerSettings are those of a private server: big enough that checkpoints and reads from disk are not what is measured.
 var ServerSettings = map[string]string{"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "200"}
 
+// Check says what is wrong with a config before anything is started.
+func (c Config) Check() error {
+	for _, name := range c.Scenarios {
+		if _, ok := scenarios[name]; !ok {
+			return fmt.Errorf("bench: no scenario %q; there are:\n%s", name, strings.TrimRight(Names(), "\n"))
+		}
+	}
+	if c.Jobs < 1 || c.Duration <= 0 || c.Runners < 1 || c.ArgsBytes < 20 || c.Rate < 1 || c.Repeat < 1 || c.Held < 1 || c.Channels < 1 || c.Depth < 0 {
+		return errors.New("bench: want jobs, duration, runners, rate, repeat, held and channels above 0, depth not below and args-bytes from 20")
+	}
+	return nil
+}
+
 // Run measures the scenarios and writes a line for each.
 func Run(ctx context.Context, config Config) (err error) {
+	if err := config.Check(); err != nil {
+		return err
+	}
 	names := config.Scenarios
 	if len(names) == 0 {
 		for _, name := range slices.Sorted(maps.Keys(scenarios)) {
@@ -141,14 +158,6 @@ func Run(ctx context.Context, config Config) (err error) {
 				names = append(names, name)
 			}
 		}
-	}
-	for _, name := range names {
-		if _, ok := scenarios[name]; !ok {
-			return fmt.Errorf("bench: no scenario %q; there are:\n%s", name, Names())
-		}
-	}
-	if config.Jobs < 1 || config.Duration <= 0 || config.Runners < 1 || config.ArgsBytes < 20 || config.Rate < 1 || config.Repeat < 1 || config.Held < 1 || config.Channels < 1 || config.Depth < 0 {
-		return fmt.Errorf("bench: want jobs, duration, runners, rate, repeat and held above 0 and args-bytes from 20")
 	}
 	b := &bench{Config: config}
 	defer b.close()

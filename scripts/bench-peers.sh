@@ -25,7 +25,7 @@ until [ -s "$dir/url" ]; do
     sleep 0.1
 done
 url=$(cat "$dir/url")
-pawl() { "$dir/pawl" bench --database-url "$url" --duration "$duration" --json "$@" 9>&- >>"$dir/pawl.json"; }
+pawl() { "$dir/pawl" bench --dsn "$url" --duration "$duration" --format json "$@" 9>&- >>"$dir/pawl.json"; }
 river() { "$dir/river" --database-url "$url" --duration "$duration" --json "$@" 9>&- >>"$dir/river.json"; }
 for round in $(seq "$rounds"); do
     echo "round $round of $rounds" >&2

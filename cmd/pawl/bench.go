@@ -12,20 +12,41 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// saidServer is what --dsn says, and nothing else: what makes and drops things of its own is not for the database one happens to work with.
+func (p *program) saidServer() (string, error) {
+	s, err := p.settings()
+	if err != nil || s.origin["dsn"] != "--dsn" {
+		return "", err
+	}
+	return s.DSN, nil
+}
+
 func benchCommand(p *program) *cobra.Command {
 	var config bench.Config
 	command := &cobra.Command{
 		Use:     "bench [SCENARIO...]",
 		Short:   "Measure Pawl on this machine",
 		GroupID: groupRun,
-		Long: "Measure Pawl on this machine: on a private server with fsync on, or in a database of its own, pawl_bench, on the given one.\n" +
-			"Without a scenario, the short ones are run.\n\nScenarios:\n" + bench.Names(),
+		Long: "Measure Pawl on this machine: on a private server with fsync on, or with --dsn in a database of its own, pawl_bench, on\n" +
+			"that one (what the environment or a file says of a dsn does not count here). Without a scenario, the short ones are run.\n\nScenarios:\n" + bench.Names(),
 		RunE: func(command *cobra.Command, args []string) error {
 			out, err := p.output()
 			if err != nil {
 				return err
 			}
 			config.Scenarios, config.Out = args, out
+			if config.DatabaseURL, err = p.saidServer(); err != nil {
+				return err
+			}
+			switch format := p.settled.Format; format {
+			case "table", "json":
+				config.JSON = format == "json"
+			default:
+				return usageError{fmt.Errorf("%s: %s: want table or json, one object a line for each scenario", p.settled.origin["format"], format)}
+			}
+			if err := config.Check(); err != nil {
+				return usageError{err}
+			}
 			if isTerminal(p.stderr) {
 				config.Progress = os.Stderr
 			}
@@ -45,8 +66,6 @@ func benchCommand(p *program) *cobra.Command {
 	flags.IntVar(&config.Min, "min", 0, "each runner's Min; 0: tuned to the scenario")
 	flags.IntVar(&config.Max, "max", 0, "each runner's Max; 0: tuned to the scenario")
 	flags.BoolVar(&config.Defaults, "defaults", false, "runners with nothing set (latency has them anyway)")
-	flags.StringVar(&config.DatabaseURL, "database-url", "", "a server to use; if empty, a private one is started")
-	flags.BoolVar(&config.JSON, "json", false, "one JSON object a line for each scenario")
 	flags.IntVar(&config.Rate, "rate", 300, "inserts per second of latency")
 	flags.DurationVar(&config.Window, "window", time.Minute, "first and last window of pinned, at most half of --duration")
 	flags.IntVar(&config.Depth, "depth", 5_000_000, "rows of each sort under depth; archived jobs of stats")

@@ -40,7 +40,7 @@ Its exit code decides:
          used up and it is dead. So it is when a signal ends the program
 
 A program whose job is cancelled or taken away, or whose --timeout is over, gets SIGTERM, and after --grace SIGKILL, with all it
-has started (its process group). What it leaves running when it ends is killed too.
+has started (its process group). What it leaves running there when it ends is killed too.
 
 SIGTERM or ^C: nothing new is claimed, and running programs have --drain-timeout to end; then they get SIGTERM, after --grace SIGKILL, and
 their jobs run elsewhere, no attempt used. Then consume ends, with exit code 0. A second ^C ends it at once.
@@ -81,6 +81,9 @@ whatever the environment or a file says.`,
 			c.log, c.errors = p.log, &lockedWriter{to: p.stderr}
 			config.Queues = map[string]pawl.RunnerQueue{}
 			for _, queue := range args[:dash] {
+				if queue == "" {
+					return usageError{errors.New("a queue without a name")}
+				}
 				config.Queues[queue] = pawl.RunnerQueue{}
 			}
 			config.Heartbeat, config.PollInterval = p.settled.Heartbeat, p.settled.PollInterval

@@ -83,7 +83,7 @@ func (c *consumption) run(ctx context.Context, job *pawl.JobInfo, stdout io.Writ
 	command.WaitDelay = time.Second // For what it left running and has its standard error.
 	began := time.Now()
 	if err := command.Start(); err != nil {
-		c.log.Error("pawl: the program cannot be started, its job is put off", "job", job.ID, "kind", job.Kind, "for", c.snooze, "error", err)
+		c.log.Error("pawl: the program cannot be started, its job is put off", "job", job, "for", c.snooze, "error", err)
 		return pawl.Snooze(c.snooze)
 	}
 	group := -command.Process.Pid
@@ -94,7 +94,7 @@ func (c *consumption) run(ctx context.Context, job *pawl.JobInfo, stdout io.Writ
 	close(ended)
 	syscall.Kill(group, syscall.SIGKILL) // What it left running.
 	why := <-stopped
-	c.log.Debug("pawl: program ended", "job", job.ID, "kind", job.Kind, "attempt", job.Attempt, "how", command.ProcessState, "after", time.Since(began))
+	c.log.Debug("pawl: program ended", "job", job, "how", command.ProcessState, "after", time.Since(began))
 
 	if command.ProcessState == nil {
 		return fmt.Errorf("wait for the program: %w", err)

@@ -105,7 +105,7 @@ spec or zone are others, its next.
 SPEC has five fields: minute, hour, day of month, month, day of week; six with seconds first; or it is @hourly, @daily, @weekly, @monthly,
 @yearly or "@every 90s". See what it means with pawl cron preview --spec. ARGS and flags are as with pawl job insert.
 
-Jobs come of it as long as a worker runs: a Go program with Run or Tend, pawl consume.`,
+Jobs come of it as long as a worker runs: a Go program with Run or Tend, pawl consume, pawl serve.`,
 		Example: `  pawl cron add digest '30 8 * * mon-fri' digest '{"to": "all"}' --zone Europe/Berlin --queue mail --catch-up 1
   pawl cron add cleanup '@every 15m' cleanup --unique cleanup`,
 		Args: cobra.RangeArgs(3, 4),

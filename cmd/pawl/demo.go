@@ -23,7 +23,10 @@ func demoCommand(p *program) *cobra.Command {
 		Short: "Show a queue at work: a shop's jobs, two workers, one of them killed",
 		Long: `Demo starts a private PostgreSQL server, inserts some thousands of jobs and lets two worker processes do them.
 Midway it kills one of the workers. At the end it checks that no job was lost and that every invoice was written
-exactly once. Then it removes everything.`,
+exactly once. Then it removes everything.
+
+With --dsn it uses that server, where it makes the schemas ` + demoSchema + ` and ` + demoAppSchema + ` and drops them at the end. What the environment
+or a file says of a dsn does not count here.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupRun,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -31,11 +34,12 @@ exactly once. Then it removes everything.`,
 			if err != nil {
 				return err
 			}
+			if d.databaseURL, err = p.saidServer(); err != nil {
+				return err
+			}
 			return d.run(cmd.Context(), out)
 		},
 	}
-	cmd.Flags().StringVar(&d.databaseURL, "database-url", "", "use this server instead of a private one; makes the schemas "+
-		demoSchema+" and "+demoAppSchema+" and drops them at the end")
 	cmd.Flags().BoolVar(&d.keep, "keep", false, "after the summary leave everything in place until ^C, to look around with psql")
 	cmd.Flags().Float64Var(&d.scale, "scale", 1, "size of the load")
 	cmd.Flags().Lookup("scale").Hidden = true // For tests.

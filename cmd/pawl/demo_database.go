@@ -48,7 +48,7 @@ func openDemoDatabase(ctx context.Context, url string) (_ *demoDatabase, err err
 	if url == "" {
 		// Durable: what is shown should hold for a server as people run it.
 		if b.server, err = localpg.Start(ctx, localpg.Config{Durable: true}); err != nil {
-			return nil, fmt.Errorf("%w\nOr give a server of your own with --database-url", err)
+			return nil, fmt.Errorf("%w\nOr give a server of your own with --dsn", err)
 		}
 		b.url = b.server.URL("postgres")
 	}
@@ -66,7 +66,7 @@ func openDemoDatabase(ctx context.Context, url string) (_ *demoDatabase, err err
 func openDemoClient(ctx context.Context, url string, logger *slog.Logger) (*pgxpool.Pool, *pawl.Client, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--database-url: %w", err)
+		return nil, nil, fmt.Errorf("--dsn: %w", err)
 	}
 	// Handlers that hold a transaction each must leave connections to the runner.
 	config.MaxConns = 16
@@ -88,7 +88,7 @@ func openDemoClient(ctx context.Context, url string, logger *slog.Logger) (*pgxp
 func (b *demoDatabase) makeSchemas(ctx context.Context) error {
 	lock, err := pgx.Connect(ctx, b.url)
 	if err != nil {
-		return fmt.Errorf("connect: %w; check --database-url", err)
+		return fmt.Errorf("connect: %w; check --dsn", err)
 	}
 	alone := false
 	_, err = lock.Exec(ctx, "begin; set local idle_in_transaction_session_timeout = 0")

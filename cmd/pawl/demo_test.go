@@ -66,7 +66,7 @@ func TestDemo(t *testing.T) {
 	t.Run("runs", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		out, err := exec.CommandContext(ctx, program, "demo", "--database-url", url, "--scale", "0.2").CombinedOutput()
+		out, err := exec.CommandContext(ctx, program, "demo", "--dsn", url, "--scale", "0.2").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -92,7 +92,7 @@ func TestDemo(t *testing.T) {
 	})
 
 	t.Run("interrupted", func(t *testing.T) {
-		cmd := exec.CommandContext(t.Context(), program, "demo", "--database-url", url, "--scale", "0.2")
+		cmd := exec.CommandContext(t.Context(), program, "demo", "--dsn", url, "--scale", "0.2")
 		out := &untilText{text: " 1 s  email", seen: make(chan struct{})}
 		cmd.Stdout, cmd.Stderr = out, out
 		if err := cmd.Start(); err != nil {
@@ -125,7 +125,7 @@ func TestDemo(t *testing.T) {
 		if _, err := conn.Exec(t.Context(), "create schema pawl_demo"); err != nil {
 			t.Fatal(err)
 		}
-		out, err := exec.CommandContext(t.Context(), program, "demo", "--database-url", url).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), program, "demo", "--dsn", url).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "no demo made") {
 			t.Errorf("%v\n%s", err, out)
 		}

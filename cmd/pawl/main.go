@@ -19,8 +19,15 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // A second ^C ends the process at once.
+	ctx, stop := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		stop()
+		<-signals // A second ^C ends the process at once, also where a script began it in the background, with SIGINT ignored.
+		os.Exit(exitInterrupted)
+	}()
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pawl:", plain(err))
@@ -97,6 +104,7 @@ func rootCommand(p *program) *cobra.Command {
 		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)
+	root.InitDefaultCompletionCmd()
 	p.adopt(root)
 	root.InitDefaultHelpCmd()
 	for _, command := range root.Commands() {

@@ -22,7 +22,8 @@ func outputTopic() *cobra.Command {
 		Short: "How answers are written: --format and --out",
 		Long: `Answers go to standard output, or to the file of --out; questions, progress, warnings and the log go to standard error.
 
-  --format table  for people: boxed on a terminal and long texts cut, else columns of plain text under a header; no promise is made of it
+  --format table  for people: boxed on a terminal and long texts cut (findings whole, one below the other), else columns of plain text
+                  under a header; no promise is made of it
   --format json   a list is an array, [] if it is empty; one thing is an object. Names stay what they are: fields may be added
   --format csv    a header and a line for each
   --format yaml   as json

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -134,6 +136,10 @@ func (p *program) connect(ctx context.Context, dsn string) (*pgxpool.Pool, error
 	if err := pool.Ping(reach); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%s: no answer within %s (connection_timeout)", net.JoinHostPort(config.ConnConfig.Host, strconv.Itoa(int(config.ConnConfig.Port))),
+				formatDuration(s.ConnectionTimeout))
 		}
 		return nil, unreachableError{err}
 	}

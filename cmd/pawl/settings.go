@@ -148,7 +148,10 @@ func duration(values []string, least time.Duration) (time.Duration, error) {
 
 func checkDSN(values []string) (string, error) {
 	if _, err := pgxpool.ParseConfig(values[0]); err != nil {
-		return "", fmt.Errorf("%q is not a database: %w", hidden(values[0]), errors.Unwrap(err))
+		if why := errors.Unwrap(err); why != nil { // err itself may have the password in it.
+			return "", fmt.Errorf("%q is not a database: %w", hidden(values[0]), why)
+		}
+		return "", fmt.Errorf("%q is not a database: want postgres://user@host:port/database, or key=value words", hidden(values[0]))
 	}
 	return values[0], nil
 }
@@ -235,6 +238,15 @@ func (p *program) settings() (*settings, error) {
 	}
 	p.settled = s
 	return s, nil
+}
+
+// inSettings is a text of the library's with the names of settings for those of a Config's fields.
+func inSettings(text string) string {
+	return strings.NewReplacer(
+		"Config.Validation.ArgsBytes", "validation.args_bytes", "Config.Validation.StringBytes", "validation.string_bytes",
+		"Config.Validation.Depth", "validation.depth", "Config.Validation.Forbidden", "validation.forbidden",
+		"Config.Validation.Required", "validation.required", "Config.ListenURL", "listen_dsn",
+	).Replace(text)
 }
 
 // override is what the flag or else the environment says, and which of them. An empty variable says nothing.

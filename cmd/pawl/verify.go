@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
 
+	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/x/ansi"
 	"github.com/pawlhq/pawl"
 	"github.com/spf13/cobra"
 )
@@ -74,23 +77,48 @@ each fault who or what it is, since when, and what helps. It changes nothing.`,
 	}
 }
 
+// tell writes findings one below the other, for who reads them on a terminal: columns would be too narrow for them, and would break
+// remedies, which are to be copied.
+func tell(out io.Writer, found []finding, width int) error {
+	for _, f := range found {
+		head := bold.Render(f.Check)
+		switch {
+		case bool(f.Repaired):
+			head += ", repaired"
+		case bool(f.Fatal):
+			head += ", fatal"
+		}
+		_, err := lipgloss.Fprintf(out, "%s\n%s\n%s %s\n\n", head, ansi.Wordwrap(printable(f.Problem), width, ""), faint.Render("Remedy:"), printable(f.Remedy))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // report prints what was found; a problem that is left is errProblems.
 func (p *program) report(found []pawl.Finding) error {
 	list := make([]finding, len(found))
 	left := int64(0)
 	for i, f := range found {
-		list[i] = finding{f.Check, f.Problem, f.Remedy, mark(f.Fatal), mark(f.Repaired)}
+		list[i] = finding{f.Check, inSettings(f.Problem), inSettings(f.Remedy), mark(f.Fatal), mark(f.Repaired)}
 		if !f.Repaired {
 			left++
 		}
 	}
+	out, err := p.output()
+	if err != nil {
+		return err
+	}
 	if len(list) == 0 && p.settled.Format == "table" {
 		fmt.Fprintln(p.stderr, "Nothing is wrong.")
-		if out, err := p.output(); err != nil || outputWidth(out) > 0 {
-			return err // On a terminal a table of nothing would follow.
-		}
 	}
-	if err := p.print(list); err != nil {
+	if width := outputWidth(out); width > 0 && p.settled.Format == "table" {
+		err = tell(out, list, width)
+	} else {
+		err = p.print(list)
+	}
+	if err != nil {
 		return err
 	}
 	if left == 0 {

@@ -54,7 +54,7 @@ func Find(binDir string) (string, error) {
   dnf install postgresql-server
   apk add postgresql
   brew install postgresql
-or set %s to the folder that has initdb and postgres, or give a server of your own with --database-url`,
+or set %s to the folder that has initdb and postgres, or give a server of your own with --dsn`,
 		ErrNotFound, strings.Join(installed, ", "), EnvBin)
 }
 

@@ -79,7 +79,7 @@ func TestFindNothing(t *testing.T) {
 	if !errors.Is(err, ErrNotFound) {
 		t.Fatalf("Find found nothing and returned %v, want ErrNotFound", err)
 	}
-	for _, text := range []string{"PATH", "pg_config", installed[0], "apt-get install postgresql", "dnf install", "apk add", "brew install", EnvBin, "--database-url"} {
+	for _, text := range []string{"PATH", "pg_config", installed[0], "apt-get install postgresql", "dnf install", "apk add", "brew install", EnvBin, "--dsn"} {
 		if !strings.Contains(err.Error(), text) {
 			t.Errorf("the error does not mention %q: %v", text, err)
 		}

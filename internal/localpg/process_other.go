@@ -13,7 +13,7 @@ var quitSignal = os.Kill
 type owner struct{}
 
 func serverOwner() (*owner, error) {
-	return nil, errors.New("a private PostgreSQL server needs a Unix system; give a server of your own with --database-url")
+	return nil, errors.New("a private PostgreSQL server needs a Unix system; give a server of your own with --dsn")
 }
 
 func (*owner) take(string) error                { return nil }

@@ -8,15 +8,22 @@ with day as (
   where k.relnamespace = (select j.relnamespace from pg_class j where j.oid = 'pawl.job'::regclass) and k.relkind = 'r'
     and (i.inhrelid is not null or k.relname ~ '^archive_[0-9]{8}$')
 )
-select format('%s partitions of the archive are past their day and not dropped, %s in all: %s', count(*), pg_size_pretty(sum(d.size)),
-              (array_agg(d.relname order by d.until))[1]),
-       format('run a worker, or pawl serve; it drops them unless an open transaction keeps it from detaching them (xmin). By hand: %sdrop table %s',
-              case when (array_agg(d.relispartition order by d.until))[1]
-                   then format('alter table pawl.archive detach partition %s %s; ', (array_agg(d.oid::regclass order by d.until))[1],
-                               case when (array_agg(d.inhdetachpending order by d.until))[1] then 'finalize' else 'concurrently' end) end,
-              (array_agg(d.oid::regclass order by d.until))[1]), false
+select format('%s and not dropped, %s in all: %s',
+              case count(*) when 1 then '1 partition of the archive is past its day' else count(*) || ' partitions of the archive are past their day' end,
+              pg_size_pretty(sum(d.size)), (array_agg(d.relname order by d.until))[1]),
+       format('run a worker, or pawl serve; it drops them unless an open transaction keeps it from detaching them (xmin). By hand: '
+              'alter table pawl.archive detach partition %1$s %2$s; drop table %1$s', (array_agg(d.oid::regclass order by d.until))[1],
+              case when (array_agg(d.inhdetachpending order by d.until))[1] then 'finalize' else 'concurrently' end), false
 from day d
-where d.until < (clock_timestamp() at time zone 'UTC')::date - 1
+where d.relispartition and d.until < (clock_timestamp() at time zone 'UTC')::date - 1
+having count(*) > 0
+union all
+select format('%s, and still there, %s in all: %s',
+              case count(*) when 1 then '1 table is past its day, detached from the archive' else count(*) || ' tables are past their day, detached from the archive' end,
+              pg_size_pretty(sum(d.size)), (array_agg(d.relname order by d.until))[1]),
+       format('drop table %s; or give it another name, to keep it', (array_agg(d.oid::regclass order by d.until))[1]), false
+from day d
+where not d.relispartition and d.until < (clock_timestamp() at time zone 'UTC')::date - 1
 having count(*) > 0
 union all
 select format('the archive has a default partition, %s: no day can be attached beside its rows, and what is in it is never dropped', d.relname),

@@ -3,15 +3,20 @@ select 'this is a standby: it can be read, and nothing can be inserted or claime
 where pg_is_in_recovery()
 union all
 select format('sessions are read only by default (%s): nothing can be inserted or claimed', s.source),
-       format('take default_transaction_read_only away from where it is set (%s)', case s.source
-         when 'database' then format('alter database %I reset default_transaction_read_only', current_database())
-         when 'user' then format('alter role %I reset default_transaction_read_only', current_user) else s.source end), true
+       format('take default_transaction_read_only away from where it is set: %s', case s.source
+         when 'database' then format('set default_transaction_read_only = off; alter database %I reset default_transaction_read_only', current_database())
+         when 'user' then format('set default_transaction_read_only = off; alter role %I reset default_transaction_read_only', current_user)
+         when 'database user' then format('set default_transaction_read_only = off; alter role %I in database %I reset default_transaction_read_only',
+                                           current_user, current_database())
+         when 'configuration file' then 'alter system set default_transaction_read_only = off; select pg_reload_conf()' else s.source end), true
 from pg_settings s where s.name = 'default_transaction_read_only' and s.setting = 'on' and not pg_is_in_recovery()
 union all
 select format('transactions are %s by default (%s): the statements of a queue collide then, and fail', s.setting, s.source),
-       format('take default_transaction_isolation away from where it is set (%s)', case s.source
+       format('take default_transaction_isolation away from where it is set: %s', case s.source
          when 'database' then format('alter database %I reset default_transaction_isolation', current_database())
-         when 'user' then format('alter role %I reset default_transaction_isolation', current_user) else s.source end), false
+         when 'user' then format('alter role %I reset default_transaction_isolation', current_user)
+         when 'database user' then format('alter role %I in database %I reset default_transaction_isolation', current_user, current_database())
+         when 'configuration file' then 'alter system set default_transaction_isolation = ''read committed''; select pg_reload_conf()' else s.source end), false
 from pg_settings s where s.name = 'default_transaction_isolation' and s.setting not in ('read committed', 'read uncommitted')
 union all
 select format('there is room for %s locks (max_locks_per_transaction times connections): an insert into many ordered channels, or a look into an archive of many '
