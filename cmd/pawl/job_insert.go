@@ -166,7 +166,7 @@ const (
 
 // insertLines inserts a job for each line of a file.
 func (p *program) insertLines(ctx context.Context, client *pawl.Client, name string, base *jobSpec, dry bool) (err error) {
-	file, size := p.stdin, int64(0)
+	file, size := p.input(), int64(0)
 	if name != "-" {
 		opened, err := os.Open(name)
 		if err != nil {

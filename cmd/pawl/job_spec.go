@@ -205,7 +205,7 @@ func wrongWith(job *pawl.InvalidError) error {
 // given is what an argument says: itself, the content of @FILE, or for - standard input.
 func (p *program) given(text string) ([]byte, error) {
 	if text == "-" {
-		return io.ReadAll(p.stdin)
+		return io.ReadAll(p.input())
 	}
 	if file, ok := strings.CutPrefix(text, "@"); ok {
 		return os.ReadFile(file)

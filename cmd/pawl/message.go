@@ -160,7 +160,7 @@ func messageSendCommand(p *program, name string) *cobra.Command {
 			payload := []byte(args[1])
 			if args[1] == "-" {
 				var err error
-				if payload, err = io.ReadAll(p.stdin); err != nil {
+				if payload, err = io.ReadAll(p.input()); err != nil {
 					return fmt.Errorf("standard input: %w", err)
 				}
 			}

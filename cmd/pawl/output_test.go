@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -296,5 +298,22 @@ func TestUnreachableSaysItOnce(t *testing.T) {
 		if got := (unreachableError{errors.New(said)}).Error(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// Who waits for standard input hears ^C the first time; what was read is whole.
+func TestInputIsInterruptible(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	from, to := io.Pipe()
+	defer to.Close()
+	in := &interruptible{ctx, from}
+	go to.Write([]byte("ab"))
+	if got, err := io.ReadAll(io.LimitReader(in, 2)); err != nil || string(got) != "ab" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	cancel()
+	if _, err := io.ReadAll(in); err != context.Canceled {
+		t.Errorf("got %v, want that it was interrupted", err)
 	}
 }

@@ -180,6 +180,33 @@ func (p *program) logger() (*slog.Logger, error) {
 	return p.log, nil
 }
 
+// input is standard input, where ^C ends the waiting for it.
+func (p *program) input() io.Reader { return &interruptible{p.command.Context(), p.stdin} }
+
+type interruptible struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (r *interruptible) Read(to []byte) (int, error) {
+	type got struct {
+		bytes []byte
+		err   error
+	}
+	read := make(chan got, 1)
+	go func() {
+		bytes := make([]byte, len(to)) // Not to: nobody may wait for it any more.
+		n, err := r.from.Read(bytes)
+		read <- got{bytes[:n], err}
+	}()
+	select {
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	case got := <-read:
+		return copy(to, got.bytes), got.err
+	}
+}
+
 // output is what --out names: for what is not printed as rows. The file is made when it is first asked for.
 func (p *program) output() (io.Writer, error) {
 	switch {
