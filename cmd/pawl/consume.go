@@ -81,9 +81,6 @@ whatever the environment or a file says.`,
 			c.log, c.errors = p.log, &lockedWriter{to: p.stderr}
 			config.Queues = map[string]pawl.RunnerQueue{}
 			for _, queue := range args[:dash] {
-				if queue == "" {
-					return usageError{errors.New("a queue without a name")}
-				}
 				config.Queues[queue] = pawl.RunnerQueue{}
 			}
 			config.Heartbeat, config.PollInterval = p.settled.Heartbeat, p.settled.PollInterval

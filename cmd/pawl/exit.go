@@ -86,8 +86,7 @@ type told struct {
 func (e told) Error() string { return e.words }
 func (e told) Unwrap() error { return e.error }
 
-// plain is an error for who typed the command: without the names of packages and the numbers of PostgreSQL's errors that are Pawl's own words,
-// and with settings for the fields of a Config.
+// plain is an error for who typed the command: without the names of packages and the numbers of PostgreSQL's errors that are Pawl's own words.
 func plain(err error) string {
 	text := err.Error()
 	if said, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(said.Message, "pawl: ") {
@@ -97,7 +96,7 @@ func plain(err error) string {
 		text = strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
 	}
 	text = strings.ReplaceAll(strings.TrimPrefix(text, "pawl: "), "\npawl: ", "\n")
-	return inSettings(strings.ReplaceAll(text, ": pawl: ", ": "))
+	return strings.ReplaceAll(text, ": pawl: ", ": ")
 }
 
 var (

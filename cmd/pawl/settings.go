@@ -240,13 +240,9 @@ func (p *program) settings() (*settings, error) {
 	return s, nil
 }
 
-// inSettings is a text of the library's with the names of settings for those of a Config's fields.
+// inSettings is a text of the library's with the name of the setting for that of the field of Config that findings speak of.
 func inSettings(text string) string {
-	return strings.NewReplacer(
-		"Config.Validation.ArgsBytes", "validation.args_bytes", "Config.Validation.StringBytes", "validation.string_bytes",
-		"Config.Validation.Depth", "validation.depth", "Config.Validation.Forbidden", "validation.forbidden",
-		"Config.Validation.Required", "validation.required", "Config.ListenURL", "listen_dsn",
-	).Replace(text)
+	return strings.ReplaceAll(text, "Config.ListenURL", "listen_dsn")
 }
 
 // override is what the flag or else the environment says, and which of them. An empty variable says nothing.
