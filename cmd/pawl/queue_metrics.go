@@ -112,14 +112,23 @@ func queueMetricsCommand(p *program) *cobra.Command {
 			case !watch:
 				return p.print(rows)
 			}
-			for {
-				if err := printWatched(p, rows); err != nil {
-					return err
+			for said := ""; ; rows, err = look() {
+				switch {
+				case ctx.Err() != nil:
+					return ctx.Err()
+				case err != nil && !errors.Is(err, pawl.ErrNotFound):
+					// Who watches wants to see the end of an outage, too.
+					if now := err.Error(); now != said {
+						said = now
+						fmt.Fprintf(p.stderr, "pawl: %s; looking again every %v\n", printable(said), every)
+					}
+				default:
+					said = ""
+					if err := printWatched(p, rows); err != nil {
+						return err
+					}
 				}
 				if err := sleep(ctx, every); err != nil {
-					return err
-				}
-				if rows, err = look(); err != nil && !errors.Is(err, pawl.ErrNotFound) {
 					return err
 				}
 			}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -15,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
@@ -175,4 +179,40 @@ func onTerminal(t *testing.T, command *exec.Cmd) (*screen, *os.File, *os.File) {
 		around.Wait()
 	})
 	return s, master, slave
+}
+
+// Who watches goes on through an outage.
+func TestWatchThroughAnOutage(t *testing.T) {
+	pgtest.Ensure(migrate)
+	t.Parallel()
+	server := pgtest.Server(t)
+	url := server.URL("postgres")
+	if err := migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), []string{"queue", "create", "mail", "--dsn", url}, strings.NewReader(""), io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var out, log running
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"queue", "metrics", "mail", "--watch=100ms", "--format", "csv", "--dsn", url}, strings.NewReader(""), &out, &log)
+	}()
+	looks := func() int { return strings.Count(out.logged(), "mail,") }
+	pgtest.Wait(t, "the first looks", func() bool { return looks() > 1 })
+	if err := server.StopServer(t.Context(), localpg.Immediate); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Wait(t, "the outage to be told", func() bool { return strings.Contains(log.logged(), "looking again every 100ms") })
+	if err := server.StartServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := looks()
+	pgtest.Wait(t, "more looks", func() bool { return looks() > before })
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("when it was told to stop: %v", err)
+	}
 }
