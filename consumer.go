@@ -339,7 +339,7 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 		}
 	}
 	var became verdicts
-	var err error
+	var err, undecided error
 	if c.db == nil {
 		became, err = c.finish(ctx, answers, worker, ending)
 	}
@@ -348,6 +348,9 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 		var more verdicts
 		if len(rest) > 0 {
 			more, err = c.finishWaiting(ctx, rest, worker, ending)
+		}
+		if err != nil && len(rest) < len(answers) {
+			undecided, err = fmt.Errorf("pawl: %s: %w", like.verb, err), nil // The others are finished, which has to be said.
 		}
 		if became.each == nil {
 			became.each = map[ID]string{}
@@ -361,12 +364,21 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 	if err != nil {
 		return fmt.Errorf("pawl: %s: %w", like.verb, err)
 	}
+	lost := Errors{}
+	if undecided != nil {
+		answers = slices.DeleteFunc(answers, func(a answer) bool {
+			_, ok := became.of(a.job.ID)
+			if !ok {
+				lost[a.job.ID] = undecided
+			}
+			return !ok
+		})
+	}
 	if err := c.freeAnswered(ctx, answers); err != nil {
 		return err
 	}
 	c.settleSoon(ctx, slices.ContainsFunc(answers, func(a answer) bool { return a.job.tied }))
 	c.tally.answered(answers, func(id ID) string { what, _ := became.of(id); return what })
-	lost := Errors{}
 	for _, a := range answers {
 		if _, ok := became.of(a.job.ID); !ok {
 			lost[a.job.ID] = ErrLeaseLost

@@ -693,3 +693,84 @@ func TestTies(t *testing.T) {
 	})
 	want(first, pawl.Ties{})
 }
+
+// An ordered job that dies while it is retried was running then, and is left as it is: the retry has not got its channel, into which
+// others insert meanwhile.
+func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
+	t.Parallel()
+	for _, tied := range []bool{true, false} {
+		t.Run(fmt.Sprint(tied), func(t *testing.T) {
+			t.Parallel()
+			client, pool := install(t)
+			spec := pawl.JobSpec{Args: Note{0}}
+			if tied {
+				spec = ordered("c", 0)
+			}
+			id := insert(t, client, spec)
+			jobs := claim(t, client, 1)
+			tx := begin(t, pool)
+			must(t, client.With(tx).Fail(t.Context(), jobs, pawl.Dead(errBoom)))
+			var retrying sync.WaitGroup
+			var n int64
+			var err error
+			retrying.Go(func() { n, err = client.Retry(t.Context(), id) })
+			blocked(t, pool, 1)
+			commit(t, tx)
+			retrying.Wait()
+			must(t, err)
+			if want := map[bool]int64{true: 0, false: 1}[tied]; n != want {
+				t.Errorf("%d retried, want %d", n, want)
+			}
+			must1(t, 1-n)(client.Retry(t.Context(), id))
+		})
+	}
+}
+
+// Who waits for a cancelled job that is retried at that moment is settled, and no orphan meanwhile.
+func TestAJobAfterOneThatIsRetried(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	parent := insert(t, client, Note{1})
+	must1(t, 1)(client.Cancel(t.Context(), parent))
+	tx := begin(t, pool)
+	child, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{2}, AfterNotOK: []pawl.ID{parent}})
+	must(t, err)
+	var retrying sync.WaitGroup
+	retrying.Go(func() { _, err = client.Retry(t.Context(), parent) })
+	blocked(t, pool, 1)
+	commit(t, tx)
+	retrying.Wait()
+	must(t, err)
+	if n := value[int](t, pool, "select count(*) from pawl.verify() where jobs > 0"); n > 0 {
+		t.Errorf("%d findings", n)
+	}
+	settle(t, pool)
+	await(t, client, child.ID, pawl.StateReady)
+}
+
+// Of several jobs finished at once some are, and for one nobody can say it: which is told.
+func TestCompleteOfManyOfWhichOneIsLocked(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for n := range 3 {
+		insert(t, client, Note{n})
+	}
+	jobs := claim(t, client, 3)
+	tx := begin(t, pool)
+	exec(t, tx, "select from pawl.job where id = $1 for update", int64(jobs[1].ID))
+	ctx, cancel := context.WithCancel(t.Context())
+	var completing sync.WaitGroup
+	var err error
+	completing.Go(func() { err = client.Complete(ctx, jobs) })
+	blocked(t, pool, 1)
+	cancel()
+	completing.Wait()
+	several, ok := errors.AsType[pawl.Errors](err)
+	if !ok || len(several) != 1 || !errors.Is(several[jobs[1].ID], context.Canceled) {
+		t.Errorf("got %v, want an error of job %d alone", err, jobs[1].ID)
+	}
+	await(t, client, jobs[0].ID, pawl.StateCompleted)
+	await(t, client, jobs[2].ID, pawl.StateCompleted)
+	must(t, tx.Rollback(t.Context()))
+	must(t, client.Complete(t.Context(), jobs[1:2]))
+}

@@ -126,6 +126,9 @@ begin
       -- Kept from being deleted or retried unseen; if it was retried just now, it lives again.
       perform from pawl.dead d where d.id = spec.parent for key share;
       if not found then
+        perform from pawl.archive a where a.id = spec.parent and a.state = 'cancelled' for key share;
+      end if;
+      if not found then
         update pawl.job j set tied = true where j.id = spec.parent;
         continue when found;
       end if;

@@ -11,34 +11,40 @@ create or replace function pawl.retry(ids bigint[]) returns setof bigint
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 declare
-  woken text[];
-  back  bigint[];
-  died  bigint[];
-  rose  bigint[];
-  head  bigint;
-  tied  record;
+  finished bigint[]; -- Ordered ones, when it began.
+  woken  text[];
+  back   bigint[];
+  died   bigint[];
+  rose   bigint[];
+  head   bigint;
+  tied   record;
 begin
   perform pg_current_xact_id();
-  perform pg_advisory_xact_lock(c.class, c.object)
-  from (
-    select distinct pawl.channel_class(f.queue) as class, pawl.channel_object(f.channel) as object
-    from (select d.queue, d.channel from pawl.dead d where d.id = any (retry.ids) and d.opts ? 'ordered'
-          union all
-          select a.queue, a.channel from pawl.archive a where a.id = any (retry.ids) and a.state = 'cancelled' and a.opts ? 'ordered') f
-    order by 1, 2
-  ) c;
+  -- An ordered job that ends from here on was running when it was retried, and is left as it is: nobody has its channel's lock.
+  with ended as materialized (
+    select d.id, d.queue, d.channel from pawl.dead d where d.id = any (retry.ids) and d.opts ? 'ordered'
+    union all
+    select a.id, a.queue, a.channel from pawl.archive a where a.id = any (retry.ids) and a.state = 'cancelled' and a.opts ? 'ordered'
+  ),
+  alone as materialized (
+    select pg_advisory_xact_lock(c.class, c.object)
+    from (select distinct pawl.channel_class(e.queue) as class, pawl.channel_object(e.channel) as object from ended e order by 1, 2) c
+  )
+  select array(select e.id from ended e) into finished from (select count(*) from alone) a;
   perform j.id
   from (select u.id from unnest(retry.ids) as u (id) order by u.id) u,
        lateral (select j.id from pawl.job j where j.id = u.id for update) j;
   with dead as (
     delete from pawl.dead d
-    where d.id = any (retry.ids) and pawl.key_is_free(d.id, d.queue, d.unique_key, d.opts)
+    where d.id = any (retry.ids) and (d.id = any (finished) or not coalesce(d.opts ? 'ordered', false))
+      and pawl.key_is_free(d.id, d.queue, d.unique_key, d.opts)
     returning d.id, d.created_at, d.epoch, d.priority, d.attempt, d.max_attempts, d.queue, d.channel, d.kind, d.args, d.data,
               d.fingerprint, d.unique_key, d.opts, d.errors, d.checkpoint
   ),
   cancelled as (
     delete from pawl.archive a
-    where a.id = any (retry.ids) and a.state = 'cancelled' and pawl.key_is_free(a.id, a.queue, a.unique_key, a.opts)
+    where a.id = any (retry.ids) and a.state = 'cancelled' and (a.id = any (finished) or not coalesce(a.opts ? 'ordered', false))
+      and pawl.key_is_free(a.id, a.queue, a.unique_key, a.opts)
     returning a.id, a.created_at, a.epoch, a.priority, a.attempt, a.max_attempts, a.queue, a.channel, a.kind, a.args, a.data,
               a.fingerprint, a.unique_key, a.opts, a.errors, a.checkpoint
   ),
