@@ -630,8 +630,14 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 		if j.ordered {
 			m.loose = slices.DeleteFunc(m.loose, func(l mLoose) bool { return l.job == j })
 			pos := float64(j.id)
-			if m.halts[j.channel] == j {
+			m.leave(j)
+			if line := m.lines[j.channel]; m.halts[j.channel] == j {
 				delete(m.halts, j.channel)
+			} else if slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j }) {
+				ticket := []pawl.State{pawl.StateReady, pawl.StateScheduled, pawl.StateRunning}
+				if len(line) > 0 && line[0].pos > pos && slices.Contains(ticket, line[0].job.state) {
+					line[0].pos, pos = pos, line[0].pos
+				}
 			} else {
 				m.revived += 1e-4
 				pos = float64(m.jobs[len(m.jobs)-1].id) + m.revived

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -284,9 +285,14 @@ func (c *crowd) drain() {
 	for round := 0; left() > 0; round++ {
 		c.observe()
 		if round == 100 {
-			t.Errorf("%d jobs are left that cannot be had: %v", left(), values[string](t, c.pool,
-				`select format('%s %s channel %s, epoch %s, opts %s', g.id, g.state, g.channel, j.epoch, g.opts)
-				from pawl.job j, lateral pawl.get(array[j.id]) g order by 1`))
+			t.Errorf("%d jobs are left that cannot be had:\n%s", left(), strings.Join(values[string](t, c.pool,
+				`select format('%s %s channel %s, epoch %s, opts %s, tied %s', g.id, g.state, g.channel, j.epoch, g.opts, j.tied)
+				from pawl.job j, lateral pawl.get(array[j.id]) g
+				union all select 'turn ' || t::text from pawl.turn t union all select 'wait ' || w::text from pawl.wait w
+				union all select 'loose ' || l::text from pawl.loose l union all select 'parked ' || p::text from pawl.parked p
+				union all select 'halt ' || h::text from pawl.halt h union all select 'ready ' || r::text from pawl.ready r
+				union all select 'ended ' || a.id || ' ' || a.state || coalesce(' ' || a.opts::text, '') from pawl.archive a where a.id in (select w.parent_id from pawl.wait w union select t.job_id from pawl.turn t)
+				union all select 'dead ' || d.id from pawl.dead d order by 1`), "\n"))
 			return
 		}
 		for _, sql := range []string{

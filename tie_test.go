@@ -774,3 +774,44 @@ func TestCompleteOfManyOfWhichOneIsLocked(t *testing.T) {
 	must(t, tx.Rollback(t.Context()))
 	must(t, client.Complete(t.Context(), jobs[1:2]))
 }
+
+// A retried job that others of its channel wait for is not put behind them: neither would ever run.
+func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		busy bool // The next has its turn already.
+		want []int
+	}{{"the next waits for it", false, []int{0, 1, 2}}, {"the next is at work", true, []int{2, 0, 1}}} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			client, pool := install(t)
+			head := insert(t, client, ordered("c", 0))
+			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
+			settle(t, pool)
+			child := ordered("c", 1)
+			child.AfterOK, child.Hold = []pawl.ID{head}, true
+			if test.busy {
+				insert(t, client, ordered("c", 2))
+				insert(t, client, child)
+			} else {
+				insert(t, client, child)
+				insert(t, client, ordered("c", 2))
+			}
+			must1(t, 1)(client.Retry(t.Context(), head))
+			var got []int
+			for range 3 {
+				if n := value[int](t, pool, "select count(*) from pawl.verify() where jobs > 0"); n > 0 {
+					t.Errorf("%d findings", n)
+				}
+				jobs := claimAll(t, client)
+				got = append(got, numbers(t, jobs)...)
+				must(t, client.Complete(t.Context(), jobs))
+				settle(t, pool)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("they ran in the order %v, want %v", got, test.want)
+			}
+		})
+	}
+}

@@ -2,7 +2,8 @@
 -- need not wait. Returns the ids that were changed; the ready and the running are left as they are, and the finished whose
 -- unique key another has.
 -- Moves: a row from dead or archive to job, or a ticket from scheduled, and a new ticket in ready, the epoch one up. The dead head
--- of a halted channel gets its old place and lets the channel go on; another ordered job goes to the end of its channel.
+-- of a halted channel gets its old place and lets the channel go on; an ordered job that others wait for goes behind the one whose
+-- turn it is, for at the end it could wait for those that wait for it; any other goes to the end of its channel.
 -- Index: primary keys; for the cancelled archive's BRIN.
 -- Survives: two retries (the row is deleted by one of them); a promotion at work (this waits for the ticket, and finds it gone);
 -- a key taken meanwhile (an error, SQLSTATE 23505, and nothing is changed).
@@ -12,12 +13,14 @@ language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = o
 #variable_conflict use_column
 declare
   finished bigint[]; -- Ordered ones, when it began.
-  woken  text[];
-  back   bigint[];
-  died   bigint[];
-  rose   bigint[];
-  head   bigint;
-  tied   record;
+  woken    text[];
+  back     bigint[];
+  died     bigint[];
+  rose     bigint[];
+  head     bigint;
+  halted   boolean;
+  place    bigint;
+  tied     record;
 begin
   perform pg_current_xact_id();
   -- An ordered job that ends from here on was running when it was retried, and is left as it is: nobody has its channel's lock.
@@ -115,8 +118,26 @@ begin
       delete from pawl.turn t where t.job_id = tied.id; -- Of its end, if that is not settled yet.
       delete from pawl.loose l where l.job_id = tied.id;
       delete from pawl.halt h where h.queue = tied.queue and h.channel = tied.channel and h.job_id = tied.id;
-      insert into pawl.turn (queue, channel, pos, job_id)
-      values (tied.queue, tied.channel, case when found then tied.id else nextval('pawl.pos') end, tied.id);
+      halted := found;
+      if halted or (select true from pawl.wait w where w.parent_id = tied.id limit 1) then
+        -- Its old place is before all that wait for it, which are younger. Whoever has a ticket keeps the turn, and gives this one the place behind it.
+        with first as materialized (
+          select t.pos, t.job_id from pawl.turn t where t.queue = tied.queue and t.channel = tied.channel order by t.pos limit 1
+        ),
+        ahead as (
+          update pawl.turn t
+          set pos = tied.id
+          from first f
+          where t.job_id = f.job_id and f.pos > tied.id and not halted
+            and exists (select from pawl.job j where j.id = f.job_id) and not exists (select from pawl.parked p where p.job_id = f.job_id)
+          returning f.pos
+        )
+        select a.pos into place from ahead a;
+        place := coalesce(place, tied.id);
+      else
+        place := nextval('pawl.pos');
+      end if;
+      insert into pawl.turn (queue, channel, pos, job_id) values (tied.queue, tied.channel, place, tied.id);
       -- If its end was not settled yet it was the head; now another is.
       select t.job_id into head from pawl.turn t where t.queue = tied.queue and t.channel = tied.channel order by t.pos limit 1;
       if head <> tied.id and not pawl.issue(head) then
