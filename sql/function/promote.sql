@@ -29,10 +29,13 @@ begin
   gone as (
     delete from pawl.scheduled s
     where s.ctid = any (array(select d.ticket from due d))
+    returning s.job_id, s.epoch, s.run_at
   ),
+  -- Of what is gone, not of what is due: a ticket that somebody gave another time just now is locked in its new version, which this
+  -- statement cannot delete yet.
   numbered as materialized (
-    select d.id, d.epoch, nextval('pawl.pos') as pos
-    from (select d.id, d.epoch from due d order by d.run_at, d.id) d
+    select g.job_id as id, g.epoch, nextval('pawl.pos') as pos
+    from (select g.job_id, g.epoch, g.run_at from gone g order by g.run_at, g.job_id) g
   ),
   job as (
     update pawl.job j
