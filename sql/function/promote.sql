@@ -14,17 +14,17 @@ declare
 begin
   return query
   with due as materialized (
-    select r.ctid as ticket, j.id, j.epoch, u.queue, r.run_at
+    select r.ctid as ticket, u.queue
     from unnest(promote.queues, promote.floors) as u (queue, floor),
          lateral (
-           select s.ctid, s.job_id, s.epoch, s.run_at
+           select s.ctid, s.job_id, s.epoch
            from pawl.scheduled s
            where s.queue = u.queue and s.run_at > u.floor and s.run_at <= moment
            order by s.run_at, s.job_id
            limit promote.most
            for update skip locked
          ) r,
-         lateral (select j.id, j.epoch from pawl.job j where j.id = r.job_id and j.epoch = r.epoch for update skip locked) j
+         lateral (select from pawl.job j where j.id = r.job_id and j.epoch = r.epoch for update skip locked) j
   ),
   gone as (
     delete from pawl.scheduled s
