@@ -30,7 +30,7 @@ func (c *Client) retain(ctx context.Context) error {
 	for {
 		const most = 1000
 		var n int64
-		if err := c.row(ctx, "select pawl.retain($1::integer)", []any{most}, &n); err != nil {
+		if err := c.row(ctx, "select pawl.apply_retention($1::integer)", []any{most}, &n); err != nil {
 			return err
 		}
 		if n < most {

@@ -17,7 +17,7 @@ import (
 // client opens a connection (Config.ListenURL's), one for all that is awaited and as long as something is, on which it hears at once
 // of the finish, and then looks once a second. Behind a pooler without a ListenURL it goes on looking every 100 ms.
 func (c *Client) Await(ctx context.Context, id ID) (*JobInfo, error) {
-	if err := c.standing("Await"); err != nil {
+	if err := c.requirePool("Await"); err != nil {
 		return nil, err
 	}
 	a := &awaiting{id: id, woken: make(chan struct{}, 1)}
@@ -33,7 +33,7 @@ func (c *Client) Await(ctx context.Context, id ID) (*JobInfo, error) {
 			}
 			// It lives again: retried in between.
 		}
-		if err != nil && (!isPassing(err) || ctx.Err() != nil) {
+		if err != nil && (!isTransient(err) || ctx.Err() != nil) {
 			return nil, fmt.Errorf("pawl: await job %d: %w", id, err)
 		}
 		if heard {
@@ -122,18 +122,18 @@ func (w *awaiter) run(ctx context.Context, c *Client) {
 		if ctx.Err() != nil {
 			return
 		}
-		w.deaf()
+		w.fallBackToPolling()
 		if errors.Is(err, errPooled) {
 			<-ctx.Done() // What is awaited is looked for.
 			return
 		}
 		c.config.Logger.Warn("pawl: LISTEN connection of Await lost, connecting again", "error", err)
-		pause(ctx, wait)
+		sleep(ctx, wait)
 	}
 }
 
 // deaf has everybody look for themselves again.
-func (w *awaiter) deaf() {
+func (w *awaiter) fallBackToPolling() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for a := range w.joined {

@@ -55,7 +55,7 @@ func TestBatch(t *testing.T) {
 				}
 			}
 			settle(t, pool)
-			b, err := client.Batch(t.Context(), id)
+			b, err := client.GetBatch(t.Context(), id)
 			must(t, err)
 			if b.Total != len(test.ends) || b.Completed != test.completed || b.Cancelled != test.cancelled || b.Dead != test.dead {
 				t.Errorf("the counts are %+v", b)
@@ -85,17 +85,17 @@ func TestABatchsJobIsRetried(t *testing.T) {
 	job := claim(t, client, 1)[0]
 	must(t, client.Fail(t.Context(), job, pawl.Dead(errBoom)))
 	must1(t, 1)(client.Retry(t.Context(), job.ID))
-	if b, _ := client.Batch(t.Context(), id); b.Dead != 0 {
+	if b, _ := client.GetBatch(t.Context(), id); b.Dead != 0 {
 		t.Errorf("after the retry: %+v", b)
 	}
 	must(t, client.Complete(t.Context(), claim(t, client, 1)))
-	if b, _ := client.Batch(t.Context(), id); b.Dead != 0 || b.Completed != 1 {
+	if b, _ := client.GetBatch(t.Context(), id); b.Dead != 0 || b.Completed != 1 {
 		t.Errorf("in the end: %+v", b)
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.job where queue = 'follow'"); n != 1 {
 		t.Errorf("%d jobs follow, want 1", n)
 	}
-	if _, err := client.Batch(t.Context(), 1e9); !errors.Is(err, pawl.ErrNotFound) {
+	if _, err := client.GetBatch(t.Context(), 1e9); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("an unknown batch: %v", err)
 	}
 }
@@ -110,12 +110,12 @@ func TestABatchOfDuplicates(t *testing.T) {
 	insert(t, client, unique(1, "taken"))
 	some, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
 	must(t, err)
-	if b, err := client.Batch(t.Context(), some); err != nil || b.Total != 2 {
+	if b, err := client.GetBatch(t.Context(), some); err != nil || b.Total != 2 {
 		t.Errorf("a batch of three with one duplicate: %+v, %v", b, err)
 	}
 	all, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{unique(5, "taken")}, OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
 	must(t, err)
-	if b, err := client.Batch(t.Context(), all); err != nil || b.Total != 0 {
+	if b, err := client.GetBatch(t.Context(), all); err != nil || b.Total != 0 {
 		t.Errorf("a batch of one duplicate: %+v, %v", b, err)
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.job where queue = 'follow'"); n != 1 {
@@ -143,7 +143,7 @@ func TestABatchRuns(t *testing.T) {
 	}
 	pgtest.Wait(t, "the callback", func() bool { mu.Lock(); defer mu.Unlock(); return ran[1000] > 0 })
 	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
-	b, err := client.Batch(t.Context(), id)
+	b, err := client.GetBatch(t.Context(), id)
 	must(t, err)
 	if b.Completed != 500 || len(ran) != 501 || ran[1000] != 1 {
 		t.Errorf("%+v; %d kinds of jobs ran, the callback %d times", b, len(ran), ran[1000])
@@ -183,7 +183,7 @@ func TestSaga(t *testing.T) {
 			must(t, err)
 			start(t, client, mux, pawl.RunnerConfig{})
 			pgtest.Wait(t, "all jobs", func() bool {
-				b, err := client.Batch(t.Context(), id)
+				b, err := client.GetBatch(t.Context(), id)
 				return err == nil && b.Completed+b.Cancelled+b.Dead == b.Total
 			})
 			if live(t, pool) != 0 || !slices.Equal(ran, test.want) {

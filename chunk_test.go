@@ -84,7 +84,7 @@ func TestResultAndAwait(t *testing.T) {
 		case 13:
 			return sum{}, pawl.Dead(errBoom)
 		case 14:
-			return sum{14}, pawl.Skip
+			return sum{14}, pawl.ErrSkip
 		}
 		return sum{job.Args.N * 2}, nil
 	})
@@ -130,7 +130,7 @@ func TestChunks(t *testing.T) {
 		mu.Lock()
 		sizes = append(sizes, len(chunk))
 		mu.Unlock()
-		failed := pawl.Errors{}
+		failed := pawl.JobErrors{}
 		for _, job := range chunk {
 			switch job.Args.N {
 			case 3:
@@ -250,7 +250,7 @@ func TestPermit(t *testing.T) {
 		case 1:
 			return nil, pawl.Cancel(nil)
 		case 2:
-			return nil, pawl.Skip
+			return nil, pawl.ErrSkip
 		case 3:
 			return nil, pawl.Dead(errBoom)
 		case 4:

@@ -314,7 +314,7 @@ func TestExtendKeepsWhatItSaysBeyondTheRest(t *testing.T) {
 		t.Errorf("the extended job: %v", err)
 	}
 	err := client.Complete(t.Context(), jobs)
-	if lost, ok := errors.AsType[pawl.Errors](err); !ok || len(lost) != 2 {
+	if lost, ok := errors.AsType[pawl.JobErrors](err); !ok || len(lost) != 2 {
 		t.Errorf("got %v, want Errors of both jobs", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/pawlhq/pawl/internal/migrate"
 	"github.com/pawlhq/pawl/sql"
 )
@@ -25,15 +25,15 @@ type Client struct {
 
 // installation is what the clients of one New share.
 type installation struct {
-	pool     *pgxpool.Pool
-	config   Config
-	source   *migrate.Source
-	inserter inserter
-	limiter  *limiter // Of Config.InsertRate; nil: none.
-	consumer consumer
-	awaiter  awaiter
-	tally    *tally
-	deaf     *atomic.Bool // A pooler was met where LISTEN was tried: it is not tried again.
+	pool          *pgxpool.Pool
+	config        Config
+	source        *migrate.Source
+	insertBatcher insertBatcher
+	limiter       *limiter // Of Config.InsertRate; nil: none.
+	consumer      consumer
+	awaiter       awaiter
+	counters      *counters
+	noListen      *atomic.Bool // A pooler was met where LISTEN was tried: it is not tried again.
 }
 
 // Config is for New; its zero value works.
@@ -95,8 +95,8 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{installation: &installation{pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate), deaf: new(atomic.Bool)}}
-	c.inserter.client, c.tally = c, newTally(c)
+	c := &Client{installation: &installation{pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate), noListen: new(atomic.Bool)}}
+	c.insertBatcher.client, c.counters = c, newCounters(c)
 	return c, nil
 }
 
@@ -128,14 +128,14 @@ func (c *Client) query(ctx context.Context, text string, args []any, each func(s
 	if sqlState(err) == noPartition && c.makePartitions(ctx) == nil {
 		err = query(ctx, db, text, args, each)
 	}
-	return c.explain(ctx, err)
+	return c.explainMissingSchema(ctx, err)
 }
 
 // noPartition: the archive has no partition for the day. Nobody tended for a week, or a retention is new.
 const noPartition = "23514"
 
 // explain adds to an error of a missing table or function what is the matter with the schema.
-func (c *Client) explain(ctx context.Context, err error) error {
+func (c *Client) explainMissingSchema(ctx context.Context, err error) error {
 	if err != nil && isMissing(err) && c.db == nil {
 		return errors.Join(c.checkSchema(ctx), err)
 	}
@@ -156,7 +156,7 @@ func (c *Client) row(ctx context.Context, text string, args []any, dest ...any) 
 }
 
 // standing is an error on a client made by With: the verb outlives a transaction.
-func (c *Client) standing(verb string) error {
+func (c *Client) requirePool(verb string) error {
 	if c.db != nil {
 		return fmt.Errorf("pawl: %s outlives a transaction: call it on the client itself, not on one made by With", verb)
 	}
@@ -167,97 +167,14 @@ func (c *Client) standing(verb string) error {
 }
 
 // apart is a client like c with a few connections of its own, made as the pool makes its.
-func (c *Client) apart(ctx context.Context) (*Client, error) {
+func (c *Client) clonePool(ctx context.Context) (*Client, error) {
 	config := c.pool.Config()
 	config.MaxConns, config.MinConns, config.MinIdleConns = 8, 0, 0 // To claim, to finish twice and what was passed by, to beat, to tend.
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
 	if err != nil {
 		return nil, err
 	}
-	own := &Client{installation: &installation{pool: pool, config: c.config, source: c.source, tally: c.tally, deaf: c.deaf}}
-	own.inserter.client = own
+	own := &Client{installation: &installation{pool: pool, config: c.config, source: c.source, counters: c.counters, noListen: c.noListen}}
+	own.insertBatcher.client = own
 	return own, nil
-}
-
-// MigrateOptions are for Migrate.
-type MigrateOptions struct {
-	To     int       // Schema version. If zero, this binary's.
-	DryRun io.Writer // If not nil, what would be run is written there, for psql, and nothing is changed.
-
-	// Roles makes the roles of docs/roles.md, where they are missing, and gives them their rights; functions are then not everybody's
-	// any more. It takes a role that may create roles, or that they are there. Once they are installed, every Migrate sees to it
-	// that they have what they need.
-	Roles bool
-}
-
-// Migrate brings the schema to this binary's version, making it where there is none, and puts back every function. Several at once wait
-// for each other. A schema newer than the binary is an error, *SchemaError, and left alone.
-//
-// It may run beside a fleet of this version or the one before (docs/upgrades.md): it is one transaction, but for indexes that are
-// built concurrently, and tries for its locks for 100 ms at a time, every second until ctx ends. Killed, it is continued by the next.
-func (c *Client) Migrate(ctx context.Context, opts ...MigrateOptions) error {
-	if err := c.standing("Migrate"); err != nil {
-		return err
-	}
-	var o MigrateOptions
-	if len(opts) > 0 {
-		o = opts[0]
-	}
-	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		after := []string{fmt.Sprintf("select pawl.make_partitions(%d);", daysAhead), fmt.Sprintf("select pawl.roles(%t);", o.Roles)}
-		err := c.source.Up(ctx, conn.Conn(), c.config.Schema, migrate.Options{To: o.To, Dry: o.DryRun, After: after, Blocked: func(by string) {
-			c.config.Logger.Warn("pawl: migrate did not get its locks within 100 ms, it tries again", "oldest", by)
-		}})
-		if version, ok := errors.AsType[*migrate.VersionError](err); ok {
-			return &SchemaError{Have: version.Have, Want: version.Want}
-		}
-		if err != nil {
-			return fmt.Errorf("pawl: migrate: %w", err)
-		}
-		return nil
-	})
-}
-
-// Uninstall drops the schema and all that is in it, jobs included. Where others have tables, views or extensions in it, it is refused.
-func (c *Client) Uninstall(ctx context.Context) error {
-	if err := c.standing("Uninstall"); err != nil {
-		return err
-	}
-	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		if err := c.source.Down(ctx, conn.Conn(), c.config.Schema); err != nil {
-			return fmt.Errorf("pawl: uninstall: %w", err)
-		}
-		return nil
-	})
-}
-
-// Ready is nil if the database answers, takes writes, and has a schema this binary can work with: its own version or a newer one.
-// Else the error says what is wrong; of the schema it is a *SchemaError. It takes a connection of the pool and waits for one until ctx ends.
-func (c *Client) Ready(ctx context.Context) error {
-	if err := c.standing("Ready"); err != nil {
-		return err
-	}
-	var readOnly bool
-	err := c.row(ctx, "select current_setting('transaction_read_only')::boolean", nil, &readOnly)
-	switch {
-	case err == nil && readOnly:
-		return errors.New("pawl: the database is read-only: a standby, or default_transaction_read_only is on")
-	case err == nil:
-		err = c.checkSchema(ctx)
-	}
-	if _, ok := errors.AsType[*SchemaError](err); ok || err == nil {
-		return err
-	}
-	return fmt.Errorf("pawl: the database cannot be used: %w", err)
-}
-
-// checkSchema is a *SchemaError if the database's schema is not this binary's. Newer is fine: migrations only add.
-func (c *Client) checkSchema(ctx context.Context) error {
-	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		have, err := c.source.Have(ctx, conn.Conn(), c.config.Schema)
-		if err == nil && have < c.source.Version() {
-			err = &SchemaError{Have: have, Want: c.source.Version()}
-		}
-		return err
-	})
 }

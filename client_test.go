@@ -46,7 +46,7 @@ func TestNotInstalled(t *testing.T) {
 	mux := pawl.NewMux()
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	want("Run", client.Run(t.Context(), mux, pawl.RunnerConfig{}))
-	want("Tend", client.Tend(t.Context()))
+	want("Tend", client.Maintain(t.Context()))
 }
 
 func TestMigrateConcurrently(t *testing.T) {

@@ -116,7 +116,7 @@ func conceptHandle(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool,
 		case errors.Is(err, errBusy) && job.Attempt == 1:
 			return pawl.RetryAfter(10*time.Millisecond, err) // A failed attempt, with its own wait.
 		case errors.Is(err, errBusy):
-			return pawl.Skip // Finished, completed.
+			return pawl.ErrSkip // Finished, completed.
 		}
 		return err // nil completes; else a failed attempt.
 	}, pawl.KindOptions{Timeout: 30 * time.Second})
@@ -265,12 +265,12 @@ func conceptTwoPhase(ctx context.Context, client *pawl.Client, pool *pgxpool.Poo
 		return err
 	}
 	if err := send(ctx, Email{To: "elsewhere@example.com"}); err != nil { // What another system has to agree to.
-		return client.Abort(ctx, reserved.ID)
+		return client.AbortReserved(ctx, reserved.ID)
 	}
-	if err := client.ExtendReserve(ctx, 5*time.Minute, reserved.ID); err != nil {
+	if err := client.ExtendReserved(ctx, 5*time.Minute, reserved.ID); err != nil {
 		return err
 	}
-	return client.Commit(ctx, reserved.ID) // Now it may run. ErrExpired: it is gone.
+	return client.CommitReserved(ctx, reserved.ID) // Now it may run. ErrExpired: it is gone.
 }
 
 func conceptLimits(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
@@ -386,7 +386,7 @@ func conceptAwait(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 
 func conceptChunk(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
 	pawl.HandleChunk(mux, func(ctx context.Context, jobs []*pawl.Job[Email]) error {
-		failed := pawl.Errors{}
+		failed := pawl.JobErrors{}
 		for _, job := range jobs { // Rather one call for all of them.
 			if err := send(ctx, job.Args); err != nil {
 				failed[job.ID] = pawl.Dead(err)
@@ -412,7 +412,7 @@ func conceptBatch(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 	if err != nil {
 		return err
 	}
-	batch, err := client.Batch(ctx, id)
+	batch, err := client.GetBatch(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -615,5 +615,5 @@ func conceptSQL(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mu
 func conceptTend(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
 	ctx, stop := context.WithTimeout(ctx, 100*time.Millisecond) // Or signal.NotifyContext.
 	defer stop()
-	return client.Tend(ctx) // Beside runners with NoChores, or where consumers alone work.
+	return client.Maintain(ctx) // Beside runners with NoChores, or where consumers alone work.
 }

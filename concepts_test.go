@@ -291,7 +291,7 @@ func TestConcepts(t *testing.T) {
 				stop := start(t, client, mux, pawl.RunnerConfig{})
 				pgtest.Wait(t, "all jobs", func() bool {
 					// One statement: what is loose becomes a job between two.
-					return value[bool](t, pool, "select not exists (select from pawl.job) and not exists (select from pawl.loose)")
+					return value[bool](t, pool, "select not exists (select from pawl.job) and not exists (select from pawl.followup)")
 				})
 				must(t, stop())
 			}

@@ -19,15 +19,6 @@ type column struct {
 	oid  uint32
 }
 
-var (
-	jobColumns = []column{{"id", pgtype.Int8OID}, {"created_at", pgtype.TimestamptzOID}, {"run_at", pgtype.TimestamptzOID}, {"epoch", pgtype.Int4OID},
-		{"priority", pgtype.Int2OID}, {"max_attempts", pgtype.Int2OID}, {"queue", pgtype.TextOID}, {"channel", pgtype.TextOID}, {"kind", pgtype.TextOID},
-		{"args", pgtype.JSONBOID}, {"data", pgtype.ByteaOID}, {"fingerprint", pgtype.TextOID}, {"opts", pgtype.JSONBOID}}
-	readyColumns = []column{{"pos", pgtype.Int8OID}, {"job_id", pgtype.Int8OID}, {"epoch", pgtype.Int4OID}, {"priority", pgtype.Int4OID},
-		{"queue", pgtype.TextOID}, {"channel", pgtype.TextOID}}
-	scheduledColumns = []column{{"run_at", pgtype.TimestamptzOID}, {"job_id", pgtype.Int8OID}, {"epoch", pgtype.Int4OID}, {"queue", pgtype.TextOID}}
-)
-
 // copyTo puts n rows into a table by COPY; row fills values with the i-th. The columns' types are given: pgx's CopyFrom asks the
 // server for them by a statement that it prepares by name on a connection of the default mode, and a transaction pooler breaks that.
 func copyTo(ctx context.Context, conn *pgx.Conn, table pgx.Identifier, columns []column, n int, row func(i int, values []any)) error {

@@ -125,15 +125,15 @@ type cronJob struct {
 	Backoff     *storedBackoff    `json:"backoff,omitempty"`
 	Fingerprint *string           `json:"fingerprint,omitempty"`
 	Headers     map[string]string `json:"headers,omitempty"`
-	Ties        *ties             `json:"ties,omitempty"`
+	Constraints *constraintSpec   `json:"constraints,omitempty"`
 	Global      bool              `json:"global,omitempty"`
 	UntilStart  bool              `json:"until_start,omitempty"`
 }
 
-func (r row) cronJob() (cronJob, error) {
+func (r insertRow) cronJob() (cronJob, error) {
 	j := cronJob{
 		Kind: r.kind, Data: r.data, Queue: r.queue, Channel: r.channel, Priority: r.priority, MaxAttempts: r.attempts, Fingerprint: r.fingerprint,
-		Ties: r.ties,
+		Constraints: r.constraints,
 	}
 	if r.args != nil {
 		j.Args = json.RawMessage(*r.args)
@@ -142,7 +142,7 @@ func (r row) cronJob() (cronJob, error) {
 		j.Delay = *r.delay
 	}
 	if r.opts != nil {
-		var o opts
+		var o jobOptions
 		if err := json.Unmarshal([]byte(*r.opts), &o); err != nil {
 			return j, err
 		}
@@ -156,18 +156,18 @@ func (j cronJob) delay() time.Duration {
 }
 
 // row is the job of one tick.
-func (j cronJob) row(name string, tick time.Time, runAt *time.Time) (row, error) {
-	r := row{
+func (j cronJob) row(name string, tick time.Time, runAt *time.Time) (insertRow, error) {
+	r := insertRow{
 		queue: j.Queue, channel: j.Channel, kind: j.Kind, priority: j.Priority, data: j.Data, runAt: runAt, attempts: j.MaxAttempts, fingerprint: j.Fingerprint,
 	}
 	if j.Args != nil {
 		s := string(j.Args)
 		r.args = &s
 	}
-	o := opts{Backoff: j.Backoff, Headers: maps.Clone(j.Headers), Global: j.Global, UntilStart: j.UntilStart}
-	if j.Ties != nil {
-		t := *j.Ties // Each row completes its own.
-		r.ties, o.Ordered = &t, t.Ordered
+	o := jobOptions{Backoff: j.Backoff, Headers: maps.Clone(j.Headers), Global: j.Global, UntilStart: j.UntilStart}
+	if j.Constraints != nil {
+		t := *j.Constraints // Each row completes its own.
+		r.constraints, o.Ordered = &t, t.Ordered
 	}
 	if o.Headers == nil {
 		o.Headers = map[string]string{}
@@ -192,14 +192,14 @@ func (j cronJob) spec() JobSpec {
 	if j.Fingerprint != nil {
 		s.Fingerprint = *j.Fingerprint
 	}
-	if t := j.Ties; t != nil {
+	if t := j.Constraints; t != nil {
 		s.Ordered, s.Unique = t.Ordered, Unique{
 			Key: t.Key, Period: seconds(t.Period), Global: j.Global, UntilStart: j.UntilStart, Replace: t.Replace, Reschedule: t.Reschedule,
 		}
 		s.Attempt, s.Errors = t.Attempt, t.Errors
 		for _, after := range t.After {
 			ids := map[string]*[]ID{"ok": &s.AfterOK, "any": &s.AfterAny, "not_ok": &s.AfterNotOK}[after.On]
-			*ids, s.Hold = append(*ids, after.ID), s.Hold || after.Hold
+			*ids, s.KeepWaiting = append(*ids, after.ID), s.KeepWaiting || after.KeepWaiting
 		}
 	}
 	return s
@@ -391,7 +391,7 @@ func (c *Client) RunCron(ctx context.Context, name string) (InsertResult, error)
 	}
 	var j cronJob
 	err = json.Unmarshal([]byte(job), &j)
-	var r row
+	var r insertRow
 	if err == nil {
 		r, err = j.row(name, now, nil)
 	}
@@ -400,7 +400,7 @@ func (c *Client) RunCron(ctx context.Context, name string) (InsertResult, error)
 			r.delay = &j.Delay
 		}
 		var results []InsertResult
-		if results, err = c.insertResolved(ctx, []row{r}); err == nil {
+		if results, err = c.insertResolved(ctx, []insertRow{r}); err == nil {
 			return results[0], nil
 		}
 	}

@@ -15,7 +15,7 @@ func (c *Client) Retain(ctx context.Context) error { return c.retain(ctx) }
 // MakePartitions does it once, too.
 func (c *Client) MakePartitions(ctx context.Context) error { return c.makePartitions(ctx) }
 
-func (c *Client) TickCrons(ctx context.Context) error { return (&ticker{client: c}).do(ctx) }
+func (c *Client) TickCrons(ctx context.Context) error { return (&cronTicker{client: c}).do(ctx) }
 
 func TestCronDue(t *testing.T) {
 	t.Parallel()

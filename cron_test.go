@@ -72,7 +72,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 		Delay: 90 * time.Minute, MaxAttempts: 7, Backoff: pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3, Power: 1, NoJitter: true},
 		Fingerprint: "f", Headers: map[string]string{"trace": "1", "cron": "a user's"},
 		Unique:  pawl.Unique{Key: "reports", Period: time.Hour, Global: true, UntilStart: true, Replace: true, Reschedule: true},
-		AfterOK: []pawl.ID{1}, AfterAny: []pawl.ID{2}, AfterNotOK: []pawl.ID{3}, Hold: true,
+		AfterOK: []pawl.ID{1}, AfterAny: []pawl.ID{2}, AfterNotOK: []pawl.ID{3}, KeepWaiting: true,
 		Attempt: 2, Errors: []pawl.AttemptError{{Attempt: 2, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "no", Stack: "here"}},
 	}
 	exec(t, pool, "select setval('pawl.pos', 10)") // The jobs it comes after have been.
@@ -592,7 +592,7 @@ func tend(t testing.TB, client *pawl.Client) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- client.Tend(ctx) }()
+	go func() { ended <- client.Maintain(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -45,7 +45,7 @@ const (
 )
 
 func (c *Client) doctor(ctx context.Context, worry concerns) ([]Finding, error) {
-	if err := c.standing("Doctor"); err != nil {
+	if err := c.requirePool("Doctor"); err != nil {
 		return nil, err
 	}
 	late := interval(worry.late)
@@ -53,7 +53,7 @@ func (c *Client) doctor(ctx context.Context, worry concerns) ([]Finding, error) 
 		name string
 		look func(context.Context) ([]Finding, error)
 	}{
-		{"lock", c.asking("lock", interval(worry.locked))}, {"schema", c.examineSchema}, {"queue", c.asking("queue", late)}, {"halt", c.asking("halt")},
+		{"lock", c.asking("lock", interval(worry.locked))}, {"schema", c.examineSchema}, {"queue", c.asking("queue", late)}, {"halted_channel", c.asking("halted_channel")},
 		{"overdue", c.asking("overdue")}, {"worker", c.asking("worker")}, {"xmin", c.asking("xmin", late, worry.transactions)},
 		{"autovacuum", c.asking("autovacuum")}, {"dead", c.asking("dead", interval(3*worry.late))}, {"bloat", c.asking("bloat", worry.bloat)},
 		{"archive", c.asking("archive", worry.archive)}, {"durability", c.asking("durability")}, {"setting", c.asking("setting")},

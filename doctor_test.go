@@ -194,7 +194,7 @@ func TestDoctorFinds(t *testing.T) {
 			return []string{"version 9999", "newer"}
 		}},
 		"function missing": {"schema", func(p *patient) []string {
-			p.exec("drop function pawl.wrong(jsonb)")
+			p.exec("drop function pawl.validate_spec(jsonb)")
 			return []string{"wrong (missing)", "pawl verify"}
 		}},
 		"table missing": {"schema", func(p *patient) []string {
@@ -328,7 +328,7 @@ func TestDoctorFinds(t *testing.T) {
 			p.anxious()
 			return []string{"its rate of 1 in 86400 s lets the next one start in 23:59:5", "pawl queue set default --rate none"}
 		}},
-		"channel halted": {"halt", func(p *patient) []string {
+		"channel halted": {"halted_channel", func(p *patient) []string {
 			if err := p.client.PutQueue(p.Context(), "default", pawl.QueuePolicy{HaltOnDead: true}); err != nil {
 				p.Fatal(err)
 			}
@@ -359,7 +359,7 @@ func TestDoctorFinds(t *testing.T) {
 		}},
 		"reservation overdue": {"overdue", func(p *patient) []string {
 			id := p.insert(pawl.JobSpec{Reserve: hour})
-			p.exec("update pawl.parked set expires_at = now() - interval '2 minutes'")
+			p.exec("update pawl.blocked set expires_at = now() - interval '2 minutes'")
 			return []string{"1 reservations", fmt.Sprintf("job %d", id)}
 		}},
 		"dead jobs kept": {"overdue", func(p *patient) []string {

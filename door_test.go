@@ -40,7 +40,7 @@ func TestTheSQLDoor(t *testing.T) {
 		`select pawl.insert('x', null, '{"priority": 1.5}')`, `select pawl.insert('x', null, '{"max_attempts": 2.5}')`,
 		`select pawl.insert('x', null, '{"unique": {"key": 5}}')`, `select pawl.insert('x', null, '{"unique": {"key": "a", "period": "1 hour"}}')`,
 		`select pawl.insert('x', null, '{"unique": {"key": "a", "replace": "yes"}}')`, `select pawl.insert('x', null, '{"after": [5]}')`,
-		`select pawl.insert('x', null, '{"after": [{"id": 1.5}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1, "hold": "x"}]}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1.5}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1, "keep_waiting": "x"}]}')`,
 		`select pawl.insert('x', null, '{"after": [{"id": 1, "when": "ok"}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1e30}]}')`,
 		`select pawl.insert_many('[{"kind": "x", "arg": {}}]')`, `select pawl.insert_many('[5]')`, `select pawl.insert_many('[null]')`,
 		`select pawl.extend(1, 1, gen_random_uuid(), '0')`, `select pawl.fail(1, 1, 'x', outcome => 'sometimes')`} {
@@ -143,7 +143,7 @@ func TestASQLSessionWorksAQueue(t *testing.T) {
 	}
 	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	var order []string
 	for range 50 {
 		rows := values[string](t, pool, "select kind from pawl.claim('default', 1) c, lateral (select pawl.complete(c.id, c.epoch)) done")

@@ -81,9 +81,9 @@ func (e *SchemaError) Error() string {
 }
 
 // Errors says which of several jobs failed, and why. errors.Is and errors.As see into it.
-type Errors map[ID]error
+type JobErrors map[ID]error
 
-func (e Errors) Error() string {
+func (e JobErrors) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pawl: %d jobs failed", len(e))
 	for i, id := range slices.Sorted(maps.Keys(e)) {
@@ -96,7 +96,7 @@ func (e Errors) Error() string {
 	return b.String()
 }
 
-func (e Errors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
+func (e JobErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
 
 // sqlState is the error's SQLSTATE, "" if the server did not say one: then the connection failed.
 func sqlState(err error) string {
@@ -108,7 +108,7 @@ func sqlState(err error) string {
 }
 
 // isData says whether the server refused the data, so that another job's might pass.
-func isData(err error) bool {
+func isDataError(err error) bool {
 	s := sqlState(err)
 	return strings.HasPrefix(s, "22") || strings.HasPrefix(s, "23") || strings.HasPrefix(s, "54")
 }
@@ -140,7 +140,7 @@ func IsRetryable(err error) bool {
 }
 
 // isPassing says whether trying again may help: the connection failed, the server is restarting, locks collided.
-func isPassing(err error) bool {
+func isTransient(err error) bool {
 	switch s := sqlState(err); {
 	case s == "":
 		return true

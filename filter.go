@@ -34,17 +34,6 @@ type Filter struct {
 
 func (f Filter) selection() ([]int64, []*int32) { return nil, nil } // What takes a Selector looks for a Filter first.
 
-// Page is some of the jobs that meet a Filter.
-type Page struct {
-	Jobs Jobs   // Newest first.
-	Next string // The Cursor of the next page; empty: this is the last.
-}
-
-var (
-	liveStates     = []State{StateReserved, StateWaiting, StateScheduled, StateReady, StateRunning}
-	finishedStates = []State{StateCompleted, StateCancelled, StateDead}
-)
-
 // storedFilter is a Filter as filter.sql takes it.
 type storedFilter struct {
 	Queue         string          `json:"queue,omitempty"`
@@ -106,7 +95,7 @@ func (f *Filter) storedAbove(among []State, above int64) (text string, below *in
 	if f.Cursor != "" {
 		id, err := strconv.ParseInt(f.Cursor, 10, 64)
 		if err != nil || id < 0 {
-			return "", nil, false, fmt.Errorf("Filter.Cursor: %q is no Page's Next", bounded(f.Cursor, 64))
+			return "", nil, false, fmt.Errorf("Filter.Cursor: %q is no Page's Next", truncate(f.Cursor, 64))
 		}
 		below = &id
 	}
@@ -118,58 +107,6 @@ func (f *Filter) storedAbove(among []State, above int64) (text string, below *in
 		return "", nil, false, errors.New("Filter: its values " + reason)
 	}
 	return string(b), below, false, nil
-}
-
-// List is a page of the jobs that meet a filter, newest first, be they live, dead or in the archive.
-//
-// A page is quick to find where the jobs of it are among the newest, whatever the size of the archive. To learn that there are few, or none,
-// takes reading all, or all below Cursor; with States that are not in the archive, all that are live or dead.
-func (c *Client) List(ctx context.Context, filter Filter) (Page, error) {
-	text, below, _, err := filter.stored(nil)
-	if err != nil {
-		return Page{}, fmt.Errorf("pawl: list: %w", err)
-	}
-	limit := filter.Limit
-	if limit == 0 {
-		limit = 100
-	}
-	limit = min(limit, 100_000)
-	var page Page
-	more := false
-	err = c.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)", []any{text, below, limit + 1}, func(s scanner) error {
-		if len(page.Jobs) == limit {
-			more = true
-			return nil
-		}
-		job, err := c.scanJob(s)
-		page.Jobs = append(page.Jobs, job)
-		return err
-	})
-	if err != nil {
-		return Page{}, fmt.Errorf("pawl: list: %w", err)
-	}
-	if more {
-		page.Next = strconv.FormatInt(int64(page.Jobs[limit-1].ID), 10)
-	}
-	return page, nil
-}
-
-// Count is how many jobs meet a filter, live, dead or in the archive: exactly, so it reads all it counts, and where no index
-// helps whole tables. For figures of a queue that are cheap at any size see Stats.
-func (c *Client) Count(ctx context.Context, filter Filter) (n int64, err error) {
-	text, below, _, err := filter.stored(nil)
-	if err == nil {
-		var most *int64
-		if filter.Limit > 0 {
-			limit := int64(filter.Limit)
-			most = &limit
-		}
-		err = c.row(ctx, "select pawl.count($1::text::jsonb, $2::bigint, $3::bigint)", []any{text, below, most}, &n)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("pawl: count: %w", err)
-	}
-	return n, nil
 }
 
 // atOnce is how many jobs of a Filter are changed in one transaction.

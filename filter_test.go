@@ -96,7 +96,7 @@ func TestListAndCount(t *testing.T) {
 		"after":         {pawl.Filter{CreatedAfter: middle.CreatedAt}, all[:4]},
 		"live":          {pawl.Filter{States: []pawl.State{"ready", "running", "scheduled", "waiting", "reserved"}}, of("ready", "running", "scheduled", "waiting", "reserved")},
 		"finished":      {pawl.Filter{States: []pawl.State{"completed", "dead", "cancelled"}}, of("completed", "dead", "cancelled")},
-		"parked":        {pawl.Filter{States: []pawl.State{"waiting", "reserved"}}, of("waiting", "reserved")},
+		"blocked":       {pawl.Filter{States: []pawl.State{"waiting", "reserved"}}, of("waiting", "reserved")},
 		"some and args": {pawl.Filter{States: []pawl.State{"waiting", "cancelled"}, Args: json.RawMessage(`{"n": 2}`)}, of("cancelled")},
 		"cursor":        {pawl.Filter{Cursor: fmt.Sprint(int64(all[4]))}, all[5:]},
 		"quoted":        {pawl.Filter{Queue: `o'th\er"`, Kind: "$1 %s"}, []pawl.ID{}},
@@ -277,7 +277,7 @@ func TestUpdate(t *testing.T) {
 		}
 	}
 	n, err := client.Update(t.Context(), pawl.IDs{first, second, 999}, pawl.JobUpdate{Delay: time.Hour})
-	if each, ok := errors.AsType[pawl.Errors](err); n != 1 || !ok || !errors.Is(each[second], pawl.ErrRunning) || !errors.Is(each[999], pawl.ErrNotFound) || len(each) != 2 {
+	if each, ok := errors.AsType[pawl.JobErrors](err); n != 1 || !ok || !errors.Is(each[second], pawl.ErrRunning) || !errors.Is(each[999], pawl.ErrNotFound) || len(each) != 2 {
 		t.Errorf("of several: %d, %v", n, err)
 	}
 	await(t, client, first, pawl.StateScheduled)

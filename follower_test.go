@@ -28,7 +28,7 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			parent := insert(t, client, Note{1})
-			child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, Hold: true})
+			child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 			settle(t, pool)
 			await(t, client, child, pawl.StateWaiting)
@@ -41,11 +41,11 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 		client, pool := install(t)
 		parent := insert(t, client, Note{1})
 		must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
-		child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, Hold: true})
+		child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
 		settle(t, pool)
 		await(t, client, child, pawl.StateWaiting)
 		exec(t, pool, "update pawl.dead set expires_at = clock_timestamp() - interval '1 second'")
-		if n := value[int64](t, pool, "select pawl.retain(100)"); n != 1 {
+		if n := value[int64](t, pool, "select pawl.apply_retention(100)"); n != 1 {
 			t.Errorf("%d forgotten", n)
 		}
 		settle(t, pool)
@@ -63,7 +63,7 @@ func TestHoldWhileItsParentGoes(t *testing.T) {
 			parent := insert(t, client, Note{1})
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 			tx := begin(t, pool)
-			child, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, Hold: true})
+			child, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
 			must(t, err)
 			var going sync.WaitGroup
 			going.Go(func() {
@@ -158,7 +158,7 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 	must(t, client.Complete(ctx, claim(t, client, 2)))
 	impatient := begin(t, pool)
 	exec(t, impatient, "set local lock_timeout = '5s'")
-	exec(t, impatient, "select * from pawl.settle(100)")
+	exec(t, impatient, "select * from pawl.run_followups(100)")
 	commit(t, impatient)
 	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Channel != "d" {
 		t.Errorf("claimed %d jobs, want the next of d", len(jobs))
@@ -215,7 +215,7 @@ func TestLateEndsLetOthersPass(t *testing.T) {
 	must(t, client.With(other).Complete(t.Context(), claim(t, client, 1)))
 	commit(t, other)
 	for range 2 {
-		exec(t, pool, "select * from pawl.settle(3)")
+		exec(t, pool, "select * from pawl.run_followups(3)")
 	}
 	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Channel != "other" {
 		t.Errorf("claimed %d jobs, want the next of the other channel", len(jobs))
@@ -247,7 +247,7 @@ func TestAReleasedJobKeepsItsPermit(t *testing.T) {
 	must(t, client.SuspendWorker(t.Context(), workers[0].ID))
 	pgtest.Wait(t, "the worker to be suspended", func() bool { return value[string](t, pool, "select state from pawl.worker") == "suspended" })
 	must1(t, 1)(client.ReleaseWorker(t.Context(), workers[0].ID))
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) > 0 {
 		t.Errorf("claimed %d jobs beside a handler that has not ended: %v", len(jobs), err)
 	}

@@ -33,7 +33,7 @@ func TestOutcomes(t *testing.T) {
 		wait     time.Duration // until it runs again
 	}{
 		{name: "nil", handle: func() error { return nil }, state: pawl.StateCompleted, used: 1},
-		{name: "skip", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Skip) }, state: pawl.StateCompleted, used: 1},
+		{name: "skip", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.ErrSkip) }, state: pawl.StateCompleted, used: 1},
 		{name: "error", handle: func() error { return errBoom }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "boom"},
 		{name: "panic", handle: func() error { panic("ouch") }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "panic: ouch"},
 		{name: "panic with an error", handle: func() error { panic(pawl.Cancel(errBoom)) }, state: pawl.StateCancelled, used: 1, said: "boom"},
@@ -238,7 +238,7 @@ func TestMiddleware(t *testing.T) {
 	})
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		note(ctx.Value(key{}).(string))
-		if pawl.FromContext(ctx) != job.JobInfo {
+		if pawl.JobFromContext(ctx) != job.JobInfo {
 			note("FromContext is not the job")
 		}
 		panic("ouch")
@@ -252,7 +252,7 @@ func TestMiddleware(t *testing.T) {
 	if want := []string{"abcd", "d", "c", "b", "a"}; !slices.Equal(order, want) {
 		t.Errorf("the order was %v, want %v", order, want)
 	}
-	if pawl.FromContext(t.Context()) != nil {
+	if pawl.JobFromContext(t.Context()) != nil {
 		t.Error("FromContext outside a handler is not nil")
 	}
 }

@@ -29,7 +29,7 @@ func TestHeld(t *testing.T) {
 	must(t, err)
 	tx := stdTx(t, pool)
 	for name, c := range map[string]*pawl.Client{"pgx": other, "database/sql": other.With(tx)} {
-		jobs, err := c.Held(t.Context(), append(ids, ready, ids[0], 999)...)
+		jobs, err := c.Claimed(t.Context(), append(ids, ready, ids[0], 999)...)
 		if err != nil || len(jobs) != len(ids) {
 			t.Fatalf("%s: held are %v, %v, want those of %d", name, jobs, err, ids)
 		}
@@ -43,7 +43,7 @@ func TestHeld(t *testing.T) {
 		}
 	}
 	must(t, tx.Rollback())
-	jobs, err := other.Held(t.Context(), ids...)
+	jobs, err := other.Claimed(t.Context(), ids...)
 	must(t, err)
 	must(t, other.Complete(t.Context(), jobs[0]))
 	must(t, other.Fail(t.Context(), jobs[1], pawl.Dead(errors.New("no"))))
@@ -67,9 +67,9 @@ func TestHeld(t *testing.T) {
 	}
 
 	// Held at one epoch, lost, and claimed again: the old one is refused.
-	late := must2(other.Held(t.Context(), ids[5]))
+	late := must2(other.Claimed(t.Context(), ids[5]))
 	expire(t, pool)
-	if jobs := must2(other.Held(t.Context(), ids[5])); len(jobs) > 0 {
+	if jobs := must2(other.Claimed(t.Context(), ids[5])); len(jobs) > 0 {
 		t.Errorf("a lost job is held: %+v", jobs[0])
 	}
 	if err := other.Complete(t.Context(), late); !errors.Is(err, pawl.ErrLeaseLost) {
@@ -80,7 +80,7 @@ func TestHeld(t *testing.T) {
 	}
 	var again pawl.Jobs // Rescued by one claim or the next.
 	pgtest.Wait(t, "them to be claimed again", func() bool { again = append(again, claim(t, client, 10)...); return len(again) >= 3 })
-	rest := must2(other.Held(t.Context(), again[0].ID, again[1].ID, again[2].ID))
+	rest := must2(other.Claimed(t.Context(), again[0].ID, again[1].ID, again[2].ID))
 	if len(rest) != 3 || rest[0].Epoch() == late[0].Epoch() && rest[0].ID == late[0].ID {
 		t.Fatalf("held again are %v", rest)
 	}
@@ -136,7 +136,7 @@ func TestClaimKinds(t *testing.T) {
 	}
 	must(t, client.PutQueue(t.Context(), "q", pawl.QueuePolicy{}))
 
-	// Two strikes, and it comes alone.
+	// Two crashes, and it comes alone.
 	for range 2 {
 		expire(t, pool)
 		if got := kinds(1, "a"); len(got) != 1 {

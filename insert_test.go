@@ -114,7 +114,7 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 		errs = append(errs, pawl.AttemptError{Attempt: i + 1, At: when, Error: fmt.Sprint("error ", i+1, "\x00"), Stack: strings.Repeat("x", 10_000)})
 	}
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Attempt: 12, MaxAttempts: 14, Errors: errs})
-	if live(t, pool) != 2 || value[bool](t, pool, "select tied from pawl.job") {
+	if live(t, pool) != 2 || value[bool](t, pool, "select constrained from pawl.job") {
 		t.Error("it is not a plain job")
 	}
 	for attempt := 13; attempt <= 14; attempt++ {

@@ -113,7 +113,7 @@ func TestMaxRunningRace(t *testing.T) {
 	// Who does not come back loses the permit with the lease.
 	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	if got := len(claimAll(t, client)); got == 0 || got > 7 {
 		t.Errorf("claimed %d after the leases were lost, want up to 7", got)
 	}
@@ -137,7 +137,7 @@ func TestACancelledJobKeepsItsPermit(t *testing.T) {
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
 	within(t, "the first", running)
 	must1(t, 1)(client.Cancel(t.Context(), first))
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	await(t, client, second, pawl.StateReady)
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 1 {
 		t.Errorf("%d permits, want that of the handler at work", n)
@@ -159,7 +159,7 @@ func TestExtendTakesPermitsAlong(t *testing.T) {
 	must(t, err)
 	must(t, client.Extend(t.Context(), held[1], hour))
 	exec(t, pool, "delete from pawl.lease where $1 = any (jobs)", int64(held[0].ID)) // The other's holder is gone.
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	if n := value[int](t, pool, "select count(*) from pawl.permit where job_id = $1", int64(held[1].ID)); n != 2 {
 		t.Errorf("%d permits, want the queue's and that of the key", n)
 	}
@@ -256,7 +256,7 @@ func TestSemaphore(t *testing.T) {
 		t.Errorf("after a release: %v", err)
 	}
 	exec(t, pool, "delete from pawl.lease") // A crash.
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
 		t.Errorf("%d permits are left of who is gone", n)
 	}
@@ -302,7 +302,7 @@ func TestAnExtendedPartKeepsItsPermit(t *testing.T) {
 	held := claim(t, client, 2)
 	must(t, client.Extend(t.Context(), held[:1], time.Hour))
 	must(t, client.Complete(t.Context(), held[1]))
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	more := claimAll(t, client)
 	if len(more) != 1 {
 		t.Errorf("claimed %d beside the one that runs, want 1", len(more))

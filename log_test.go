@@ -75,7 +75,7 @@ func TestLinesAboutAJob(t *testing.T) {
 		}
 	}
 	must(t, stop())
-	logger.Info("none", "job", pawl.FromContext(t.Context()))
+	logger.Info("none", "job", pawl.JobFromContext(t.Context()))
 	if job := b.jobs(t, "none"); len(job) != 1 || job[0] != nil {
 		t.Errorf("no job is %v", job)
 	}
@@ -84,7 +84,7 @@ func TestLinesAboutAJob(t *testing.T) {
 func TestOutcome(t *testing.T) {
 	t.Parallel()
 	for want, err := range map[string]error{
-		"complete": pawl.Skip, "retry": errBoom, "snooze": pawl.Snooze(time.Second), "cancel": pawl.Cancel(nil), "dead": pawl.Dead(errBoom),
+		"complete": pawl.ErrSkip, "retry": errBoom, "snooze": pawl.Snooze(time.Second), "cancel": pawl.Cancel(nil), "dead": pawl.Dead(errBoom),
 	} {
 		if got := pawl.Outcome(err); got != want {
 			t.Errorf("the outcome of %v is %s, want %s", err, got, want)

@@ -35,7 +35,7 @@ func ExampleClient_Stats() {
 			return err
 		}
 		fmt.Println(pawl.CountWorkers(workers, "mail").Ready, "workers serve mail")
-		for _, t := range client.Tallies() {
+		for _, t := range client.Counters() {
 			fmt.Println(t.Queue, t.Completed, t.Waited.Sum/time.Duration(max(t.Waited.Count(), 1)))
 		}
 		return nil

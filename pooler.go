@@ -25,7 +25,7 @@ type session struct {
 // listen opens a session that LISTENs on a channel named as in the SQL files. errPooled: it cannot be had; that is said once, and not
 // tried again.
 func (c *Client) listen(ctx context.Context, channel string) (_ *session, err error) {
-	if c.deaf.Load() {
+	if c.noListen.Load() {
 		return nil, errPooled
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
@@ -82,7 +82,7 @@ func (s *session) despite(ctx context.Context) error {
 }
 
 func (s *session) pooled(warning string) error {
-	if !s.client.deaf.Swap(true) {
+	if !s.client.noListen.Swap(true) {
 		s.client.config.Logger.Warn(warning)
 	}
 	return errPooled

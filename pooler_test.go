@@ -205,7 +205,7 @@ func TestAPoolerAlone(t *testing.T) {
 	if n := most.Load(); n > 2 {
 		t.Errorf("%d ran at once of a queue that allows two", n)
 	}
-	if b, err := client.Batch(t.Context(), batch); err != nil || b.Completed != 2 {
+	if b, err := client.GetBatch(t.Context(), batch); err != nil || b.Completed != 2 {
 		t.Errorf("the batch is %+v, %v", b, err)
 	}
 	await(t, client, job.ID, pawl.StateCompleted)
@@ -506,7 +506,7 @@ func steady(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble fun
 var quick = map[string]string{"default_pool_size": "5", "server_login_retry": "1", "query_wait_timeout": "3"}
 
 // behind is through on a server of the test's own, which survives crashes.
-func behind(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, *localpg.Server, *pgxpool.Pool) {
+func prefixedScanner(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, *localpg.Server, *pgxpool.Pool) {
 	t.Helper()
 	server, err := localpg.Start(t.Context(), localpg.Config{Durable: true})
 	must(t, err)
@@ -553,7 +553,7 @@ func TestAPoolerFails(t *testing.T) {
 		for _, listen := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, listening %t", name, listen), func(t *testing.T) {
 				t.Parallel()
-				client, pooler, server, direct := behind(t, listen)
+				client, pooler, server, direct := prefixedScanner(t, listen)
 				steady(t, client, direct, func(some func()) { trouble(t, pooler, server, some) })
 			})
 		}

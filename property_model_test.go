@@ -36,11 +36,11 @@ type mJob struct {
 	n                      int // Its name in a trace.
 	state                  pawl.State
 	reason                 string
-	attempt, strikes, most int
+	attempt, crashes, most int
 	epoch                  int
 	channel                string
 	priority               int
-	ordered, tied          bool
+	ordered, constrained   bool
 	key, scope             string
 	untilStart             bool
 	later                  bool // Its time has not come.
@@ -75,13 +75,13 @@ type mTurn struct {
 type mLease struct{ expired, gone bool }
 
 type mHeld struct {
-	info   *pawl.JobInfo
-	job    *mJob
-	epoch  int
-	tied   bool
-	limits bool // It was claimed with a permit.
-	permit bool // It has it still.
-	lease  *mLease
+	info        *pawl.JobInfo
+	job         *mJob
+	epoch       int
+	constrained bool
+	limits      bool // It was claimed with a permit.
+	permit      bool // It has it still.
+	lease       *mLease
 }
 
 func newModel() *model {
@@ -107,7 +107,7 @@ func (m *model) mostOf(j *mJob) int {
 func (m *model) ready(j *mJob, returned bool) {
 	j.state, j.later = pawl.StateReady, false
 	switch {
-	case j.strikes >= 2:
+	case j.crashes >= 2:
 		j.lane = laneSuspect
 	case returned:
 		j.lane = laneReturn
@@ -190,7 +190,7 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 		}
 		made[i] = &mJob{id: results[i].ID, state: pawl.StateReady, epoch: -1, channel: s.spec.Channel, priority: s.spec.Priority,
 			ordered: s.spec.Ordered, key: s.spec.Unique.Key, untilStart: s.spec.Unique.UntilStart, most: s.spec.MaxAttempts, later: s.spec.Delay > 0,
-			tied: s.spec.Ordered || s.spec.Unique.Key != ""}
+			constrained: s.spec.Ordered || s.spec.Unique.Key != ""}
 		if s.spec.Unique.Key != "" {
 			made[i].scope = scope(s.spec.Unique)
 		}
@@ -239,12 +239,12 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 			}
 		}
 	}
-	tied := slices.ContainsFunc(specs, func(s mSpec) bool { return s.isTied() })
+	constrained := slices.ContainsFunc(specs, func(s mSpec) bool { return s.isTied() })
 	for i, j := range made {
 		if j == nil {
 			continue
 		}
-		if !tied {
+		if !constrained {
 			m.ticket(j)
 			continue
 		}
@@ -267,13 +267,13 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 			ids []pawl.ID
 		}{{"ok", spec.AfterOK}, {"any", spec.AfterAny}, {"not_ok", spec.AfterNotOK}} {
 			for _, id := range after.ids {
-				waits = append(waits, mWait{m.byID[id], j, after.on, spec.Hold})
+				waits = append(waits, mWait{m.byID[id], j, after.on, spec.KeepWaiting})
 			}
 		}
 		for _, w := range waits {
 			m.waits = append(m.waits, w)
 			if w.parent.live() {
-				w.parent.tied = true
+				w.parent.constrained = true
 				continue
 			}
 			became := string(w.parent.state)
@@ -386,7 +386,7 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 			return fmt.Errorf("the claim says attempt %d of job %d, want %d", info.Attempt, j.n, j.attempt+1)
 		case info.MaxAttempts != m.mostOf(j):
 			return fmt.Errorf("the claim says of job %d at most %d attempts, want %d", j.n, info.MaxAttempts, m.mostOf(j))
-		case j.strikes >= 2 && len(infos) > 1:
+		case j.crashes >= 2 && len(infos) > 1:
 			return fmt.Errorf("the suspect %d was claimed with others", j.n)
 		}
 		taken[j] = true
@@ -418,7 +418,7 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 	for _, info := range infos {
 		j := m.byID[info.ID]
 		limits := m.policy.MaxRunning > 0 || m.policy.ChannelMaxRunning > 0
-		m.held = append(m.held, &mHeld{info: info, job: j, epoch: j.epoch, tied: j.tied, limits: limits, lease: lease})
+		m.held = append(m.held, &mHeld{info: info, job: j, epoch: j.epoch, constrained: j.constrained, limits: limits, lease: lease})
 		j.state = pawl.StateRunning
 		for at, h := range m.holds {
 			switch {
@@ -439,7 +439,7 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 // end finishes a live job.
 func (m *model) end(j *mJob, state pawl.State, reason string) {
 	j.state, j.reason = state, reason
-	if !j.tied {
+	if !j.constrained {
 		return
 	}
 	for at, h := range m.holds {
@@ -461,7 +461,7 @@ func (m *model) end(j *mJob, state pawl.State, reason string) {
 // answer is Complete, Fail and Release; it says who lost.
 func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, settles bool) {
 	for _, h := range hs {
-		settles = settles || h.tied
+		settles = settles || h.constrained
 		j := h.job
 		if !h.ours() {
 			lost = append(lost, h)
@@ -488,7 +488,7 @@ func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, 
 				j.attempt = used
 				j.epoch++
 				if outcome != "release" {
-					j.strikes = 0
+					j.crashes = 0
 				}
 				if later {
 					j.later, j.state = true, pawl.StateScheduled
@@ -548,8 +548,8 @@ func (m *model) rescue() {
 			continue
 		}
 		j := h.job
-		j.strikes++
-		if j.strikes >= 3 {
+		j.crashes++
+		if j.crashes >= 3 {
 			m.end(j, pawl.StateDead, "poison")
 			continue
 		}
@@ -598,12 +598,12 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 		case (j.state == pawl.StateDead || j.state == pawl.StateCancelled) && m.keyIsFree(j):
 			n++
 			j.epoch++
-			j.strikes, j.later, j.reason = 0, false, ""
+			j.crashes, j.later, j.reason = 0, false, ""
 			if j.attempt >= m.mostOf(j) {
 				j.most = j.attempt + 1
 			}
-			j.tied = j.ordered || j.key != "" || slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j })
-			if j.tied {
+			j.constrained = j.ordered || j.key != "" || slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j })
+			if j.constrained {
 				j.state = pawl.StateWaiting
 				risen = append(risen, j)
 			} else {
@@ -715,11 +715,11 @@ func (m *model) text() []string {
 		if j.state == stateGone {
 			continue
 		}
-		strikes := j.strikes
+		crashes := j.crashes
 		if j.state == pawl.StateCompleted || j.state == pawl.StateCancelled {
-			strikes = 0
+			crashes = 0
 		}
-		add("job %d: %s%s, attempt %d, strikes %d, epoch %d", j.n, j.state, j.reason, j.attempt, strikes, j.epoch)
+		add("job %d: %s%s, attempt %d, crashes %d, epoch %d", j.n, j.state, j.reason, j.attempt, crashes, j.epoch)
 	}
 	for channel, line := range m.lines {
 		for i, t := range line {
@@ -750,13 +750,13 @@ func (m *model) text() []string {
 // facts are the database's side of text: what, two jobs, an epoch, a text.
 const facts = `
 	select 'job', g.id, 0::bigint, coalesce(j.epoch, d.epoch, a.epoch),
-	       format('%s%s, attempt %s, strikes %s', g.state, g.reason, g.attempt, coalesce(j.strikes, d.strikes, 0))
+	       format('%s%s, attempt %s, crashes %s', g.state, g.reason, g.attempt, coalesce(j.crashes, d.crashes, 0))
 	from pawl.get($1::bigint[]) g left join pawl.job j using (id) left join pawl.dead d using (id) left join pawl.archive a using (id)
-	union all select 'turn', t.job_id, 0, 0, format('"%s" %s', t.channel, row_number() over (partition by t.channel order by t.pos)) from pawl.turn t
+	union all select 'turn', t.job_id, 0, 0, format('"%s" %s', t.channel, row_number() over (partition by t.channel order by t.pos)) from pawl.ordered_job t
 	union all select 'key', h.job_id, 0, 0, format('%s/%s|live %s, until start %s', h.scope, h.key,
-		case when h.live then 'true' else 'false' end, case when h.until_start then 'true' else 'false' end) from pawl.hold h
-	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, hold %s', w.on_state, case when w.hold then 'true' else 'false' end) from pawl.wait w
-	union all select 'loose', l.job_id, 0, 0, l.became from pawl.loose l
-	union all select 'halt', h.job_id, 0, 0, h.channel from pawl.halt h
+		case when h.live then 'true' else 'false' end, case when h.until_start then 'true' else 'false' end) from pawl.unique_key h
+	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, hold %s', w.on_state, case when w.hold then 'true' else 'false' end) from pawl.dependency w
+	union all select 'loose', l.job_id, 0, 0, l.became from pawl.followup l
+	union all select 'halt', h.job_id, 0, 0, h.channel from pawl.halted_channel h
 	union all select 'permit', p.job_id, 0, 0, '' from pawl.permit p
 	union all select 'verify', coalesce(v.example, 0), 0, 0, v.problem from pawl.verify() v where v.jobs > 0`

@@ -183,7 +183,7 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 		return func() { c.claims = append(c.claims, jobs...) }, err
 	case dice < 24 && len(held) > 0:
 		err := client.Complete(ctx, held)
-		var several pawl.Errors
+		var several pawl.JobErrors
 		var done []pawl.ID
 		if err == nil || errors.As(err, &several) {
 			for _, one := range held {
@@ -209,7 +209,7 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 			_, err = db.Exec(ctx, "select * from pawl.rescue(100, true, true)")
 		}
 		if err == nil {
-			_, err = db.Exec(ctx, "select pawl.reclaim()")
+			_, err = db.Exec(ctx, "select pawl.drop_stale_permits()")
 		}
 		return nil, err
 	case dice < 33 && any:
@@ -228,9 +228,9 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 		_, err := client.Retry(ctx, job)
 		return nil, err
 	case dice < 37 && any:
-		return nil, client.Commit(ctx, job)
+		return nil, client.CommitReserved(ctx, job)
 	case dice < 38:
-		_, err := db.Exec(ctx, "select * from pawl.settle(100)")
+		_, err := db.Exec(ctx, "select * from pawl.run_followups(100)")
 		return nil, err
 	case dice < 39:
 		return nil, client.ResumeChannel(ctx, "default", []string{"a", "b"}[r.IntN(2)])
@@ -286,20 +286,20 @@ func (c *crowd) drain() {
 		c.observe()
 		if round == 100 {
 			t.Errorf("%d jobs are left that cannot be had:\n%s", left(), strings.Join(values[string](t, c.pool,
-				`select format('%s %s channel %s, epoch %s, opts %s, tied %s', g.id, g.state, g.channel, j.epoch, g.opts, j.tied)
+				`select format('%s %s channel %s, epoch %s, opts %s, constrained %s', g.id, g.state, g.channel, j.epoch, g.opts, j.constrained)
 				from pawl.job j, lateral pawl.get(array[j.id]) g
-				union all select 'turn ' || t::text from pawl.turn t union all select 'wait ' || w::text from pawl.wait w
-				union all select 'loose ' || l::text from pawl.loose l union all select 'parked ' || p::text from pawl.parked p
-				union all select 'halt ' || h::text from pawl.halt h union all select 'ready ' || r::text from pawl.ready r
-				union all select 'ended ' || a.id || ' ' || a.state || coalesce(' ' || a.opts::text, '') from pawl.archive a where a.id in (select w.parent_id from pawl.wait w union select t.job_id from pawl.turn t)
+				union all select 'turn ' || t::text from pawl.ordered_job t union all select 'wait ' || w::text from pawl.dependency w
+				union all select 'loose ' || l::text from pawl.followup l union all select 'blocked ' || p::text from pawl.blocked p
+				union all select 'halt ' || h::text from pawl.halted_channel h union all select 'ready ' || r::text from pawl.ready r
+				union all select 'ended ' || a.id || ' ' || a.state || coalesce(' ' || a.opts::text, '') from pawl.archive a where a.id in (select w.parent_id from pawl.dependency w union select t.job_id from pawl.ordered_job t)
 				union all select 'dead ' || d.id from pawl.dead d order by 1`), "\n"))
 			return
 		}
 		for _, sql := range []string{
 			"update pawl.lease set expires_at = clock_timestamp() - interval '1 second'",
-			"select * from pawl.rescue(1000, true, true)", "select pawl.reclaim()",
-			"update pawl.parked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null",
-			"select pawl.expire(1000)", "select * from pawl.settle(1000)",
+			"select * from pawl.rescue(1000, true, true)", "select pawl.drop_stale_permits()",
+			"update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null",
+			"select pawl.expire(1000)", "select * from pawl.run_followups(1000)",
 			"select pawl.resume_channel('default', c) from unnest(array['a', 'b']) c",
 		} {
 			exec(t, c.pool, sql)
@@ -315,12 +315,12 @@ func (c *crowd) drain() {
 		}
 	}
 	for _, sql := range []string{"update pawl.lease set expires_at = clock_timestamp() - interval '1 second'",
-		"select * from pawl.rescue(1000, true, true)", "select pawl.reclaim()", "select * from pawl.settle(1000)",
+		"select * from pawl.rescue(1000, true, true)", "select pawl.drop_stale_permits()", "select * from pawl.run_followups(1000)",
 		"select pawl.resume_channel('default', c) from unnest(array['a', 'b']) c", "select pawl.expire(1000)"} {
 		exec(t, c.pool, sql)
 	}
 	c.observe()
-	for _, table := range []string{"ready", "scheduled", "parked", "turn", "wait", "loose", "hold", "lease", "permit", "halt"} {
+	for _, table := range []string{"ready", "scheduled", "blocked", "ordered_job", "dependency", "followup", "unique_key", "lease", "permit", "halted_channel"} {
 		if n := value[int](t, c.pool, "select count(*) from pawl."+table); n > 0 {
 			t.Errorf("%d rows of %s are left when all is done", n, table)
 		}

@@ -160,9 +160,9 @@ type world struct {
 	said   []string // Of the step under way.
 }
 
-const emptyAll = `delete from pawl.job; delete from pawl.ready; delete from pawl.scheduled; delete from pawl.parked; delete from pawl.turn;
-	delete from pawl.lease; delete from pawl.permit; delete from pawl.bucket; delete from pawl.hold; delete from pawl.wait; delete from pawl.loose;
-	delete from pawl.halt; delete from pawl.queue; delete from pawl.archive; delete from pawl.dead; delete from pawl.batch`
+const emptyAll = `delete from pawl.job; delete from pawl.ready; delete from pawl.scheduled; delete from pawl.blocked; delete from pawl.ordered_job;
+	delete from pawl.lease; delete from pawl.permit; delete from pawl.bucket; delete from pawl.unique_key; delete from pawl.dependency; delete from pawl.followup;
+	delete from pawl.halted_channel; delete from pawl.queue; delete from pawl.archive; delete from pawl.dead; delete from pawl.batch`
 
 // replay carries out steps on an emptied database; the trace says what they came to.
 func replay(t *testing.T, pool *pgxpool.Pool, steps []step) (trace []string, err error) {
@@ -389,7 +389,7 @@ func (w *world) insert(r *rand.Rand) error {
 				if !slices.Contains(*list, parent.id) {
 					*list = append(*list, parent.id)
 				}
-				s.Hold = chance(r, 3)
+				s.KeepWaiting = chance(r, 3)
 			}
 		}
 		w.say("{%s}", specText(w.model, *s))
@@ -436,7 +436,7 @@ func specText(m *model, s pawl.JobSpec) string {
 	add(s.AfterOK != nil, "after ok %v", names(s.AfterOK))
 	add(s.AfterAny != nil, "after any %v", names(s.AfterAny))
 	add(s.AfterNotOK != nil, "after not ok %v", names(s.AfterNotOK))
-	add(s.Hold, "hold")
+	add(s.KeepWaiting, "hold")
 	return strings.Join(parts, ", ")
 }
 
@@ -518,7 +518,7 @@ func infos(hs []*mHeld) (jobs pawl.Jobs) {
 
 // told compares who was told that his lease was lost with who has lost it; another error it returns.
 func told(hs []*mHeld, err error) (lost []*mHeld, other error) {
-	var several pawl.Errors
+	var several pawl.JobErrors
 	switch {
 	case err == nil:
 		return nil, nil
@@ -627,7 +627,7 @@ func (w *world) rescue(*rand.Rand) error {
 
 // reclaim may take the permits of those alone who have lost the job, and takes those of lost leases.
 func (w *world) reclaim(*rand.Rand) error {
-	if err := w.exec("select pawl.reclaim()"); err != nil {
+	if err := w.exec("select pawl.drop_stale_permits()"); err != nil {
 		return err
 	}
 	rows, _ := w.pool.Query(w.ctx, "select job_id from pawl.permit")
@@ -749,17 +749,17 @@ func (w *world) reservation(r *rand.Rand, verb func(*pawl.Client, []pawl.ID) err
 }
 
 func (w *world) commit(r *rand.Rand) error {
-	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.Commit(w.ctx, ids...) },
+	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.CommitReserved(w.ctx, ids...) },
 		func(j *mJob) { j.state = pawl.StateWaiting; w.model.issue(j) })
 }
 
 func (w *world) abort(r *rand.Rand) error {
-	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.Abort(w.ctx, ids...) },
+	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.AbortReserved(w.ctx, ids...) },
 		func(j *mJob) { w.model.end(j, stateGone, "") })
 }
 
 func (w *world) keep(r *rand.Rand) error {
-	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.ExtendReserve(w.ctx, 2*hour, ids...) }, func(*mJob) {})
+	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.ExtendReserved(w.ctx, 2*hour, ids...) }, func(*mJob) {})
 }
 
 // elapse lets all that is scheduled be due; see the function of this name.
@@ -784,8 +784,8 @@ func (w *world) lapse(*rand.Rand) error {
 	for _, h := range w.model.holds {
 		h.past = h.kept
 	}
-	return w.exec(`update pawl.parked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null;
-		update pawl.hold set keep_until = clock_timestamp() - interval '1 second' where keep_until is not null`)
+	return w.exec(`update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null;
+		update pawl.unique_key set keep_until = clock_timestamp() - interval '1 second' where keep_until is not null`)
 }
 
 func (w *world) expire(*rand.Rand) error {
@@ -823,7 +823,7 @@ func (w *world) change(r *rand.Rand) error {
 	for i, j := range jobs {
 		ids[i] = int64(j.id)
 	}
-	rows, _ := w.pool.Query(w.ctx, "select became from pawl.change($1::bigint[], $2::text::jsonb)", ids, changes)
+	rows, _ := w.pool.Query(w.ctx, "select became from pawl.update($1::bigint[], $2::text::jsonb)", ids, changes)
 	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	for _, j := range jobs {
 		if became := w.model.change(j, later, priority, most); became != "" {
@@ -864,7 +864,7 @@ func (w *world) setPolicy(r *rand.Rand) error {
 
 func (w *world) settle(*rand.Rand) error {
 	w.model.settle()
-	return w.exec("select * from pawl.settle(1000)")
+	return w.exec("select * from pawl.run_followups(1000)")
 }
 
 func (w *world) resume(r *rand.Rand) error {

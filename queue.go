@@ -197,7 +197,7 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 			extract(epoch from q.lease)::double precision, extract(epoch from q.retain_completed)::double precision,
 			extract(epoch from q.retain_cancelled)::double precision, extract(epoch from q.retain_dead)::double precision, coalesce(q.halt_on_dead, false),
 			coalesce(q.max_running, 0), coalesce(q.channel_max_running, 0), q.rate::text, q.channel_rate::text, q.weights::text, q.created_at
-		from (select name from pawl.queue union select * from pawl.queues()) u (name)
+		from (select name from pawl.queue union select * from pawl.live_queues()) u (name)
 		left join pawl.queue q on q.name = u.name
 		order by u.name collate "C"`, nil, func(s scanner) error {
 		var q Queue

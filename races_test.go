@@ -106,7 +106,7 @@ func TestTwoClaimersNeverGetTheSameJob(t *testing.T) {
 
 // Rule 2: fence where the row is locked.
 func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
-	rule(t, "complete", "where j.id = u.id and j.epoch = u.epoch for update skip locked", "where j.id = u.id for update skip locked",
+	rule(t, "finish/complete", "where j.id = u.id and j.epoch = u.epoch for update skip locked", "where j.id = u.id for update skip locked",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			stale := claim(t, client, 1)
@@ -123,7 +123,7 @@ func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
 
 // Rule 2: the completion waits for the row, and finds another epoch when it gets it.
 func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
-	rule(t, "hold", "where j.id = u.id and j.epoch = u.epoch for update", "where j.id = u.id for update",
+	rule(t, "finish/lock_jobs", "where j.id = u.id and j.epoch = u.epoch for update", "where j.id = u.id for update",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			stale := claim(t, client, 1)
@@ -135,7 +135,7 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 			blocked(t, pool, 1)
 			held := make(chan []int64, 1)
 			go func() {
-				rows := values[int64](t, pool, "select pawl.hold(array[j.id], array[j.epoch]) from pawl.job j")
+				rows := values[int64](t, pool, "select pawl.lock_jobs(array[j.id], array[j.epoch]) from pawl.job j")
 				held <- rows
 			}()
 			blocked(t, pool, 2)
@@ -144,7 +144,7 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 				return fmt.Sprintf("completed by who had lost it: %v", err)
 			}
 			if rows := <-held; len(rows) != 0 {
-				return "pawl.hold says that a job with a new epoch is held at the old one"
+				return "pawl.unique_key says that a job with a new epoch is held at the old one"
 			}
 			return ""
 		})
@@ -152,7 +152,7 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 
 // Rule 3: no waiting on strangers.
 func TestAStrangersLockDelaysOnlyItsOwnJob(t *testing.T) {
-	rule(t, "complete", "j.epoch = u.epoch for update skip locked", "j.epoch = u.epoch for update",
+	rule(t, "finish/complete", "j.epoch = u.epoch for update skip locked", "j.epoch = u.epoch for update",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string) {
 			if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
 				t.Fatal(err)
@@ -255,7 +255,7 @@ func TestAClaimerThatRollsBackBelowTheMark(t *testing.T) {
 
 // Section 5: the safe mark needs every inserter to have a transaction number before it draws a position.
 func TestAnInserterHasItsNumberBeforeItsPosition(t *testing.T) {
-	rule(t, "insert", "perform pg_current_xact_id();", "",
+	rule(t, "insert/insert", "perform pg_current_xact_id();", "",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			// An insert that is stopped between drawing its position and writing its first row.
 			exec(t, pool, "create function stop() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return new; end'")
@@ -331,7 +331,7 @@ func TestUnclaimWhileTheClaimIsAtWork(t *testing.T) {
   values (unclaim.lease, clock_timestamp() + interval '1 minute', '{}', '{}')
   on conflict (id) do nothing;
   if found then`
-	rule(t, "unclaim", tombstone, "if not exists (select from pawl.lease l where l.id = unclaim.lease) then",
+	rule(t, "claim/unclaim", tombstone, "if not exists (select from pawl.lease l where l.id = unclaim.lease) then",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, pawl.JobSpec{Args: Note{1}})
 			tx := begin(t, pool)
@@ -370,7 +370,7 @@ func TestUnclaimAfterTheClaim(t *testing.T) {
 	if got := claim(t, client, 2); got[0].ID != id {
 		t.Error("the job given back is not the next")
 	}
-	if n := value[int](t, pool, "select max(strikes) from pawl.job"); n != 0 {
+	if n := value[int](t, pool, "select max(crashes) from pawl.job"); n != 0 {
 		t.Error("a claim undone cost a strike")
 	}
 	// A claim that failed on the server: unclaim waits for it, too, and gives back nothing.
@@ -463,11 +463,11 @@ func TestRescueEndsThoughNothingCanBeRescued(t *testing.T) {
 
 // Section 4, rule 6: a worker taken for dead claims nothing.
 func TestABuriedWorkerClaimsNothing(t *testing.T) {
-	rule(t, "claim", "and (claim.worker is null or exists (select from pawl.worker w where w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')))", "",
+	rule(t, "claim/claim", "and (claim.worker is null or exists (select from pawl.worker w where w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')))", "",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
-			worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '9 seconds')")
-			exec(t, pool, "select pawl.unregister($1)", worker)
+			worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '9 seconds')")
+			exec(t, pool, "select pawl.unregister_worker($1)", worker)
 			if got := claimTickets(t, pool, aLease, &worker, 1); len(got) != 0 {
 				return "it claimed"
 			}
@@ -484,7 +484,7 @@ func TestAWorkerGoneWhileItClaims(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			id := insert(t, client, Note{1})
-			worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '9 seconds')")
+			worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '9 seconds')")
 			tx := begin(t, pool)
 			if got := claimTickets(t, tx, aLease, &worker, 1); len(got) != 1 {
 				t.Fatal("nothing was claimed")
@@ -509,7 +509,7 @@ func TestWhoIsLate(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)
 	workers := func() int { return value[int](t, pool, "select count(*) from pawl.worker where gone_at is null") }
-	exec(t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 day')")
+	exec(t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 day')")
 	exec(t, pool, "update pawl.worker set seen_at = seen_at - interval '2 days'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	if workers() != 1 {
@@ -526,7 +526,7 @@ func TestWhoIsLate(t *testing.T) {
 	}
 }
 
-// Section 6: attempts and strikes.
+// Section 6: attempts and crashes.
 func TestStrikes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -557,8 +557,8 @@ func TestStrikes(t *testing.T) {
 	if err := client.Fail(t.Context(), innocent, pawl.RetryAfter(0, errBoom)); err != nil {
 		t.Fatal(err)
 	}
-	if strikes := value[int](t, pool, "select strikes from pawl.job where id = $1", int64(other)); strikes != 0 {
-		t.Errorf("a job whose handler answered keeps %d strikes", strikes)
+	if crashes := value[int](t, pool, "select crashes from pawl.job where id = $1", int64(other)); crashes != 0 {
+		t.Errorf("a job whose handler answered keeps %d crashes", crashes)
 	}
 	expire(t, pool)
 	job := await(t, client, victim, pawl.StateDead)
@@ -593,7 +593,7 @@ func TestAMoreUrgentLaneIsFoundByABusyConsumer(t *testing.T) {
 
 // Section 4, rule 9.
 func TestThePauseIsReadInsideTheClaim(t *testing.T) {
-	rule(t, "claim", "where not exists (select from pawl.queue q where q.name = u.queue and q.paused)\n      and", "where",
+	rule(t, "claim/claim", "where not exists (select from pawl.queue q where q.name = u.queue and q.paused)\n      and", "where",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			exec(t, pool, "insert into pawl.queue (name, paused) values ('default', true)")
@@ -640,7 +640,7 @@ func TestFinishedKnowsItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	finished := func(shift int) int {
-		return len(values[int64](t, pool, `select pawl.finished(array_agg(id), array_agg(epoch + $1::int))
+		return len(values[int64](t, pool, `select pawl.find_finished(array_agg(id), array_agg(epoch + $1::int))
 			from (select id, epoch from pawl.archive union all select id, epoch from pawl.dead) f`, shift))
 	}
 	if n := finished(0); n != 2 {

@@ -2,6 +2,7 @@ package pawl
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -22,6 +23,36 @@ func (r Rate) check() error {
 		return errors.New("N is zero, which is no limit, and yet Per or Burst is set")
 	}
 	return nil
+}
+
+// storedRate is a Rate in the database, in seconds.
+type storedRate struct {
+	N     int     `json:"n"`
+	Per   float64 `json:"per"`
+	Burst int     `json:"burst"`
+}
+
+func (r Rate) stored() (*string, error) {
+	if r == (Rate{}) {
+		return nil, nil
+	}
+	if r.N < 1 || r.Per < 0 || r.Burst < 0 {
+		return nil, errors.New("want N above 0, and Per and Burst not negative")
+	}
+	s := storedRate{r.N, r.Per.Seconds(), r.Burst}
+	if r.Per == 0 {
+		s.Per = 1
+	}
+	if r.Burst == 0 {
+		s.Burst = r.N
+	}
+	b, err := json.Marshal(s)
+	text := string(b)
+	return &text, err
+}
+
+func (s storedRate) rate() Rate {
+	return Rate{N: s.N, Per: time.Duration(s.Per * float64(time.Second)), Burst: s.Burst}
 }
 
 // limiter is a bucket of tokens, kept as the time at which it will be full: exact, and refilled by nobody.

@@ -17,13 +17,13 @@ import (
 // another version touched. It may run beside the queue at work, and waits for nobody longer than a few seconds, but an index is built
 // only when all transactions older than it have ended.
 func (c *Client) Repair(ctx context.Context) ([]Finding, error) {
-	if err := c.standing("Repair"); err != nil {
+	if err := c.requirePool("Repair"); err != nil {
 		return nil, err
 	}
-	var all []flaw
+	var all []violation
 	failed := map[string]error{}
 	for round := 0; ; round++ {
-		flaws, err := c.flaws(ctx, mendInRound)
+		flaws, err := c.violations(ctx, mendInRound)
 		if err != nil {
 			return nil, fmt.Errorf("pawl: repair: %w", err)
 		}
@@ -31,7 +31,7 @@ func (c *Client) Repair(ctx context.Context) ([]Finding, error) {
 			all[i].Repaired = true
 		}
 		for _, f := range flaws {
-			i := slices.IndexFunc(all, func(known flaw) bool { return known.Check == f.Check && known.about == f.about })
+			i := slices.IndexFunc(all, func(known violation) bool { return known.Check == f.Check && known.about == f.about })
 			if i < 0 {
 				all = append(all, f)
 			} else {
@@ -152,12 +152,12 @@ func (c *Client) mend(ctx context.Context, how string, rows []brokenRow) (change
 			}
 			return in.row(ctx, how, []any{arg}, &n)
 		})
-		if err != nil && (ctx.Err() != nil || !isPassing(err)) {
+		if err != nil && (ctx.Err() != nil || !isTransient(err)) {
 			return changed, err
 		}
 		changed = changed || err == nil && n > 0
 	}
-	if err := c.settle(ctx); err != nil {
+	if err := c.runFollowups(ctx); err != nil {
 		return changed, err
 	}
 	return changed, err

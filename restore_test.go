@@ -340,7 +340,7 @@ func TestRewoundWorkers(t *testing.T) {
 	}
 	// That it is registered a worker knows a little after others see it: it has worked when it does.
 	works := func(client *pawl.Client, config pawl.RunnerConfig) {
-		config.Queues, config.NoChores = map[string]pawl.RunnerQueue{config.Name: {}}, true
+		config.Queues, config.NoMaintenance = map[string]pawl.RunnerQueue{config.Name: {}}, true
 		start(t, client, mux, config)
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: config.Name})
 		pgtest.Wait(t, "the worker "+config.Name+" to work", func() bool { return live(t, pool) == 0 })

@@ -122,7 +122,7 @@ func tellAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 	if slices.ContainsFunc(findings, func(f pawl.Finding) bool { return f.Check == "privilege" }) {
 		verify = &pgconn.PgError{Code: "42501"} // It says so instead of failing.
 	}
-	_, batch := c.Batch(ctx, 1)
+	_, batch := c.GetBatch(ctx, 1)
 	_, claim := c.Claim(ctx, "nothing here", 1, 0)
 	_, cancel := c.Cancel(ctx, id)
 	_, retry := c.Retry(ctx, id)
@@ -134,7 +134,7 @@ func tellAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 	_, insert := c.Insert(ctx, pawl.JobSpec{Args: Note{1}, Queue: "verbs", Delay: time.Hour})
 	_, many := c.InsertMany(ctx, []pawl.JobSpec{{Args: Note{1}, Queue: "verbs", Delay: time.Hour, Unique: pawl.Unique{Key: "verbs"}}})
 	return map[string]map[string]error{
-		"producer": {"Insert": insert, "InsertMany": many, "Commit": c.Commit(ctx, id), "Abort": c.Abort(ctx, id)},
+		"producer": {"Insert": insert, "InsertMany": many, "Commit": c.CommitReserved(ctx, id), "Abort": c.AbortReserved(ctx, id)},
 		"worker":   {"Claim": claim},
 		"reader": {"Get": get, "List": list, "Count": count, "Stats": stats, "Channels": channels, "Queues": queues, "Workers": workers, "Crons": crons,
 			"Verify": verify, "Batch": batch},
@@ -213,13 +213,13 @@ func TestAProducerProduces(t *testing.T) {
 	insert(t, client, pawl.JobSpec{Args: Note{7}, AfterOK: []pawl.ID{parent}})
 	one := insert(t, client, pawl.JobSpec{Args: Note{8}, Reserve: time.Minute})
 	other := insert(t, client, pawl.JobSpec{Args: Note{9}, Reserve: time.Minute})
-	must(t, client.ExtendReserve(ctx, time.Hour, one, other))
-	must(t, client.Commit(ctx, one))
-	must(t, client.Abort(ctx, other))
-	if err := client.Abort(ctx, other); !errors.Is(err, pawl.ErrExpired) {
+	must(t, client.ExtendReserved(ctx, time.Hour, one, other))
+	must(t, client.CommitReserved(ctx, one))
+	must(t, client.AbortReserved(ctx, other))
+	if err := client.AbortReserved(ctx, other); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("aborted twice: %v", err)
 	}
-	if err := client.Abort(ctx, parent); !errors.Is(err, pawl.ErrExpired) {
+	if err := client.AbortReserved(ctx, parent); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("aborted a job that is not reserved: %v", err)
 	}
 	for _, batch := range []pawl.Batch{{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{10}}}, {OnFinish: &pawl.JobSpec{Args: Note{11}}}} {
@@ -284,7 +284,7 @@ func TestAWorkerWorks(t *testing.T) {
 	exec(t, r.pool, r.in(`update pawl.cron set next_at = clock_timestamp();
 		create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
 		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00');
-		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, strikes, reason, queue, channel, kind)
+		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, crashes, reason, queue, channel, kind)
 		values (1000000, now(), now() - interval '1 second', now(), 1, 0, 1, 0, 'attempts', 'default', '', 'note')`))
 	future := value[string](t, r.pool, "select max(c.relname::text) from pg_class c where c.relnamespace = $1::text::regnamespace and c.relname ~ '^archive_2' and c.relkind = 'r'", r.schema)
 	exec(t, r.pool, r.in("drop table pawl."+future))
@@ -418,7 +418,7 @@ func TestAReaderReads(t *testing.T) {
 	if crons, err := client.Crons(ctx); err != nil || len(crons) != 1 {
 		t.Errorf("%+v, %v", crons, err)
 	}
-	if b, err := client.Batch(ctx, batch); err != nil || b.Total != 2 {
+	if b, err := client.GetBatch(ctx, batch); err != nil || b.Total != 2 {
 		t.Errorf("%+v, %v", b, err)
 	}
 	if findings, err := client.Verify(ctx); err != nil || len(findings) != 0 {
@@ -486,7 +486,7 @@ func TestAnAdminAdministers(t *testing.T) {
 	pgtest.Wait(t, "it to be gone", func() bool { n, err := client.PurgeWorkers(ctx, 0); must(t, err); return n == 1 })
 	exec(t, pool, r.in("update pawl.job set fingerprint = 'by hand'"))
 	refused(t, "Uninstall", client.Uninstall(ctx))
-	for _, text := range []string{"truncate pawl.job", "drop table pawl.job", "create table pawl.mine (n int)", "alter table pawl.job add column more int", "select pawl.roles(true)"} {
+	for _, text := range []string{"truncate pawl.job", "drop table pawl.job", "create table pawl.mine (n int)", "alter table pawl.job add column more int", "select pawl.grant_roles(true)"} {
 		_, err := pool.Exec(ctx, r.in(text))
 		refused(t, text, err)
 	}
@@ -525,7 +525,7 @@ func TestRolesAreAsDocumented(t *testing.T) {
 		names[f.Name] = true
 		may, known := told[f.Name]
 		if !known {
-			t.Errorf("docs/roles.md does not say who may call %s; say it there and in sql/function/roles.sql", f.Name)
+			t.Errorf("docs/roles.md does not say who may call %s; say it there and in sql/function/admin/grant_roles.sql", f.Name)
 		}
 		if f.Definer != f.Fixed || f.Definer != (len(may) > 1 && !f.Pure) {
 			t.Errorf("%s: security definer %t, fixed search_path %t, for %v", f.Signature, f.Definer, f.Fixed, may)
@@ -662,7 +662,7 @@ func TestRolesOfWhatIsNew(t *testing.T) {
 	r := installed(t)
 	next := following(t)
 	must(t, r.pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
-		return next.Up(t.Context(), conn.Conn(), r.schema, migrator.Options{After: []string{"select pawl.roles(false);"}})
+		return next.Up(t.Context(), conn.Conn(), r.schema, migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
 	}))
 	for what, want := range map[string]bool{
 		"select has_table_privilege('$_reader', '$.region', 'select')":                                                true,
@@ -711,7 +711,7 @@ func TestRoleNames(t *testing.T) {
 	conn := connectTo(t, pgtest.Empty(t))
 	source, err := migrator.Load(pawlsql.Files, "pawl.")
 	must(t, err)
-	text, err := pawlsql.Files.ReadFile("function/role.sql")
+	text, err := pawlsql.Files.ReadFile("function/admin/role_name.sql")
 	must(t, err)
 	seen := map[string]string{}
 	for _, schema := range []string{"pawl", "Pawl", "select", "x$1", strings.Repeat("x", 54), strings.Repeat("x", 55), strings.Repeat("x", 62), strings.Repeat("x", 63), strings.Repeat("x", 62) + "y"} {
@@ -719,7 +719,7 @@ func TestRoleNames(t *testing.T) {
 		exec(t, conn, source.Into(schema, "create table pawl.job (id int)"))
 		exec(t, conn, source.Into(schema, string(text)))
 		for _, kind := range kinds {
-			name := value[string](t, conn, source.Into(schema, "select pawl.role($1)"), kind)
+			name := value[string](t, conn, source.Into(schema, "select pawl.role_name($1)"), kind)
 			if len(name) > 63 || !strings.HasSuffix(name, "_"+kind) || !strings.HasPrefix(name, schema[:min(len(schema), 45)]) {
 				t.Errorf("%s of %s is %s", kind, schema, name)
 			}

@@ -313,7 +313,7 @@ func TestAnIdleRunnerIsWoken(t *testing.T) {
 	close(g.leave)
 	mux := pawl.NewMux()
 	pawl.Handle(mux, g.handle)
-	start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoChores: true})
+	start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
 	for _, doing := range []struct {
 		what string
 		do   func()
@@ -380,7 +380,7 @@ func TestARetryOfTheRunnersOwnIsNotSleptThrough(t *testing.T) {
 			return outcome
 		})
 		insert(t, client, Note{1})
-		stop := start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoChores: true})
+		stop := start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
 		within(t, "the first run", running)
 		asleep(t, pool, 1)
 		close(leave)
@@ -404,7 +404,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 	})
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, Note{1})
-	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond, NoChores: true})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond, NoMaintenance: true})
 	within(t, "the job", g.running)
 	if n, err := client.Cancel(t.Context(), id); n != 1 || err != nil {
 		t.Fatal(n, err)
@@ -437,7 +437,7 @@ func TestALostHeartbeat(t *testing.T) {
 		return nil
 	})
 	id := insert(t, client, Note{1})
-	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, NoChores: true})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, NoMaintenance: true})
 	within(t, "the job", held)
 	exec(t, pool, "delete from pawl.worker")
 	pgtest.Wait(t, "the runner to know", func() bool {
@@ -464,8 +464,8 @@ func TestFinishedJobsAreNotTakenForLost(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, `create sequence pawl.searched;
-		create or replace function pawl.finished(ids bigint[], epochs integer[]) returns setof bigint language sql as 'select nextval(''pawl.searched'') limit 0'`)
-	exec(t, pool, `create or replace function pawl.missing(ids bigint[], epochs integer[]) returns bigint[] language sql as
+		create or replace function pawl.find_finished(ids bigint[], epochs integer[]) returns setof bigint language sql as 'select nextval(''pawl.searched'') limit 0'`)
+	exec(t, pool, `create or replace function pawl.find_missing(ids bigint[], epochs integer[]) returns bigint[] language sql as
 		'select pg_sleep(0.2); select coalesce(array_agg(u.id), ''{}'') from unnest(ids, epochs) u (id, epoch) where not exists (select from pawl.job j where (j.id, j.epoch) = (u.id, u.epoch))'`)
 	mux := pawl.NewMux()
 	var done atomic.Int64

@@ -52,7 +52,7 @@ func TestALockInAStrangersSession(t *testing.T) {
 	if holder != s.pid {
 		t.Fatal("another process than at first cannot be had")
 	}
-	if err := lock(); !errors.Is(err, errPooled) || !client.deaf.Load() {
+	if err := lock(); !errors.Is(err, errPooled) || !client.noListen.Load() {
 		t.Errorf("a lock in another process: %v", err)
 	}
 	var locks int

@@ -71,7 +71,7 @@ const (
 // counted is handed over before, so that it is in the figures; With a transaction it is not.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	if c.db == nil {
-		c.tally.tell(ctx, c)
+		c.counters.report(ctx, c)
 	}
 	var stats Stats
 	var age *float64
@@ -134,7 +134,7 @@ func (c *Client) Channels(ctx context.Context, queue string) ([]QueueStats, erro
 		return err
 	})
 	if err == nil {
-		err = c.query(ctx, "select h.channel from pawl.halt h where h.queue = $1::text", []any{queue}, func(s scanner) error {
+		err = c.query(ctx, "select h.channel from pawl.halted_channel h where h.queue = $1::text", []any{queue}, func(s scanner) error {
 			q := QueueStats{Queue: queue, Halted: true}
 			err := s.Scan(&q.Channel)
 			i, known := slices.BinarySearchFunc(channels, q, func(a, b QueueStats) int { return strings.Compare(a.Channel, b.Channel) })

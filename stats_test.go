@@ -20,7 +20,7 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 	if jobs, err := client.Claim(t.Context(), "held", 1, 0); err != nil || len(jobs) != 1 {
 		t.Fatal(jobs, err)
 	}
-	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "parked", Reserve: time.Hour})
+	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "blocked", Reserve: time.Hour})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "ready"})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "scheduled", Delay: time.Hour})
 	must(t, client.PauseQueue(t.Context(), "a"))
@@ -30,7 +30,7 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 	for _, q := range queues {
 		names = append(names, q.Name)
 	}
-	if want := []string{"a", "held", "parked", "ready", "scheduled"}; !slices.Equal(names, want) {
+	if want := []string{"a", "held", "blocked", "ready", "scheduled"}; !slices.Equal(names, want) {
 		t.Errorf("queues are %v, want %v", names, want)
 	}
 	for _, q := range queues[1:] {
@@ -56,14 +56,14 @@ func TestDeleteQueueThatAWorkerNamed(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), "q", pawl.QueuePolicy{MaxAttempts: 3}))
-	all := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
-	named := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', '{q}', '1 minute')")
+	all := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
+	named := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', '{q}', '1 minute')")
 	if err := client.DeleteQueue(t.Context(), "q"); !errors.Is(err, pawl.ErrQueueInUse) {
 		t.Errorf("deleted: %v", err)
 	}
-	exec(t, pool, "select pawl.unregister($1)", named)
+	exec(t, pool, "select pawl.unregister_worker($1)", named)
 	must(t, client.DeleteQueue(t.Context(), "q"))
-	exec(t, pool, "select pawl.unregister($1)", all)
+	exec(t, pool, "select pawl.unregister_worker($1)", all)
 }
 
 func TestStats(t *testing.T) {
@@ -72,7 +72,7 @@ func TestStats(t *testing.T) {
 	zoo(t, client)
 	must(t, client.PauseQueue(t.Context(), "paused"))
 	exec(t, pool, "update pawl.job set created_at = created_at - interval '1 minute' where queue = 'other'")
-	worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
+	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
 	exec(t, pool, "update pawl.worker set stale_after = '-1 minute'")
 	tx := begin(t, pool)
 	exec(t, tx, "select pg_current_xact_id()")
@@ -114,7 +114,7 @@ func TestStats(t *testing.T) {
 	if channels, err = client.Channels(t.Context(), "default"); err != nil || !slices.Equal(channels, want[:1]) {
 		t.Errorf("channels are %+v, %v", channels, err)
 	}
-	exec(t, pool, "select pawl.unregister($1)", worker)
+	exec(t, pool, "select pawl.unregister_worker($1)", worker)
 }
 
 // A job is the newest of its queue in whatever state it is.
@@ -131,7 +131,7 @@ func TestNewestJob(t *testing.T) {
 		}
 	}
 	for range 2 {
-		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "parked", Reserve: time.Hour})
+		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "blocked", Reserve: time.Hour})
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "scheduled", Delay: time.Hour})
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "urgent"})
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "urgent", Priority: -5})
@@ -306,10 +306,10 @@ func TestStatsAreBounded(t *testing.T) {
 	if len(queues) != 2 || queues[0][3] != true || queues[1][3] != false || queues[1][1] != int64(60) {
 		t.Fatalf("queues are %v", queues)
 	}
-	if names := values[string](t, pool, "select pawl.queues()"); len(names) != 2 {
+	if names := values[string](t, pool, "select pawl.live_queues()"); len(names) != 2 {
 		t.Errorf("queues are %v", names)
 	}
-	rows("select pawl.queues()")
+	rows("select pawl.live_queues()")
 	near("ready", queues[0][1], 3960)
 	near("scheduled", queues[0][2], 1980)
 	channels := rows(fmt.Sprintf("select channel, ready, scheduled, estimated from pawl.channel_stats('large', %d)", most))

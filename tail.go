@@ -24,7 +24,7 @@ import (
 // what ends misses some of it; the log says so.
 func (c *Client) Tail(ctx context.Context, filter Filter) iter.Seq2[*JobInfo, error] {
 	return func(yield func(*JobInfo, error) bool) {
-		err := c.standing("Tail")
+		err := c.requirePool("Tail")
 		if err == nil && (filter.Cursor != "" || filter.Limit != 0) {
 			err = errors.New("pawl: Tail: a Filter with a Cursor or a Limit; it goes on without either")
 		}
@@ -91,13 +91,13 @@ func (t *tail) follow(ctx context.Context, finished <-chan []ID, listening <-cha
 			checked = time.Now()
 			err = t.check(ctx)
 		}
-		if err != nil && (errors.Is(err, errEnough) || !isPassing(err)) {
+		if err != nil && (errors.Is(err, errEnough) || !isTransient(err)) {
 			return err
 		}
 		for next := time.After(tailEvery); next != nil; {
 			select {
 			case ids := <-finished:
-				if err := t.finish(ctx, ids); err != nil && (errors.Is(err, errEnough) || !isPassing(err)) {
+				if err := t.finish(ctx, ids); err != nil && (errors.Is(err, errEnough) || !isTransient(err)) {
 					return err
 				}
 			case heard = <-listening:
@@ -305,7 +305,7 @@ func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listeni
 		if time.Since(began) > time.Minute {
 			wait = 100 * time.Millisecond
 		}
-		if !pause(ctx, wait) {
+		if !sleep(ctx, wait) {
 			return
 		}
 	}

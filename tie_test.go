@@ -24,7 +24,7 @@ func ordered(channel string, n int) pawl.JobSpec {
 // settle does what a tender does within a second.
 func settle(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
-	exec(t, pool, "select * from pawl.settle(1000)")
+	exec(t, pool, "select * from pawl.run_followups(1000)")
 }
 
 // claimAll claims what there is, sweeping until a claim finds nothing.
@@ -200,7 +200,7 @@ func TestRetryOfAScheduledHead(t *testing.T) {
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{0}) {
 		t.Errorf("claimed %v, want the head", got)
 	}
-	if n := value[int64](t, pool, "select job_id from pawl.hold where key = 'k'"); pawl.ID(n) != other.ID {
+	if n := value[int64](t, pool, "select job_id from pawl.unique_key where key = 'k'"); pawl.ID(n) != other.ID {
 		t.Errorf("job %d has the key, want %d", n, other.ID)
 	}
 }
@@ -214,7 +214,7 @@ func TestRetryTakesItsKeyAsItsOwn(t *testing.T) {
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 	insert(t, client, pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k", UntilStart: true, Period: hour}})
 	must(t, client.Complete(t.Context(), claim(t, client, 1)))
-	exec(t, pool, "update pawl.hold set keep_until = keep_until - interval '1 hour'")
+	exec(t, pool, "update pawl.unique_key set keep_until = keep_until - interval '1 hour'")
 	must1(t, 1)(client.Retry(t.Context(), first.ID))
 	claim(t, client, 1)
 	again, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{3}, Unique: pawl.Unique{Key: "k"}})
@@ -280,7 +280,7 @@ func TestAnOrderedInsertWhileTheHeadEnds(t *testing.T) {
 	}
 	must(t, client.Complete(t.Context(), head))
 	settle(t, pool)
-	if n := value[int](t, pool, "select count(*) from pawl.loose"); n != 1 {
+	if n := value[int](t, pool, "select count(*) from pawl.followup"); n != 1 {
 		t.Errorf("%d ends are left to be settled, want 1: the channel is locked", n)
 	}
 	commit(t, tx)
@@ -301,7 +301,7 @@ func TestATenderSettles(t *testing.T) {
 	commit(t, tx)
 	ctx, stop := context.WithCancel(t.Context())
 	var tending sync.WaitGroup
-	tending.Go(func() { client.Tend(ctx) })
+	tending.Go(func() { client.Maintain(ctx) })
 	pgtest.Wait(t, "the next", func() bool { return len(claimAll(t, client)) == 1 })
 	stop()
 	tending.Wait()
@@ -389,7 +389,7 @@ func TestUnique(t *testing.T) {
 	if soon := add(key(8, pawl.Unique{Period: time.Hour})); !soon.Duplicate {
 		t.Error("within the period the key is free")
 	}
-	exec(t, pool, "update pawl.hold set keep_until = keep_until - interval '1 hour' where keep_until is not null")
+	exec(t, pool, "update pawl.unique_key set keep_until = keep_until - interval '1 hour' where keep_until is not null")
 	if later := add(key(8, pawl.Unique{Period: time.Hour})); later.Duplicate {
 		t.Error("after the period the key is taken")
 	}
@@ -489,24 +489,24 @@ func TestTwoPhase(t *testing.T) {
 	if jobs := claimAll(t, client); len(jobs) != 0 {
 		t.Fatalf("claimed %v, which are reserved", numbers(t, jobs))
 	}
-	must(t, client.Commit(t.Context(), a))
-	if err := client.Commit(t.Context(), a); !errors.Is(err, pawl.ErrExpired) {
+	must(t, client.CommitReserved(t.Context(), a))
+	if err := client.CommitReserved(t.Context(), a); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("committed twice: %v", err)
 	}
-	must(t, client.Abort(t.Context(), b))
+	must(t, client.AbortReserved(t.Context(), b))
 	if _, err := client.Get(t.Context(), b); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("after the abort: %v", err)
 	}
-	must(t, client.ExtendReserve(t.Context(), time.Hour, c))
-	exec(t, pool, "update pawl.parked set expires_at = expires_at - interval '30 minutes'")
-	if err := client.Commit(t.Context(), c, d); !errors.Is(err, pawl.ErrExpired) {
+	must(t, client.ExtendReserved(t.Context(), time.Hour, c))
+	exec(t, pool, "update pawl.blocked set expires_at = expires_at - interval '30 minutes'")
+	if err := client.CommitReserved(t.Context(), c, d); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("one of them had expired: %v", err)
 	}
 	exec(t, pool, "select pawl.expire(10)")
 	if _, err := client.Get(t.Context(), d); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("after its time: %v", err)
 	}
-	must(t, client.Commit(t.Context(), c))
+	must(t, client.CommitReserved(t.Context(), c))
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1, 3}) {
 		t.Errorf("claimed %v", got)
 	}
@@ -523,7 +523,7 @@ func TestTwoPhaseInAnOrderedChannel(t *testing.T) {
 	if jobs := claimAll(t, client); len(jobs) != 0 {
 		t.Fatalf("claimed %v behind a reserved head", numbers(t, jobs))
 	}
-	must(t, client.Commit(t.Context(), head))
+	must(t, client.CommitReserved(t.Context(), head))
 	jobs := claimAll(t, client)
 	if got := numbers(t, jobs); !slices.Equal(got, []int{0}) {
 		t.Fatalf("claimed %v", got)
@@ -544,7 +544,7 @@ func TestCommitWakes(t *testing.T) {
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Reserve: time.Minute})
 	start(t, client, mux, pawl.RunnerConfig{PollInterval: time.Hour, Queues: map[string]pawl.RunnerQueue{"default": {}}})
 	asleep(t, pool, 1)
-	must(t, client.Commit(t.Context(), id))
+	must(t, client.CommitReserved(t.Context(), id))
 	within(t, "the committed job", g.running)
 	close(g.leave)
 	await(t, client, id, pawl.StateCompleted)
@@ -576,7 +576,7 @@ func TestAfter(t *testing.T) {
 				t.Parallel()
 				client, pool := install(t)
 				parent := insert(t, client, Note{0})
-				spec := pawl.JobSpec{Args: Note{1}, Hold: test.hold}
+				spec := pawl.JobSpec{Args: Note{1}, KeepWaiting: test.hold}
 				switch test.on {
 				case "ok":
 					spec.AfterOK = []pawl.ID{parent}
@@ -653,12 +653,12 @@ func TestConsumersAlone(t *testing.T) {
 	spec.Reserve, spec.Unique.Key = time.Minute, "k"
 	insert(t, client, spec)
 	insert(t, client, ordered("c", 1))
-	exec(t, pool, "update pawl.parked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
+	exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
 	must(t, client.Wait(t.Context(), "default"))
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
 		t.Errorf("claimed %v, want the one behind the reservation that expired", got)
 	}
-	if n := value[int](t, pool, "select count(*) from pawl.hold"); n != 0 {
+	if n := value[int](t, pool, "select count(*) from pawl.unique_key"); n != 0 {
 		t.Errorf("its key is still held")
 	}
 }
@@ -666,9 +666,9 @@ func TestConsumersAlone(t *testing.T) {
 func TestTies(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	want := func(id pawl.ID, want pawl.Ties) {
+	want := func(id pawl.ID, want pawl.Constraints) {
 		t.Helper()
-		got, err := client.Ties(t.Context(), id)
+		got, err := client.Constraints(t.Context(), id)
 		must(t, err)
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Minute)); diff != "" {
 			t.Errorf("ties of job %d (-want +got):\n%s", id, diff)
@@ -676,34 +676,34 @@ func TestTies(t *testing.T) {
 	}
 	first := insert(t, client, pawl.JobSpec{Args: Note{1}, Channel: "c", Ordered: true})
 	second := insert(t, client, pawl.JobSpec{Args: Note{2}, Channel: "c", Ordered: true})
-	follower := insert(t, client, pawl.JobSpec{Args: Note{3}, AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}, Hold: true})
+	follower := insert(t, client, pawl.JobSpec{Args: Note{3}, AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}, KeepWaiting: true})
 	reserved := insert(t, client, pawl.JobSpec{Args: Note{4}, Reserve: time.Hour})
-	want(first, pawl.Ties{Followers: []pawl.ID{follower}})
-	want(second, pawl.Ties{Head: first, Followers: []pawl.ID{follower}})
-	want(follower, pawl.Ties{AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}})
-	want(reserved, pawl.Ties{ReservedUntil: time.Now().Add(time.Hour)})
-	want(insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour}), pawl.Ties{})
-	want(1<<40, pawl.Ties{})
+	want(first, pawl.Constraints{Followers: []pawl.ID{follower}})
+	want(second, pawl.Constraints{Head: first, Followers: []pawl.ID{follower}})
+	want(follower, pawl.Constraints{AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}})
+	want(reserved, pawl.Constraints{ReservedUntil: time.Now().Add(time.Hour)})
+	want(insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour}), pawl.Constraints{})
+	want(1<<40, pawl.Constraints{})
 
 	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{HaltOnDead: true}))
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(nil)))
 	pgtest.Wait(t, "the channel to be halted", func() bool {
-		ties, err := client.Ties(t.Context(), second)
+		ties, err := client.Constraints(t.Context(), second)
 		return err == nil && ties.Halted
 	})
-	want(first, pawl.Ties{})
+	want(first, pawl.Constraints{})
 }
 
 // An ordered job that dies while it is retried was running then, and is left as it is: the retry has not got its channel, into which
 // others insert meanwhile.
 func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 	t.Parallel()
-	for _, tied := range []bool{true, false} {
-		t.Run(fmt.Sprint(tied), func(t *testing.T) {
+	for _, constrained := range []bool{true, false} {
+		t.Run(fmt.Sprint(constrained), func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			spec := pawl.JobSpec{Args: Note{0}}
-			if tied {
+			if constrained {
 				spec = ordered("c", 0)
 			}
 			id := insert(t, client, spec)
@@ -718,7 +718,7 @@ func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 			commit(t, tx)
 			retrying.Wait()
 			must(t, err)
-			if want := map[bool]int64{true: 0, false: 1}[tied]; n != want {
+			if want := map[bool]int64{true: 0, false: 1}[constrained]; n != want {
 				t.Errorf("%d retried, want %d", n, want)
 			}
 			must1(t, 1-n)(client.Retry(t.Context(), id))
@@ -765,7 +765,7 @@ func TestCompleteOfManyOfWhichOneIsLocked(t *testing.T) {
 	blocked(t, pool, 1)
 	cancel()
 	completing.Wait()
-	several, ok := errors.AsType[pawl.Errors](err)
+	several, ok := errors.AsType[pawl.JobErrors](err)
 	if !ok || len(several) != 1 || !errors.Is(several[jobs[1].ID], context.Canceled) {
 		t.Errorf("got %v, want an error of job %d alone", err, jobs[1].ID)
 	}
@@ -790,7 +790,7 @@ func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 			settle(t, pool)
 			child := ordered("c", 1)
-			child.AfterOK, child.Hold = []pawl.ID{head}, true
+			child.AfterOK, child.KeepWaiting = []pawl.ID{head}, true
 			if test.busy {
 				insert(t, client, ordered("c", 2))
 				insert(t, client, child)

@@ -98,14 +98,14 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := insert(t, client, Note{1})
-		worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '300 milliseconds')")
+		worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '300 milliseconds')")
 		if got := claimTickets(t, pool, aLease, &worker, 1); len(got) != 1 {
 			t.Fatal("nothing was claimed")
 		}
 		exec(t, pool, "update pawl.worker set started_at = started_at - interval '10 hours'")
 		exec(t, pool, "update pawl.job set created_at = created_at - interval '11 hours', run_at = clock_timestamp() - interval '10 hours'")
 		for range 20 { // Many renewals. The next silence is no longer for it.
-			exec(t, pool, "select pawl.beat($1, 1, array[id], array[epoch]) from pawl.job", worker)
+			exec(t, pool, "select pawl.heartbeat($1, 1, array[id], array[epoch]) from pawl.job", worker)
 		}
 		silent := time.Now()
 		pgtest.Wait(t, "the rescue", func() bool {
@@ -158,7 +158,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 	t.Run("errors of the database between heartbeats", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
-		text, err := sql.Files.ReadFile("function/beat.sql")
+		text, err := sql.Files.ReadFile("function/worker/heartbeat.sql")
 		must(t, err)
 		exec(t, pool, "create sequence pawl.beats")
 		exec(t, pool, strings.Replace(string(text), "\nbegin\n", "\nbegin if nextval('pawl.beats') % 2 = 0 then raise exception 'no'; end if;\n", 1))
@@ -245,17 +245,17 @@ func TestTrap04TwoPhase(t *testing.T) {
 		return insert(t, client, pawl.JobSpec{Args: Note{1}, Reserve: time.Minute})
 	}
 	past := func(t *testing.T, pool *pgxpool.Pool) {
-		exec(t, pool, "update pawl.parked set expires_at = clock_timestamp() - interval '1 millisecond'")
+		exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() - interval '1 millisecond'")
 	}
 	t.Run("a commit too late is an error though nobody has looked", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := reserve(t, client)
 		past(t, pool)
-		if err := client.Commit(t.Context(), id); !errors.Is(err, pawl.ErrExpired) {
+		if err := client.CommitReserved(t.Context(), id); !errors.Is(err, pawl.ErrExpired) {
 			t.Errorf("got %v, want ErrExpired", err)
 		}
-		if err := client.Commit(t.Context(), 999); !errors.Is(err, pawl.ErrExpired) {
+		if err := client.CommitReserved(t.Context(), 999); !errors.Is(err, pawl.ErrExpired) {
 			t.Errorf("of an unknown id: %v, want ErrExpired", err)
 		}
 		if jobs := claimAll(t, client); len(jobs) != 0 {
@@ -269,7 +269,7 @@ func TestTrap04TwoPhase(t *testing.T) {
 		past(t, pool)
 		ctx, stop := context.WithCancel(t.Context())
 		var tending sync.WaitGroup
-		tending.Go(func() { client.Tend(ctx) })
+		tending.Go(func() { client.Maintain(ctx) })
 		pgtest.Wait(t, "the reservation to go", func() bool { _, err := client.Get(t.Context(), id); return errors.Is(err, pawl.ErrNotFound) })
 		stop()
 		tending.Wait()
@@ -280,21 +280,21 @@ func TestTrap04TwoPhase(t *testing.T) {
 		g, mux := newGate(), pawl.NewMux()
 		close(g.leave)
 		pawl.Handle(mux, g.handle)
-		start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoChores: true})
+		start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
 		asleep(t, pool, 1)
 		id := reserve(t, client)
 		asleep(t, pool, 1)
-		must(t, client.Commit(t.Context(), id))
+		must(t, client.CommitReserved(t.Context(), id))
 		within(t, "the job", g.running)
 	})
 	t.Run("a commit that returned nil is not lost to an expiry beside it", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := reserve(t, client)
-		exec(t, pool, "update pawl.parked set expires_at = clock_timestamp() + interval '300 milliseconds'")
+		exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() + interval '300 milliseconds'")
 		tx := begin(t, pool)
-		must(t, client.With(tx).Commit(t.Context(), id)) // In time; and then its transaction takes longer.
-		pgtest.Wait(t, "its time to pass", func() bool { return value[bool](t, pool, "select expires_at < clock_timestamp() from pawl.parked") })
+		must(t, client.With(tx).CommitReserved(t.Context(), id)) // In time; and then its transaction takes longer.
+		pgtest.Wait(t, "its time to pass", func() bool { return value[bool](t, pool, "select expires_at < clock_timestamp() from pawl.blocked") })
 		if n := value[int](t, pool, "select pawl.expire(100)::int"); n != 0 {
 			t.Errorf("%d jobs that were committed are expired", n)
 		}
@@ -314,7 +314,7 @@ func TestTrap04TwoPhase(t *testing.T) {
 			t.Fatalf("expired %d", n)
 		}
 		answer := make(chan error, 1)
-		go func() { answer <- client.Commit(t.Context(), id) }()
+		go func() { answer <- client.CommitReserved(t.Context(), id) }()
 		blocked(t, pool, 1)
 		commit(t, tx)
 		if err := within(t, "the commit", answer); !errors.Is(err, pawl.ErrExpired) {
@@ -527,7 +527,7 @@ func TestTrap07WaitTime(t *testing.T) {
 			g, mux := newGate(), pawl.NewMux()
 			close(g.leave)
 			pawl.Handle(mux, g.handle)
-			start(t, client, mux, pawl.RunnerConfig{PollInterval: 200 * time.Millisecond, NoChores: true})
+			start(t, client, mux, pawl.RunnerConfig{PollInterval: 200 * time.Millisecond, NoMaintenance: true})
 			asleep(t, pool, 1)
 			before := count.statements.Load()
 			exec(t, pool, "select pg_sleep(1)")
@@ -873,7 +873,7 @@ func TestTrap15Reaper(t *testing.T) {
 	t.Parallel()
 	// hold has a worker that is late as soon as it is looked for hold all there is.
 	hold := func(t *testing.T, pool *pgxpool.Pool, lease string) {
-		worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '0 seconds')")
+		worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 		if got := claimTickets(t, pool, lease, &worker, 10); len(got) == 0 {
 			t.Fatal("nothing was claimed")
 		}
@@ -900,7 +900,7 @@ func TestTrap15Reaper(t *testing.T) {
 		id := insert(t, client, pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}})
 		kills := 0
 		for ; live(t, pool) > 0 && kills < 10; kills++ {
-			worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '0 seconds')")
+			worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 			lane := value[int](t, pool, "select priority from pawl.ready")
 			exec(t, pool, `select * from pawl.claim(gen_random_uuid(), $1, null, 1, array['default'], array[$2::int], array[''], array[0::bigint], array[9223372036854775807], array[1])`, worker, lane)
 			exec(t, pool, "select * from pawl.rescue(100, true, false)")
@@ -921,7 +921,7 @@ func TestTrap15Reaper(t *testing.T) {
 		exec(t, pool, "update pawl.job set created_at = created_at - interval '1 day', run_at = run_at - interval '1 hour'")
 		g, mux := newGate(), pawl.NewMux()
 		pawl.Handle(mux, g.handle)
-		start(t, client, mux, pawl.RunnerConfig{NoChores: true, Heartbeat: 10 * time.Second}) // It does not beat before the test has ended.
+		start(t, client, mux, pawl.RunnerConfig{NoMaintenance: true, Heartbeat: 10 * time.Second}) // It does not beat before the test has ended.
 		job := within(t, "the second attempt", g.running)
 		if n := value[int](t, pool, "select jobs::int from pawl.rescue(100, true, true)"); n != 0 {
 			t.Errorf("%d jobs were taken from a worker that has just begun", n)
@@ -1095,7 +1095,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := insert(t, client, Note{1})
-		worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '0 seconds')")
+		worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 		claimTickets(t, pool, aLease, &worker, 1)
 		g, mux := newGate(), pawl.NewMux()
 		close(g.leave)

@@ -32,13 +32,13 @@ func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (
 	if err != nil {
 		return 0, err
 	}
-	failed := Errors{}
+	failed := JobErrors{}
 	some := func(ids []int64) (n int64, err error) {
 		err = c.inTx(ctx, func(c *Client) error {
 			n = 0
 			live := make(map[int64]bool, len(ids))
 			var refused *InvalidError
-			err := c.query(ctx, "select * from pawl.change($1::bigint[], $2::text::jsonb)", []any{ids, changes}, func(s scanner) error {
+			err := c.query(ctx, "select * from pawl.update($1::bigint[], $2::text::jsonb)", []any{ids, changes}, func(s scanner) error {
 				var id int64
 				var became string
 				if err := s.Scan(&id, &became); err != nil {
@@ -76,14 +76,14 @@ func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (
 		}
 		return n, nil
 	}
-	if held, ok := which.(Held); ok {
-		for _, job := range held.held() {
+	if held, ok := which.(ClaimedJobs); ok {
+		for _, job := range held.claimed() {
 			if job.lease != nil {
 				failed[job.ID] = ErrRunning
 			}
 		}
 		if len(failed) > 0 {
-			return 0, failed.orNil(len(held.held()))
+			return 0, failed.orNil(len(held.claimed()))
 		}
 	}
 	ids, _ := which.selection()

@@ -69,12 +69,12 @@ func following(t testing.TB) *migrator.Source {
 	} {
 		files[fmt.Sprintf("migration/%04d_next.sql", source.Version()+1+i)] = &fstest.MapFile{Data: []byte(text)}
 	}
-	beat := string(files["function/beat.sql"].Data)
+	beat := string(files["function/worker/heartbeat.sql"].Data)
 	more := strings.Replace(beat, "epochs integer[])", "epochs integer[], region text default null)", 1)
 	if more == beat {
-		t.Fatal("beat.sql has no such parameters any more: choose another function")
+		t.Fatal("heartbeat.sql has no such parameters any more: choose another function")
 	}
-	files["function/beat.sql"] = &fstest.MapFile{Data: []byte("drop function if exists pawl.beat(bigint, integer, bigint[], integer[]);\n" + more)}
+	files["function/worker/heartbeat.sql"] = &fstest.MapFile{Data: []byte("drop function if exists pawl.heartbeat(bigint, integer, bigint[], integer[]);\n" + more)}
 	source, err = migrator.Load(files, "pawl.")
 	must(t, err)
 	return source
@@ -380,7 +380,7 @@ func TestAnOlderSchema(t *testing.T) {
 			must(t, client.Migrate(t.Context(), pawl.MigrateOptions{To: have}))
 		}
 		_, insert := client.Insert(t.Context(), Note{1})
-		for verb, err := range map[string]error{"Run": client.Run(t.Context(), mux, pawl.RunnerConfig{}), "Tend": client.Tend(t.Context()), "Insert": insert} {
+		for verb, err := range map[string]error{"Run": client.Run(t.Context(), mux, pawl.RunnerConfig{}), "Tend": client.Maintain(t.Context()), "Insert": insert} {
 			wrong, ok := errors.AsType[*pawl.SchemaError](err)
 			if !ok || wrong.Have != have || wrong.Want != source.Version() || !strings.Contains(err.Error(), "Client.Migrate") {
 				t.Errorf("%s at version %d of %d: %v", verb, have, source.Version(), err)

@@ -23,7 +23,7 @@ type Finding struct {
 }
 
 // flaw is a Finding of Verify, and how to mend it.
-type flaw struct {
+type violation struct {
 	Finding
 	about      string                                                   // With Check it tells flaws apart.
 	structural bool                                                     // It is mended at once or not at all.
@@ -31,12 +31,12 @@ type flaw struct {
 }
 
 const (
-	shownExamples = 5               // Jobs a finding names.
-	mendAtOnce    = 5000            // Jobs in one transaction of Repair.
-	mendInRound   = 500_000         // Jobs of one check that Repair remembers.
-	confirmed     = 10_000          // Suspects that are remembered for the second look.
-	lockPatience  = "10s"           // How long Verify waits for a table that somebody has locked.
-	tenderTime    = 3 * time.Second // A tender has come by after that.
+	shownExamples   = 5               // Jobs a finding names.
+	mendAtOnce      = 5000            // Jobs in one transaction of Repair.
+	mendInRound     = 500_000         // Jobs of one check that Repair remembers.
+	confirmed       = 10_000          // Suspects that are remembered for the second look.
+	lockPatience    = "10s"           // How long Verify waits for a table that somebody has locked.
+	maintenanceTime = 3 * time.Second // A tender has come by after that.
 )
 
 // Verify finds what is broken: tables, columns, indexes, functions and partitions that are missing or not as this binary makes them, and
@@ -47,14 +47,14 @@ const (
 // seconds for each million, in which nothing that dies can be vacuumed. Permits and leases that belong to nobody, which tenders clear away,
 // are looked at twice, three seconds apart. On a client made by With it sees what that transaction sees.
 func (c *Client) Verify(ctx context.Context) ([]Finding, error) {
-	flaws, err := c.flaws(ctx, shownExamples)
+	flaws, err := c.violations(ctx, shownExamples)
 	if err != nil {
 		return nil, fmt.Errorf("pawl: verify: %w", err)
 	}
 	return findings(flaws), nil
 }
 
-func findings(flaws []flaw) []Finding {
+func findings(flaws []violation) []Finding {
 	var list []Finding
 	for _, f := range flaws {
 		list = append(list, f.Finding)
@@ -63,7 +63,7 @@ func findings(flaws []flaw) []Finding {
 }
 
 // flaws are what Verify finds; of each check up to `most` rows are remembered for mending.
-func (c *Client) flaws(ctx context.Context, most int) (flaws []flaw, err error) {
+func (c *Client) violations(ctx context.Context, most int) (flaws []violation, err error) {
 	var suspects map[string]*suspect
 	err = c.reading(ctx, lockPatience, func(c *Client) error {
 		var whole bool
@@ -79,7 +79,7 @@ func (c *Client) flaws(ctx context.Context, most int) (flaws []flaw, err error) 
 		return err
 	})
 	if sqlState(err) == "55P03" {
-		return append(flaws, flaw{Finding: Finding{Check: "lock", Problem: "a table is locked by somebody: " + lockPatience + " were not enough to look at it",
+		return append(flaws, violation{Finding: Finding{Check: "lock", Problem: "a table is locked by somebody: " + lockPatience + " were not enough to look at it",
 			Remedy: "`pawl doctor` says by whom", Fatal: true}}), nil
 	}
 	if err != nil {
@@ -88,12 +88,12 @@ func (c *Client) flaws(ctx context.Context, most int) (flaws []flaw, err error) 
 	if err := c.confirm(ctx, suspects); err != nil {
 		return nil, err
 	}
-	for _, fault := range faults {
+	for _, fault := range violationKinds {
 		s := suspects[fault.check]
 		if s == nil || s.count == 0 {
 			continue
 		}
-		f := flaw{Finding: Finding{Check: fault.check, Remedy: c.into("%s", fault.remedy), Fatal: fault.fatal}}
+		f := violation{Finding: Finding{Check: fault.check, Remedy: c.into("%s", fault.remedy), Fatal: fault.fatal}}
 		f.Problem = fmt.Sprintf("%d %s (%s)", s.count, fault.problem, s.examples())
 		if fault.mend != "" {
 			f.mend = func(ctx context.Context, c *Client) (bool, error) { return c.mend(ctx, fault.mend, s.rows) }
@@ -109,7 +109,7 @@ func (c *Client) reading(ctx context.Context, patience string, do func(*Client) 
 		return do(c)
 	}
 	if c.pool == nil {
-		return c.standing("Verify")
+		return c.requirePool("Verify")
 	}
 	return pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		in := c.With(tx)
@@ -123,21 +123,21 @@ func (c *Client) reading(ctx context.Context, patience string, do func(*Client) 
 }
 
 // structure compares the schema with what this binary makes. whole says whether the rows can be looked at.
-func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err error) {
+func (c *Client) structure(ctx context.Context) (flaws []violation, whole bool, err error) {
 	differences, version, closed, err := c.compare(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	switch {
 	case version == 0:
-		return []flaw{{Finding: c.absent()}}, false, nil
+		return []violation{{Finding: c.absent()}}, false, nil
 	case version < c.source.Version() && version != unknownVersion:
-		return []flaw{{Finding: c.older(version)}}, false, nil
+		return []violation{{Finding: c.older(version)}}, false, nil
 	}
 	whole = true
 	var functions []string
 	for _, d := range differences {
-		f := flaw{about: d.Name, structural: true}
+		f := violation{about: d.Name, structural: true}
 		f.Check, f.Fatal = d.Kind, true
 		switch d.Kind {
 		case "table":
@@ -197,7 +197,7 @@ func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err e
 	}
 	if len(functions) > 0 {
 		slices.Sort(functions)
-		flaws = append(flaws, flaw{
+		flaws = append(flaws, violation{
 			structural: true,
 			Finding: Finding{Check: "function", Problem: fmt.Sprintf("%d functions are not as this binary makes them: %s", len(functions), some(functions)),
 				Remedy: "pawl migrate", Fatal: true},
@@ -210,13 +210,13 @@ func (c *Client) structure(ctx context.Context) (flaws []flaw, whole bool, err e
 			return nil, false, err
 		}
 		schema := pgx.Identifier{c.config.Schema}.Sanitize()
-		flaws = append(flaws, flaw{Finding: Finding{Check: "privilege", Problem: fmt.Sprintf("role %s may not read %s", role, some(closed)),
+		flaws = append(flaws, violation{Finding: Finding{Check: "privilege", Problem: fmt.Sprintf("role %s may not read %s", role, some(closed)),
 			Remedy: fmt.Sprintf("grant usage on schema %[1]s to %[2]s; grant select on all tables in schema %[1]s to %[2]s; grant select on sequence %[1]s.pos to %[2]s",
 				schema, pgx.Identifier{role}.Sanitize())}})
 		whole = false
 	}
 	if !whole {
-		flaws = append(flaws, flaw{Finding: Finding{Check: "unseen", Problem: "what is in the tables was not looked at, because not all of them can be read",
+		flaws = append(flaws, violation{Finding: Finding{Check: "unseen", Problem: "what is in the tables was not looked at, because not all of them can be read",
 			Remedy: "see to the findings above, then verify again"}})
 	}
 	return flaws, whole, nil
@@ -285,7 +285,7 @@ func (c *Client) into(format string, args ...any) string {
 }
 
 // partitions are the flaws of the archive's.
-func (c *Client) partitions(ctx context.Context) (flaws []flaw, err error) {
+func (c *Client) partitions(ctx context.Context) (flaws []violation, err error) {
 	err = c.query(ctx, sql.Query("partition"), nil, func(s scanner) error {
 		var name string
 		var date time.Time
@@ -294,7 +294,7 @@ func (c *Client) partitions(ctx context.Context) (flaws []flaw, err error) {
 			return err
 		}
 		day := date.Format(time.DateOnly)
-		f := flaw{about: name, structural: true, mend: func(ctx context.Context, c *Client) (bool, error) { return true, c.makePartitions(ctx) }}
+		f := violation{about: name, structural: true, mend: func(ctx context.Context, c *Client) (bool, error) { return true, c.makePartitions(ctx) }}
 		f.Finding = Finding{Check: "partition", Fatal: now, Remedy: "run a worker or `pawl serve`: it makes partitions a week ahead",
 			Problem: fmt.Sprintf("the archive has no partition %s: jobs that end now are kept until %s", name, day)}
 		if !now {
@@ -343,7 +343,7 @@ func (s *suspect) examples() string {
 // suspects looks at the rows.
 func (c *Client) suspects(ctx context.Context, most int) (map[string]*suspect, error) {
 	suspects := map[string]*suspect{}
-	err := c.query(ctx, sql.Body("broken"), nil, func(s scanner) error {
+	err := c.query(ctx, sql.Body("admin/violations"), nil, func(s scanner) error {
 		var what string
 		var id *int64
 		var lease *string
@@ -373,7 +373,7 @@ func (c *Client) suspects(ctx context.Context, most int) (map[string]*suspect, e
 // confirm looks again at what may be so for a while, until a tender has come by: only what was there both times stays.
 func (c *Client) confirm(ctx context.Context, suspects map[string]*suspect) error {
 	var passing []string
-	for _, fault := range faults {
+	for _, fault := range violationKinds {
 		if fault.passing && suspects[fault.check] != nil {
 			passing = append(passing, fault.check)
 		}
@@ -381,7 +381,7 @@ func (c *Client) confirm(ctx context.Context, suspects map[string]*suspect) erro
 	if len(passing) == 0 {
 		return nil
 	}
-	if !pause(ctx, tenderTime) {
+	if !sleep(ctx, maintenanceTime) {
 		return ctx.Err()
 	}
 	var again map[string]*suspect
@@ -422,10 +422,10 @@ func some(names []string) string {
 const (
 	repairs = "pawl verify --repair"
 
-	clears   = "select pawl.clear($1::bigint[])"
-	restores = "select pawl.restore($1::bigint[])"
-	recounts = "select pawl.recount($1::bigint[])"
-	advances = "select pawl.advance() from (select $1::bigint[]) u"
+	clears   = "select pawl.clear_leftovers($1::bigint[])"
+	restores = "select pawl.restore_jobs($1::bigint[])"
+	recounts = "select pawl.recount_batches($1::bigint[])"
+	advances = "select pawl.advance_sequence() from (select $1::bigint[]) u"
 	unclaims = `select count(pawl.unclaim(l.id)) from pawl.lease l
 		where l.id = any ($1::text[]::uuid[])
 		  and case when l.worker_id is null then l.expires_at is null
@@ -433,7 +433,7 @@ const (
 )
 
 // faults are what broken.sql may say, in the order they are mended in: what is in the way first.
-var faults = []struct {
+var violationKinds = []struct {
 	check, problem, remedy string
 	fatal                  bool
 	passing                bool   // It may be so for a while, until a tender has come by.
@@ -442,17 +442,17 @@ var faults = []struct {
 	{check: "sequence-behind", problem: "id is in use beyond where the sequence of ids stands: inserts fail when they come to it",
 		remedy: repairs, fatal: true, mend: advances},
 	{check: "ticket-stray", problem: "tickets of jobs that are gone, or of former epochs", remedy: repairs + " takes them away; so does a claim", mend: clears},
-	{check: "turn-stray", problem: "turns in ordered channels of jobs that are gone: what comes after them does not start",
+	{check: "order-stray", problem: "turns in ordered channels of jobs that are gone: what comes after them does not start",
 		remedy: repairs + " lets the channels go on", fatal: true, mend: clears},
-	{check: "wait-stray", problem: "jobs are gone that others wait for: these do not start, and are not cancelled",
+	{check: "dependency-stray", problem: "jobs are gone that others wait for: these do not start, and are not cancelled",
 		remedy: repairs + " does what should have followed: they count as deleted", fatal: true, mend: clears},
 	{check: "key-stray", problem: "unique keys of jobs that are gone: inserts with them are duplicates of nothing", remedy: repairs + " frees them", fatal: true, mend: clears},
 	{check: "permit-stray", problem: "permits of jobs whose lease is gone: they count against limits", passing: true, mend: clears,
 		remedy: "run a worker or `pawl serve`, which takes them back; or " + repairs},
 	{check: "lease-stray", problem: "leases of no worker and without an expiry: nobody rescues what they hold", passing: true, fatal: true, mend: unclaims,
 		remedy: repairs + " gives their jobs back"},
-	{check: "job-untied", problem: "jobs are tied to others, and not marked so: nothing would follow from their end", remedy: repairs, fatal: true, mend: restores},
-	{check: "turn-missing", problem: "ordered jobs without a turn: they do not wait for those before them", remedy: repairs, fatal: true, mend: restores},
+	{check: "job-unmarked", problem: "jobs are constrained to others, and not marked so: nothing would follow from their end", remedy: repairs, fatal: true, mend: restores},
+	{check: "order-missing", problem: "ordered jobs without a turn: they do not wait for those before them", remedy: repairs, fatal: true, mend: restores},
 	{check: "key-missing", problem: "jobs without the unique key they were inserted with: another may be inserted beside them",
 		remedy: repairs + "; where another has the key already, cancel one of the two: pawl job cancel ID", mend: restores},
 	{check: "ticket-missing", problem: "live jobs with neither a ticket nor a lease: nobody will ever run them", remedy: repairs + " gives them a ticket", fatal: true, mend: restores},
@@ -460,9 +460,9 @@ var faults = []struct {
 		remedy: repairs + " leaves one of them", fatal: true, mend: restores},
 	{check: "ticket-misplaced", problem: "live jobs whose ticket is not where their row says: cancel, update and retry do not find it",
 		remedy: repairs + " makes it anew", fatal: true, mend: restores},
-	{check: "ticket-out-of-turn", problem: "ordered jobs that may run before others of their channel",
+	{check: "ticket-out-of-order", problem: "ordered jobs that may run before others of their channel",
 		remedy: repairs + " puts back those that do not run yet", mend: restores},
-	{check: "ticket-parked", problem: "jobs are parked and wait for nothing: nobody will ever run them", remedy: repairs + " lets them go", fatal: true, mend: restores},
+	{check: "ticket-blocked", problem: "jobs are blocked and wait for nothing: nobody will ever run them", remedy: repairs + " lets them go", fatal: true, mend: restores},
 	{check: "batch-count", problem: "batches whose jobs do not add up: what is to follow them would come never, or too early",
 		remedy: repairs + " counts what is gone as deleted", fatal: true, mend: recounts},
 	{check: "job-twice", problem: "jobs are live and finished at once: they cannot end",

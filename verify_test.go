@@ -70,7 +70,7 @@ func runs(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) map[int]int {
 		counts[job.Args.N]++
 		return nil
 	})
-	const rest = "select (select count(*) from pawl.job) + (select count(*) from pawl.loose)"
+	const rest = "select (select count(*) from pawl.job) + (select count(*) from pawl.followup)"
 	if value[int](t, pool, rest) == 0 {
 		return counts
 	}
@@ -146,10 +146,10 @@ func TestVerifyAndRepair(t *testing.T) {
 			f.after = func() { await(f, f.client, id, pawl.StateScheduled) }
 			return id
 		}},
-		"parked ticket gone": {[]string{"ticket-missing"}, func(f *faulty) any {
+		"blocked ticket gone": {[]string{"ticket-missing"}, func(f *faulty) any {
 			f.one(1, ordered("c", 1))
 			id := f.one(2, ordered("c", 2))
-			f.exec("delete from pawl.parked where job_id = $1", id)
+			f.exec("delete from pawl.blocked where job_id = $1", id)
 			f.after = func() { await(f, f.client, id, pawl.StateWaiting) }
 			return id
 		}},
@@ -220,12 +220,12 @@ func TestVerifyAndRepair(t *testing.T) {
 			f.exec("delete from pawl.job")
 			return id
 		}},
-		"parked for nothing": {[]string{"ticket-parked"}, func(f *faulty) any {
+		"blocked for nothing": {[]string{"ticket-blocked"}, func(f *faulty) any {
 			id := f.one(1, pawl.JobSpec{Reserve: hour})
-			f.exec("update pawl.parked set expires_at = null")
+			f.exec("update pawl.blocked set expires_at = null")
 			return id
 		}},
-		"parent gone": {[]string{"wait-stray"}, func(f *faulty) any {
+		"parent gone": {[]string{"dependency-stray"}, func(f *faulty) any {
 			id := insert(f, f.client, Note{1})
 			child := insert(f, f.client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{id}})
 			f.one(3, pawl.JobSpec{AfterAny: []pawl.ID{id}})
@@ -234,9 +234,9 @@ func TestVerifyAndRepair(t *testing.T) {
 			f.after = func() { await(f, f.client, child, pawl.StateCancelled) }
 			return id
 		}},
-		"dead parent gone that a child is held for": {[]string{"wait-stray"}, func(f *faulty) any {
+		"dead parent gone that a child is held for": {[]string{"dependency-stray"}, func(f *faulty) any {
 			id := insert(f, f.client, Note{1})
-			child := insert(f, f.client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{id}, Hold: true})
+			child := insert(f, f.client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{id}, KeepWaiting: true})
 			if err := f.client.Fail(f.Context(), claim(f, f.client, 1), pawl.Dead(errors.New("no"))); err != nil {
 				f.Fatal(err)
 			}
@@ -247,22 +247,22 @@ func TestVerifyAndRepair(t *testing.T) {
 			f.after = func() { await(f, f.client, child, pawl.StateCancelled) }
 			return id
 		}},
-		"head of a channel gone": {[]string{"turn-stray"}, func(f *faulty) any {
+		"head of a channel gone": {[]string{"order-stray"}, func(f *faulty) any {
 			id := f.gone(1, ordered("c", 1))
 			f.one(2, ordered("c", 2))
 			return id
 		}},
-		"turn of a channel's head gone": {[]string{"turn-missing", "ticket-parked"}, func(f *faulty) any {
+		"turn of a channel's head gone": {[]string{"order-missing", "ticket-blocked"}, func(f *faulty) any {
 			id := f.one(1, ordered("c", 1))
 			second := f.one(2, ordered("c", 2))
-			f.exec("delete from pawl.turn where job_id = $1", id)
+			f.exec("delete from pawl.ordered_job where job_id = $1", id)
 			f.after = func() { await(f, f.client, second, pawl.StateWaiting) }
 			return id
 		}},
-		"second of a channel let out": {[]string{"ticket-out-of-turn"}, func(f *faulty) any {
+		"second of a channel let out": {[]string{"ticket-out-of-order"}, func(f *faulty) any {
 			f.one(1, ordered("c", 1))
 			id := f.one(2, ordered("c", 2))
-			f.exec("delete from pawl.parked where job_id = $1", id)
+			f.exec("delete from pawl.blocked where job_id = $1", id)
 			f.ticket(id, "id")
 			f.after = func() { await(f, f.client, id, pawl.StateWaiting) }
 			return id
@@ -283,7 +283,7 @@ func TestVerifyAndRepair(t *testing.T) {
 		}},
 		"unique key gone": {[]string{"key-missing"}, func(f *faulty) any {
 			id := f.one(1, pawl.JobSpec{Unique: pawl.Unique{Key: "k"}})
-			f.exec("delete from pawl.hold")
+			f.exec("delete from pawl.unique_key")
 			f.after = func() {
 				if result, err := f.client.Insert(f.Context(), pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k"}}); err != nil || !result.Duplicate {
 					f.Errorf("the job has not got its key back: %+v, %v", result, err)
@@ -291,10 +291,10 @@ func TestVerifyAndRepair(t *testing.T) {
 			}
 			return id
 		}},
-		"tie forgotten": {[]string{"job-untied"}, func(f *faulty) any {
+		"tie forgotten": {[]string{"job-unmarked"}, func(f *faulty) any {
 			id := f.one(1, pawl.JobSpec{})
 			f.one(2, pawl.JobSpec{AfterOK: []pawl.ID{id}})
-			f.exec("update pawl.job set tied = false where id = $1", id)
+			f.exec("update pawl.job set constrained = false where id = $1", id)
 			return id
 		}},
 		"permits without a lease, or of another job's": {[]string{"permit-stray"}, func(f *faulty) any {
@@ -395,13 +395,13 @@ func TestVerifySchema(t *testing.T) {
 		names  string
 		mended bool
 	}{
-		"function gone":          {"drop function pawl.settle(integer)", []string{"function"}, "settle (missing)", true},
-		"function replaced":      {"create or replace function pawl.hail() returns void language sql as 'select'", []string{"function"}, "hail (differs)", true},
-		"function's settings":    {"alter function pawl.settle(integer) reset all", []string{"function"}, "settle (differs)", true},
+		"function gone":          {"drop function pawl.run_followups(integer)", []string{"function"}, "settle (missing)", true},
+		"function replaced":      {"create or replace function pawl.poke_heartbeats() returns void language sql as 'select'", []string{"function"}, "hail (differs)", true},
+		"function's settings":    {"alter function pawl.run_followups(integer) reset all", []string{"function"}, "settle (differs)", true},
 		"one of two functions":   {"drop function pawl.claim(text, integer, interval)", []string{"function"}, "claim (missing)", true},
 		"all functions gone":     {"do $$ declare f text; begin for f in select oid::regprocedure from pg_proc where pronamespace = 'pawl'::regnamespace loop execute 'drop function ' || f; end loop; end $$", []string{"function"}, "and", true},
 		"index gone":             {"drop index pawl.job_fingerprint", []string{"index"}, "job_fingerprint", true},
-		"unique index gone":      {"drop index pawl.turn_job_id", []string{"index"}, "turn_job_id", true},
+		"unique index gone":      {"drop index pawl.ordered_job_job_id", []string{"index"}, "ordered_job_job_id", true},
 		"primary key gone":       {"alter table pawl.ready drop constraint ready_pkey", []string{"index"}, "ready_pkey", true},
 		"index not valid":        {"update pg_index set indisvalid = false where indexrelid = 'pawl.dead_queue'::regclass", []string{"index"}, "dead_queue is not valid", true},
 		"index of the archive":   {"drop index pawl." + lastIndex, []string{"index"}, lastIndex, true},
@@ -416,7 +416,7 @@ func TestVerifySchema(t *testing.T) {
 		"column gone":            {"alter table pawl.queue drop column weights", []string{"column", "unseen"}, "queue.weights", false},
 		"column of another type": {"alter table pawl.dead alter attempt type integer", []string{"column"}, "dead.attempt", false},
 		"older":                  {"delete from pawl.migration where version > 1", []string{"schema"}, "version 1", false},
-		"newer":                  {"insert into pawl.migration (version, name) values (9999, 'later'); create or replace function pawl.hail() returns void language sql as 'select'; alter table pawl.job add column later integer", nil, "", false},
+		"newer":                  {"insert into pawl.migration (version, name) values (9999, 'later'); create or replace function pawl.poke_heartbeats() returns void language sql as 'select'; alter table pawl.job add column later integer", nil, "", false},
 		"none":                   {"drop schema pawl cascade", []string{"schema"}, "no schema", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -519,7 +519,7 @@ func TestVerifyLocked(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	tx := begin(t, pool)
-	exec(t, tx, "lock table pawl.wait in access exclusive mode")
+	exec(t, tx, "lock table pawl.dependency in access exclusive mode")
 	if got := verified(t, client); !slices.Equal(got, []string{"lock"}) {
 		t.Errorf("found %q", got)
 	}
@@ -559,9 +559,9 @@ func TestVerifyUnderLoad(t *testing.T) {
 			client.Insert(ctx, pawl.JobSpec{Args: Note{n}, AfterOK: []pawl.ID{results[0].ID, results[3].ID}})
 			client.InsertBatch(ctx, pawl.Batch{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{n}}})
 			if n%2 == 0 {
-				client.Commit(ctx, results[5].ID)
+				client.CommitReserved(ctx, results[5].ID)
 			} else {
-				client.Abort(ctx, results[5].ID)
+				client.AbortReserved(ctx, results[5].ID)
 			}
 			client.Cancel(ctx, results[1].ID)
 			client.Retry(ctx, pawl.Filter{States: []pawl.State{pawl.StateDead}, Limit: 2})
@@ -632,7 +632,7 @@ func TestRepairUnderLoad(t *testing.T) {
 	sabotaged := 0
 	sabotage.Go(func() {
 		for n := 0; ctx.Err() == nil && n < 200; n++ {
-			for _, table := range []string{"ready", "scheduled", "parked"} {
+			for _, table := range []string{"ready", "scheduled", "blocked"} {
 				tag, err := pool.Exec(ctx, fmt.Sprintf("delete from pawl.%[1]s where ctid = any (array(select ctid from pawl.%[1]s order by random() limit 2 for update skip locked))", table))
 				if err == nil {
 					sabotaged += int(tag.RowsAffected())

@@ -2,230 +2,253 @@ package pawl
 
 import (
 	"context"
-	"maps"
-	"os"
-	"runtime/debug"
-	"sync"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-func (r *runner) register(ctx context.Context) error {
-	host, _ := os.Hostname()
-	version := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version
-	}
-	var id int64
-	var started time.Time
-	err := r.client.row(ctx, "select pawl.register($1::text, $2::text, $3::integer, $4::text, $5::text[], $6::interval, $7::text)",
-		[]any{r.config.Name, host, os.Getpid(), version, r.queues, interval(3 * r.config.Heartbeat), r.told()}, &id)
-	if err == nil {
-		err = r.client.row(ctx, "select pawl.started($1::bigint)", []any{id}, &started)
-	}
-	if err == nil {
-		r.mu.Lock()
-		r.worker, r.started = id, started
-		r.mu.Unlock()
-	}
-	return err
+// Worker is a runner's row in the database, one a call of Run, or one that was registered by hand: then its PID is 0.
+type Worker struct {
+	ID        int64
+	Name      string // Not unique: ids are.
+	Host      string
+	State     string // ready, suspended, stopping; gone: stopped, lost.
+	Version   string
+	PID       int
+	Running   int      // By its last heartbeat.
+	Queues    []string // If nil, all.
+	StartedAt time.Time
+	SeenAt    time.Time // Its last heartbeat.
+	GoneAt    time.Time // Zero: it lives.
+	Stale     bool      // It is silent for so long that its jobs are about to be rescued.
+
+	Age    time.Duration // Since StartedAt, by the database's clock;
+	Silent time.Duration // since SeenAt.
+
+	StaleAfter time.Duration // So much silence makes it stale.
 }
 
-// beat is the heartbeat: it tells that this worker lives, and learns what it lost.
-func (r *runner) beat(ctx context.Context) {
-	strange := map[string]bool{}
-	var asking sync.WaitGroup // Searches of the archive, which the heartbeat must not wait for.
-	defer asking.Wait()
-	var compared time.Time
-	var cost time.Duration
-	for last := time.Now(); r.rest(ctx, last); {
-		began := time.Now()
-		last = began
-		r.mu.Lock()
-		worker, started, count := r.worker, r.started, r.count
-		jobs := make([]*JobInfo, 0, count)
-		for run := r.held; run != nil; run = run.next {
-			jobs = append(jobs, run.job)
-		}
-		r.mu.Unlock()
-		ids, epochs := pairs(jobs)
-		var state *string
-		var lost []int64
-		var since *time.Time
-		trying, cancel := context.WithTimeout(ctx, max(r.config.Heartbeat, time.Second))
-		err := r.client.row(trying, `select b.*, pawl.started($1::bigint) from pawl.beat($1::bigint, $2::integer, $3::bigint[], $4::integer[]) b`, []any{worker, count, ids, epochs}, &state, &lost, &since)
-		cancel()
-		if err == nil && since != nil && !since.Equal(started) {
-			state = nil // Another's row: the database went back in time and gave the id away once more.
-		}
-		switch {
-		case err != nil:
-			if ctx.Err() == nil {
-				r.log.Warn("pawl: heartbeat failed", "worker", r.config.Name, "error", err)
-			}
-		case state == nil:
-			r.log.Warn("pawl: this worker was taken for dead; its jobs run elsewhere", "worker", r.config.Name)
-			r.lose(ErrLeaseLost, func(run *running) bool { return run.since.Before(began) })
-			if err := r.register(ctx); err != nil && ctx.Err() == nil {
-				r.log.Warn("pawl: worker not registered again", "error", err)
-			}
-		default:
-			r.obey(*state)
-			if len(lost) > 0 {
-				r.lost(ctx, &asking, jobs, lost)
-			}
-		}
-		if err == nil && state != nil && time.Since(compared) >= max(20*cost, r.config.Heartbeat/2) {
-			compared = time.Now()
-			strange = r.reconcile(ctx, worker, strange)
-			cost = time.Since(compared)
-		}
-	}
+// WorkerStats are figures of workers: see CountWorkers. The gone are in Total, Stopped and Lost alone.
+type WorkerStats struct {
+	Queue string // "": any.
+
+	Total, Ready, Suspended, Stopping, Stopped, Lost int
+
+	Stale           int           // Of those that live: silent for so long that they are about to be taken for dead.
+	Running         int           // Jobs.
+	AverageRunning  float64       // Jobs a worker.
+	OldestAge       time.Duration // How long the oldest has run.
+	NewestHeartbeat time.Duration // How long ago the last heartbeat of any was.
 }
 
-// hailSpacing is the least time between a heartbeat and one that is called for.
-const hailSpacing = 100 * time.Millisecond
-
-// rest waits for the next heartbeat: for its time, or until one is called for, and that not too soon after the last.
-func (r *runner) rest(ctx context.Context, last time.Time) bool {
-	timer := time.NewTimer(r.config.Heartbeat)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-r.sleep.hailed:
-		return pause(ctx, hailSpacing-time.Since(last))
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// obey is the worker being told what to be.
-func (r *runner) obey(state string) {
-	r.mu.Lock()
-	changed := state != r.state
-	if changed {
-		r.state = state
-		close(r.turned)
-		r.turned = make(chan struct{})
-		if state != workerReady {
-			r.suspend()
+// CountWorkers counts those of the workers that serve a queue, by name or because they serve all; "": all of them. A worker's running jobs
+// may be of other queues, too.
+func CountWorkers(workers []Worker, queue string) WorkerStats {
+	stats := WorkerStats{Queue: queue}
+	living := 0
+	for _, w := range workers {
+		if queue != "" && w.Queues != nil && !slices.Contains(w.Queues, queue) {
+			continue
+		}
+		stats.Total++
+		switch w.State {
+		case workerReady:
+			stats.Ready++
+		case workerSuspended:
+			stats.Suspended++
+		case workerStopping:
+			stats.Stopping++
+		case workerStopped:
+			stats.Stopped++
+			continue
+		case workerLost:
+			stats.Lost++
+			continue
+		}
+		if w.Stale {
+			stats.Stale++
+		}
+		stats.Running += w.Running
+		stats.OldestAge = max(stats.OldestAge, w.Age)
+		if living++; living == 1 || w.Silent < stats.NewestHeartbeat {
+			stats.NewestHeartbeat = w.Silent
 		}
 	}
-	r.mu.Unlock()
-	if changed {
-		r.log.Info("pawl: the worker was told to be "+state, "worker", r.config.Name)
+	if living > 0 {
+		stats.AverageRunning = float64(stats.Running) / float64(living)
 	}
-	if state == workerStopping {
-		r.stop()
-	}
+	return stats
 }
 
-// told is what the worker was last told to be.
-func (r *runner) told() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.state
-}
-
-// claims is the claim loop, but for the times the worker is suspended. A claim under way when it is told so is given back.
-func (r *runner) claims(ctx context.Context) {
-	for ctx.Err() == nil {
-		claiming, suspend := context.WithCancel(ctx)
-		r.mu.Lock()
-		state, turned := r.state, r.turned
-		r.suspend = suspend
-		r.mu.Unlock()
-		if state == workerReady {
-			r.loop(claiming)
-		} else {
-			select {
-			case <-turned:
-			case <-ctx.Done():
-			}
+// Workers are the workers that live, and those gone within the last day or until PurgeWorkers, oldest first.
+func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
+	var workers []Worker
+	err := c.query(ctx, `select w.id, w.name, w.host, w.state, w.version, w.pid, w.running, array_to_json(w.queues)::text, w.started_at, w.seen_at,
+			w.gone_at is null and clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after,
+			extract(epoch from clock_timestamp() - w.started_at)::double precision, extract(epoch from clock_timestamp() - w.seen_at)::double precision,
+			extract(epoch from w.stale_after)::double precision, w.gone_at
+		from pawl.worker w order by w.id`, nil, func(s scanner) error {
+		var w Worker
+		var queues *string
+		var age, silent, stale float64
+		var gone *time.Time
+		err := s.Scan(&w.ID, &w.Name, &w.Host, &w.State, &w.Version, &w.PID, &w.Running, &queues, &w.StartedAt, &w.SeenAt, &w.Stale, &age, &silent, &stale, &gone)
+		w.Age, w.Silent, w.StaleAfter, w.GoneAt = span(&age), span(&silent), span(&stale), given(gone)
+		if err == nil && queues != nil {
+			err = json.Unmarshal([]byte(*queues), &w.Queues)
 		}
-		suspend()
-	}
-}
-
-// reconcile gives up leases that the database has for this worker and it does not know, twice in a row: of a claim whose answer was
-// lost beyond asking, or brought back by a failover. Without that their jobs would be held for as long as the worker lives.
-func (r *runner) reconcile(ctx context.Context, worker int64, before map[string]bool) (strange map[string]bool) {
-	r.mu.Lock()
-	for id, l := range r.leases {
-		if l != nil && l.left.Load() <= 0 {
-			delete(r.leases, id)
-		}
-	}
-	known := maps.Clone(r.leases)
-	r.mu.Unlock()
-	strange = map[string]bool{}
-	err := r.client.query(ctx, "select id::text from pawl.leases($1::bigint) id", []any{worker}, func(s scanner) error {
-		var id string
-		err := s.Scan(&id)
-		if _, ok := known[id]; !ok {
-			strange[id] = true
-		}
+		workers = append(workers, w)
 		return err
 	})
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("pawl: workers: %w", err)
 	}
-	for id := range strange {
-		if before[id] {
-			if err := r.client.unclaim(ctx, id); err != nil {
-				return nil
-			}
-			delete(strange, id)
-		}
-	}
-	return strange
+	return workers, nil
 }
 
-// lost ends the handlers of jobs that are not this worker's any more: cancelled ones are in the archive at the epoch they are held at.
-// What was answered since the question was asked is not lost, only gone; at a high rate that is most of it.
-func (r *runner) lost(ctx context.Context, asking *sync.WaitGroup, asked []*JobInfo, ids []int64) {
-	missing := make(map[ID]bool, len(ids))
-	for _, id := range ids {
-		missing[ID(id)] = true
-	}
-	question := make(map[*JobInfo]bool, len(asked))
-	for _, job := range asked {
-		question[job] = missing[job.ID]
-	}
-	gone := map[ID]*JobInfo{}
-	var jobs []*JobInfo
-	r.mu.Lock()
-	for run := r.held; run != nil; run = run.next {
-		if job := run.job; question[job] && !job.answered.Load() {
-			gone[job.ID], jobs = job, append(jobs, job)
+// Register makes a worker of who claims by hand, so that it is seen among Workers, and what it holds runs elsewhere once it is silent: see
+// As. Its Name, Host, Version and Queues are told to others and mean nothing else; StaleAfter, if zero 9 s, is how long it may be
+// silent. The other fields are not read. It lives until StopWorker, or until it is taken for dead; each Claim that is not in a
+// transaction is a heartbeat, too.
+func (c *Client) Register(ctx context.Context, worker Worker) (Worker, error) {
+	for _, text := range append([]string{worker.Name, worker.Host, worker.Version}, worker.Queues...) {
+		if len(text) > maxName || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+			return Worker{}, fmt.Errorf("pawl: register: %.50q: want at most %d bytes of UTF-8, none of them zero", text, maxName)
 		}
 	}
-	r.mu.Unlock()
-	if len(gone) == 0 {
-		return
+	if worker.Name == "" || worker.StaleAfter < 0 {
+		return Worker{}, errors.New("pawl: register: want a Name, and StaleAfter not negative")
 	}
-	asking.Go(func() {
-		finished, err := r.client.finished(ctx, jobs)
-		if err != nil {
-			return // Asked again at the next heartbeat.
-		}
-		for id, job := range gone {
-			cause := ErrLeaseLost
-			if finished[id] {
-				cause = ErrCancelled
-			}
-			r.lose(cause, func(run *running) bool { return run.job == job })
-		}
-	})
+	if worker.StaleAfter == 0 {
+		worker.StaleAfter = 9 * time.Second
+	}
+	worker.PID, worker.State, worker.Running, worker.GoneAt, worker.Stale, worker.Age, worker.Silent = 0, workerReady, 0, time.Time{}, false, 0, 0
+	err := c.row(ctx, "select w, clock_timestamp() from pawl.register_worker($1::text, $2::text, 0, $3::text, $4::text[], $5::interval) w",
+		[]any{worker.Name, worker.Host, worker.Version, worker.Queues, interval(worker.StaleAfter)}, &worker.ID, &worker.StartedAt)
+	worker.SeenAt = worker.StartedAt
+	if err != nil {
+		return Worker{}, fmt.Errorf("pawl: register: %w", err)
+	}
+	return worker, nil
 }
 
-// lose ends the contexts of lost jobs; what was claimed after the question was asked is not meant.
-func (r *runner) lose(cause error, meant func(*running) bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for run := r.held; run != nil; run = run.next {
-		if meant(run) {
-			run.cancel(cause)
+// As is the same client for a worker registered by hand: what it Claims is that worker's, and is given back when the lease ends or the
+// worker is silent for too long, whichever comes first. It claims nothing while the worker is suspended or gone.
+func (c *Client) As(worker Worker) *Client {
+	return &Client{installation: c.installation, db: c.db, worker: &worker}
+}
+
+// Heartbeat says that a worker registered by hand lives, and returns the state it is told to be in: ready or suspended. ErrNotFound: it
+// was stopped or taken for dead, and what it held runs elsewhere.
+func (c *Client) Heartbeat(ctx context.Context, id int64) (state string, err error) {
+	var told *string
+	err = c.row(ctx, "select pawl.heartbeat($1::bigint)", []any{id}, &told)
+	if err == nil && told == nil {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("pawl: heartbeat of worker %d: %w", id, err)
+	}
+	return *told, nil
+}
+
+// ForgetWorker removes a worker that is gone from Workers, as PurgeWorkers does. ErrNotFound: there is none of this id. One that lives, and
+// one of which jobs are still to be rescued, stays: an error says so.
+func (c *Client) ForgetWorker(ctx context.Context, id int64) error {
+	var forgotten int
+	err := c.query(ctx, `delete from pawl.worker w
+		where w.id = $1::bigint and w.gone_at is not null and not exists (select from pawl.lease l where l.worker_id = w.id)
+		returning w.id`, []any{id}, func(scanner) error { forgotten++; return nil })
+	if err == nil && forgotten == 0 {
+		var gone bool
+		err = c.row(ctx, "select w.gone_at is not null from pawl.worker w where w.id = $1::bigint", []any{id}, &gone)
+		switch {
+		case err == nil && gone:
+			err = errors.New("its jobs are still to be rescued: ReleaseWorker gives them back")
+		case err == nil:
+			err = errors.New("it lives: StopWorker ends it")
 		}
 	}
+	if err != nil {
+		return fmt.Errorf("pawl: forget worker %d: %w", id, err)
+	}
+	return nil
+}
+
+// PurgeWorkers forgets workers that have been gone for longer than that, and says how many. A worker of which jobs are still to be
+// rescued is kept.
+func (c *Client) PurgeWorkers(ctx context.Context, olderThan time.Duration) (n int64, err error) {
+	if olderThan < 0 {
+		return 0, errors.New("pawl: PurgeWorkers: a negative duration")
+	}
+	err = c.query(ctx, `delete from pawl.worker w
+		where w.gone_at < clock_timestamp() - $1::interval and not exists (select from pawl.lease l where l.worker_id = w.id)
+		returning w.id`, []any{interval(olderThan)}, func(scanner) error { n++; return nil })
+	if err != nil {
+		return n, fmt.Errorf("pawl: purge workers: %w", err)
+	}
+	return n, nil
+}
+
+// SuspendWorker has a worker claim nothing until ResumeWorker; what it runs goes on. It hears of it at once, behind a pooler with its
+// next heartbeat; a claim under way then is given back. ErrNotFound: no worker of this id lives.
+func (c *Client) SuspendWorker(ctx context.Context, id int64) error {
+	return c.setWorkerState(ctx, id, workerSuspended)
+}
+
+// ResumeWorker ends SuspendWorker.
+func (c *Client) ResumeWorker(ctx context.Context, id int64) error {
+	return c.setWorkerState(ctx, id, workerReady)
+}
+
+// StopWorker ends a worker as if the context of its Run had ended: it drains, and Run returns. That cannot be taken back. It hears of it
+// as of SuspendWorker. One registered by hand is gone at once, and what it holds is given back.
+func (c *Client) StopWorker(ctx context.Context, id int64) error {
+	return c.setWorkerState(ctx, id, workerStopping)
+}
+
+// What a worker may be told to be.
+const (
+	workerReady     = "ready"
+	workerSuspended = "suspended"
+	workerStopping  = "stopping"
+)
+
+// What a worker that is gone is.
+const (
+	workerStopped = "stopped"
+	workerLost    = "lost"
+)
+
+func (c *Client) setWorkerState(ctx context.Context, id int64, state string) error {
+	var told *string
+	err := c.row(ctx, "select pawl.set_worker_state($1::bigint, $2::text)", []any{id, state}, &told)
+	switch {
+	case err != nil:
+		return fmt.Errorf("pawl: worker %d: %w", id, err)
+	case told == nil:
+		return fmt.Errorf("pawl: worker %d, of those that live: %w", id, ErrNotFound)
+	case *told != state:
+		return fmt.Errorf("pawl: worker %d is %s and cannot be %s any more", id, *told, state)
+	}
+	return nil
+}
+
+// ReleaseWorker gives back the jobs a worker holds, to be run again before all others, no attempt used and no strike, and says how
+// many. The contexts of its handlers end with ErrLeaseLost, and nothing they answer counts. A worker that lives and is not suspended may take them again
+// itself. ErrNotFound: there is no such worker.
+func (c *Client) ReleaseWorker(ctx context.Context, id int64) (n int64, err error) {
+	var exists bool
+	err = c.row(ctx, "select pawl.release_worker($1::bigint), exists (select from pawl.worker w where w.id = $1::bigint)", []any{id}, &n, &exists)
+	if err == nil && !exists && n == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return n, fmt.Errorf("pawl: release worker %d: %w", id, err)
+	}
+	return n, nil
 }

@@ -43,7 +43,7 @@ func hear(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) {
 	for range 2 { // The second begins when the first has been acted on.
 		now := value[time.Time](t, pool, "select clock_timestamp()")
 		pgtest.Wait(t, "a heartbeat", func() bool {
-			exec(t, pool, "select pawl.hail()")
+			exec(t, pool, "select pawl.poke_heartbeats()")
 			return theWorker(t, client).SeenAt.After(now)
 		})
 	}
@@ -85,7 +85,7 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 func TestCancelUnheard(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	exec(t, pool, "create or replace function pawl.hail() returns void language sql as ''")
+	exec(t, pool, "create or replace function pawl.poke_heartbeats() returns void language sql as ''")
 	g := newGate()
 	causes := make(chan error, 1)
 	mux := pawl.NewMux()
@@ -209,7 +209,7 @@ func TestASuspendedWorkerRegistersAgain(t *testing.T) {
 	mux := pawl.NewMux()
 	var ran atomic.Int32
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { ran.Add(1); return nil })
-	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 100 * time.Millisecond, NoChores: true})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 100 * time.Millisecond, NoMaintenance: true})
 	pgtest.Wait(t, "the worker", func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 })
 	w := theWorker(t, client)
 	must(t, client.SuspendWorker(t.Context(), w.ID))
@@ -253,8 +253,8 @@ func TestReleaseWorker(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.lease where worker_id is not null"); n != 0 {
 		t.Errorf("%d leases are left", n)
 	}
-	if strikes := value[int](t, pool, "select strikes from pawl.job where id = $1", int64(id)); strikes != 0 {
-		t.Errorf("%d strikes", strikes)
+	if crashes := value[int](t, pool, "select crashes from pawl.job where id = $1", int64(id)); crashes != 0 {
+		t.Errorf("%d crashes", crashes)
 	}
 	again := claim(t, client, 1)
 	if again[0].ID != id || again[0].Attempt != job.Attempt {
@@ -273,7 +273,7 @@ func TestReleaseWorkerWhileAJobCompletes(t *testing.T) {
 	if _, err := client.InsertMany(t.Context(), notes(2)); err != nil {
 		t.Fatal(err)
 	}
-	worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
+	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
 	ids := claimTickets(t, pool, aLease, &worker, 2)
 	tx := begin(t, pool)
 	exec(t, tx, "select pawl.complete(array[j.id], array[j.epoch], array[0]::bigint[], array[0]::bigint[], array[null]::text[], 'w', false, '{}') from pawl.job j where j.id = $1", ids[0])
@@ -292,14 +292,14 @@ func TestReleaseWorkerWhileAJobCompletes(t *testing.T) {
 	}
 	await(t, client, pawl.ID(ids[0]), pawl.StateCompleted)
 	await(t, client, pawl.ID(ids[1]), pawl.StateReady)
-	exec(t, pool, "select pawl.unregister($1)", worker)
+	exec(t, pool, "select pawl.unregister_worker($1)", worker)
 }
 
 func TestPurgeWorkersKeepsWhoHasLeases(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, Note{1})
-	worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
+	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
 	claimTickets(t, pool, aLease, &worker, 1)
 	exec(t, pool, "update pawl.worker set gone_at = now() - interval '2 hours', state = 'lost'")
 	must1(t, 0)(client.PurgeWorkers(t.Context(), time.Hour))
@@ -364,7 +364,7 @@ func TestARegisteredWorker(t *testing.T) {
 	if seen.Name != "anna" || seen.PID != 0 || seen.State != "ready" || seen.Running != 2 || seen.StaleAfter != time.Hour || !slices.Equal(seen.Queues, anna.Queues) {
 		t.Errorf("registered is %+v", seen)
 	}
-	if held := must2(client.Held(t.Context(), jobs[0].ID)); len(held) != 1 || held[0].LeaseUntil.IsZero() || held[0].Worker != "anna" {
+	if held := must2(client.Claimed(t.Context(), jobs[0].ID)); len(held) != 1 || held[0].LeaseUntil.IsZero() || held[0].Worker != "anna" {
 		t.Errorf("held is %+v", held)
 	}
 	must(t, client.Complete(t.Context(), jobs[0]))
@@ -417,8 +417,8 @@ func TestARegisteredWorker(t *testing.T) {
 	bert, err := client.Register(t.Context(), pawl.Worker{Name: "bert"})
 	must(t, err)
 	jobs = claim(t, client.As(bert), 1)
-	strikes := "select strikes from pawl.job where id = $1"
-	before := value[int](t, pool, strikes, int64(jobs[0].ID))
+	crashes := "select crashes from pawl.job where id = $1"
+	before := value[int](t, pool, crashes, int64(jobs[0].ID))
 	if err := client.ForgetWorker(t.Context(), bert.ID); err == nil || errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("forgot one that lives: %v", err)
 	}
@@ -427,8 +427,8 @@ func TestARegisteredWorker(t *testing.T) {
 		t.Errorf("stopped is %+v", w)
 	}
 	await(t, client, jobs[0].ID, pawl.StateReady)
-	if after := value[int](t, pool, strikes, int64(jobs[0].ID)); after != before {
-		t.Errorf("%d strikes, before %d", after, before)
+	if after := value[int](t, pool, crashes, int64(jobs[0].ID)); after != before {
+		t.Errorf("%d crashes, before %d", after, before)
 	}
 	exec(t, pool, "update pawl.worker set gone_at = null, state = 'ready'")
 	claim(t, client.As(bert), 1)

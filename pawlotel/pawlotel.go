@@ -261,7 +261,7 @@ func (t Telemetry) Observe(client *pawl.Client) (metric.Registration, error) {
 		return nil, err
 	}
 	return meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		for _, tally := range client.Tallies() {
+		for _, tally := range client.Counters() {
 			queue := metric.WithAttributes(keyQueue.String(tally.Queue))
 			o.ObserveInt64(inserted, tally.Inserted, queue)
 			o.ObserveInt64(completed, tally.Completed, queue)

@@ -119,7 +119,7 @@ func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect is prometheus.Collector's.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
-	for _, t := range c.client.Tallies() {
+	for _, t := range c.client.Counters() {
 		if !c.tells(t.Queue) {
 			continue
 		}

@@ -273,7 +273,7 @@ func TestWork(t *testing.T) {
 	mux.Use(around1("mux"))
 	type key struct{}
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
-		if pawl.FromContext(ctx) != job.JobInfo {
+		if pawl.JobFromContext(ctx) != job.JobInfo {
 			t.Error("FromContext is another job")
 		}
 		switch job.Args.N {
@@ -300,7 +300,7 @@ func TestWork(t *testing.T) {
 		case 5:
 			return fmt.Errorf("attempt %d, %v, %s", job.Attempt, ctx.Value(key{}), job.Checkpoint)
 		}
-		return pawl.Skip
+		return pawl.ErrSkip
 	}, pawl.KindOptions{Timeout: 20 * time.Millisecond, Use: []pawl.Middleware{around1("kind")}})
 
 	if err := pawltest.Work(t, mux, pawl.JobSpec{Args: note{1}, Queue: "q", Headers: map[string]string{"h": "v"}, Data: []byte("d")}); err != nil {
@@ -543,7 +543,7 @@ func TestAdvance(t *testing.T) {
 		t.Errorf("half its time later a reservation is %v, %v", job, err)
 	}
 	pawltest.Advance(t, client, 31*time.Minute)
-	if err := client.Commit(ctx, reserved); !errors.Is(err, pawl.ErrExpired) {
+	if err := client.CommitReserved(ctx, reserved); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("commit of an expired reservation: %v", err)
 	}
 
@@ -631,8 +631,8 @@ func TestPermitOfKind(t *testing.T) {
 	client := install(t)
 	mux := pawl.NewMux()
 	pawl.HandleResult(mux, func(_ context.Context, job *pawl.Job[note]) (int, error) { return job.Args.N, nil },
-		pawl.KindOptions{Permit: pawltest.Permit(pawl.Skip, pawl.Snooze(time.Minute), nil)})
-	if err := pawltest.Work(t, mux, note{1}); !errors.Is(err, pawl.Skip) {
+		pawl.KindOptions{Permit: pawltest.Permit(pawl.ErrSkip, pawl.Snooze(time.Minute), nil)})
+	if err := pawltest.Work(t, mux, note{1}); !errors.Is(err, pawl.ErrSkip) {
 		t.Errorf("without a database: %v", err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{7}})
@@ -650,13 +650,13 @@ func TestChunk(t *testing.T) {
 	client := install(t)
 	mux := pawl.NewMux()
 	pawl.HandleChunk(mux, func(ctx context.Context, jobs []*pawl.Job[note]) error {
-		if len(jobs) != 1 || pawl.FromContext(ctx) != nil {
-			t.Errorf("%d jobs, %v", len(jobs), pawl.FromContext(ctx))
+		if len(jobs) != 1 || pawl.JobFromContext(ctx) != nil {
+			t.Errorf("%d jobs, %v", len(jobs), pawl.JobFromContext(ctx))
 		}
 		if jobs[0].Args.N == 2 {
-			return pawl.Errors{jobs[0].ID: pawl.Dead(errors.New("no"))}
+			return pawl.JobErrors{jobs[0].ID: pawl.Dead(errors.New("no"))}
 		}
-		return pawl.Errors{}
+		return pawl.JobErrors{}
 	})
 	for n, want := range map[int]pawl.State{1: pawl.StateCompleted, 2: pawl.StateDead} {
 		insert(t, client, pawl.JobSpec{Args: note{n}})

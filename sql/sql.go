@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-//go:embed migration/*.sql function/*.sql query schema.sql
+//go:embed migration/*.sql function/*/*.sql query schema.sql
 var Files embed.FS
 
 // Query is the text of query/name.sql. It panics if there is none.
 func Query(name string) string { return read("query/" + name + ".sql") }
 
-// Body is what function/name.sql runs, for where the function may be missing. It panics if there is none.
+// Body is what function/name.sql runs, as in "admin/violations", for where the function may be missing. It panics if there is none.
 func Body(name string) string {
 	_, text, _ := strings.Cut(read("function/"+name+".sql"), "$$")
 	text, _, _ = strings.Cut(text, "$$")

@@ -145,7 +145,7 @@ func finishedShowCommand(p *program, states []pawl.State) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.printJob(job, pawl.Ties{})
+			return p.printJob(job, pawl.Constraints{})
 		},
 	}
 }

@@ -150,7 +150,7 @@ func (p *program) await(ctx context.Context, client *pawl.Client, id pawl.ID, ti
 	case err != nil:
 		return err
 	}
-	if err := p.printJob(job, pawl.Ties{}); err != nil {
+	if err := p.printJob(job, pawl.Constraints{}); err != nil {
 		return err
 	}
 	if job.State != pawl.StateCompleted {

@@ -66,7 +66,7 @@ func jobShowCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ties, err := client.Ties(command.Context(), id)
+			ties, err := client.Constraints(command.Context(), id)
 			if err != nil {
 				return err
 			}
@@ -76,7 +76,7 @@ func jobShowCommand(p *program) *cobra.Command {
 }
 
 // printJob prints all of a job; in a table its errors are one of their own.
-func (p *program) printJob(job *pawl.JobInfo, ties pawl.Ties) error {
+func (p *program) printJob(job *pawl.JobInfo, ties pawl.Constraints) error {
 	shown := shownJob{
 		jobRow: rowOf(job), ReservedUntil: ties.ReservedUntil, Halted: ties.Halted,
 		AfterOK: ties.AfterOK, AfterAny: ties.AfterAny, AfterNotOK: ties.AfterNotOK, Followers: ties.Followers,

@@ -89,7 +89,7 @@ func (s *jobSpec) spec() pawl.JobSpec {
 			Key: s.Unique.Key, Period: time.Duration(s.Unique.Period), Global: s.Unique.Global, UntilStart: s.Unique.UntilStart,
 			Replace: s.Unique.Replace, Reschedule: s.Unique.Reschedule,
 		},
-		Reserve: time.Duration(s.Reserve), AfterOK: s.AfterOK, AfterAny: s.AfterAny, AfterNotOK: s.AfterNotOK, Hold: s.Hold,
+		Reserve: time.Duration(s.Reserve), AfterOK: s.AfterOK, AfterAny: s.AfterAny, AfterNotOK: s.AfterNotOK, KeepWaiting: s.Hold,
 	}
 	if j := s.Backoff.Jitter; j != nil {
 		spec.Backoff.Jitter, spec.Backoff.NoJitter = *j, *j == 0

@@ -85,7 +85,7 @@ func rowOfMessage(job *pawl.JobInfo) messageRow {
 
 // rowsOfMessages are jobs as messages, those that are held with until when.
 func rowsOfMessages(ctx context.Context, client *pawl.Client, jobs pawl.Jobs) ([]messageRow, error) {
-	held, err := client.Held(ctx, idsOf(jobs)...)
+	held, err := client.Claimed(ctx, idsOf(jobs)...)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +218,7 @@ func (c *messageChoice) find(command *cobra.Command, client *pawl.Client, queue,
 		if c.epoch < math.MinInt32 || c.epoch > math.MaxInt32 {
 			return nil, usageError{fmt.Errorf("--epoch %d: read prints no such number", c.epoch)}
 		}
-		held, err := client.Held(ctx, id)
+		held, err := client.Claimed(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -299,7 +299,7 @@ any other as cancelled. It stays in the archive for as long as the queue's reten
 			}
 			held := pawl.Jobs{job}
 			if job.Lease() == "" {
-				if held, err = client.Held(ctx, job.ID); err != nil {
+				if held, err = client.Claimed(ctx, job.ID); err != nil {
 					return err
 				}
 			}
@@ -390,7 +390,7 @@ when that lasts; it is empty where it lasts as long as a worker lives. What else
 			case !job.FinishedAt.IsZero():
 				return fmt.Errorf("message %d of queue %q, of those that live: %w: it is %s, see --archive", job.ID, args[0], pawl.ErrNotFound, job.State)
 			}
-			if held, err := client.Held(ctx, job.ID); err != nil {
+			if held, err := client.Claimed(ctx, job.ID); err != nil {
 				return err
 			} else if len(held) > 0 {
 				job = held[0]

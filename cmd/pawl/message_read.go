@@ -88,7 +88,7 @@ func (r *messageReading) read(command *cobra.Command, p *program, queue string) 
 
 // untilWhen finds out how long claimed jobs stay.
 func untilWhen(ctx context.Context, client *pawl.Client, jobs pawl.Jobs) error {
-	held, err := client.Held(ctx, idsOf(jobs)...)
+	held, err := client.Claimed(ctx, idsOf(jobs)...)
 	until := map[pawl.ID]time.Time{}
 	for _, job := range held {
 		until[job.ID] = job.LeaseUntil

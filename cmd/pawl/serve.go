@@ -139,7 +139,7 @@ func (p *program) serveHandler(client *pawl.Client, figures pawlprom.Options) ht
 // /readyz tells of that, and a restart would not help.
 func tendThrough(ctx context.Context, client *pawl.Client, log *slog.Logger) {
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
-		err := client.Tend(ctx)
+		err := client.Maintain(ctx)
 		if err == nil || ctx.Err() != nil {
 			return
 		}

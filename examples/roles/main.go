@@ -59,12 +59,12 @@ func (c Consumer) Dequeue(ctx context.Context, n int) (pawl.Jobs, error) {
 }
 
 // Extend keeps jobs until now + d.
-func (c Consumer) Extend(ctx context.Context, jobs pawl.Held, d time.Duration) error {
+func (c Consumer) Extend(ctx context.Context, jobs pawl.ClaimedJobs, d time.Duration) error {
 	return c.client.Extend(ctx, jobs, d)
 }
 
 // Archive finishes jobs and keeps them as long as the queue's retention says.
-func (c Consumer) Archive(ctx context.Context, jobs pawl.Held) error {
+func (c Consumer) Archive(ctx context.Context, jobs pawl.ClaimedJobs) error {
 	return c.client.Archive(ctx, jobs)
 }
 
@@ -74,7 +74,7 @@ func (c Consumer) Delete(ctx context.Context, jobs pawl.Jobs) (int64, error) {
 }
 
 // Release gives jobs back, no attempt used.
-func (c Consumer) Release(ctx context.Context, jobs pawl.Held) error {
+func (c Consumer) Release(ctx context.Context, jobs pawl.ClaimedJobs) error {
 	return c.client.Release(ctx, jobs, 0)
 }
 

@@ -178,7 +178,7 @@ func TestRefused(t *testing.T) {
 	client := pawltest.New(t)
 	spool := open(t, client, "", 10)
 	for name, job := range map[string]pawl.JobSpec{
-		"no args": {}, "tied": {Args: Visit{}, Unique: pawl.Unique{Key: "k"}}, "invalid": {Args: Visit{}, MaxAttempts: -1},
+		"no args": {}, "constrained": {Args: Visit{}, Unique: pawl.Unique{Key: "k"}}, "invalid": {Args: Visit{}, MaxAttempts: -1},
 	} {
 		if spooled, err := spool.Insert(t.Context(), job); spooled || err == nil {
 			t.Errorf("%s: spooled %v, %v", name, spooled, err)

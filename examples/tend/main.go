@@ -21,12 +21,12 @@ func (Report) Kind() string { return "report" }
 func work(ctx context.Context, client *pawl.Client, write func(context.Context, Report) error) error {
 	mux := pawl.NewMux()
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Report]) error { return write(ctx, job.Args) })
-	return client.Run(ctx, mux, pawl.RunnerConfig{NoChores: true})
+	return client.Run(ctx, mux, pawl.RunnerConfig{NoMaintenance: true})
 }
 
 // chores is the reaper and the janitor: rescue, reservations and keys that expire, crons, retention, partitions.
 func chores(ctx context.Context, client *pawl.Client) error {
-	return client.Tend(ctx)
+	return client.Maintain(ctx)
 }
 
 func main() {

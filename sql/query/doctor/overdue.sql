@@ -22,7 +22,7 @@ union all
 select format('%s reservations are past their time since %s, such as of job %s, and nobody has taken them away', count(*), min(p.expires_at)::timestamptz(0),
               min(p.job_id)),
        'run a worker, or pawl serve', false
-from pawl.parked p
+from pawl.blocked p
 where p.expires_at < clock_timestamp() - interval '1 minute'
 having count(*) > 0
 union all

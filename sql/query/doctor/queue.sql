@@ -45,7 +45,7 @@ select case w.why
        w.why in ('unserved', 'idle')
 from seen s
 left join lateral (
-  select greatest(1 - pawl.tokens(s.queue, false, '', s.rate), 0) * (s.rate ->> 'per')::double precision / nullif((s.rate ->> 'n')::double precision, 0)
+  select greatest(1 - pawl.available_tokens(s.queue, false, '', s.rate), 0) * (s.rate ->> 'per')::double precision / nullif((s.rate ->> 'n')::double precision, 0)
          * interval '1 second' as wait
   where s.rate is not null
 ) r on true

@@ -1,0 +1,24 @@
+-- resume_channel: let an ordered channel go on that stands still because its head died. Returns whether it stood still.
+-- Survives: inserts into the channel (its lock, taken in a statement before).
+create or replace function pawl.resume_channel(queue text, channel text) returns boolean
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  head bigint;
+begin
+  perform pg_current_xact_id();
+  perform pg_advisory_xact_lock(pawl.channel_class(resume_channel.queue), pawl.channel_object(resume_channel.channel));
+  delete from pawl.halted_channel h where h.queue = resume_channel.queue and h.channel = resume_channel.channel;
+  if not found then
+    return false;
+  end if;
+  select t.job_id into head from pawl.ordered_job t
+  where t.queue = resume_channel.queue and t.channel = resume_channel.channel
+  order by t.pos limit 1;
+  if found and not pawl.unblock(head) then
+    -- Somebody has it locked: its turn comes with the next settle.
+    insert into pawl.followup (job_id, queue, channel, ordered, became)
+    values (0, resume_channel.queue, resume_channel.channel, true, 'completed');
+  end if;
+  return true;
+end $$;
