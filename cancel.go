@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Cancel finishes live jobs as cancelled, whatever they are doing, and says how many; finished ones stay as they are. A running
@@ -33,9 +35,9 @@ func (c *Client) remove(ctx context.Context, verb string, which Selector, keep b
 		return n, err
 	}
 	if filter, ok := which.(Filter); ok {
-		var among []State
+		var among []pawlstate.State
 		if keep {
-			among = liveStates
+			among = pawlstate.Live()
 		}
 		n, err = c.each(ctx, filter, among, func(ids []int64) (int64, error) { return some(ids, make([]*int32, len(ids))) })
 	} else {

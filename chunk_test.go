@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Whoever finishes a job tells those that await it, and nobody where nobody does.
@@ -93,13 +94,13 @@ func TestResultAndAwait(t *testing.T) {
 	for n, want := range map[int]string{4: `{"Total": 8}`, 13: "", 14: `{"Total": 14}`} {
 		job, err := client.Await(t.Context(), insert(t, client, Note{n}))
 		must(t, err)
-		if string(job.Result) != want || (job.State == pawl.StateDead) != (n == 13) {
+		if string(job.Result) != want || (job.State == pawlstate.Dead) != (n == 13) {
 			t.Errorf("%d: %s with the result %s, want %s", n, job.State, job.Result, want)
 		}
 	}
 	job, err := client.Await(t.Context(), insert(t, client, pawl.JobSpec{Args: pawl.Raw("bad", nil), MaxAttempts: 1}))
 	must(t, err)
-	if job.State != pawl.StateDead {
+	if job.State != pawlstate.Dead {
 		t.Errorf("with a result that does not marshal the job is %s", job.State)
 	}
 	must(t, client.PutQueue(t.Context(), "gone", pawl.QueuePolicy{Retention: &pawl.Retention{}}))
@@ -151,12 +152,12 @@ func TestChunks(t *testing.T) {
 	start(t, client, mux, pawl.RunnerConfig{Min: 50, Max: 100})
 	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
 	for i, r := range results {
-		want := pawl.StateCompleted
+		want := pawlstate.Completed
 		switch i {
 		case 3, 7:
-			want = pawl.StateDead
+			want = pawlstate.Dead
 		case 4:
-			want = pawl.StateCancelled
+			want = pawlstate.Cancelled
 		}
 		await(t, client, r.ID, want)
 	}
@@ -191,7 +192,7 @@ func TestChunkFails(t *testing.T) {
 			pawl.HandleChunk(mux, func(ctx context.Context, _ []*pawl.Job[Note]) error { return do(ctx) }, pawl.KindOptions{Timeout: 50 * time.Millisecond})
 			start(t, client, mux, pawl.RunnerConfig{})
 			for _, r := range results {
-				if job := await(t, client, r.ID, pawl.StateDead); len(job.Errors) != 1 {
+				if job := await(t, client, r.ID, pawlstate.Dead); len(job.Errors) != 1 {
 					t.Errorf("it has the errors %v", job.Errors)
 				}
 			}
@@ -224,7 +225,7 @@ func TestAChunkIsCancelled(t *testing.T) {
 		t.Errorf("the cause is %v, want ErrCancelled", err)
 	}
 	for _, r := range results {
-		await(t, client, r.ID, pawl.StateCancelled)
+		await(t, client, r.ID, pawlstate.Cancelled)
 	}
 }
 
@@ -262,7 +263,7 @@ func TestPermit(t *testing.T) {
 		}
 		return release, nil
 	}})
-	want := []pawl.State{pawl.StateCompleted, pawl.StateCancelled, pawl.StateCompleted, pawl.StateDead, pawl.StateDead, pawl.StateCompleted}
+	want := []pawlstate.State{pawlstate.Completed, pawlstate.Cancelled, pawlstate.Completed, pawlstate.Dead, pawlstate.Dead, pawlstate.Completed}
 	jobs := notes(len(want))
 	for i := range jobs {
 		jobs[i].MaxAttempts = 1
@@ -319,7 +320,7 @@ func TestCheckpointsAndSteps(t *testing.T) {
 	})
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 	start(t, client, mux, pawl.RunnerConfig{})
-	job := await(t, client, id, pawl.StateCompleted)
+	job := await(t, client, id, pawlstate.Completed)
 	if did["charge"] != 1 || did["send"] != 2 || job.Attempt != 2 {
 		t.Errorf("steps done: %v in %d attempts", did, job.Attempt)
 	}
@@ -365,7 +366,7 @@ func TestAHandlerWritesNonsenseIntoResult(t *testing.T) {
 	})
 	id := insert(t, client, Note{1})
 	start(t, client, mux, pawl.RunnerConfig{})
-	if job := await(t, client, id, pawl.StateCompleted); job.Result != nil {
+	if job := await(t, client, id, pawlstate.Completed); job.Result != nil {
 		t.Errorf("its result is %s", job.Result)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // newLeaseID is a random UUID (RFC 9562, version 4).
@@ -79,7 +81,7 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 			job := &slab[len(slab)-1]
 			job.ID, job.Kind, job.Queue, job.Channel, job.epoch, job.crashes = ID(t.id), t.kind, t.queue, t.channel, t.epoch, t.crashes
 			job.Args, job.Data, job.Priority, job.Attempt, job.MaxAttempts = t.args, t.data, int(t.own), int(t.attempt)+1, int(t.most)
-			job.State, job.Worker, job.CreatedAt, job.RunAt, job.StartedAt, job.lease = StateRunning, who.name, t.created, t.runAt, t.now, held
+			job.State, job.Worker, job.CreatedAt, job.RunAt, job.StartedAt, job.lease = pawlstate.Running, who.name, t.created, t.runAt, t.now, held
 			due := t.created
 			if !t.runAt.IsZero() {
 				due = t.runAt

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func TestClaimTakesInOrder(t *testing.T) {
@@ -74,11 +75,11 @@ func TestDelayAndRunAt(t *testing.T) {
 	if got := numbers(t, claim(t, client, 10)); !slices.Equal(got, []int{3}) {
 		t.Errorf("claimed %v, want the one whose time has passed", got)
 	}
-	job := await(t, client, delayed, pawl.StateScheduled)
+	job := await(t, client, delayed, pawlstate.Scheduled)
 	if d := job.RunAt.Sub(job.CreatedAt); d < time.Hour || d > time.Hour+time.Second {
 		t.Errorf("a delay of an hour is due %v after the insert", d)
 	}
-	if job := await(t, client, timed, pawl.StateScheduled); !job.RunAt.Equal(at) {
+	if job := await(t, client, timed, pawlstate.Scheduled); !job.RunAt.Equal(at) {
 		t.Errorf("RunAt %v became %v", at, job.RunAt)
 	}
 	elapse(t, pool)
@@ -108,7 +109,7 @@ func TestClaimInATransaction(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(jobs) != 1 || jobs[0].ID != id || string(jobs[0].Data) != "data" || jobs[0].Headers["k"] != "v" || jobs[0].Fingerprint != "f" ||
-				jobs[0].Attempt != 1 || jobs[0].MaxAttempts != 20 || jobs[0].State != pawl.StateRunning {
+				jobs[0].Attempt != 1 || jobs[0].MaxAttempts != 20 || jobs[0].State != pawlstate.Running {
 				t.Fatalf("claimed %+v", jobs)
 			}
 			if err := in.Extend(t.Context(), jobs, time.Hour); err != nil {
@@ -117,7 +118,7 @@ func TestClaimInATransaction(t *testing.T) {
 			if err := in.Complete(t.Context(), jobs); err != nil {
 				t.Errorf("Complete: %v", err)
 			}
-			if job, err := in.Get(t.Context(), id); err != nil || job.State != pawl.StateCompleted {
+			if job, err := in.Get(t.Context(), id); err != nil || job.State != pawlstate.Completed {
 				t.Errorf("Get in the transaction: %+v, %v", job, err)
 			}
 			if err := rollback(); err != nil {
@@ -367,7 +368,7 @@ func TestReleasedJobIsNext(t *testing.T) {
 	if err := client.Release(t.Context(), jobs[0], time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	await(t, client, jobs[0].ID, pawl.StateScheduled)
+	await(t, client, jobs[0].ID, pawlstate.Scheduled)
 	elapse(t, pool)
 	claim(t, client, 1)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func TestNewMistakes(t *testing.T) {
@@ -160,11 +161,11 @@ func TestTwoInstallations(t *testing.T) {
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	start(t, second, mux, pawl.RunnerConfig{PollInterval: hour})
 	asleep(t, pool, 1)
-	await(t, second, insert(t, second, Note{1}), pawl.StateCompleted)
+	await(t, second, insert(t, second, Note{1}), pawlstate.Completed)
 	if err := second.PutQueue(t.Context(), "default", pawl.QueuePolicy{Retention: &pawl.Retention{Completed: 40 * 24 * hour}}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, second, insert(t, second, Note{1}), pawl.StateCompleted)
+	await(t, second, insert(t, second, Note{1}), pawlstate.Completed)
 	if n := value[int](t, pool, "select count(*) from pawl.archive"); n != 2500 {
 		t.Errorf("the first archive has %d jobs", n)
 	}

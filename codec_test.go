@@ -12,6 +12,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // xor is a codec whose output is no JSON and no UTF-8. It names the kind, and can be told to fail.
@@ -105,7 +106,7 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 		t.Errorf("inserted by SQL without args: became %s", got)
 	}
 	forged := insert(t, plain, pawl.Raw("raw", []byte(`"pawl:codec:***"`)))
-	if got := await(t, plain, forged, pawl.StateDead); got.Reason != "unprocessable" || !strings.Contains(got.Errors[0].Error, "base64") {
+	if got := await(t, plain, forged, pawlstate.Dead); got.Reason != "unprocessable" || !strings.Contains(got.Errors[0].Error, "base64") {
 		t.Errorf("what only looks encoded: %q, %v", got.Reason, got.Errors)
 	}
 	if err := stop(); err != nil {
@@ -114,7 +115,7 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 
 	id := insert(t, coded, pawl.Raw("raw", []byte(`{"n": 1}`)))
 	stop = start(t, plain, mux, pawl.RunnerConfig{})
-	job := await(t, plain, id, pawl.StateDead)
+	job := await(t, plain, id, pawlstate.Dead)
 	if job.Reason != "unprocessable" || len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "set Config.Codec") {
 		t.Errorf("without the codec: %q, %v", job.Reason, job.Errors)
 	}
@@ -128,7 +129,7 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, coded, mux, pawl.RunnerConfig{})
-	await(t, coded, id, pawl.StateCompleted)
+	await(t, coded, id, pawlstate.Completed)
 }
 
 type unreadable struct{ xor }
@@ -158,7 +159,7 @@ func TestDecodeFails(t *testing.T) {
 			pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { t.Error("the handler ran"); return nil })
 			id := insert(t, client, Note{1})
 			stop := start(t, client, mux, pawl.RunnerConfig{})
-			job := await(t, client, id, pawl.StateDead)
+			job := await(t, client, id, pawlstate.Dead)
 			if job.Reason != "unprocessable" || len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, name) {
 				t.Errorf("reason %q, errors %v", job.Reason, job.Errors)
 			}
@@ -194,7 +195,7 @@ func TestDecodeFails(t *testing.T) {
 				} else if err := db.Commit(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if job := await(t, client, id, pawl.StateDead); job.Reason != "unprocessable" {
+				if job := await(t, client, id, pawlstate.Dead); job.Reason != "unprocessable" {
 					t.Errorf("reason %q, errors %v", job.Reason, job.Errors)
 				}
 			}
@@ -258,7 +259,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 	old := insert(t, before, Note{4})
 	stop = start(t, last, mux, pawl.RunnerConfig{})
-	if job := await(t, last, old, pawl.StateDead); !strings.Contains(job.Errors[0].Error, `"spring" is not on the ring`) {
+	if job := await(t, last, old, pawlstate.Dead); !strings.Contains(job.Errors[0].Error, `"spring" is not on the ring`) {
 		t.Errorf("errors are %v", job.Errors)
 	}
 	if err := stop(); err != nil {

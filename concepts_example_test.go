@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // The examples of docs/concepts.md: the first is the declarations below, the others are the bodies of functions. concepts_test.go runs
@@ -494,7 +495,7 @@ func conceptExactlyOnce(ctx context.Context, client *pawl.Client, pool *pgxpool.
 }
 
 func conceptDead(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	dead, err := client.List(ctx, pawl.Filter{Kind: "email", States: []pawl.State{pawl.StateDead}})
+	dead, err := client.List(ctx, pawl.Filter{Kind: "email", States: []pawlstate.State{pawlstate.Dead}})
 	if err != nil {
 		return err
 	}

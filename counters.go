@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Tally is what a client, its runners and its consumers did with a queue's jobs since New.
@@ -209,7 +211,7 @@ func (q *queueCounters) add(a *attemptResult, became string) {
 		q.Cancelled++
 	default:
 		q.Failed++
-		if became == string(StateDead) {
+		if became == string(pawlstate.Dead) {
 			q.Dead++
 		}
 	}

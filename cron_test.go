@@ -17,6 +17,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // hourly is a cron that does not tick during a test unless it is moved.
@@ -112,7 +113,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Kind != "report" || got.Queue != "reports" || got.Channel != "acme" || got.Priority != -3 || got.MaxAttempts != 7 || got.Fingerprint != "f" ||
-		!bytes.Equal(got.Data, job.Data) || got.State != pawl.StateWaiting {
+		!bytes.Equal(got.Data, job.Data) || got.State != pawlstate.Waiting {
 		t.Errorf("the job is %+v", got)
 	}
 	if after := got.RunAt.Sub(tick); after < job.Delay || after > job.Delay+put.Jitter {
@@ -332,7 +333,7 @@ func TestRunCron(t *testing.T) {
 	if late := job.CreatedAt.Sub(tick); err != nil || late < 0 || late > time.Minute || job.Headers["cron"] != "a" {
 		t.Errorf("headers %v of a job of %v (%v)", job.Headers, job.CreatedAt, err)
 	}
-	if job.State != pawl.StateScheduled {
+	if job.State != pawlstate.Scheduled {
 		t.Errorf("its Delay is forgotten: %s", job.State)
 	}
 	if after := oneCron(t, client, "a"); !reflect.DeepEqual(before, after) {

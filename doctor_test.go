@@ -22,6 +22,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // hospital is a server set as one that is to keep what it is told.
@@ -162,7 +163,7 @@ func TestDoctorHealthy(t *testing.T) {
 		last = p.insert(pawl.JobSpec{Channel: "c", Ordered: true})
 	}
 	p.insert(pawl.JobSpec{Delay: hour})
-	await(t, p.client, last, pawl.StateCompleted)
+	await(t, p.client, last, pawlstate.Completed)
 	if found := p.findings(); len(found) > 0 {
 		t.Errorf("found %+v", found)
 	}

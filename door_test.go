@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // What SQL inserts, Go sees and runs, and the other way round.
@@ -22,7 +23,7 @@ func TestTheSQLDoor(t *testing.T) {
 	job, err := client.Get(t.Context(), pawl.ID(id))
 	must(t, err)
 	if job.Queue != "q" || job.Channel != "c" || job.Priority != -3 || job.MaxAttempts != 4 || job.Fingerprint != "f" || job.Headers["trace"] != "1" ||
-		string(job.Data) != "hi" || job.UniqueKey != "k" || job.State != pawl.StateScheduled || string(job.Args) != `{"n": 7}` {
+		string(job.Data) != "hi" || job.UniqueKey != "k" || job.State != pawlstate.Scheduled || string(job.Args) != `{"n": 7}` {
 		t.Errorf("the job is %+v", job)
 	}
 	if again := value[int64](t, pool, `select pawl.insert('note', null, '{"queue": "other", "unique": {"key": "k", "global": true}}')`); again != id {
@@ -84,7 +85,7 @@ func TestTheSQLDoor(t *testing.T) {
 	}
 	yes(true, `select pawl.complete($1, $2, '{"ok": true}')`, "complete")
 	yes(false, "select pawl.complete($1, $2)", "complete")
-	if got, _ := client.Get(t.Context(), ids["complete"]); got.State != pawl.StateCompleted || string(got.Result) != `{"ok": true}` {
+	if got, _ := client.Get(t.Context(), ids["complete"]); got.State != pawlstate.Completed || string(got.Result) != `{"ok": true}` {
 		t.Errorf("completed, it is %s with %s", got.State, got.Result)
 	}
 	yes(true, "select pawl.fail($1, $2, 'boom', 60) = 'scheduled'", "fail")

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Filter chooses jobs by what they are: those that meet every field that is not zero, live, dead or in the archive.
@@ -20,8 +22,8 @@ type Filter struct {
 
 	Worker string // The name of who runs the job, or of who ran it last: then among jobs that are finished.
 
-	States        []State         // One of these.
-	Args          json.RawMessage // JSON that the job's args contain, as jsonb's @>. Args under a Codec are no such JSON.
+	States        []pawlstate.State // One of these.
+	Args          json.RawMessage   // JSON that the job's args contain, as jsonb's @>. Args under a Codec are no such JSON.
 	CreatedBefore time.Time
 	CreatedAfter  time.Time
 	RunBefore     time.Time // Due before it: JobInfo.RunAt, or CreatedAt of one that was due at once.
@@ -36,18 +38,18 @@ func (f Filter) selection() ([]int64, []*int32) { return nil, nil } // What take
 
 // storedFilter is a Filter as filter.sql takes it.
 type storedFilter struct {
-	Queue         string          `json:"queue,omitempty"`
-	Channel       string          `json:"channel,omitempty"`
-	Kind          string          `json:"kind,omitempty"`
-	Fingerprint   string          `json:"fingerprint,omitempty"`
-	UniqueKey     string          `json:"unique_key,omitempty"`
-	Worker        string          `json:"worker,omitempty"`
-	States        []State         `json:"states,omitempty"`
-	Args          json.RawMessage `json:"args,omitempty"`
-	CreatedBefore any             `json:"created_before,omitempty"`
-	CreatedAfter  any             `json:"created_after,omitempty"`
-	Above         int64           `json:"above,omitempty"` // Of list alone: see Tail.
-	RunBefore     any             `json:"run_before,omitempty"`
+	Queue         string            `json:"queue,omitempty"`
+	Channel       string            `json:"channel,omitempty"`
+	Kind          string            `json:"kind,omitempty"`
+	Fingerprint   string            `json:"fingerprint,omitempty"`
+	UniqueKey     string            `json:"unique_key,omitempty"`
+	Worker        string            `json:"worker,omitempty"`
+	States        []pawlstate.State `json:"states,omitempty"`
+	Args          json.RawMessage   `json:"args,omitempty"`
+	CreatedBefore any               `json:"created_before,omitempty"`
+	CreatedAfter  any               `json:"created_after,omitempty"`
+	Above         int64             `json:"above,omitempty"` // Of list alone: see Tail.
+	RunBefore     any               `json:"run_before,omitempty"`
 }
 
 func (f *Filter) empty() bool {
@@ -56,22 +58,22 @@ func (f *Filter) empty() bool {
 }
 
 // stored checks a filter. among, if not nil, are the states a verb can do anything about; none: there is nothing to look for.
-func (f *Filter) stored(among []State) (text string, below *int64, none bool, err error) {
+func (f *Filter) stored(among []pawlstate.State) (text string, below *int64, none bool, err error) {
 	return f.storedAbove(among, 0)
 }
 
 // storedAbove is stored, and only ids above that are looked at by list.
-func (f *Filter) storedAbove(among []State, above int64) (text string, below *int64, none bool, err error) {
+func (f *Filter) storedAbove(among []pawlstate.State, above int64) (text string, below *int64, none bool, err error) {
 	s := storedFilter{Above: above, Queue: f.Queue, Channel: f.Channel, Kind: f.Kind, Fingerprint: f.Fingerprint, UniqueKey: f.UniqueKey, Worker: f.Worker, States: f.States, Args: f.Args}
 	for _, state := range f.States {
-		if !slices.Contains(liveStates, state) && !slices.Contains(finishedStates, state) {
+		if !slices.Contains(pawlstate.Live(), state) && !slices.Contains(pawlstate.Finished(), state) {
 			return "", nil, false, fmt.Errorf("Filter.States: there is no state %q", state)
 		}
 	}
 	if among != nil {
 		s.States = among
 		if len(f.States) > 0 {
-			s.States = slices.DeleteFunc(slices.Clone(f.States), func(state State) bool { return !slices.Contains(among, state) })
+			s.States = slices.DeleteFunc(slices.Clone(f.States), func(state pawlstate.State) bool { return !slices.Contains(among, state) })
 			if len(s.States) == 0 {
 				return "", nil, true, nil
 			}
@@ -114,7 +116,7 @@ const atOnce = 1000
 
 // each finds the jobs of a filter that are in one of the states, newest first, and has them changed in batches, each a transaction
 // of its own if the client has none. It goes down by id, so that jobs inserted meanwhile are not met, and none twice.
-func (c *Client) each(ctx context.Context, filter Filter, among []State, do func(ids []int64) (int64, error)) (total int64, err error) {
+func (c *Client) each(ctx context.Context, filter Filter, among []pawlstate.State, do func(ids []int64) (int64, error)) (total int64, err error) {
 	if filter.empty() && !filter.All {
 		return 0, errors.New("the Filter is empty: to change every job set Filter.All")
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // answer is what becomes of a held job: complete, or a verb of fail.sql.
@@ -138,11 +139,11 @@ func (c *Client) finish(ctx context.Context, answers []attemptResult, worker str
 				return nil
 			})
 		if err == nil && len(done) == n {
-			return outcomes{all: string(StateCompleted)}, nil
+			return outcomes{all: string(pawlstate.Completed)}, nil
 		}
 		became.each = make(map[ID]string, n)
 		for _, id := range done {
-			became.each[id] = string(StateCompleted)
+			became.each[id] = string(pawlstate.Completed)
 		}
 		return became, err
 	}

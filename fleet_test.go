@@ -23,6 +23,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // A fleet says what the binary of a kept version says, in the order it says it: producers, workers with heartbeats, chores.
@@ -589,7 +590,7 @@ func roll(t *testing.T, version int, next bool) {
 	must(t, client.AbortReserved(t.Context(), pawl.ID(l.abort)))
 	must1(t, 4)(client.Retry(t.Context(), pawl.IDs{pawl.ID(l.far), pawl.ID(l.dead), pawl.ID(l.cancelled), pawl.ID(l.unique)}))
 	must(t, client.ResumeChannel(t.Context(), "halting", ""))
-	if job, err := client.Get(t.Context(), pawl.ID(l.completed)); err != nil || job.State != pawl.StateCompleted {
+	if job, err := client.Get(t.Context(), pawl.ID(l.completed)); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job that was completed: %+v, %v", job, err)
 	}
 	for left := live(t, pool); left > 0; { // There may be thousands.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Who waits for a dead job to be retried does not wait for ever: when that is deleted, or forgotten after its time, it is cancelled.
@@ -21,7 +22,7 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 			must1(t, 1)(client.Delete(t.Context(), parent))
 		},
 		"filtered": func(t *testing.T, client *pawl.Client, _ pawl.ID) {
-			must1(t, 1)(client.Delete(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateDead}}))
+			must1(t, 1)(client.Delete(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Dead}}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -31,9 +32,9 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 			child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 			settle(t, pool)
-			await(t, client, child, pawl.StateWaiting)
+			await(t, client, child, pawlstate.Waiting)
 			end(t, client, parent)
-			await(t, client, child, pawl.StateCancelled)
+			await(t, client, child, pawlstate.Cancelled)
 		})
 	}
 	t.Run("forgotten", func(t *testing.T) {
@@ -43,13 +44,13 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 		must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 		child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
 		settle(t, pool)
-		await(t, client, child, pawl.StateWaiting)
+		await(t, client, child, pawlstate.Waiting)
 		exec(t, pool, "update pawl.dead set expires_at = clock_timestamp() - interval '1 second'")
 		if n := value[int64](t, pool, "select pawl.apply_retention(100)"); n != 1 {
 			t.Errorf("%d forgotten", n)
 		}
 		settle(t, pool)
-		await(t, client, child, pawl.StateCancelled)
+		await(t, client, child, pawlstate.Cancelled)
 	})
 }
 
@@ -78,11 +79,11 @@ func TestHoldWhileItsParentGoes(t *testing.T) {
 			going.Wait()
 			must(t, err)
 			settle(t, pool)
-			want := pawl.StateCancelled
+			want := pawlstate.Cancelled
 			if verb == "retry" {
 				must(t, client.Complete(t.Context(), claim(t, client, 1)))
 				settle(t, pool)
-				want = pawl.StateReady
+				want = pawlstate.Ready
 			}
 			await(t, client, child.ID, want)
 		})
@@ -107,7 +108,7 @@ func TestHoldWhileItsParentGoes(t *testing.T) {
 		settle(t, pool)
 		must(t, client.Complete(t.Context(), claim(t, client, 1)))
 		settle(t, pool)
-		await(t, client, child.ID, pawl.StateReady)
+		await(t, client, child.ID, pawlstate.Ready)
 	})
 }
 

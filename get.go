@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Get is a job, live, archived or dead. ErrNotFound: it never was, or is not kept any more. Args that Config.Codec cannot decode are
@@ -41,9 +43,9 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 		&job.CreatedAt, &runAt, &finished, &waited, &ran, &worker, &fingerprint, &opts, &errs, &unique, &save, &result); err != nil {
 		return nil, err
 	}
-	job.ID, job.State, job.Args = ID(key), State(state), args
+	job.ID, job.State, job.Args = ID(key), pawlstate.State(state), args
 	job.Priority, job.Attempt, job.MaxAttempts = int(priority), int(attempt), int(most)
-	if job.State == StateRunning {
+	if job.State == pawlstate.Running {
 		job.Attempt++
 	}
 	for _, t := range []struct {

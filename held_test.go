@@ -8,6 +8,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // One client claims, another answers, which knows ids and epochs only.
@@ -34,7 +35,7 @@ func TestHeld(t *testing.T) {
 			t.Fatalf("%s: held are %v, %v, want those of %d", name, jobs, err, ids)
 		}
 		for i, job := range jobs {
-			if job.ID != ids[i] || job.Epoch() != claimed[i].Epoch() || job.Lease() != claimed[i].Lease() || job.State != pawl.StateRunning || job.Attempt != 1 {
+			if job.ID != ids[i] || job.Epoch() != claimed[i].Epoch() || job.Lease() != claimed[i].Lease() || job.State != pawlstate.Running || job.Attempt != 1 {
 				t.Errorf("%s: held is %+v, claimed was %+v", name, job, claimed[i])
 			}
 			if left := time.Until(job.LeaseUntil); left <= 0 || left > time.Minute {
@@ -56,7 +57,7 @@ func TestHeld(t *testing.T) {
 			t.Errorf("who claimed job %d can still complete it: %v", claimed[i].ID, err)
 		}
 	}
-	for i, want := range []pawl.State{pawl.StateCompleted, pawl.StateDead, pawl.StateScheduled, pawl.StateRunning} {
+	for i, want := range []pawlstate.State{pawlstate.Completed, pawlstate.Dead, pawlstate.Scheduled, pawlstate.Running} {
 		job := await(t, client, ids[i], want)
 		if !job.StartedAt.IsZero() {
 			t.Errorf("job %d is known to have started at %v", i, job.StartedAt)
@@ -167,5 +168,5 @@ func TestFilterRunBefore(t *testing.T) {
 	if got := listed(t, client, pawl.Filter{RunBefore: moment.Add(2 * time.Minute)}); !slices.Equal(got, []pawl.ID{soon, now}) {
 		t.Errorf("due soon are %d", got)
 	}
-	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute), States: []pawl.State{pawl.StateScheduled}}))
+	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute), States: []pawlstate.State{pawlstate.Scheduled}}))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl/internal/hook"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // What package pawltest needs and nobody else should.
@@ -77,7 +78,7 @@ func (m *Mux) try(ctx context.Context, args Args, prepare func(job any)) (answer
 	job := &JobInfo{
 		ID: 1, Kind: r.kind, Queue: r.queue, Channel: r.channel, Fingerprint: spec.Fingerprint, Worker: "pawltest",
 		Data: spec.Data, Headers: spec.Headers, Priority: spec.Priority, Attempt: 1, MaxAttempts: spec.MaxAttempts, Ordered: spec.Ordered,
-		UniqueKey: spec.Unique.Key, State: StateRunning, CreatedAt: now, RunAt: spec.RunAt, StartedAt: now,
+		UniqueKey: spec.Unique.Key, State: pawlstate.Running, CreatedAt: now, RunAt: spec.RunAt, StartedAt: now,
 		client: c, inMemory: true, claimedAt: now,
 	}
 	if r.args != nil {
@@ -156,11 +157,11 @@ func (c *Client) runOne(ctx context.Context, mux *Mux, queue string) (job *JobIn
 	if errors.Is(err, ErrNotFound) { // Its queue keeps no finished jobs.
 		switch a.verb {
 		case verbComplete:
-			job.State = StateCompleted
+			job.State = pawlstate.Completed
 		case "cancel":
-			job.State = StateCancelled
+			job.State = pawlstate.Cancelled
 		default:
-			job.State = StateDead
+			job.State = pawlstate.Dead
 		}
 		return job, nil
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // note is a job's args.
@@ -124,7 +125,7 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 		}
 		must(t, client.Fail(ctx, jobs[0], pawl.RetryAfter(0, errors.New("here too"))))
 	}
-	job := await(t, client, id, pawl.StateDead)
+	job := await(t, client, id, pawlstate.Dead)
 	if job.Attempt != 14 || job.Reason != "attempts" || len(job.Errors) != 10 {
 		t.Errorf("dead after attempt %d (%s) with %d errors, want 14, attempts and 10", job.Attempt, job.Reason, len(job.Errors))
 	}

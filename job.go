@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // ID names a job for ever; ids are never used again.
@@ -15,25 +17,6 @@ type ID int64
 
 // IDs are several jobs.
 type IDs []ID
-
-// State is where a job is between insert and finish; see docs/states.md.
-type State string
-
-const (
-	StateReserved  State = "reserved"  // Waits for Commit.
-	StateWaiting   State = "waiting"   // Waits for other jobs: those before it in an ordered channel, or those it comes after.
-	StateScheduled State = "scheduled" // Waits for its time.
-	StateReady     State = "ready"     // May be taken now.
-	StateRunning   State = "running"   // Held by a runner or a consumer.
-	StateCompleted State = "completed"
-	StateCancelled State = "cancelled"
-	StateDead      State = "dead" // Out of attempts, poisonous or given up; kept apart to be looked at and retried.
-)
-
-var (
-	liveStates     = []State{StateReserved, StateWaiting, StateScheduled, StateReady, StateRunning}
-	finishedStates = []State{StateCompleted, StateCancelled, StateDead}
-)
 
 // Job is what a handler gets.
 type Job[T Args] struct {
@@ -62,7 +45,7 @@ type JobInfo struct {
 	MaxAttempts int
 	Ordered     bool
 	UniqueKey   string
-	State       State
+	State       pawlstate.State
 	Reason      string // Of a dead job: attempts, poison, handler, unprocessable.
 	CreatedAt   time.Time
 	RunAt       time.Time // When it became or becomes due; zero: when created.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Three workers, a queue's and its channels' limits: never more at once than either says, and all is done.
@@ -138,12 +139,12 @@ func TestACancelledJobKeepsItsPermit(t *testing.T) {
 	within(t, "the first", running)
 	must1(t, 1)(client.Cancel(t.Context(), first))
 	exec(t, pool, "select pawl.drop_stale_permits()")
-	await(t, client, second, pawl.StateReady)
+	await(t, client, second, pawlstate.Ready)
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 1 {
 		t.Errorf("%d permits, want that of the handler at work", n)
 	}
 	close(leave)
-	await(t, client, second, pawl.StateCompleted)
+	await(t, client, second, pawlstate.Completed)
 }
 
 // Extend of a part of a claim gives it a lease of its own: the permits go along.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func TestMain(m *testing.M) {
@@ -137,7 +138,7 @@ func insert(t testing.TB, client *pawl.Client, job pawl.Args) pawl.ID {
 }
 
 // await waits until the job is in a state and returns it.
-func await(t testing.TB, client *pawl.Client, id pawl.ID, state pawl.State) (job *pawl.JobInfo) {
+func await(t testing.TB, client *pawl.Client, id pawl.ID, state pawlstate.State) (job *pawl.JobInfo) {
 	t.Helper()
 	pgtest.Wait(t, "job to be "+string(state), func() bool {
 		var err error

@@ -24,6 +24,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // unnamed leaves a pool in pgx's default mode, which prepares statements by name, and fails the test if that is done to one: behind
@@ -190,7 +191,7 @@ func TestAPoolerAlone(t *testing.T) {
 	want += 3
 
 	job, err := client.Await(t.Context(), insert(t, client, Note{0}))
-	if want++; err != nil || job.State != pawl.StateCompleted {
+	if want++; err != nil || job.State != pawlstate.Completed {
 		t.Errorf("awaited: %+v, %v", job, err)
 	}
 	pgtest.Wait(t, "all jobs and two ticks of the cron", func() bool {
@@ -208,7 +209,7 @@ func TestAPoolerAlone(t *testing.T) {
 	if b, err := client.GetBatch(t.Context(), batch); err != nil || b.Completed != 2 {
 		t.Errorf("the batch is %+v, %v", b, err)
 	}
-	await(t, client, job.ID, pawl.StateCompleted)
+	await(t, client, job.ID, pawlstate.Completed)
 	if n := said.count("a pooler is in between"); n != 1 {
 		t.Errorf("the pooler was mentioned %d times, want once", n)
 	}
@@ -234,7 +235,7 @@ func TestCancelThroughAPooler(t *testing.T) {
 	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
 		t.Errorf("the cause was %v, want ErrCancelled", err)
 	}
-	await(t, client, id, pawl.StateCancelled)
+	await(t, client, id, pawlstate.Cancelled)
 	leftOver(t, direct)
 }
 
@@ -272,7 +273,7 @@ func TestSleepThroughAPooler(t *testing.T) {
 		leftOver(t, direct)
 		insert(t, client, Note{i})
 		within(t, "the job", g.running)
-		await(t, client, insert(t, client, pawl.JobSpec{Args: Note{i}, Queue: "consumed"}), pawl.StateCompleted)
+		await(t, client, insert(t, client, pawl.JobSpec{Args: Note{i}, Queue: "consumed"}), pawlstate.Completed)
 	}
 	stop()
 	waiting.Wait()
@@ -589,8 +590,8 @@ func TestAPoolerIsFull(t *testing.T) {
 		return err == nil
 	})
 	close(g.leave)
-	await(t, client, last, pawl.StateCompleted)
-	if job := await(t, client, first, pawl.StateCompleted); job.Attempt != 1 {
+	await(t, client, last, pawlstate.Completed)
+	if job := await(t, client, first, pawlstate.Completed); job.Attempt != 1 {
 		t.Errorf("attempt %d, want 1", job.Attempt)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // model is what the verbs are to do, in memory. One queue, "default". Time is two moments: now and later.
@@ -26,15 +27,15 @@ type model struct {
 }
 
 const (
-	stateGone   pawl.State = "gone"
-	laneReturn             = -32768
-	laneSuspect            = -32769
+	stateGone   pawlstate.State = "gone"
+	laneReturn                  = -32768
+	laneSuspect                 = -32769
 )
 
 type mJob struct {
 	id                     pawl.ID
 	n                      int // Its name in a trace.
-	state                  pawl.State
+	state                  pawlstate.State
 	reason                 string
 	attempt, crashes, most int
 	epoch                  int
@@ -90,14 +91,14 @@ func newModel() *model {
 
 func (j *mJob) live() bool {
 	switch j.state {
-	case pawl.StateCompleted, pawl.StateCancelled, pawl.StateDead, stateGone:
+	case pawlstate.Completed, pawlstate.Cancelled, pawlstate.Dead, stateGone:
 		return false
 	}
 	return true
 }
 
 // ours says whether the claim still has the job.
-func (h *mHeld) ours() bool { return h.job.state == pawl.StateRunning && h.job.epoch == h.epoch }
+func (h *mHeld) ours() bool { return h.job.state == pawlstate.Running && h.job.epoch == h.epoch }
 
 func (m *model) mostOf(j *mJob) int {
 	return cmp.Or(j.most, m.policy.MaxAttempts, 20)
@@ -105,7 +106,7 @@ func (m *model) mostOf(j *mJob) int {
 
 // ready gives a job its ticket in ready.
 func (m *model) ready(j *mJob, returned bool) {
-	j.state, j.later = pawl.StateReady, false
+	j.state, j.later = pawlstate.Ready, false
 	switch {
 	case j.crashes >= 2:
 		j.lane = laneSuspect
@@ -121,14 +122,14 @@ func (m *model) ready(j *mJob, returned bool) {
 // ticket is for a job that waits for nothing but its time.
 func (m *model) ticket(j *mJob) {
 	if j.later {
-		j.state = pawl.StateScheduled
+		j.state = pawlstate.Scheduled
 	} else {
 		m.ready(j, false)
 	}
 }
 
 func (m *model) issue(j *mJob) {
-	if j.state != pawl.StateWaiting {
+	if j.state != pawlstate.Waiting {
 		return
 	}
 	for _, w := range m.waits {
@@ -188,7 +189,7 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 		if results[i].Duplicate {
 			continue
 		}
-		made[i] = &mJob{id: results[i].ID, state: pawl.StateReady, epoch: -1, channel: s.spec.Channel, priority: s.spec.Priority,
+		made[i] = &mJob{id: results[i].ID, state: pawlstate.Ready, epoch: -1, channel: s.spec.Channel, priority: s.spec.Priority,
 			ordered: s.spec.Ordered, key: s.spec.Unique.Key, untilStart: s.spec.Unique.UntilStart, most: s.spec.MaxAttempts, later: s.spec.Delay > 0,
 			constrained: s.spec.Ordered || s.spec.Unique.Key != ""}
 		if s.spec.Unique.Key != "" {
@@ -248,9 +249,9 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 			m.ticket(j)
 			continue
 		}
-		j.state = pawl.StateWaiting
+		j.state = pawlstate.Waiting
 		if specs[i].spec.Reserve > 0 {
-			j.state = pawl.StateReserved
+			j.state = pawlstate.Reserved
 		}
 		if j.ordered {
 			m.queueUp(j, float64(j.id))
@@ -302,7 +303,7 @@ func (m *model) change(j *mJob, later *bool, priority *int, most int) (became st
 		return ""
 	case j.ordered && priority != nil && *priority != 0:
 		return "ordered"
-	case j.state == pawl.StateRunning:
+	case j.state == pawlstate.Running:
 		return "running"
 	}
 	j.epoch++
@@ -313,7 +314,7 @@ func (m *model) change(j *mJob, later *bool, priority *int, most int) (became st
 		j.priority = *priority
 	}
 	j.most = cmp.Or(most, j.most)
-	if j.state == pawl.StateReady || j.state == pawl.StateScheduled {
+	if j.state == pawlstate.Ready || j.state == pawlstate.Scheduled {
 		m.ticket(j)
 	}
 	return "changed"
@@ -322,7 +323,7 @@ func (m *model) change(j *mJob, later *bool, priority *int, most int) (became st
 // promote is what a claim begins with.
 func (m *model) promote() {
 	for _, j := range m.jobs {
-		if j.state == pawl.StateScheduled && !j.later {
+		if j.state == pawlstate.Scheduled && !j.later {
 			place := m.tickets + 1 // Those moved together have no order.
 			m.ready(j, false)
 			j.place = place
@@ -358,7 +359,7 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 	m.promote()
 	var free []*mJob
 	for _, j := range m.jobs {
-		if j.state == pawl.StateReady && !m.paused && m.room(j.channel) > 0 {
+		if j.state == pawlstate.Ready && !m.paused && m.room(j.channel) > 0 {
 			free = append(free, j)
 		}
 	}
@@ -419,7 +420,7 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 		j := m.byID[info.ID]
 		limits := m.policy.MaxRunning > 0 || m.policy.ChannelMaxRunning > 0
 		m.held = append(m.held, &mHeld{info: info, job: j, epoch: j.epoch, constrained: j.constrained, limits: limits, lease: lease})
-		j.state = pawl.StateRunning
+		j.state = pawlstate.Running
 		for at, h := range m.holds {
 			switch {
 			case h.job != j || !h.untilStart:
@@ -437,7 +438,7 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 }
 
 // end finishes a live job.
-func (m *model) end(j *mJob, state pawl.State, reason string) {
+func (m *model) end(j *mJob, state pawlstate.State, reason string) {
 	j.state, j.reason = state, reason
 	if !j.constrained {
 		return
@@ -473,17 +474,17 @@ func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, 
 			switch {
 			case outcome == "complete":
 				j.attempt = used
-				m.end(j, pawl.StateCompleted, "")
+				m.end(j, pawlstate.Completed, "")
 			case outcome == "cancel":
 				j.attempt = used
-				m.end(j, pawl.StateCancelled, "")
+				m.end(j, pawlstate.Cancelled, "")
 			case outcome == "dead" || outcome == "retry" && used >= m.mostOf(j):
 				reason := "attempts"
 				if outcome == "dead" {
 					reason = "handler"
 				}
 				j.attempt = used
-				m.end(j, pawl.StateDead, reason)
+				m.end(j, pawlstate.Dead, reason)
 			default:
 				j.attempt = used
 				j.epoch++
@@ -491,7 +492,7 @@ func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, 
 					j.crashes = 0
 				}
 				if later {
-					j.later, j.state = true, pawl.StateScheduled
+					j.later, j.state = true, pawlstate.Scheduled
 				} else {
 					m.ready(j, outcome == "release")
 					j.place = m.tickets
@@ -503,7 +504,7 @@ func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, 
 	// Tickets drawn by one statement have no order.
 	place := m.tickets
 	for _, h := range hs {
-		if h.job.state == pawl.StateReady && !slices.Contains(lost, h) {
+		if h.job.state == pawlstate.Ready && !slices.Contains(lost, h) {
 			h.job.place = place
 		}
 	}
@@ -550,7 +551,7 @@ func (m *model) rescue() {
 		j := h.job
 		j.crashes++
 		if j.crashes >= 3 {
-			m.end(j, pawl.StateDead, "poison")
+			m.end(j, pawlstate.Dead, "poison")
 			continue
 		}
 		j.epoch++
@@ -570,7 +571,7 @@ func (m *model) remove(jobs []*mJob, keep bool) (n int64) {
 	for _, j := range jobs {
 		switch {
 		case j.live() && keep:
-			m.end(j, pawl.StateCancelled, "")
+			m.end(j, pawlstate.Cancelled, "")
 			n++
 		case j.live():
 			m.end(j, stateGone, "")
@@ -595,7 +596,7 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 	place := m.tickets + 1
 	for _, j := range jobs {
 		switch {
-		case (j.state == pawl.StateDead || j.state == pawl.StateCancelled) && m.keyIsFree(j):
+		case (j.state == pawlstate.Dead || j.state == pawlstate.Cancelled) && m.keyIsFree(j):
 			n++
 			j.epoch++
 			j.crashes, j.later, j.reason = 0, false, ""
@@ -604,13 +605,13 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 			}
 			j.constrained = j.ordered || j.key != "" || slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j })
 			if j.constrained {
-				j.state = pawl.StateWaiting
+				j.state = pawlstate.Waiting
 				risen = append(risen, j)
 			} else {
 				m.ready(j, false)
 				j.place = place
 			}
-		case j.state == pawl.StateScheduled:
+		case j.state == pawlstate.Scheduled:
 			n++
 			j.epoch++
 			m.ready(j, false)
@@ -634,7 +635,7 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 			if line := m.lines[j.channel]; m.halts[j.channel] == j {
 				delete(m.halts, j.channel)
 			} else if slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j }) {
-				ticket := []pawl.State{pawl.StateReady, pawl.StateScheduled, pawl.StateRunning}
+				ticket := []pawlstate.State{pawlstate.Ready, pawlstate.Scheduled, pawlstate.Running}
 				if len(line) > 0 && line[0].pos > pos && slices.Contains(ticket, line[0].job.state) {
 					line[0].pos, pos = pos, line[0].pos
 				}
@@ -679,7 +680,7 @@ func (m *model) settle() (more bool) {
 			case w.on == "any" || w.on == "ok" && end.became == "completed" || w.on == "not_ok" && (end.became == "dead" || end.became == "cancelled"):
 				drop(func(o mWait) bool { return o == w })
 				m.issue(w.child)
-			case !(w.hold && end.became == "dead"):
+			case !(w.keep_waiting && end.became == "dead"):
 				drop(func(o mWait) bool { return o.child == w.child })
 				m.remove([]*mJob{w.child}, true)
 				more = true
@@ -701,7 +702,7 @@ func (m *model) expire() {
 		}
 	}
 	for _, j := range m.jobs {
-		if j.state == pawl.StateReserved && j.lapsed {
+		if j.state == pawlstate.Reserved && j.lapsed {
 			m.end(j, stateGone, "")
 		}
 	}
@@ -716,7 +717,7 @@ func (m *model) text() []string {
 			continue
 		}
 		crashes := j.crashes
-		if j.state == pawl.StateCompleted || j.state == pawl.StateCancelled {
+		if j.state == pawlstate.Completed || j.state == pawlstate.Cancelled {
 			crashes = 0
 		}
 		add("job %d: %s%s, attempt %d, crashes %d, epoch %d", j.n, j.state, j.reason, j.attempt, crashes, j.epoch)
@@ -730,7 +731,7 @@ func (m *model) text() []string {
 		add("key %s: job %d, live %t, until start %t", strings.Join(at[:], "/"), h.job.n, h.live, h.untilStart)
 	}
 	for _, w := range m.waits {
-		add("job %d waits for %d: %s, hold %t", w.child.n, w.parent.n, w.on, w.hold)
+		add("job %d waits for %d: %s, hold %t", w.child.n, w.parent.n, w.on, w.keep_waiting)
 	}
 	for _, l := range m.loose {
 		add("loose: job %d %s", l.job.n, l.became)
@@ -755,7 +756,7 @@ const facts = `
 	union all select 'turn', t.job_id, 0, 0, format('"%s" %s', t.channel, row_number() over (partition by t.channel order by t.pos)) from pawl.ordered_job t
 	union all select 'key', h.job_id, 0, 0, format('%s/%s|live %s, until start %s', h.scope, h.key,
 		case when h.live then 'true' else 'false' end, case when h.until_start then 'true' else 'false' end) from pawl.unique_key h
-	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, hold %s', w.on_state, case when w.hold then 'true' else 'false' end) from pawl.dependency w
+	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, hold %s', w.on_state, case when w.keep_waiting then 'true' else 'false' end) from pawl.dependency w
 	union all select 'loose', l.job_id, 0, 0, l.became from pawl.followup l
 	union all select 'halt', h.job_id, 0, 0, h.channel from pawl.halted_channel h
 	union all select 'permit', p.job_id, 0, 0, '' from pawl.permit p

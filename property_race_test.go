@@ -16,6 +16,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Random verbs from several goroutines at once, some in transactions, some of those rolled back. What must hold for any interleaving is
@@ -339,7 +340,7 @@ func (c *crowd) drain() {
 			t.Errorf("job %d is %s, and was never put in", job, state)
 		}
 		ends[job] = append(ends[job], state)
-		if state == string(pawl.StateCompleted) && spec.Ordered && !c.raised[job] {
+		if state == string(pawlstate.Completed) && spec.Ordered && !c.raised[job] {
 			if last[spec.Channel] > job {
 				t.Errorf("of channel %s job %d completed after %d", spec.Channel, job, last[spec.Channel])
 			}
@@ -357,7 +358,7 @@ func (c *crowd) drain() {
 			t.Errorf("job %d is lost", job)
 		case done > 1:
 			t.Errorf("job %d was completed %d times", job, done)
-		case len(end) == 1 && (done == 1) != (end[0] == string(pawl.StateCompleted)):
+		case len(end) == 1 && (done == 1) != (end[0] == string(pawlstate.Completed)):
 			t.Errorf("job %d is %s, and %d completions were accepted", job, end[0], done)
 		}
 	}

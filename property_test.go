@@ -18,6 +18,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Random verbs one after the other, on the database and on a model of what they are to do; after each the two are compared, row by
@@ -701,7 +702,7 @@ func (w *world) delete(r *rand.Rand) error {
 
 func (w *world) retry(r *rand.Rand) error {
 	jobs := w.some(r, func(j *mJob) bool {
-		return j.state == pawl.StateDead || j.state == pawl.StateCancelled || j.state == pawl.StateScheduled
+		return j.state == pawlstate.Dead || j.state == pawlstate.Cancelled || j.state == pawlstate.Scheduled
 	})
 	// Two of one key at once are an error.
 	keys := map[string]bool{}
@@ -725,11 +726,11 @@ func (w *world) retry(r *rand.Rand) error {
 }
 
 func (w *world) reservation(r *rand.Rand, verb func(*pawl.Client, []pawl.ID) error, then func(*mJob)) error {
-	jobs := w.some(r, func(j *mJob) bool { return j.state == pawl.StateReserved })
+	jobs := w.some(r, func(j *mJob) bool { return j.state == pawlstate.Reserved })
 	if len(jobs) == 0 {
 		return nil
 	}
-	expired := slices.ContainsFunc(jobs, func(j *mJob) bool { return j.state != pawl.StateReserved || j.lapsed })
+	expired := slices.ContainsFunc(jobs, func(j *mJob) bool { return j.state != pawlstate.Reserved || j.lapsed })
 	slices.SortFunc(jobs, func(a, b *mJob) int { return a.n - b.n })
 	err := w.do(r, func(c *pawl.Client) error { return verb(c, idsOf(jobs)) }, func() bool {
 		for _, j := range jobs {
@@ -750,7 +751,7 @@ func (w *world) reservation(r *rand.Rand, verb func(*pawl.Client, []pawl.ID) err
 
 func (w *world) commit(r *rand.Rand) error {
 	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.CommitReserved(w.ctx, ids...) },
-		func(j *mJob) { j.state = pawl.StateWaiting; w.model.issue(j) })
+		func(j *mJob) { j.state = pawlstate.Waiting; w.model.issue(j) })
 }
 
 func (w *world) abort(r *rand.Rand) error {
@@ -765,7 +766,7 @@ func (w *world) keep(r *rand.Rand) error {
 // elapse lets all that is scheduled be due; see the function of this name.
 func (w *world) elapse(*rand.Rand) error {
 	for _, j := range w.model.jobs {
-		if j.state == pawl.StateScheduled {
+		if j.state == pawlstate.Scheduled {
 			j.later = false
 		}
 	}
@@ -779,7 +780,7 @@ func (w *world) elapse(*rand.Rand) error {
 // lapse lets the time of reservations and of kept keys come.
 func (w *world) lapse(*rand.Rand) error {
 	for _, j := range w.model.jobs {
-		j.lapsed = j.lapsed || j.state == pawl.StateReserved
+		j.lapsed = j.lapsed || j.state == pawlstate.Reserved
 	}
 	for _, h := range w.model.holds {
 		h.past = h.kept

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Queue is a queue somebody said something of. One that was only used has no row and the default policy.
@@ -175,7 +177,7 @@ func (c *Client) PurgeQueue(ctx context.Context, name string) (int64, error) {
 	if name == "" || len(name) > maxName {
 		return 0, fmt.Errorf("pawl: a queue's name has 1 to %d bytes", maxName)
 	}
-	n, err := c.Delete(ctx, Filter{Queue: name, States: liveStates})
+	n, err := c.Delete(ctx, Filter{Queue: name, States: pawlstate.Live()})
 	if err != nil || n > 0 {
 		return n, err
 	}

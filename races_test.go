@@ -16,6 +16,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/sql"
 )
 
@@ -191,11 +192,11 @@ func TestAStrangersLockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
 	start(t, client, mux, pawl.RunnerConfig{})
 	for i, id := range ids {
 		if i != 2 {
-			await(t, client, id, pawl.StateCompleted)
+			await(t, client, id, pawlstate.Completed)
 		}
 	}
 	commit(t, stranger)
-	await(t, client, ids[2], pawl.StateCompleted)
+	await(t, client, ids[2], pawlstate.Completed)
 }
 
 // Section 5: what commits below the mark.
@@ -561,7 +562,7 @@ func TestStrikes(t *testing.T) {
 		t.Errorf("a job whose handler answered keeps %d crashes", crashes)
 	}
 	expire(t, pool)
-	job := await(t, client, victim, pawl.StateDead)
+	job := await(t, client, victim, pawlstate.Dead)
 	if job.Reason != "poison" || job.Attempt != 0 {
 		t.Errorf("dead for %q with attempt %d, want poison and 0: rescue uses no attempt", job.Reason, job.Attempt)
 	}

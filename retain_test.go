@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // What is past its retention goes: days of the archive by their partitions, the dead, workers and batches row by row. The rest stays.
@@ -40,8 +41,8 @@ func TestRetain(t *testing.T) {
 	if value[bool](t, pool, "select to_regclass('pawl.archive_20200229') is not null") {
 		t.Error("the old partition is detached, but still there")
 	}
-	await(t, client, jobs[0].ID, pawl.StateCompleted)
-	await(t, client, jobs[1].ID, pawl.StateDead)
+	await(t, client, jobs[0].ID, pawlstate.Completed)
+	await(t, client, jobs[1].ID, pawlstate.Dead)
 	if n := value[int](t, pool, "select count(*) from pawl.dead"); n != 1 {
 		t.Errorf("%d dead, want 1", n)
 	}

@@ -3,6 +3,8 @@ package pawl
 import (
 	"context"
 	"fmt"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Retry lets jobs run now, be they scheduled, waiting for a retry, dead or cancelled, and says how many. One that had used up its
@@ -15,7 +17,7 @@ func (c *Client) Retry(ctx context.Context, which Selector) (n int64, err error)
 		return n, err
 	}
 	if filter, ok := which.(Filter); ok {
-		n, err = c.each(ctx, filter, []State{StateScheduled, StateDead, StateCancelled}, some)
+		n, err = c.each(ctx, filter, []pawlstate.State{pawlstate.Scheduled, pawlstate.Dead, pawlstate.Cancelled}, some)
 	} else {
 		ids, _ := which.selection()
 		n, err = some(ids)

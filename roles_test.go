@@ -23,6 +23,7 @@ import (
 	"github.com/pawlhq/pawl"
 	migrator "github.com/pawlhq/pawl/internal/migrate"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	pawlsql "github.com/pawlhq/pawl/sql"
 )
 
@@ -335,7 +336,7 @@ func TestAWorkerWorks(t *testing.T) {
 	if n := value[int](t, r.pool, r.in("select count(*) from pawl.archive where args = '{\"n\": 100}'")); n != 1 {
 		t.Errorf("the cron ticked %d times, want once", n)
 	}
-	if job, err := r.client.Get(ctx, lost[0].ID); err != nil || job.State != pawl.StateCompleted {
+	if job, err := r.client.Get(ctx, lost[0].ID); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job that was lost: %+v, %v", job, err)
 	}
 	must(t, stop())
@@ -400,7 +401,7 @@ func TestAReaderReads(t *testing.T) {
 	if job, err := client.Get(ctx, id); err != nil || note(t, job).N != 1 {
 		t.Errorf("%+v, %v", job, err)
 	}
-	if page, err := client.List(ctx, pawl.Filter{Queue: "default", States: []pawl.State{pawl.StateReady}}); err != nil || len(page.Jobs) != 3 {
+	if page, err := client.List(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}); err != nil || len(page.Jobs) != 3 {
 		t.Errorf("%+v, %v", page, err)
 	}
 	if n, err := client.Count(ctx, pawl.Filter{Kind: "note"}); err != nil || n != 3 {
@@ -425,7 +426,7 @@ func TestAReaderReads(t *testing.T) {
 		t.Errorf("%+v, %v", findings, err)
 	}
 	must(t, r.client.Complete(ctx, claim(t, r.client, 3)))
-	if job, err := client.Await(ctx, id); err != nil || job.State != pawl.StateCompleted {
+	if job, err := client.Await(ctx, id); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("%+v, %v", job, err)
 	}
 	if n := value[int](t, pool, r.in("select count(*) from pawl.archive where args ? 'n'")); n != 3 {
@@ -449,7 +450,7 @@ func TestAnAdminAdministers(t *testing.T) {
 	must(t, client.Fail(ctx, jobs[0], pawl.Dead(errBoom)))
 	must(t, client.Complete(ctx, jobs[1])) // Into a partition that was not there.
 	must1(t, 1)(client.Retry(ctx, jobs[0].ID))
-	must1(t, 5)(client.Update(ctx, pawl.Filter{Queue: "default", States: []pawl.State{pawl.StateReady}}, pawl.JobUpdate{Delay: time.Hour}))
+	must1(t, 5)(client.Update(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}, pawl.JobUpdate{Delay: time.Hour}))
 	must1(t, 1)(client.Cancel(ctx, jobs[0].ID))
 	must1(t, 1)(client.Delete(ctx, jobs[0].ID))
 	must1(t, 4)(client.PurgeQueue(ctx, "default"))

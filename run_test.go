@@ -21,6 +21,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // gate is a handler that tells when it runs and stays until it is let go or its context ends.
@@ -98,7 +99,7 @@ func TestRunDrains(t *testing.T) {
 	if err := within(t, "Run to return", ended); err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	await(t, client, first.ID, pawl.StateCompleted)
+	await(t, client, first.ID, pawlstate.Completed)
 	for _, attempt := range values[int](t, pool, "select attempt from pawl.job") {
 		if attempt != 0 {
 			t.Error("an attempt was used by a job that had not started")
@@ -124,7 +125,7 @@ func TestRunEndsContextsAfterTheDrainTimeout(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("Run: %v; a handler that heeds its context ended in time", err)
 	}
-	job := await(t, client, id, pawl.StateReady)
+	job := await(t, client, id, pawlstate.Ready)
 	if job.Attempt != 0 || len(job.Errors) != 0 {
 		t.Errorf("it was given back with attempt %d, errors %v", job.Attempt, job.Errors)
 	}
@@ -250,7 +251,7 @@ func TestMaxOfAQueue(t *testing.T) {
 			if p := small.peak.Load(); p > 2 {
 				t.Errorf("%d of the queue ran at once, want at most 2", p)
 			}
-			await(t, client, foreign, pawl.StateReady)
+			await(t, client, foreign, pawlstate.Ready)
 		})
 	}
 }
@@ -285,7 +286,7 @@ func TestTransactionalCompletion(t *testing.T) {
 	}
 	start(t, client, mux, pawl.RunnerConfig{})
 	for _, r := range results {
-		await(t, client, r.ID, pawl.StateCompleted)
+		await(t, client, r.ID, pawlstate.Completed)
 	}
 	if got := values[int](t, pool, "select n from effect order by n"); len(got) != n {
 		t.Errorf("%d effects of %d jobs", len(got), n)
@@ -412,7 +413,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
 		t.Errorf("the cause was %v, want ErrCancelled", err)
 	}
-	await(t, client, id, pawl.StateCancelled)
+	await(t, client, id, pawlstate.Cancelled)
 }
 
 func TestALostHeartbeat(t *testing.T) {
@@ -453,7 +454,7 @@ func TestALostHeartbeat(t *testing.T) {
 		exec(t, pool, "select * from pawl.rescue(100, true, true)")
 		return live(t, pool) == 0
 	})
-	if job := await(t, client, id, pawl.StateCompleted); job.Attempt != 1 {
+	if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 {
 		t.Errorf("attempt %d, want 1: a rescue uses none", job.Attempt)
 	}
 }
@@ -585,7 +586,7 @@ func TestALeaseItsWorkerDoesNotKnow(t *testing.T) {
 		job as (update pawl.job set queue = 'default')
 		insert into pawl.lease (id, worker_id, jobs, epochs)
 		select gen_random_uuid(), (select id from pawl.worker), array[job_id], array[epoch] from ticket`)
-	await(t, client, id, pawl.StateCompleted)
+	await(t, client, id, pawlstate.Completed)
 }
 
 // A process is killed while it holds jobs.
@@ -609,7 +610,7 @@ func TestAKilledProcess(t *testing.T) {
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 500 * time.Millisecond})
 	for _, r := range results {
-		if job := await(t, client, r.ID, pawl.StateCompleted); job.Attempt != 1 {
+		if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 {
 			t.Errorf("attempt %d, want 1: a rescue uses none", job.Attempt)
 		}
 	}
@@ -643,14 +644,14 @@ func TestAFrozenProcess(t *testing.T) {
 		told["refused"] = told["refused"] || strings.Contains(line, "outcome not delivered") && strings.Contains(line, pawl.ErrLeaseLost.Error())
 	}
 	for _, id := range []pawl.ID{waits, returns} {
-		if job := await(t, client, id, pawl.StateRunning); job.Attempt != 1 {
+		if job := await(t, client, id, pawlstate.Running); job.Attempt != 1 {
 			t.Errorf("attempt %d, want 1", job.Attempt)
 		}
 	}
 	cmd.Process.Kill()
 	close(g.leave)
 	for _, id := range []pawl.ID{waits, returns} {
-		if job := await(t, client, id, pawl.StateCompleted); job.Worker != "other" {
+		if job := await(t, client, id, pawlstate.Completed); job.Worker != "other" {
 			t.Errorf("job %d was completed by %s", id, job.Worker)
 		}
 	}
@@ -701,11 +702,11 @@ func TestAPoisonousJob(t *testing.T) {
 	}
 	for i, r := range results {
 		if i == 50 {
-			await(t, client, r.ID, pawl.StateDead)
+			await(t, client, r.ID, pawlstate.Dead)
 			if reason := value[string](t, pool, "select reason from pawl.dead"); reason != "poison" {
 				t.Errorf("it is dead of %s, want poison", reason)
 			}
-		} else if job := await(t, client, r.ID, pawl.StateCompleted); job.Attempt != 1 {
+		} else if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 {
 			t.Errorf("job %d: attempt %d, want 1", r.ID, job.Attempt)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // RunnerConfig is for Run; its zero value works.
@@ -404,7 +406,7 @@ func (r *runner) report(a attemptResult, became string, delivery error) {
 	if delivery != nil {
 		level, said = slog.LevelWarn, delivery.Error()
 	}
-	final := became == string(StateDead) || became == string(StateCancelled)
+	final := became == string(pawlstate.Dead) || became == string(pawlstate.Cancelled)
 	if err != nil {
 		what := "pawl: job failed"
 		switch a.verb {

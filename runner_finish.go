@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // finisher writes a runner's answers by natural batching: what gathers while a statement is under way goes with the next.
@@ -200,7 +202,7 @@ func (f *finisher) resolveSkipped(batch []attemptResult, lost bool) {
 			a.skips, a.ambiguous = a.skips+1, lost
 			locked = append(locked, a)
 		case a.job.finishedByHand.Load() || known[a.job.ID]:
-			f.decide(a, string(StateCompleted), nil)
+			f.decide(a, string(pawlstate.Completed), nil)
 		default:
 			f.decide(a, "", ErrLeaseLost)
 		}

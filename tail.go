@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Tail follows what comes and what ends, from now on: a job that meets the filter is yielded when it is found to be new, and each time
@@ -219,11 +221,11 @@ func (t *tail) check(ctx context.Context) error {
 	for _, id := range gone {
 		delete(t.open, id)
 	}
-	if len(t.filter.States) > 0 && !slices.Contains(t.filter.States, StateRunning) {
+	if len(t.filter.States) > 0 && !slices.Contains(t.filter.States, pawlstate.Running) {
 		return nil
 	}
 	running := t.filter
-	running.States, running.Limit = []State{StateRunning}, tailKnown/2
+	running.States, running.Limit = []pawlstate.State{pawlstate.Running}, tailKnown/2
 	page, err := t.client.List(ctx, running)
 	for _, job := range page.Jobs {
 		if len(t.open) < tailKnown {

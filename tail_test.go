@@ -12,6 +12,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // tailed gathers what a Tail yields, as "1 ready".
@@ -20,7 +21,7 @@ type tailed struct {
 	said []string
 }
 
-func (l *tailed) has(id pawl.ID, state pawl.State) bool {
+func (l *tailed) has(id pawl.ID, state pawlstate.State) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Contains(l.said, fmt.Sprint(id, " ", state))
@@ -105,23 +106,23 @@ func TestTail(t *testing.T) {
 			late := insert(t, client.With(tx), pawl.JobSpec{Args: Note{4}, Delay: time.Hour})
 			newer := insert(t, client, pawl.JobSpec{Args: Note{4}, Delay: time.Hour})
 			for _, id := range []pawl.ID{dead, cancelled, newer} {
-				pgtest.Wait(t, "a new job to be told", func() bool { return l.has(id, pawl.StateScheduled) })
+				pgtest.Wait(t, "a new job to be told", func() bool { return l.has(id, pawlstate.Scheduled) })
 			}
 			must(t, tx.Commit(t.Context()))
-			pgtest.Wait(t, "a job committed late to be told", func() bool { return l.has(late, pawl.StateScheduled) })
+			pgtest.Wait(t, "a job committed late to be told", func() bool { return l.has(late, pawlstate.Scheduled) })
 
 			start(t, client, mux, pawl.RunnerConfig{})
 			must1(t, 1)(client.Retry(t.Context(), dead))
 			must1(t, 1)(client.Retry(t.Context(), cancelled))
-			pgtest.Wait(t, "the dead one to be told", func() bool { return l.has(dead, pawl.StateDead) })
-			pgtest.Wait(t, "the cancelled one to be told", func() bool { return l.has(cancelled, pawl.StateCancelled) })
+			pgtest.Wait(t, "the dead one to be told", func() bool { return l.has(dead, pawlstate.Dead) })
+			pgtest.Wait(t, "the cancelled one to be told", func() bool { return l.has(cancelled, pawlstate.Cancelled) })
 			close(hold)
-			pgtest.Wait(t, "the slow one to be told", func() bool { return l.has(slow, pawl.StateCompleted) })
+			pgtest.Wait(t, "the slow one to be told", func() bool { return l.has(slow, pawlstate.Completed) })
 			again := ""
 			if !deaf { // It is told of ends of what it has never seen, or seen end before.
-				pgtest.Wait(t, "the old one to be told", func() bool { return l.has(before, pawl.StateCompleted) })
+				pgtest.Wait(t, "the old one to be told", func() bool { return l.has(before, pawlstate.Completed) })
 				must1(t, 1)(client.Retry(t.Context(), dead))
-				again = fmt.Sprint(dead, " ", pawl.StateDead)
+				again = fmt.Sprint(dead, " ", pawlstate.Dead)
 				pgtest.Wait(t, "the second end to be told", func() bool {
 					n := 0
 					for _, said := range l.all() {
@@ -156,9 +157,9 @@ func TestTailFilter(t *testing.T) {
 	for _, spec := range []pawl.JobSpec{{Args: Note{7}}, {Args: Note{8}, Queue: "müll"}, {Args: Note{7}, Queue: "müll"}} {
 		ids = append(ids, insert(t, client, spec))
 	}
-	pgtest.Wait(t, "the end of the job", func() bool { return l.has(ids[2], pawl.StateCompleted) })
+	pgtest.Wait(t, "the end of the job", func() bool { return l.has(ids[2], pawlstate.Completed) })
 	for _, id := range ids[:2] {
-		await(t, client, id, pawl.StateCompleted)
+		await(t, client, id, pawlstate.Completed)
 	}
 	for _, said := range l.all() {
 		if said != fmt.Sprint(ids[2], " completed") && said != fmt.Sprint(ids[2], " ready") && said != fmt.Sprint(ids[2], " running") {
@@ -176,7 +177,7 @@ func TestTailMistakes(t *testing.T) {
 	for what, tail := range map[string]func(func(*pawl.JobInfo, error) bool){
 		"a limit":       client.Tail(t.Context(), pawl.Filter{Limit: 1}),
 		"a cursor":      client.Tail(t.Context(), pawl.Filter{Cursor: "1"}),
-		"a state":       client.Tail(t.Context(), pawl.Filter{States: []pawl.State{"asleep"}}),
+		"a state":       client.Tail(t.Context(), pawl.Filter{States: []pawlstate.State{"asleep"}}),
 		"a transaction": client.With(tx).Tail(t.Context(), pawl.Filter{}),
 	} {
 		n := 0

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // tally is what the client counted of one queue.
@@ -160,7 +161,7 @@ func TestThroughput(t *testing.T) {
 	insert(t, producer, pawl.JobSpec{Args: Note{1}, Queue: "other", Delay: time.Hour})
 	stop := start(t, worker, mux, pawl.RunnerConfig{})
 	pgtest.Wait(t, "all to be worked", func() bool {
-		n, err := reader.Count(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateReady, pawl.StateRunning}})
+		n, err := reader.Count(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Ready, pawlstate.Running}})
 		return err == nil && n == 0
 	})
 	must(t, stop())                                        // Hands over.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func ordered(channel string, n int) pawl.JobSpec {
@@ -485,7 +486,7 @@ func TestTwoPhase(t *testing.T) {
 		return insert(t, client, pawl.JobSpec{Args: Note{n}, Reserve: time.Minute})
 	}
 	a, b, c, d := reserve(1), reserve(2), reserve(3), reserve(4)
-	await(t, client, a, pawl.StateReserved)
+	await(t, client, a, pawlstate.Reserved)
 	if jobs := claimAll(t, client); len(jobs) != 0 {
 		t.Fatalf("claimed %v, which are reserved", numbers(t, jobs))
 	}
@@ -547,7 +548,7 @@ func TestCommitWakes(t *testing.T) {
 	must(t, client.CommitReserved(t.Context(), id))
 	within(t, "the committed job", g.running)
 	close(g.leave)
-	await(t, client, id, pawl.StateCompleted)
+	await(t, client, id, pawlstate.Completed)
 }
 
 func TestAfter(t *testing.T) {
@@ -564,12 +565,12 @@ func TestAfter(t *testing.T) {
 	for _, test := range []struct {
 		on, parent string
 		hold       bool
-		want       pawl.State
+		want       pawlstate.State
 	}{
-		{"ok", "completed", false, pawl.StateReady}, {"ok", "cancelled", false, pawl.StateCancelled}, {"ok", "dead", false, pawl.StateCancelled},
-		{"ok", "dead", true, pawl.StateWaiting},
-		{"any", "completed", false, pawl.StateReady}, {"any", "cancelled", false, pawl.StateReady}, {"any", "dead", false, pawl.StateReady},
-		{"not_ok", "completed", false, pawl.StateCancelled}, {"not_ok", "cancelled", false, pawl.StateReady}, {"not_ok", "dead", false, pawl.StateReady},
+		{"ok", "completed", false, pawlstate.Ready}, {"ok", "cancelled", false, pawlstate.Cancelled}, {"ok", "dead", false, pawlstate.Cancelled},
+		{"ok", "dead", true, pawlstate.Waiting},
+		{"any", "completed", false, pawlstate.Ready}, {"any", "cancelled", false, pawlstate.Ready}, {"any", "dead", false, pawlstate.Ready},
+		{"not_ok", "completed", false, pawlstate.Cancelled}, {"not_ok", "cancelled", false, pawlstate.Ready}, {"not_ok", "dead", false, pawlstate.Ready},
 	} {
 		for _, late := range []bool{false, true} { // The child is inserted when the parent has ended.
 			t.Run(fmt.Sprintf("%s %s hold=%t late=%t", test.on, test.parent, test.hold, late), func(t *testing.T) {
@@ -592,7 +593,7 @@ func TestAfter(t *testing.T) {
 				}
 				if !late {
 					follow()
-					await(t, client, child, pawl.StateWaiting)
+					await(t, client, child, pawlstate.Waiting)
 				}
 				job := claim(t, client, 1)[0]
 				end[test.parent](t, client, job)
@@ -602,16 +603,16 @@ func TestAfter(t *testing.T) {
 				settle(t, pool)
 				settle(t, pool) // What the first cancelled.
 				await(t, client, child, test.want)
-				want := pawl.StateWaiting
-				if test.want == pawl.StateCancelled {
-					want = pawl.StateCancelled
+				want := pawlstate.Waiting
+				if test.want == pawlstate.Cancelled {
+					want = pawlstate.Cancelled
 				}
 				await(t, client, grandchild, want)
 				if test.hold {
 					must1(t, 1)(client.Retry(t.Context(), parent))
 					must(t, client.Complete(t.Context(), claim(t, client, 1)))
 					settle(t, pool)
-					await(t, client, child, pawl.StateReady)
+					await(t, client, child, pawlstate.Ready)
 				}
 			})
 		}
@@ -745,7 +746,7 @@ func TestAJobAfterOneThatIsRetried(t *testing.T) {
 		t.Errorf("%d findings", n)
 	}
 	settle(t, pool)
-	await(t, client, child.ID, pawl.StateReady)
+	await(t, client, child.ID, pawlstate.Ready)
 }
 
 // Of several jobs finished at once some are, and for one nobody can say it: which is told.
@@ -769,8 +770,8 @@ func TestCompleteOfManyOfWhichOneIsLocked(t *testing.T) {
 	if !ok || len(several) != 1 || !errors.Is(several[jobs[1].ID], context.Canceled) {
 		t.Errorf("got %v, want an error of job %d alone", err, jobs[1].ID)
 	}
-	await(t, client, jobs[0].ID, pawl.StateCompleted)
-	await(t, client, jobs[2].ID, pawl.StateCompleted)
+	await(t, client, jobs[0].ID, pawlstate.Completed)
+	await(t, client, jobs[2].ID, pawlstate.Completed)
 	must(t, tx.Rollback(t.Context()))
 	must(t, client.Complete(t.Context(), jobs[1:2]))
 }

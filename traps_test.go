@@ -18,6 +18,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/sql"
 )
 
@@ -147,7 +148,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 			within(t, "all connections to be held", running)
 		}
 		for _, r := range results {
-			if job := await(t, client, r.ID, pawl.StateCompleted); job.Attempt != 1 || len(job.Errors) > 0 {
+			if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 || len(job.Errors) > 0 {
 				t.Errorf("attempt %d, errors %v", job.Attempt, job.Errors)
 			}
 		}
@@ -169,7 +170,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 		within(t, "the job", g.running)
 		pgtest.Wait(t, "heartbeats after those that failed", func() bool { return value[int](t, pool, "select last_value::int from pawl.beats") >= 9 })
 		close(g.leave)
-		if job := await(t, client, id, pawl.StateCompleted); job.Attempt != 1 {
+		if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 {
 			t.Errorf("attempt %d", job.Attempt)
 		}
 		if n := len(g.running); n != 0 {
@@ -214,7 +215,7 @@ func TestTrap03LastAttempt(t *testing.T) {
 			t.Errorf("claimed %d while it runs", len(jobs))
 		}
 		must(t, client.Fail(t.Context(), job, errBoom))
-		await(t, client, job.ID, pawl.StateDead)
+		await(t, client, job.ID, pawlstate.Dead)
 	})
 	t.Run("attempts do not go below none", func(t *testing.T) {
 		t.Parallel()
@@ -234,7 +235,7 @@ func TestTrap03LastAttempt(t *testing.T) {
 		if runs != 3 {
 			t.Errorf("%d runs, want 3: one, and two that a checkpoint added", runs)
 		}
-		await(t, client, job.ID, pawl.StateDead)
+		await(t, client, job.ID, pawlstate.Dead)
 	})
 }
 
@@ -588,7 +589,7 @@ func TestTrap08UnknownJobs(t *testing.T) {
 	stop := start(t, client, stranger, pawl.RunnerConfig{})
 	for range 3 { // Again and again.
 		for _, id := range ids {
-			await(t, client, id, pawl.StateScheduled)
+			await(t, client, id, pawlstate.Scheduled)
 		}
 		elapse(t, pool)
 		pgtest.Wait(t, "the stranger to give them back", func() bool {
@@ -601,7 +602,7 @@ func TestTrap08UnknownJobs(t *testing.T) {
 	start(t, client, mux, pawl.RunnerConfig{})
 	elapse(t, pool)
 	for _, id := range ids {
-		if job := await(t, client, id, pawl.StateCompleted); job.Attempt != 1 || len(job.Errors) != 0 {
+		if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 || len(job.Errors) != 0 {
 			t.Errorf("attempt %d, errors %v; want the first and none", job.Attempt, job.Errors)
 		}
 	}
@@ -629,7 +630,7 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 		for range 2 {
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.RetryAfter(0, errBoom)))
 		}
-		if job := await(t, client, id, pawl.StateDead); job.Attempt != 2 || len(job.Errors) != 2 || job.Reason != "attempts" || job.FinishedAt.IsZero() {
+		if job := await(t, client, id, pawlstate.Dead); job.Attempt != 2 || len(job.Errors) != 2 || job.Reason != "attempts" || job.FinishedAt.IsZero() {
 			t.Errorf("dead, it is %+v", job)
 		}
 		must1(t, 1)(client.Retry(t.Context(), id))
@@ -638,15 +639,15 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 			t.Errorf("replayed, it is %+v", again)
 		}
 		must(t, client.Complete(t.Context(), again))
-		await(t, client, id, pawl.StateCompleted)
+		await(t, client, id, pawlstate.Completed)
 	})
 	t.Run("a delayed job is not a held one", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
 		delayed, held := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour}), insert(t, client, Note{2})
 		claim(t, client, 1)
-		await(t, client, delayed, pawl.StateScheduled)
-		await(t, client, held, pawl.StateRunning)
+		await(t, client, delayed, pawlstate.Scheduled)
+		await(t, client, held, pawlstate.Running)
 	})
 	t.Run("figures", func(t *testing.T) {
 		t.Parallel()
@@ -668,7 +669,7 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 		if q := stats.Queues[0]; q.Scheduled != 1 || q.Ready != 1 || q.Running != 1 || q.Dead != 1 {
 			t.Errorf("%+v, want one delayed, one ready, one held, one dead", q)
 		}
-		page, err := client.List(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateDead}})
+		page, err := client.List(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Dead}})
 		must(t, err)
 		if got := numbers(t, page.Jobs); !slices.Equal(got, []int{1}) {
 			t.Errorf("the dead are %v", got)
@@ -805,7 +806,7 @@ func TestTrap13WorkerNamesAreNotUnique(t *testing.T) {
 	must(t, client.Complete(t.Context(), claim(t, client, 1))) // A consumer has no name at all.
 	close(g.leave)
 	for _, id := range ids {
-		await(t, client, id, pawl.StateCompleted)
+		await(t, client, id, pawlstate.Completed)
 	}
 }
 
@@ -857,7 +858,7 @@ func TestTrap14CongestionBurnsAttempts(t *testing.T) {
 				start(t, client, mux, pawl.RunnerConfig{Min: n, Max: n})
 			}
 			for _, r := range results {
-				if job := await(t, client, r.ID, pawl.StateCompleted); job.Attempt != 1 {
+				if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 {
 					t.Errorf("attempt %d", job.Attempt)
 				}
 			}
@@ -905,7 +906,7 @@ func TestTrap15Reaper(t *testing.T) {
 			exec(t, pool, `select * from pawl.claim(gen_random_uuid(), $1, null, 1, array['default'], array[$2::int], array[''], array[0::bigint], array[9223372036854775807], array[1])`, worker, lane)
 			exec(t, pool, "select * from pawl.rescue(100, true, false)")
 		}
-		if job := await(t, client, id, pawl.StateDead); kills != 3 || job.Reason != "poison" {
+		if job := await(t, client, id, pawlstate.Dead); kills != 3 || job.Reason != "poison" {
 			t.Errorf("dead of %s after %d kills, want poison and 3", job.Reason, kills)
 		}
 		if again := insert(t, client, pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}}); again == id {
@@ -927,7 +928,7 @@ func TestTrap15Reaper(t *testing.T) {
 			t.Errorf("%d jobs were taken from a worker that has just begun", n)
 		}
 		close(g.leave)
-		if done := await(t, client, job.ID, pawl.StateCompleted); done.Attempt != 2 {
+		if done := await(t, client, job.ID, pawlstate.Completed); done.Attempt != 2 {
 			t.Errorf("attempt %d, want 2", done.Attempt)
 		}
 	})
@@ -946,18 +947,18 @@ func TestTrap16Cancel(t *testing.T) {
 		jobs := claim(t, client, 2)
 		must(t, client.Complete(t.Context(), jobs[0]))
 		must(t, client.Fail(t.Context(), jobs[1], pawl.Dead(errBoom)))
-		before := await(t, client, completed, pawl.StateCompleted).FinishedAt
+		before := await(t, client, completed, pawlstate.Completed).FinishedAt
 		waiting := insert(t, client, same(3))
 		must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "1"}))
 		must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f"}))
 		if n, _ := client.Cancel(t.Context(), pawl.IDs{completed, dead}); n != 0 {
 			t.Errorf("Cancel changed %d finished jobs", n)
 		}
-		await(t, client, waiting, pawl.StateCancelled)
-		if job := await(t, client, completed, pawl.StateCompleted); !job.FinishedAt.Equal(before) {
+		await(t, client, waiting, pawlstate.Cancelled)
+		if job := await(t, client, completed, pawlstate.Completed); !job.FinishedAt.Equal(before) {
 			t.Error("the completed job was changed")
 		}
-		await(t, client, dead, pawl.StateDead)
+		await(t, client, dead, pawlstate.Dead)
 	})
 	for name, outcome := range map[string]error{"nil": nil, "an error": errBoom, "a snooze": pawl.Snooze(0), "dead": pawl.Dead(errBoom)} {
 		t.Run("the running handler returns "+name, func(t *testing.T) {
@@ -985,11 +986,11 @@ func TestTrap16Cancel(t *testing.T) {
 				t.Fatal("the key of a cancelled job is taken")
 			}
 			within(t, "the second", running)
-			await(t, client, second, pawl.StateCompleted)
+			await(t, client, second, pawlstate.Completed)
 			third := insert(t, client, pawl.JobSpec{Args: Note{3}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
 			close(leave)
 			must(t, stop())
-			await(t, client, first, pawl.StateCancelled)
+			await(t, client, first, pawlstate.Cancelled)
 			if n := len(values[int64](t, pool, "select id from pawl.job")); n != 1 {
 				t.Errorf("%d live jobs, want the third", n)
 			}
@@ -997,10 +998,10 @@ func TestTrap16Cancel(t *testing.T) {
 			if n, _ := client.Retry(t.Context(), first); n != 0 {
 				t.Errorf("Retry changed %d", n)
 			}
-			await(t, client, first, pawl.StateCancelled)
+			await(t, client, first, pawlstate.Cancelled)
 			must1(t, 1)(client.Cancel(t.Context(), third))
 			must1(t, 1)(client.Retry(t.Context(), first))
-			await(t, client, first, pawl.StateReady)
+			await(t, client, first, pawlstate.Ready)
 		})
 	}
 }
@@ -1034,7 +1035,7 @@ func TestTrap17DocsAndCode(t *testing.T) {
 				held := claim(t, client, 1)
 				before := value[time.Time](t, pool, "select clock_timestamp()")
 				must(t, client.Fail(t.Context(), held, test.outcome()))
-				job := await(t, client, id, pawl.StateScheduled)
+				job := await(t, client, id, pawlstate.Scheduled)
 				if d := job.RunAt.Sub(before); d < want-100*time.Millisecond || d > want+3*time.Second || job.Attempt != test.used[i] {
 					t.Errorf("%s: after run %d it waits %v with %d attempts used, want %v and %d", test.name, i+1, d, job.Attempt, want, test.used[i])
 				}
@@ -1049,7 +1050,7 @@ func TestTrap17DocsAndCode(t *testing.T) {
 		mux := pawl.NewMux()
 		pawl.Handle(mux, newGate().handle, pawl.KindOptions{Permit: func(context.Context, *pawl.JobInfo) (func(), error) { return nil, pawl.Snooze(time.Hour) }})
 		start(t, client, mux, pawl.RunnerConfig{})
-		if job := await(t, client, insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1}), pawl.StateScheduled); job.Attempt != 0 {
+		if job := await(t, client, insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1}), pawlstate.Scheduled); job.Attempt != 0 {
 			t.Errorf("%d attempts used", job.Attempt)
 		}
 	})
@@ -1059,7 +1060,7 @@ func TestTrap17DocsAndCode(t *testing.T) {
 		mux := pawl.NewMux()
 		pawl.Handle(mux, newGate().handle)
 		start(t, client, mux, pawl.RunnerConfig{})
-		await(t, client, insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody's", nil), MaxAttempts: 1}), pawl.StateScheduled)
+		await(t, client, insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody's", nil), MaxAttempts: 1}), pawlstate.Scheduled)
 	})
 	t.Run("the archive and the dead need no janitor", func(t *testing.T) {
 		t.Parallel()
@@ -1087,7 +1088,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 		if jobs := claimAll(t, client); len(jobs) != 0 {
 			t.Error("it was claimed at once")
 		}
-		if job := await(t, client, id, pawl.StateScheduled); job.RunAt.Sub(job.Errors[0].At) < 800*time.Millisecond {
+		if job := await(t, client, id, pawlstate.Scheduled); job.RunAt.Sub(job.Errors[0].At) < 800*time.Millisecond {
 			t.Errorf("it waits %v, want about a second", job.RunAt.Sub(job.Errors[0].At))
 		}
 	})
@@ -1101,7 +1102,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 		close(g.leave)
 		pawl.Handle(mux, g.handle)
 		start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond})
-		await(t, client, id, pawl.StateCompleted)
+		await(t, client, id, pawlstate.Completed)
 	})
 	for said, want := range map[int]int{0: 20, 1: 1, 5: 5} {
 		t.Run(fmt.Sprintf("%d attempts said are %d runs", said, want), func(t *testing.T) {
@@ -1113,7 +1114,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 				must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.RetryAfter(0, errBoom)))
 				runs++
 			}
-			if job := await(t, client, id, pawl.StateDead); runs != want || job.Attempt != want {
+			if job := await(t, client, id, pawlstate.Dead); runs != want || job.Attempt != want {
 				t.Errorf("%d runs, attempt %d; want %d", runs, job.Attempt, want)
 			}
 		})
@@ -1134,11 +1135,11 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 		start(t, client, mux, pawl.RunnerConfig{Min: 4, Max: 8})
 		within(t, "the slow one", g.running)
 		for _, r := range results[1:] {
-			await(t, client, r.ID, pawl.StateCompleted)
+			await(t, client, r.ID, pawlstate.Completed)
 		}
-		await(t, client, results[0].ID, pawl.StateRunning)
+		await(t, client, results[0].ID, pawlstate.Running)
 		close(g.leave)
-		await(t, client, results[0].ID, pawl.StateCompleted)
+		await(t, client, results[0].ID, pawlstate.Completed)
 	})
 }
 
@@ -1160,11 +1161,11 @@ func TestTrap19AnErrorEndsTheLoop(t *testing.T) {
 	}, pawl.KindOptions{Backoff: pawl.Backoff{Base: time.Minute}})
 	stop := start(t, client, mux, pawl.RunnerConfig{Max: 1})
 	for n := range 3 {
-		job := await(t, client, insert(t, client, Note{n}), pawl.StateScheduled)
+		job := await(t, client, insert(t, client, Note{n}), pawlstate.Scheduled)
 		if d := job.RunAt.Sub(job.Errors[0].At); d < 50*time.Second {
 			t.Errorf("job %d comes again after %v, want about a minute", n, d)
 		}
-		await(t, client, insert(t, client, Note{9}), pawl.StateCompleted)
+		await(t, client, insert(t, client, Note{9}), pawlstate.Completed)
 	}
 	must(t, stop())
 }

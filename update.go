@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // JobUpdate is what Update changes; a zero field leaves what is there.
@@ -71,7 +73,7 @@ func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (
 		return n, err
 	}
 	if filter, ok := which.(Filter); ok {
-		if n, err = c.each(ctx, filter, liveStates, some); err != nil {
+		if n, err = c.each(ctx, filter, pawlstate.Live(), some); err != nil {
 			return n, fmt.Errorf("pawl: update: %w", err)
 		}
 		return n, nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // verified are the checks that found something.
@@ -143,14 +144,14 @@ func TestVerifyAndRepair(t *testing.T) {
 		"scheduled ticket gone": {[]string{"ticket-missing"}, func(f *faulty) any {
 			id := f.one(1, pawl.JobSpec{Delay: hour})
 			f.exec("delete from pawl.scheduled where job_id = $1", id)
-			f.after = func() { await(f, f.client, id, pawl.StateScheduled) }
+			f.after = func() { await(f, f.client, id, pawlstate.Scheduled) }
 			return id
 		}},
 		"blocked ticket gone": {[]string{"ticket-missing"}, func(f *faulty) any {
 			f.one(1, ordered("c", 1))
 			id := f.one(2, ordered("c", 2))
 			f.exec("delete from pawl.blocked where job_id = $1", id)
-			f.after = func() { await(f, f.client, id, pawl.StateWaiting) }
+			f.after = func() { await(f, f.client, id, pawlstate.Waiting) }
 			return id
 		}},
 		"tickets of thousands gone": {[]string{"ticket-missing"}, func(f *faulty) any {
@@ -231,7 +232,7 @@ func TestVerifyAndRepair(t *testing.T) {
 			f.one(3, pawl.JobSpec{AfterAny: []pawl.ID{id}})
 			f.exec("delete from pawl.ready where job_id = $1", id)
 			f.exec("delete from pawl.job where id = $1", id)
-			f.after = func() { await(f, f.client, child, pawl.StateCancelled) }
+			f.after = func() { await(f, f.client, child, pawlstate.Cancelled) }
 			return id
 		}},
 		"dead parent gone that a child is held for": {[]string{"dependency-stray"}, func(f *faulty) any {
@@ -244,7 +245,7 @@ func TestVerifyAndRepair(t *testing.T) {
 				f.Errorf("found %q, and the child is right to wait", got)
 			}
 			f.exec("delete from pawl.dead")
-			f.after = func() { await(f, f.client, child, pawl.StateCancelled) }
+			f.after = func() { await(f, f.client, child, pawlstate.Cancelled) }
 			return id
 		}},
 		"head of a channel gone": {[]string{"order-stray"}, func(f *faulty) any {
@@ -256,7 +257,7 @@ func TestVerifyAndRepair(t *testing.T) {
 			id := f.one(1, ordered("c", 1))
 			second := f.one(2, ordered("c", 2))
 			f.exec("delete from pawl.ordered_job where job_id = $1", id)
-			f.after = func() { await(f, f.client, second, pawl.StateWaiting) }
+			f.after = func() { await(f, f.client, second, pawlstate.Waiting) }
 			return id
 		}},
 		"second of a channel let out": {[]string{"ticket-out-of-order"}, func(f *faulty) any {
@@ -264,7 +265,7 @@ func TestVerifyAndRepair(t *testing.T) {
 			id := f.one(2, ordered("c", 2))
 			f.exec("delete from pawl.blocked where job_id = $1", id)
 			f.ticket(id, "id")
-			f.after = func() { await(f, f.client, id, pawl.StateWaiting) }
+			f.after = func() { await(f, f.client, id, pawlstate.Waiting) }
 			return id
 		}},
 		"unique job gone": {[]string{"key-stray"}, func(f *faulty) any {
@@ -564,7 +565,7 @@ func TestVerifyUnderLoad(t *testing.T) {
 				client.AbortReserved(ctx, results[5].ID)
 			}
 			client.Cancel(ctx, results[1].ID)
-			client.Retry(ctx, pawl.Filter{States: []pawl.State{pawl.StateDead}, Limit: 2})
+			client.Retry(ctx, pawl.Filter{States: []pawlstate.State{pawlstate.Dead}, Limit: 2})
 		}
 		if ctx.Err() == nil {
 			t.Error("the load ended before its time")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // A heartbeat that does not come by itself within a test.
@@ -76,7 +77,7 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 			must(t, stop())
-			await(t, client, id, pawl.StateCancelled)
+			await(t, client, id, pawlstate.Cancelled)
 		})
 	}
 }
@@ -152,15 +153,15 @@ func TestSuspendAndResumeWorker(t *testing.T) {
 	hear(t, client, pool)
 	second := insert(t, client, Note{2})
 	close(g.leave) // What runs goes on to its end.
-	await(t, client, first, pawl.StateCompleted)
+	await(t, client, first, pawlstate.Completed)
 	if w := theWorker(t, client); w.State != "suspended" {
 		t.Errorf("the worker is %+v", w)
 	}
-	if job, err := client.Get(t.Context(), second); err != nil || job.State != pawl.StateReady {
+	if job, err := client.Get(t.Context(), second); err != nil || job.State != pawlstate.Ready {
 		t.Errorf("the job is %+v, %v, while the only worker is suspended", job, err)
 	}
 	must(t, client.ResumeWorker(t.Context(), w.ID))
-	await(t, client, second, pawl.StateCompleted)
+	await(t, client, second, pawlstate.Completed)
 	for name, verb := range map[string]func(context.Context, int64) error{"Suspend": client.SuspendWorker, "Resume": client.ResumeWorker, "Stop": client.StopWorker} {
 		if err := verb(t.Context(), 999); !errors.Is(err, pawl.ErrNotFound) {
 			t.Errorf("%s of none: %v", name, err)
@@ -191,7 +192,7 @@ func TestStopWorker(t *testing.T) {
 	}
 	close(g.leave)
 	must(t, within(t, "Run to end", ended))
-	await(t, client, first, pawl.StateCompleted)
+	await(t, client, first, pawlstate.Completed)
 	if w := theWorker(t, client); w.State != "stopped" {
 		t.Errorf("the worker is %+v", w)
 	}
@@ -290,8 +291,8 @@ func TestReleaseWorkerWhileAJobCompletes(t *testing.T) {
 	if n := within(t, "the release", released); n != 1 {
 		t.Errorf("%d were released, want the other one", n)
 	}
-	await(t, client, pawl.ID(ids[0]), pawl.StateCompleted)
-	await(t, client, pawl.ID(ids[1]), pawl.StateReady)
+	await(t, client, pawl.ID(ids[0]), pawlstate.Completed)
+	await(t, client, pawl.ID(ids[1]), pawlstate.Ready)
 	exec(t, pool, "select pawl.unregister_worker($1)", worker)
 }
 
@@ -368,7 +369,7 @@ func TestARegisteredWorker(t *testing.T) {
 		t.Errorf("held is %+v", held)
 	}
 	must(t, client.Complete(t.Context(), jobs[0]))
-	if job := await(t, client, jobs[0].ID, pawl.StateCompleted); job.Worker != "anna" {
+	if job := await(t, client, jobs[0].ID, pawlstate.Completed); job.Worker != "anna" {
 		t.Errorf("it was done by %q", job.Worker)
 	}
 	if state, err := client.Heartbeat(t.Context(), anna.ID); state != "ready" || err != nil || theWorker(t, client).Running != 1 {
@@ -426,7 +427,7 @@ func TestARegisteredWorker(t *testing.T) {
 	if w := theWorker(t, client); w.State != "stopped" || w.GoneAt.IsZero() || w.StaleAfter != 9*time.Second {
 		t.Errorf("stopped is %+v", w)
 	}
-	await(t, client, jobs[0].ID, pawl.StateReady)
+	await(t, client, jobs[0].ID, pawlstate.Ready)
 	if after := value[int](t, pool, crashes, int64(jobs[0].ID)); after != before {
 		t.Errorf("%d crashes, before %d", after, before)
 	}

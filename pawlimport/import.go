@@ -16,6 +16,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/hook"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Options are for an import; its zero value works.
@@ -87,7 +88,7 @@ func (r *run) run(ctx context.Context) (err error) {
 		return err
 	}
 	// What is wrong with Pawl is found before anything is moved.
-	_, err = r.in(r.client).Count(ctx, pawl.Filter{Fingerprint: "pawlimport", Limit: 1, States: []pawl.State{pawl.StateReady}})
+	_, err = r.in(r.client).Count(ctx, pawl.Filter{Fingerprint: "pawlimport", Limit: 1, States: []pawlstate.State{pawlstate.Ready}})
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (refused.Code == "3F000" || refused.Code == "42P01" || refused.Code == "42883") {
 		return fmt.Errorf("where the jobs are to go: %w: %w", &pawl.SchemaError{}, err)
 	}
@@ -361,7 +362,7 @@ func (r *run) done(b *batch) {
 // pretend enters a job into the report of a dry run.
 func (r *run) pretend(ctx context.Context, from *row, j *job) error {
 	if u := j.spec.Unique; u.Key != "" {
-		scope := pawl.Filter{UniqueKey: u.Key, Limit: 1, States: []pawl.State{pawl.StateReserved, pawl.StateWaiting, pawl.StateScheduled, pawl.StateReady, pawl.StateRunning}}
+		scope := pawl.Filter{UniqueKey: u.Key, Limit: 1, States: []pawlstate.State{pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready, pawlstate.Running}}
 		key := "\x00" + u.Key
 		if !u.Global {
 			scope.Queue, key = j.spec.Queue, j.spec.Queue+key

@@ -34,6 +34,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 const scope = "github.com/pawlhq/pawl/pawlotel"
@@ -278,9 +279,9 @@ func (t Telemetry) Observe(client *pawl.Client) (metric.Registration, error) {
 		}
 		for _, q := range stats.Queues {
 			queue := metric.WithAttributes(keyQueue.String(q.Queue))
-			for state, n := range map[pawl.State]int64{
-				pawl.StateReserved: q.Reserved, pawl.StateWaiting: q.Waiting, pawl.StateScheduled: q.Scheduled, pawl.StateReady: q.Ready,
-				pawl.StateRunning: q.Running, pawl.StateDead: q.Dead,
+			for state, n := range map[pawlstate.State]int64{
+				pawlstate.Reserved: q.Reserved, pawlstate.Waiting: q.Waiting, pawlstate.Scheduled: q.Scheduled, pawlstate.Ready: q.Ready,
+				pawlstate.Running: q.Running, pawlstate.Dead: q.Dead,
 			} {
 				o.ObserveFloat64(jobs, float64(n), queue, metric.WithAttributes(keyState.String(string(state))))
 			}

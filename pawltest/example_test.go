@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -49,7 +50,7 @@ func TestSignup(t *testing.T) {
 		t.Errorf("%d jobs ran at once", n)
 	}
 	pawltest.Advance(t, client, time.Hour)
-	if done := pawltest.RunOne(t, client, mux); done.State != pawl.StateCompleted {
+	if done := pawltest.RunOne(t, client, mux); done.State != pawlstate.Completed {
 		t.Errorf("the job is %s: %v", done.State, done.Errors)
 	}
 }

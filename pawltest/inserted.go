@@ -10,6 +10,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/hook"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // RequireInserted is the newest live job of T's kind that filter meets, or the end of the test. It is seen as db sees it: in a
@@ -133,7 +134,7 @@ func lines(jobs pawl.Jobs) string {
 			fmt.Fprintf(&b, ", channel %q", job.Channel)
 		}
 		fmt.Fprintf(&b, ", %s", job.State)
-		if job.State == pawl.StateScheduled {
+		if job.State == pawlstate.Scheduled {
 			fmt.Fprintf(&b, " until %s, in %v", job.RunAt.Format(time.RFC3339), time.Until(job.RunAt).Round(time.Second))
 		}
 		if len(job.Args) > 0 {

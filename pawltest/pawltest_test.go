@@ -20,6 +20,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -185,14 +186,14 @@ func TestRequireInserted(t *testing.T) {
 
 	for name, filter := range map[string]pawl.Filter{
 		"queue": {Queue: "a"}, "channel": {Channel: "acme"}, "fingerprint": {Fingerprint: "f"}, "key": {UniqueKey: "k"},
-		"args": {Args: json.RawMessage(`{"N": 1}`)}, "state": {States: []pawl.State{pawl.StateReady}},
+		"args": {Args: json.RawMessage(`{"N": 1}`)}, "state": {States: []pawlstate.State{pawlstate.Ready}},
 		"since": {Queue: "a", CreatedAfter: time.Now().Add(-time.Hour), CreatedBefore: time.Now().Add(time.Hour)},
 	} {
 		if job := pawltest.RequireInserted[note](t, tx, filter); job.Args.N != 1 {
 			t.Errorf("by %s: note %d", name, job.Args.N)
 		}
 	}
-	if job := pawltest.RequireInserted[note](t, tx, pawl.Filter{}); job.Args.N != 2 || job.State != pawl.StateScheduled {
+	if job := pawltest.RequireInserted[note](t, tx, pawl.Filter{}); job.Args.N != 2 || job.State != pawlstate.Scheduled {
 		t.Errorf("the newest is note %d, %s", job.Args.N, job.State)
 	}
 	pawltest.RequireInserted[*other](t, client.With(tx), pawl.Filter{})
@@ -356,11 +357,11 @@ func TestRunOne(t *testing.T) {
 	})
 	for _, test := range []struct {
 		n       int
-		state   pawl.State
+		state   pawlstate.State
 		attempt int
 		failure string
-	}{{1, pawl.StateCompleted, 1, ""}, {2, pawl.StateScheduled, 1, "no luck"}, {3, pawl.StateDead, 1, "hopeless"},
-		{4, pawl.StateScheduled, 0, ""}, {5, pawl.StateScheduled, 1, "panic: aside"}} {
+	}{{1, pawlstate.Completed, 1, ""}, {2, pawlstate.Scheduled, 1, "no luck"}, {3, pawlstate.Dead, 1, "hopeless"},
+		{4, pawlstate.Scheduled, 0, ""}, {5, pawlstate.Scheduled, 1, "panic: aside"}} {
 		id := insert(t, client, pawl.JobSpec{Args: note{test.n}})[0]
 		job := pawltest.RunOne(t, client, mux)
 		if job.ID != id || job.State != test.state || job.Attempt != test.attempt {
@@ -375,7 +376,7 @@ func TestRunOne(t *testing.T) {
 
 	id := insert(t, client, pawl.JobSpec{Args: &other{}, Queue: "a"})[0]
 	contains(t, ends(t, func(t testing.TB) { pawltest.RunOne(t, client, mux) }), `no handler for kind "other"`)
-	if job, err := client.Get(t.Context(), id); err != nil || job.State != pawl.StateReady || job.Attempt != 0 {
+	if job, err := client.Get(t.Context(), id); err != nil || job.State != pawlstate.Ready || job.Attempt != 0 {
 		t.Errorf("the job without handler is %+v, %v", job, err)
 	}
 }
@@ -400,7 +401,7 @@ func TestRunOnePaused(t *testing.T) {
 		}
 		pawltest.Advance(t, client, time.Hour)
 	}
-	if job := pawltest.RunOne(t, client, mux); job.ID != id || job.State != pawl.StateCompleted {
+	if job := pawltest.RunOne(t, client, mux); job.ID != id || job.State != pawlstate.Completed {
 		t.Errorf("job %d is %s", job.ID, job.State)
 	}
 }
@@ -418,7 +419,7 @@ func TestRunOneEnded(t *testing.T) {
 		})
 		pawltest.RunOne(t, client, mux)
 	})
-	if job, err := client.Get(t.Context(), id); err != nil || job.State != pawl.StateScheduled || job.Attempt != 1 {
+	if job, err := client.Get(t.Context(), id); err != nil || job.State != pawlstate.Scheduled || job.Attempt != 1 {
 		t.Errorf("the job is %+v, %v", job, err)
 	}
 }
@@ -435,7 +436,7 @@ func TestRunOneFinishedElsewhere(t *testing.T) {
 		_, err := client.Cancel(ctx, job.ID)
 		return err
 	})
-	for n, want := range map[int]pawl.State{1: pawl.StateCompleted, 2: pawl.StateCancelled} {
+	for n, want := range map[int]pawlstate.State{1: pawlstate.Completed, 2: pawlstate.Cancelled} {
 		insert(t, client, pawl.JobSpec{Args: note{n}})
 		if job := pawltest.RunOne(t, client, mux); job.State != want {
 			t.Errorf("note %d is %s, want %s", n, job.State, want)
@@ -445,7 +446,7 @@ func TestRunOneFinishedElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{1}})
-	if job := pawltest.RunOne(t, client, mux); job.State != pawl.StateCompleted {
+	if job := pawltest.RunOne(t, client, mux); job.State != pawlstate.Completed {
 		t.Errorf("where nothing is kept the job is %s", job.State)
 	}
 }
@@ -539,7 +540,7 @@ func TestAdvance(t *testing.T) {
 
 	reserved := insert(t, client, pawl.JobSpec{Args: note{8}, Reserve: time.Hour})[0]
 	pawltest.Advance(t, client, 30*time.Minute)
-	if job, err := client.Get(ctx, reserved); err != nil || job.State != pawl.StateReserved {
+	if job, err := client.Get(ctx, reserved); err != nil || job.State != pawlstate.Reserved {
 		t.Errorf("half its time later a reservation is %v, %v", job, err)
 	}
 	pawltest.Advance(t, client, 31*time.Minute)
@@ -579,7 +580,7 @@ func TestAdvanceWaiting(t *testing.T) {
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
 	pawltest.Advance(t, client, time.Hour)
 	pawltest.RunOne(t, client, mux)
-	if job := pawltest.RunOne(t, client, mux); job.ID != second || job.State != pawl.StateCompleted {
+	if job := pawltest.RunOne(t, client, mux); job.ID != second || job.State != pawlstate.Completed {
 		t.Errorf("job %d is %s", job.ID, job.State)
 	}
 }
@@ -636,11 +637,11 @@ func TestPermitOfKind(t *testing.T) {
 		t.Errorf("without a database: %v", err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{7}})
-	if job := pawltest.RunOne(t, client, mux); job.State != pawl.StateScheduled || job.Attempt != 0 {
+	if job := pawltest.RunOne(t, client, mux); job.State != pawlstate.Scheduled || job.Attempt != 0 {
 		t.Errorf("snoozed by the permit the job is %s after %d attempts", job.State, job.Attempt)
 	}
 	pawltest.Advance(t, client, time.Minute)
-	if job := pawltest.RunOne(t, client, mux); job.State != pawl.StateCompleted || string(job.Result) != "7" {
+	if job := pawltest.RunOne(t, client, mux); job.State != pawlstate.Completed || string(job.Result) != "7" {
 		t.Errorf("with the permit the job is %s, its result %s", job.State, job.Result)
 	}
 }
@@ -658,7 +659,7 @@ func TestChunk(t *testing.T) {
 		}
 		return pawl.JobErrors{}
 	})
-	for n, want := range map[int]pawl.State{1: pawl.StateCompleted, 2: pawl.StateDead} {
+	for n, want := range map[int]pawlstate.State{1: pawlstate.Completed, 2: pawlstate.Dead} {
 		insert(t, client, pawl.JobSpec{Args: note{n}})
 		if job := pawltest.RunOne(t, client, mux); job.State != want {
 			t.Errorf("note %d is %s, want %s", n, job.State, want)

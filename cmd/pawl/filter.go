@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
 var (
-	liveStates     = []pawl.State{pawl.StateReserved, pawl.StateWaiting, pawl.StateScheduled, pawl.StateReady, pawl.StateRunning}
-	finishedStates = []pawl.State{pawl.StateCompleted, pawl.StateCancelled, pawl.StateDead}
-	archivedStates = []pawl.State{pawl.StateCompleted, pawl.StateCancelled}
+	liveStates     = []pawlstate.State{pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready, pawlstate.Running}
+	finishedStates = []pawlstate.State{pawlstate.Completed, pawlstate.Cancelled, pawlstate.Dead}
+	archivedStates = []pawlstate.State{pawlstate.Completed, pawlstate.Cancelled}
 )
 
 // jobFilter are the jobs a command is about, as its flags choose them: the same flags with every command.
@@ -115,9 +116,9 @@ func (f *jobFilter) listAs(ctx context.Context, p *program, client *pawl.Client,
 
 // jobChange is what a command does to jobs.
 type jobChange struct {
-	verb  string       // As in "delete 3 jobs".
-	noun  string       // As in "dead job"; if empty, "job", and nobody has looked whether those of the ids are there.
-	among []pawl.State // Those it can do something to; nil: all.
+	verb  string            // As in "delete 3 jobs".
+	noun  string            // As in "dead job"; if empty, "job", and nobody has looked whether those of the ids are there.
+	among []pawlstate.State // Those it can do something to; nil: all.
 	do    func(context.Context, pawl.Selector) (int64, error)
 }
 
@@ -176,11 +177,11 @@ func (f *jobFilter) change(command *cobra.Command, p *program, client *pawl.Clie
 }
 
 // within are the states of --state that are among these; without --state these. An empty list is not nil: nothing is meant.
-func (f *jobFilter) within(among []pawl.State) []pawl.State {
+func (f *jobFilter) within(among []pawlstate.State) []pawlstate.State {
 	if among == nil || len(f.States) == 0 {
 		return among
 	}
-	both := []pawl.State{}
+	both := []pawlstate.State{}
 	for _, state := range f.States {
 		if slices.Contains(among, state) {
 			both = append(both, state)
@@ -219,11 +220,11 @@ func statesText() string {
 }
 
 // statesValue is a flag of states, with commas or said again.
-type statesValue []pawl.State
+type statesValue []pawlstate.State
 
 func (v *statesValue) Set(text string) error {
 	for name := range strings.SplitSeq(text, ",") {
-		state := pawl.State(strings.TrimSpace(name))
+		state := pawlstate.State(strings.TrimSpace(name))
 		if !slices.Contains(liveStates, state) && !slices.Contains(finishedStates, state) {
 			return fmt.Errorf("%q: want one of %s", name, statesText())
 		}

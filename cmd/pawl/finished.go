@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -34,26 +35,26 @@ func deadCommand(p *program) *cobra.Command {
 are kept apart for as long as their queue says (pawl queue set --retain-dead), 30 days if nothing was said.`,
 		GroupID: groupJobs,
 	}
-	dead := []pawl.State{pawl.StateDead}
+	dead := []pawlstate.State{pawlstate.Dead}
 	command.AddCommand(finishedListCommand(p, "dead", dead), finishedShowCommand(p, dead), deadRetryCommand(p), finishedPurgeCommand(p, "dead job", dead))
 	return command
 }
 
 // deadRow is a dead job in a list: why it is.
 type deadRow struct {
-	ID         pawl.ID    `json:"id"`
-	State      pawl.State `json:"state" table:"-"`
-	Queue      string     `json:"queue"`
-	Channel    string     `json:"channel"`
-	Kind       string     `json:"kind"`
-	Reason     string     `json:"reason"`
-	Priority   int        `json:"priority" table:"-"`
-	Attempt    int        `json:"attempt"`
-	CreatedAt  time.Time  `json:"created_at" table:"-"`
-	RunAt      time.Time  `json:"run_at" table:"-"`
-	FinishedAt time.Time  `json:"finished_at"`
-	LastError  string     `json:"last_error"`
-	jobRow                // The rest.
+	ID         pawl.ID         `json:"id"`
+	State      pawlstate.State `json:"state" table:"-"`
+	Queue      string          `json:"queue"`
+	Channel    string          `json:"channel"`
+	Kind       string          `json:"kind"`
+	Reason     string          `json:"reason"`
+	Priority   int             `json:"priority" table:"-"`
+	Attempt    int             `json:"attempt"`
+	CreatedAt  time.Time       `json:"created_at" table:"-"`
+	RunAt      time.Time       `json:"run_at" table:"-"`
+	FinishedAt time.Time       `json:"finished_at"`
+	LastError  string          `json:"last_error"`
+	jobRow                     // The rest.
 }
 
 func rowsOfDead(jobs pawl.Jobs) (any, error) {
@@ -69,14 +70,14 @@ func rowsOfDead(jobs pawl.Jobs) (any, error) {
 }
 
 // without are the flags of a filter that a noun with one state has no use for.
-func without(states []pawl.State, more ...string) []string {
+func without(states []pawlstate.State, more ...string) []string {
 	if len(states) == 1 {
 		more = append(more, "state")
 	}
 	return more
 }
 
-func finishedListCommand(p *program, what string, states []pawl.State) *cobra.Command {
+func finishedListCommand(p *program, what string, states []pawlstate.State) *cobra.Command {
 	var filter jobFilter
 	command := &cobra.Command{
 		Use:   "list [QUEUE]",
@@ -110,7 +111,7 @@ func finishedListCommand(p *program, what string, states []pawl.State) *cobra.Co
 	return command
 }
 
-func joined(states []pawl.State) string {
+func joined(states []pawlstate.State) string {
 	texts := make([]string, len(states))
 	for i, state := range states {
 		texts[i] = string(state)
@@ -119,7 +120,7 @@ func joined(states []pawl.State) string {
 }
 
 // finishedOf is the job of an id, if it is in one of the states.
-func finishedOf(ctx context.Context, client *pawl.Client, id pawl.ID, states []pawl.State) (*pawl.JobInfo, error) {
+func finishedOf(ctx context.Context, client *pawl.Client, id pawl.ID, states []pawlstate.State) (*pawl.JobInfo, error) {
 	job, err := client.Get(ctx, id)
 	if err == nil && !slices.Contains(states, job.State) {
 		err = fmt.Errorf("job %d, of those that are %s: %w: it is %s", id, strings.Join(strings.Fields(joined(states)), " "), pawl.ErrNotFound, job.State)
@@ -127,7 +128,7 @@ func finishedOf(ctx context.Context, client *pawl.Client, id pawl.ID, states []p
 	return job, err
 }
 
-func finishedShowCommand(p *program, states []pawl.State) *cobra.Command {
+func finishedShowCommand(p *program, states []pawlstate.State) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show ID",
 		Short: "Show all of a job: args, errors, result",
@@ -151,7 +152,7 @@ func finishedShowCommand(p *program, states []pawl.State) *cobra.Command {
 }
 
 // among refuses ids of jobs that are in none of the states.
-func among(ctx context.Context, client *pawl.Client, texts []string, states []pawl.State) error {
+func among(ctx context.Context, client *pawl.Client, texts []string, states []pawlstate.State) error {
 	ids, err := parseIDs(texts)
 	if err != nil {
 		return err
@@ -164,7 +165,7 @@ func among(ctx context.Context, client *pawl.Client, texts []string, states []pa
 	return nil
 }
 
-func finishedPurgeCommand(p *program, noun string, states []pawl.State) *cobra.Command {
+func finishedPurgeCommand(p *program, noun string, states []pawlstate.State) *cobra.Command {
 	var filter jobFilter
 	command := &cobra.Command{
 		Use:   "purge [ID...]",
@@ -178,7 +179,7 @@ func finishedPurgeCommand(p *program, noun string, states []pawl.State) *cobra.C
 }
 
 // purge deletes finished jobs in some states.
-func (f *jobFilter) purge(command *cobra.Command, p *program, ids []string, noun string, states []pawl.State) error {
+func (f *jobFilter) purge(command *cobra.Command, p *program, ids []string, noun string, states []pawlstate.State) error {
 	ctx := command.Context()
 	client, err := p.open(ctx)
 	if err != nil {
@@ -197,7 +198,7 @@ func (f *jobFilter) purge(command *cobra.Command, p *program, ids []string, noun
 
 func deadRetryCommand(p *program) *cobra.Command {
 	var filter jobFilter
-	dead := []pawl.State{pawl.StateDead}
+	dead := []pawlstate.State{pawlstate.Dead}
 	command := &cobra.Command{
 		Use:   "retry [ID...]",
 		Short: "Let dead jobs run again: by id, or all that meet a filter",

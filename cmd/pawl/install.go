@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -112,8 +113,8 @@ have tables, views or extensions in the schema. The roles of pawl install --role
 				return err
 			} else if err == nil {
 				dropped.Dead = stats.Dead
-				dropped.Live, err = client.Count(ctx, pawl.Filter{All: true, States: []pawl.State{
-					pawl.StateReserved, pawl.StateWaiting, pawl.StateScheduled, pawl.StateReady, pawl.StateRunning}})
+				dropped.Live, err = client.Count(ctx, pawl.Filter{All: true, States: []pawlstate.State{
+					pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready, pawlstate.Running}})
 				what = fmt.Sprintf("%s, %s and about %s", counted(dropped.Live, "live job"), counted(dropped.Dead, "dead one"), counted(stats.Archived, "archived one"))
 			}
 			if _, old := errors.AsType[*pawl.SchemaError](err); err != nil && !old {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -153,7 +154,7 @@ func (p *program) await(ctx context.Context, client *pawl.Client, id pawl.ID, ti
 	if err := p.printJob(job, pawl.Constraints{}); err != nil {
 		return err
 	}
-	if job.State != pawl.StateCompleted {
+	if job.State != pawlstate.Completed {
 		return fmt.Errorf("job %d is %s", id, job.State)
 	}
 	return nil

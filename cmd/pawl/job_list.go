@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -163,7 +164,7 @@ only ends of jobs that were seen before are. What its queue does not keep (a ret
 					if !job.StartedAt.IsZero() {
 						event.Ran = new(job.FinishedAt.Sub(job.StartedAt))
 					}
-					if n := len(job.Errors); n > 0 && job.State != pawl.StateCompleted {
+					if n := len(job.Errors); n > 0 && job.State != pawlstate.Completed {
 						event.Error = job.Errors[n-1].Error
 					}
 				}
@@ -188,7 +189,7 @@ func jobCancelCommand(p *program) *cobra.Command {
 }
 
 func jobRetryCommand(p *program) *cobra.Command {
-	states := []pawl.State{pawl.StateScheduled, pawl.StateDead, pawl.StateCancelled}
+	states := []pawlstate.State{pawlstate.Scheduled, pawlstate.Dead, pawlstate.Cancelled}
 	return changeCommand(p, "retry", "Let scheduled, dead and cancelled jobs run now: by id, or all that meet a filter", states, (*pawl.Client).Retry,
 		func(n int64) any {
 			return struct {
@@ -207,7 +208,7 @@ func jobDeleteCommand(p *program) *cobra.Command {
 }
 
 // changeCommand is a command that does something to jobs in some states (nil: in all) and answers how many.
-func changeCommand(p *program, verb, short string, among []pawl.State, do func(*pawl.Client, context.Context, pawl.Selector) (int64, error),
+func changeCommand(p *program, verb, short string, among []pawlstate.State, do func(*pawl.Client, context.Context, pawl.Selector) (int64, error),
 	answer func(int64) any) *cobra.Command {
 	var filter jobFilter
 	command := &cobra.Command{
@@ -262,7 +263,7 @@ many there are, and asks.`,
 			if err != nil {
 				return err
 			}
-			states := slices.DeleteFunc(slices.Clone(liveStates), func(state pawl.State) bool { return state == pawl.StateRunning })
+			states := slices.DeleteFunc(slices.Clone(liveStates), func(state pawlstate.State) bool { return state == pawlstate.Running })
 			n, err := filter.change(command, p, client, args, jobChange{verb: "reschedule", among: states,
 				do: func(ctx context.Context, which pawl.Selector) (int64, error) {
 					return client.Update(ctx, which, update)

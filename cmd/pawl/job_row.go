@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // jobRow is a job as commands print it.
 type jobRow struct {
 	ID          pawl.ID           `json:"id"`
-	State       pawl.State        `json:"state"`
+	State       pawlstate.State   `json:"state"`
 	Reason      string            `json:"reason" table:"-,omitempty"`
 	Queue       string            `json:"queue"`
 	Channel     string            `json:"channel" table:",omitempty"`

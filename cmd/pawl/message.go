@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -49,7 +50,7 @@ type messageRow struct {
 	ID          pawl.ID         `json:"id"`
 	Queue       string          `json:"queue_name" table:"-"`
 	Type        string          `json:"message_type" table:"type"`
-	State       pawl.State      `json:"state"`
+	State       pawlstate.State `json:"state"`
 	Payload     json.RawMessage `json:"payload"`
 	ReadCount   int             `json:"read_ct"`
 	VisibleAt   time.Time       `json:"vt"`
@@ -71,7 +72,7 @@ func rowOfMessage(job *pawl.JobInfo) messageRow {
 	if row.VisibleAt.IsZero() {
 		row.VisibleAt = job.CreatedAt
 	}
-	if job.State == pawl.StateRunning {
+	if job.State == pawlstate.Running {
 		row.VisibleAt = job.LeaseUntil
 	}
 	if job.Lease() != "" {
@@ -108,7 +109,7 @@ type archivedMessage struct {
 	ID         pawl.ID         `json:"id"`
 	Queue      string          `json:"queue_name" table:"-"`
 	Type       string          `json:"message_type" table:"type"`
-	State      pawl.State      `json:"state"`
+	State      pawlstate.State `json:"state"`
 	Payload    json.RawMessage `json:"payload"`
 	ReadCount  int             `json:"read_ct"`
 	EnqueuedAt time.Time       `json:"enqueued_at" table:"-"`
@@ -184,7 +185,7 @@ func messageSendCommand(p *program, name string) *cobra.Command {
 			}
 			job, err := client.Get(ctx, result.ID)
 			if errors.Is(err, pawl.ErrNotFound) { // Done already, and not kept.
-				job, err = &pawl.JobInfo{ID: result.ID, Queue: args[0], Kind: kind, Args: payload, State: pawl.StateCompleted}, nil
+				job, err = &pawl.JobInfo{ID: result.ID, Queue: args[0], Kind: kind, Args: payload, State: pawlstate.Completed}, nil
 			}
 			if err != nil {
 				return err
@@ -340,7 +341,7 @@ func messageCountCommand(p *program) *cobra.Command {
 			}
 			filter := pawl.Filter{Queue: args[0], States: finishedStates}
 			if !archived {
-				filter.States = []pawl.State{pawl.StateReady}
+				filter.States = []pawlstate.State{pawlstate.Ready}
 			}
 			n, err := client.Count(ctx, filter)
 			if err == nil && !archived {
@@ -348,7 +349,7 @@ func messageCountCommand(p *program) *cobra.Command {
 				var stats pawl.Stats
 				if stats, err = client.Stats(ctx); err == nil {
 					var due int64
-					due, err = client.Count(ctx, pawl.Filter{Queue: args[0], States: []pawl.State{pawl.StateScheduled}, RunBefore: stats.At})
+					due, err = client.Count(ctx, pawl.Filter{Queue: args[0], States: []pawlstate.State{pawlstate.Scheduled}, RunBefore: stats.At})
 					n += due
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -75,7 +76,7 @@ This lists the dead ones; pawl dead retry lets them run again, pawl dead purge d
 			if err != nil {
 				return err
 			}
-			filter.States = []pawl.State{pawl.StateDead}
+			filter.States = []pawlstate.State{pawlstate.Dead}
 			return filter.listAs(command.Context(), p, client, rowsOfArchived)
 		},
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // sharer is a program that works a queue in Go until it gets SIGINT: what it did it writes in the transaction that completes the job.
@@ -155,7 +156,7 @@ func TestSharedQueue(t *testing.T) {
 		return done["go"] >= 10 && done["psql"] >= 10 && done["consume"] >= 10
 	})
 	live := func() int64 {
-		n, err := client.Count(ctx, pawl.Filter{States: []pawl.State{pawl.StateReady, pawl.StateRunning, pawl.StateScheduled}})
+		n, err := client.Count(ctx, pawl.Filter{States: []pawlstate.State{pawlstate.Ready, pawlstate.Running, pawlstate.Scheduled}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -156,7 +157,7 @@ func lookAround(ctx context.Context, client *pawl.Client) (topLook, error) {
 			look.Workers = append(look.Workers, topWorker{w.ID, w.Name, w.State, w.Stale, w.Running, w.Queues, w.Age, w.Silent})
 		}
 	}
-	page, err := client.List(ctx, pawl.Filter{States: []pawl.State{pawl.StateRunning}, Limit: mostTopJobs})
+	page, err := client.List(ctx, pawl.Filter{States: []pawlstate.State{pawlstate.Running}, Limit: mostTopJobs})
 	if err != nil {
 		return topLook{}, err
 	}

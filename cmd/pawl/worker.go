@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -169,7 +170,7 @@ func heldBy(command *cobra.Command, p *program, text string) (*pawl.Client, pawl
 	}) {
 		fmt.Fprintf(p.stderr, "note: another worker that lives is named %s too, and its jobs are among these\n", printable(workers[i].Name))
 	}
-	page, err := client.List(ctx, pawl.Filter{Worker: workers[i].Name, States: []pawl.State{pawl.StateRunning}, Limit: 10_000})
+	page, err := client.List(ctx, pawl.Filter{Worker: workers[i].Name, States: []pawlstate.State{pawlstate.Running}, Limit: 10_000})
 	return client, workers[i], page.Jobs, err
 }
 

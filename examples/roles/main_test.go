@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -51,7 +52,7 @@ func TestRoles(t *testing.T) {
 		t.Error(err)
 	}
 	pawltest.Advance(t, client, 2*time.Minute) // Past the lease, not past what was extended.
-	for id, want := range map[pawl.ID]pawl.State{ids[0]: pawl.StateCompleted, ids[2]: pawl.StateReady, ids[3]: pawl.StateRunning, last: pawl.StateReady} {
+	for id, want := range map[pawl.ID]pawlstate.State{ids[0]: pawlstate.Completed, ids[2]: pawlstate.Ready, ids[3]: pawlstate.Running, last: pawlstate.Ready} {
 		if job, err := client.Get(ctx, id); err != nil || job.State != want {
 			t.Errorf("job %d is %v, %v; want %s", id, job, err, want)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -226,7 +227,7 @@ func TestKept(t *testing.T) {
 	replay(t, open(t, client, path, 10), 1)
 	got := pawltest.RequireInserted[Visit](t, client, pawl.Filter{Queue: "q", Channel: "c", Fingerprint: "f"})
 	if got.Args.Page != "a" || string(got.Data) != "\x00\x01" || got.Priority != 3 || got.MaxAttempts != 4 || got.Headers["h"] != "v" ||
-		got.State != pawl.StateScheduled || time.Until(got.RunAt) < 50*time.Minute {
+		got.State != pawlstate.Scheduled || time.Until(got.RunAt) < 50*time.Minute {
 		t.Errorf("it came back as %+v of %s", got.JobInfo, got.JobInfo.Args)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -51,7 +52,7 @@ func TestStubborn(t *testing.T) {
 	if holds := worker.Holds(); len(holds) != 0 {
 		t.Errorf("in the end it holds %q", holds)
 	}
-	if job, err := client.Get(t.Context(), result.ID); err != nil || job.State != pawl.StateCompleted {
+	if job, err := client.Get(t.Context(), result.ID); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job is %+v, %v", job, err)
 	}
 }
