@@ -680,7 +680,7 @@ func (m *model) settle() (more bool) {
 			case w.on == "any" || w.on == "ok" && end.became == "completed" || w.on == "not_ok" && (end.became == "dead" || end.became == "cancelled"):
 				drop(func(o mWait) bool { return o == w })
 				m.issue(w.child)
-			case !(w.keep_waiting && end.became == "dead"):
+			case !(w.hold && end.became == "dead"):
 				drop(func(o mWait) bool { return o.child == w.child })
 				m.remove([]*mJob{w.child}, true)
 				more = true
@@ -731,7 +731,7 @@ func (m *model) text() []string {
 		add("key %s: job %d, live %t, until start %t", strings.Join(at[:], "/"), h.job.n, h.live, h.untilStart)
 	}
 	for _, w := range m.waits {
-		add("job %d waits for %d: %s, hold %t", w.child.n, w.parent.n, w.on, w.keep_waiting)
+		add("job %d waits for %d: %s, hold %t", w.child.n, w.parent.n, w.on, w.hold)
 	}
 	for _, l := range m.loose {
 		add("loose: job %d %s", l.job.n, l.became)
