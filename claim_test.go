@@ -222,7 +222,6 @@ func TestExpiredLeaseIsRedelivered(t *testing.T) {
 	}
 	verbs := map[string]func() error{
 		"Complete": func() error { return client.Complete(t.Context(), stale) },
-		"Archive":  func() error { return client.Archive(t.Context(), stale) },
 		"Fail":     func() error { return client.Fail(t.Context(), stale, errors.New("late")) },
 		"Snooze":   func() error { return client.Fail(t.Context(), stale, pawl.Snooze(time.Hour)) },
 		"Dead":     func() error { return client.Fail(t.Context(), stale, pawl.Dead(nil)) },

@@ -150,7 +150,7 @@ func TestDoctorHealthy(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.connect(p.url, pawl.Config{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, p.client, mux, pawl.RunnerConfig{})
 	if err := p.client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 2, Rate: pawl.Rate{N: 1000}}); err != nil {

@@ -370,7 +370,7 @@ func TestAnOlderSchema(t *testing.T) {
 	t.Parallel()
 	source, err := migrator.Load(sql.Files, "pawl.")
 	must(t, err)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	for have := range source.Version() {
 		pool := pgtest.Pool(t, pgtest.Empty(t))
@@ -412,7 +412,7 @@ func TestANewerSchema(t *testing.T) {
 		t.Errorf("stats: schema %d, want %d (%v)", stats.Schema, next.Version(), err)
 	}
 	ran := make(chan int, 3)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	stop := start(t, client, mux, pawl.RunnerConfig{})
 	_, err = client.InsertMany(t.Context(), notes(3))
