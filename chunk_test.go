@@ -103,7 +103,7 @@ func TestResultAndAwait(t *testing.T) {
 	if job.State != pawlstate.Dead {
 		t.Errorf("with a result that does not marshal the job is %s", job.State)
 	}
-	must(t, client.PutQueue(t.Context(), "gone", pawl.QueuePolicy{Retention: &pawl.Retention{}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "gone", RetainCompleted: -1, RetainCancelled: -1, RetainDead: -1}))
 	if _, err := client.Await(t.Context(), insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "gone"})); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("of a job that is not kept: %v", err)
 	}

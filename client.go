@@ -19,8 +19,7 @@ import (
 // Client is where everything starts. It is safe for concurrent use and has nothing to close.
 type Client struct {
 	*installation
-	db     DB      // Where statements run; nil: the pool.
-	worker *Worker // Whose claims its Claim's are: see As.
+	db DB // Where statements run; nil: the pool.
 }
 
 // installation is what the clients of one New share.
@@ -116,7 +115,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 // With is the same client whose statements run on db, and commit with it. It panics at once on any type but those of DB.
 // What outlives a transaction (Run, Tend, Wait, Migrate, Uninstall) returns an error on it.
 func (c *Client) With(db DB) *Client {
-	return &Client{installation: c.installation, db: dbOf(db), worker: c.worker}
+	return &Client{installation: c.installation, db: dbOf(db)}
 }
 
 // query runs a statement where the client's statements run. Its text names the schema "pawl.".

@@ -172,7 +172,7 @@ func conceptPriority(ctx context.Context, client *pawl.Client, pool *pgxpool.Poo
 }
 
 func conceptChannels(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	if err := client.PutQueue(ctx, "mail", pawl.QueuePolicy{Weights: map[string]int{"gold": 3}}); err != nil {
+	if err := client.PutQueue(ctx, pawl.Queue{Name: "mail", Weights: map[string]int{"gold": 3}}); err != nil {
 		return err
 	}
 	jobs := make([]pawl.JobSpec, 0, 200)
@@ -209,7 +209,7 @@ func conceptOrdered(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool
 }
 
 func conceptHalt(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	if err := client.PutQueue(ctx, "default", pawl.QueuePolicy{HaltOnDead: true}); err != nil {
+	if err := client.PutQueue(ctx, pawl.Queue{Name: "default", HaltOnDead: true}); err != nil {
 		return err
 	}
 	order := pawl.JobSpec{Args: Email{To: "ann@example.com"}, Channel: "account 42", Ordered: true}
@@ -275,7 +275,8 @@ func conceptTwoPhase(ctx context.Context, client *pawl.Client, pool *pgxpool.Poo
 }
 
 func conceptLimits(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	err := client.PutQueue(ctx, "mail", pawl.QueuePolicy{
+	err := client.PutQueue(ctx, pawl.Queue{
+		Name:              "mail",
 		MaxRunning:        50, // Over all processes.
 		ChannelMaxRunning: 5,
 		Rate:              pawl.Rate{N: 1000, Per: time.Minute, Burst: 100},
@@ -586,11 +587,13 @@ func conceptMiddleware(ctx context.Context, client *pawl.Client, pool *pgxpool.P
 }
 
 func conceptQueues(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	err := client.PutQueue(ctx, "mail", pawl.QueuePolicy{
-		MaxAttempts: 10,
-		Backoff:     pawl.Backoff{Base: 5 * time.Second},
-		Lease:       time.Minute,
-		Retention:   &pawl.Retention{Completed: time.Hour, Cancelled: time.Hour, Dead: 90 * 24 * time.Hour},
+	err := client.PutQueue(ctx, pawl.Queue{
+		Name:            "mail",
+		MaxAttempts:     10,
+		Backoff:         pawl.Backoff{Base: 5 * time.Second},
+		Lease:           time.Minute,
+		RetainCompleted: time.Hour,
+		RetainDead:      90 * 24 * time.Hour,
 	})
 	if err != nil {
 		return err
@@ -603,7 +606,7 @@ func conceptQueues(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool,
 		return err
 	}
 	i := slices.IndexFunc(queues, func(queue pawl.Queue) bool { return queue.Name == "mail" })
-	fmt.Println(queues[i].Paused, queues[i].Policy.MaxAttempts) // true 10
+	fmt.Println(queues[i].Paused, queues[i].MaxAttempts) // true 10
 	return client.ResumeQueue(ctx, "mail")
 }
 

@@ -51,9 +51,9 @@ func TestArchiveKeepsWhatWasDone(t *testing.T) {
 func TestRetention(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	put := func(r pawl.Retention) {
+	put := func(completed, cancelled, dead time.Duration) {
 		t.Helper()
-		if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Retention: &r}); err != nil {
+		if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: completed, RetainCancelled: cancelled, RetainDead: dead}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,7 +77,7 @@ func TestRetention(t *testing.T) {
 		}
 		return jobs[0].ID, jobs[1].ID, jobs[2].ID, jobs[3].ID, jobs[4].ID
 	}
-	put(pawl.Retention{})
+	put(-1, -1, -1)
 	completed, archived, cancelled, removed, dead := finish()
 	for _, id := range []pawl.ID{completed, cancelled, removed, dead} {
 		if _, err := client.Get(t.Context(), id); !errors.Is(err, pawl.ErrNotFound) {
@@ -88,7 +88,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("retention zero, Archive: got %+v, %v", job, err)
 	}
 	// A retention that needs partitions nobody had made.
-	put(pawl.Retention{Completed: 40 * 24 * time.Hour, Cancelled: 50 * 24 * time.Hour, Dead: time.Hour})
+	put(40*24*time.Hour, 50*24*time.Hour, time.Hour)
 	completed, archived, cancelled, removed, dead = finish()
 	for id, want := range map[pawl.ID]pawlstate.State{
 		completed: pawlstate.Completed, archived: pawlstate.Completed, cancelled: pawlstate.Cancelled, removed: pawlstate.Cancelled, dead: pawlstate.Dead,

@@ -180,7 +180,7 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 func TestACancelledJobOfASQLSessionGivesItsPermitBack(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 	id := insert(t, client, Note{1})
 	insert(t, client, Note{2})
 	var epoch int32
@@ -232,7 +232,7 @@ func TestLateEndsLetOthersPass(t *testing.T) {
 func TestAReleasedJobKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 	insert(t, client, Note{1})
 	mux := new(pawl.Mux)
 	running, end := make(chan struct{}), make(chan struct{})

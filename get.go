@@ -94,7 +94,7 @@ func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 		if err != nil {
 			return err
 		}
-		job.epoch, job.crashes, job.constrained, job.permit, job.LeaseUntil = epoch, crashes, constrained, permit, given(until)
+		job.epoch, job.crashes, job.constrained, job.permit, job.LeaseUntil = epoch, crashes, constrained, permit, valueOrZero(until)
 		job.waited = unknownDuration
 		if leases[id] == nil {
 			// Of how many of its jobs nobody has answered for yet is not known, but that they are no more than this.

@@ -291,7 +291,7 @@ func TestBackoffOfJobKindAndQueue(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	exactly := func(d time.Duration) pawl.Backoff { return pawl.Backoff{Base: d, NoJitter: true} }
-	if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Backoff: exactly(10 * time.Minute)}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", Backoff: exactly(10 * time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
 	mux := new(pawl.Mux)

@@ -241,9 +241,11 @@ func blocked(t testing.TB, pool *pgxpool.Pool, n int) {
 }
 
 // claim takes up to n jobs of the default queue, at least one.
-func claim(t testing.TB, client *pawl.Client, n int) pawl.Jobs {
+func claim(t testing.TB, claimer interface {
+	Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (pawl.Jobs, error)
+}, n int) pawl.Jobs {
 	t.Helper()
-	jobs, err := client.Claim(t.Context(), "default", n, 0)
+	jobs, err := claimer.Claim(t.Context(), "default", n, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

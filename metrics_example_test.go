@@ -34,7 +34,9 @@ func ExampleClient_Stats() {
 		if err != nil {
 			return err
 		}
-		fmt.Println(pawl.CountWorkers(workers, "mail").Ready, "workers serve mail")
+		for _, w := range workers {
+			fmt.Println(w.Name, w.State, w.Running, w.Stale)
+		}
 		for _, t := range client.Counters() {
 			fmt.Println(t.Queue, t.Completed, t.Waited.Sum/time.Duration(max(t.Waited.Count(), 1)))
 		}

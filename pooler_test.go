@@ -139,8 +139,8 @@ func TestAPoolerAlone(t *testing.T) {
 		ran.Add(1)
 		return nil
 	})
-	must(t, client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 2}))
-	must(t, client.PutQueue(t.Context(), "rated", pawl.QueuePolicy{Rate: pawl.Rate{N: 20, Per: time.Second}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "rated", Rate: pawl.Rate{N: 20, Per: time.Second}}))
 	putCron(t, client, pawl.Cron{Name: "second", Spec: "@every 1s", Job: pawl.JobSpec{Args: Note{-1}, Queue: "cron"}})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, PollInterval: 50 * time.Millisecond})
 

@@ -173,7 +173,7 @@ func replay(t *testing.T, pool *pgxpool.Pool, steps []step) (trace []string, err
 	}
 	w := &world{ctx: t.Context(), pool: pool, model: newModel(), config: pawl.Config{Logger: slog.New(slog.DiscardHandler)}}
 	w.client = w.fresh()
-	if err := w.put(pawl.QueuePolicy{}); err != nil {
+	if err := w.put(pawl.Queue{}); err != nil {
 		return nil, err
 	}
 	for _, s := range steps {
@@ -846,14 +846,14 @@ func (w *world) pause(r *rand.Rand) error {
 	return w.client.ResumeQueue(w.ctx, "default")
 }
 
-func (w *world) put(policy pawl.QueuePolicy) error {
-	policy.Backoff = pawl.Backoff{Base: hour}
+func (w *world) put(policy pawl.Queue) error {
+	policy.Name, policy.Backoff = "default", pawl.Backoff{Base: hour}
 	w.model.policy = policy
-	return w.client.PutQueue(w.ctx, "default", policy)
+	return w.client.PutQueue(w.ctx, policy)
 }
 
 func (w *world) setPolicy(r *rand.Rand) error {
-	policy := pawl.QueuePolicy{
+	policy := pawl.Queue{
 		MaxRunning: []int{0, 1, 3}[r.IntN(3)], ChannelMaxRunning: []int{0, 1, 2}[r.IntN(3)], HaltOnDead: chance(r, 2), MaxAttempts: []int{0, 2}[r.IntN(2)],
 	}
 	if chance(r, 3) {

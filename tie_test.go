@@ -159,7 +159,7 @@ func TestOrderedHead(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{HaltOnDead: test.halt}))
+			must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", HaltOnDead: test.halt}))
 			var ids []pawl.ID
 			for i := range 3 {
 				ids = append(ids, insert(t, client, ordered("c", i)))
@@ -686,7 +686,7 @@ func TestTies(t *testing.T) {
 	want(insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour}), pawl.Constraints{})
 	want(1<<40, pawl.Constraints{})
 
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{HaltOnDead: true}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", HaltOnDead: true}))
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(nil)))
 	pgtest.Wait(t, "the channel to be halted", func() bool {
 		ties, err := client.Constraints(t.Context(), second)

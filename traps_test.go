@@ -514,7 +514,7 @@ func TestTrap07WaitTime(t *testing.T) {
 			return func() { must(t, tx.Rollback(t.Context())) }
 		}},
 		"ready, and over its queue's limit": {pawl.JobSpec{Args: Note{1}}, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool) func() {
-			must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+			must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 			held := claim(t, client, 1)
 			insert(t, client, Note{2})
 			return func() { must(t, client.Complete(t.Context(), held)) }
@@ -771,7 +771,7 @@ func TestTrap12Configuration(t *testing.T) {
 	t.Run("a queue's lease and attempts count", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
-		must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Lease: time.Hour, MaxAttempts: 7}))
+		must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Lease: time.Hour, MaxAttempts: 7}))
 		insert(t, client, Note{1})
 		if job := claim(t, client, 1)[0]; job.MaxAttempts != 7 {
 			t.Errorf("%d attempts", job.MaxAttempts)
@@ -815,13 +815,13 @@ func TestTrap14CongestionBurnsAttempts(t *testing.T) {
 	t.Parallel()
 	const n = 30
 	for name, limit := range map[string]struct {
-		policy  pawl.QueuePolicy
+		policy  pawl.Queue
 		options func(client *pawl.Client) pawl.KindOptions
 	}{
 		"a kind's Max":      {options: func(*pawl.Client) pawl.KindOptions { return pawl.KindOptions{Max: 1} }},
-		"a queue's limit":   {policy: pawl.QueuePolicy{MaxRunning: 1}},
-		"a channel's limit": {policy: pawl.QueuePolicy{ChannelMaxRunning: 1}},
-		"a queue's rate":    {policy: pawl.QueuePolicy{Rate: pawl.Rate{N: 100, Burst: 1}}},
+		"a queue's limit":   {policy: pawl.Queue{MaxRunning: 1}},
+		"a channel's limit": {policy: pawl.Queue{ChannelMaxRunning: 1}},
+		"a queue's rate":    {policy: pawl.Queue{Rate: pawl.Rate{N: 100, Burst: 1}}},
 		"a permit's refusal": {options: func(*pawl.Client) pawl.KindOptions {
 			var free atomic.Bool
 			free.Store(true)
@@ -836,7 +836,8 @@ func TestTrap14CongestionBurnsAttempts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			must(t, client.PutQueue(t.Context(), "default", limit.policy))
+			limit.policy.Name = "default"
+			must(t, client.PutQueue(t.Context(), limit.policy))
 			var options []pawl.KindOptions
 			if limit.options != nil {
 				options = append(options, limit.options(client))

@@ -530,7 +530,7 @@ func TestVerifyLocked(t *testing.T) {
 func TestVerifyUnderLoad(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	if err := client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 3}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 3}); err != nil {
 		t.Fatal(err)
 	}
 	mux := new(pawl.Mux)

@@ -35,6 +35,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/pawlstate"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 const scope = "github.com/pawlhq/pawl/pawlotel"
@@ -197,7 +198,7 @@ func waited(job *pawl.JobInfo) time.Duration {
 // buckets are those of pawl.Tally.
 func buckets() metric.HistogramOption {
 	var bounds []float64
-	for bound := range (pawl.Histogram{}).Buckets() {
+	for bound := range (pawlstats.Histogram{}).Buckets() {
 		bounds = append(bounds, bound.Seconds())
 	}
 	return metric.WithExplicitBucketBoundaries(bounds...)

@@ -442,7 +442,7 @@ func TestRunOneFinishedElsewhere(t *testing.T) {
 			t.Errorf("note %d is %s, want %s", n, job.State, want)
 		}
 	}
-	if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Retention: &pawl.Retention{}}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: -1, RetainCancelled: -1, RetainDead: -1}); err != nil {
 		t.Fatal(err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{1}})
@@ -676,8 +676,8 @@ func TestLimits(t *testing.T) {
 	client := install(t)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
-	policy := pawl.QueuePolicy{MaxRunning: 1, Rate: pawl.Rate{N: 2, Per: time.Hour}}
-	if err := client.PutQueue(t.Context(), "default", policy); err != nil {
+	policy := pawl.Queue{Name: "default", MaxRunning: 1, Rate: pawl.Rate{N: 2, Per: time.Hour}}
+	if err := client.PutQueue(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{1}}, pawl.JobSpec{Args: note{2}}, pawl.JobSpec{Args: note{3}}, pawl.JobSpec{Args: note{4}})
