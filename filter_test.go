@@ -413,7 +413,7 @@ func TestSeeThroughDatabaseSQL(t *testing.T) {
 	client, pool := install(t)
 	ids := zoo(t, client)
 	tx := stdTx(t, pool)
-	in := client.With(tx)
+	in := client.WithSQL(tx)
 	page, err := in.List(t.Context(), pawl.Filter{Limit: 3})
 	if err != nil || len(page.Jobs) != 3 || page.Next == "" {
 		t.Fatalf("listed %+v, %v", page, err)

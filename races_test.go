@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
@@ -910,38 +909,4 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 		return !fail(client.Complete(t.Context(), jobs)) && live(t, pool) == 0
 	})
-}
-
-// What collided or never arrived is worth another try of the whole transaction; what was refused, or may have been done, is not.
-func TestIsRetryable(t *testing.T) {
-	t.Parallel()
-	client, pool := install(t)
-	id := insert(t, client, Note{1})
-	update := func(tx pgx.Tx) error {
-		_, err := client.With(tx).Update(t.Context(), id, pawl.JobUpdate{Delay: time.Hour})
-		return err
-	}
-	older, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
-	must(t, err)
-	defer older.Rollback(t.Context())
-	exec(t, older, "select 1")
-	must(t, pgx.BeginFunc(t.Context(), pool, update))
-	if err := update(older); !pawl.IsRetryable(err) {
-		t.Errorf("a collision of two transactions is not retryable: %v", err)
-	}
-	if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{1}, Delay: -time.Hour}); pawl.IsRetryable(err) {
-		t.Errorf("an invalid job is retryable: %v", err)
-	}
-	if _, err := pool.Exec(t.Context(), "select 1/0"); err == nil || pawl.IsRetryable(err) {
-		t.Errorf("a division by zero is retryable: %v", err)
-	}
-	if _, err := pool.Exec(t.Context(), "select pg_terminate_backend(pg_backend_pid())"); err == nil || pawl.IsRetryable(err) {
-		t.Errorf("a connection that ended before the answer is retryable: %v", err)
-	}
-	if _, err := pgx.Connect(t.Context(), "host=127.0.0.1 port=1 user=x connect_timeout=5"); !pawl.IsRetryable(fmt.Errorf("wrapped: %w", err)) {
-		t.Errorf("a refused connection is not retryable: %v", err)
-	}
-	if pawl.IsRetryable(nil) {
-		t.Error("nil is retryable")
-	}
 }

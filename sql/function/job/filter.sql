@@ -1,5 +1,5 @@
 -- filter: the condition of a filter on the rows t of a table with jobs, as SQL; null: no row of this table can meet it.
---   filter   {queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after, run_before}: what is absent is not asked
+--   filter   {ids, queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after, run_before}: what is absent is not asked
 --   source   job, dead, archive
 -- It is made into a statement of its own each time, and that planned with its values: which index is best, the values decide.
 create or replace function pawl.filter(filter jsonb, source text) returns text language plpgsql stable as $$
@@ -26,7 +26,9 @@ begin
       parts := parts || format('t.state = %L', states[1]);
     end if;
   end if;
-  if source = 'job' and (filter ?| array['states', 'queue']) then
+  if filter ? 'ids' then
+    parts := parts || format('t.id = any (%L)', array(select i::bigint from jsonb_array_elements_text(filter -> 'ids') i));
+  elsif source = 'job' and (filter ?| array['states', 'queue']) then
     -- Who is few is looked up by the tickets and leases, not searched for among all jobs.
     states := coalesce(states, live);
     queue := case when filter ? 'queue' then format('where s.queue = %L', filter ->> 'queue') else '' end;
