@@ -94,16 +94,15 @@ func TestClaimInATransaction(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Data: []byte("data"), Headers: map[string]string{"k": "v"}, Fingerprint: "f"})
-			db := func() (pawl.DB, func() error) {
+			open := func() (*pawl.Client, func() error) {
 				if driver == "pgx" {
 					tx := begin(t, pool)
-					return tx, func() error { return tx.Rollback(t.Context()) }
+					return client.With(tx), func() error { return tx.Rollback(t.Context()) }
 				}
 				tx := stdTx(t, pool)
-				return tx, tx.Rollback
+				return client.WithSQL(tx), tx.Rollback
 			}
-			tx, rollback := db()
-			in := client.With(tx)
+			in, rollback := open()
 			jobs, err := in.Claim(t.Context(), "default", 5, time.Minute)
 			if err != nil {
 				t.Fatal(err)

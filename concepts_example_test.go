@@ -99,7 +99,7 @@ func conceptInsertInSQLTx(ctx context.Context, client *pawl.Client, pool *pgxpoo
 		return err
 	}
 	defer tx.Rollback()
-	if _, err := client.With(tx).Insert(ctx, Email{To: "ann@example.com"}); err != nil {
+	if _, err := client.WithSQL(tx).Insert(ctx, Email{To: "ann@example.com"}); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -498,7 +498,7 @@ func TestCronInTransactions(t *testing.T) {
 					}
 				} else {
 					tx := stdTx(t, pool)
-					in, finish = client.With(tx), tx.Rollback
+					in, finish = client.WithSQL(tx), tx.Rollback
 					if end == "commit" {
 						finish = tx.Commit
 					}

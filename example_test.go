@@ -67,14 +67,14 @@ func ExampleClient_With_insert() {
 }
 
 // The same through database/sql, with any driver for PostgreSQL.
-func ExampleClient_With_databaseSQL() {
+func ExampleClient_WithSQL() {
 	var db *sql.DB
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer tx.Rollback()
-	if _, err := client.With(tx).Insert(ctx, Welcome{UserID: 42}); err != nil {
+	if _, err := client.WithSQL(tx).Insert(ctx, Welcome{UserID: 42}); err != nil {
 		log.Fatal(err)
 	}
 	if err := tx.Commit(); err != nil {

@@ -418,7 +418,7 @@ func TestSeeThroughDatabaseSQL(t *testing.T) {
 	client, pool := install(t)
 	ids := zoo(t, client)
 	tx := stdTx(t, pool)
-	in := client.With(tx)
+	in := client.WithSQL(tx)
 	jobs, err := in.List(t.Context(), pawl.Filter{Limit: 3})
 	if err != nil || len(jobs) != 3 {
 		t.Fatalf("listed %+v, %v", jobs, err)

@@ -368,28 +368,28 @@ func useSQL(ctx context.Context, client *pawl.Client, db *sql.DB, i int) error {
 	defer tx.Rollback()
 	channel := fmt.Sprint(i)
 	spec := pawl.JobSpec{Args: Note{i}, Queue: "sql", Channel: channel, Data: []byte{0, 1}, Headers: map[string]string{"ü": `"\`}}
-	result, err := client.With(tx).Insert(ctx, spec)
+	result, err := client.WithSQL(tx).Insert(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("insert: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	if _, err := client.With(db).Queues(ctx); err != nil { // A statement without parameters.
+	if _, err := client.WithSQL(db).Queues(ctx); err != nil { // A statement without parameters.
 		return fmt.Errorf("queues: %w", err)
 	}
 	if tx, err = db.BeginTx(ctx, nil); err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	jobs, err := client.With(tx).Claim(ctx, "sql", 1, 0)
+	jobs, err := client.WithSQL(tx).Claim(ctx, "sql", 1, 0)
 	if err != nil || len(jobs) != 1 {
 		return fmt.Errorf("claimed %d after job %d: %w", len(jobs), result.ID, err)
 	}
 	if jobs[0].Headers["ü"] != `"\` || string(jobs[0].Data) != "\x00\x01" {
 		return fmt.Errorf("claimed %+v", jobs[0])
 	}
-	if err := client.With(tx).Complete(ctx, jobs); err != nil {
+	if err := client.WithSQL(tx).Complete(ctx, jobs); err != nil {
 		return fmt.Errorf("complete: %w", err)
 	}
 	return tx.Commit()
@@ -433,7 +433,7 @@ func TestPreparedLost(t *testing.T) {
 	t.Parallel()
 	client, err := pawl.New(nil, pawl.Config{})
 	must(t, err)
-	_, err = client.With(forgetful{}).Insert(t.Context(), Note{1})
+	_, err = client.WithSQL(forgetful{}).Insert(t.Context(), Note{1})
 	if err == nil || !strings.Contains(err.Error(), "transaction pooler") || !strings.Contains(err.Error(), "max_prepared_statements") || !strings.Contains(err.Error(), "26000") {
 		t.Errorf("the error is %v", err)
 	}

@@ -191,7 +191,7 @@ func TestAProducerProduces(t *testing.T) {
 	defer db.Close()
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{})
 	must(t, err)
-	_, err = client.With(tx).Insert(ctx, Note{4})
+	_, err = client.WithSQL(tx).Insert(ctx, Note{4})
 	must(t, err)
 	must(t, tx.Commit())
 	few, err := client.InsertMany(ctx, notes(10))

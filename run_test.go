@@ -300,9 +300,9 @@ func TestTransactionalCompletionAfterTheLease(t *testing.T) {
 	insert(t, client, Note{1})
 	stale := claim(t, client, 1)
 	expire(t, pool)
-	for _, db := range []pawl.DB{begin(t, pool), stdTx(t, pool)} {
-		if err := client.With(db).Complete(t.Context(), stale); !errors.Is(err, pawl.ErrLeaseLost) {
-			t.Errorf("%T: got %v, want ErrLeaseLost", db, err)
+	for _, in := range []*pawl.Client{client.With(begin(t, pool)), client.WithSQL(stdTx(t, pool))} {
+		if err := in.Complete(t.Context(), stale); !errors.Is(err, pawl.ErrLeaseLost) {
+			t.Errorf("got %v, want ErrLeaseLost", err)
 		}
 	}
 }

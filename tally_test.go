@@ -45,7 +45,7 @@ func TestTalliesOfInserts(t *testing.T) {
 	tx := begin(t, pool)
 	insert(t, client.With(tx), Note{1})
 	must1(t, 2100)(count(client.With(tx).InsertMany(t.Context(), notes(2100))))
-	insert(t, client.With(stdTx(t, pool)), Note{1})
+	insert(t, client.WithSQL(stdTx(t, pool)), Note{1})
 	if _, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
 		t.Fatal(err)
 	}

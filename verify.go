@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pawlhq/pawl/internal/migrate"
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/sql"
 )
 
@@ -237,7 +238,7 @@ const unknownVersion = -1
 // compare compares the schema with what this binary makes, and says its version, 0 where there is none, and which tables this role
 // may not read.
 func (c *Client) compare(ctx context.Context) (differences []migrate.Difference, version int, closed []string, err error) {
-	err = query(ctx, c.on(), sql.Query("unreadable"), []any{c.config.Schema}, func(s scanner) error {
+	err = c.on().Query(ctx, sql.Query("unreadable"), []any{c.config.Schema}, func(s scanner) error {
 		var name string
 		err := s.Scan(&name)
 		closed = append(closed, name)
@@ -247,7 +248,7 @@ func (c *Client) compare(ctx context.Context) (differences []migrate.Difference,
 		return nil, 0, nil, err
 	}
 	var objects []migrate.Object
-	err = query(ctx, c.on(), sql.Query("catalog"), []any{c.config.Schema}, func(s scanner) error {
+	err = c.on().Query(ctx, sql.Query("catalog"), []any{c.config.Schema}, func(s scanner) error {
 		o, err := migrate.ScanObject(s)
 		objects = append(objects, o)
 		return err
@@ -268,11 +269,11 @@ func (c *Client) compare(ctx context.Context) (differences []migrate.Difference,
 }
 
 // on is where the client's statements run.
-func (c *Client) on() DB {
+func (c *Client) on() pg.DB {
 	if c.db != nil {
 		return c.db
 	}
-	return c.pool
+	return pg.Pgx{Querier: c.pool}
 }
 
 // into writes a statement about the client's schema.

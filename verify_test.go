@@ -510,7 +510,7 @@ func TestVerifyInTransaction(t *testing.T) {
 	if _, err := client.With(tx).Repair(t.Context()); err == nil {
 		t.Error("Repair took a client of With")
 	}
-	if got := verified(t, client.With(stdTx(t, pool))); len(got) > 0 {
+	if got := verified(t, client.WithSQL(stdTx(t, pool))); len(got) > 0 {
 		t.Errorf("by database/sql: %q", got)
 	}
 }

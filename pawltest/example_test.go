@@ -74,7 +74,7 @@ func ExampleRequireInserted() {
 	if err := signup(t.Context(), client.With(tx), 42); err != nil {
 		t.Fatal(err)
 	}
-	job := pawltest.RequireInserted[Welcome](t, tx, pawl.Filter{Queue: "emails"})
+	job := pawltest.RequireInserted[Welcome](t, client.With(tx), pawl.Filter{Queue: "emails"})
 	if job.Args.UserID != 42 {
 		t.Errorf("user %d is welcomed", job.Args.UserID)
 	}

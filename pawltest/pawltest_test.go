@@ -189,38 +189,38 @@ func TestRequireInserted(t *testing.T) {
 		"args": {Args: json.RawMessage(`{"N": 1}`)}, "state": {States: []pawlstate.State{pawlstate.Ready}},
 		"since": {Queue: "a", CreatedAfter: time.Now().Add(-time.Hour), CreatedBefore: time.Now().Add(time.Hour)},
 	} {
-		if job := pawltest.RequireInserted[note](t, tx, filter); job.Args.N != 1 {
+		if job := pawltest.RequireInserted[note](t, client.With(tx), filter); job.Args.N != 1 {
 			t.Errorf("by %s: note %d", name, job.Args.N)
 		}
 	}
-	if job := pawltest.RequireInserted[note](t, tx, pawl.Filter{}); job.Args.N != 2 || job.State != pawlstate.Scheduled {
+	if job := pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{}); job.Args.N != 2 || job.State != pawlstate.Scheduled {
 		t.Errorf("the newest is note %d, %s", job.Args.N, job.State)
 	}
 	pawltest.RequireInserted[*other](t, client.With(tx), pawl.Filter{})
-	if job := pawltest.RequireInserted[pawl.RawArgs](t, tx, pawl.Filter{Kind: "note", Queue: "b"}); string(job.Args.JSON) != `{"N": 2}` || job.Args.Kind() != "note" {
+	if job := pawltest.RequireInserted[pawl.RawArgs](t, client.With(tx), pawl.Filter{Kind: "note", Queue: "b"}); string(job.Args.JSON) != `{"N": 2}` || job.Args.Kind() != "note" {
 		t.Errorf("raw args are %s of %q", job.Args.JSON, job.Args.Kind())
 	}
-	pawltest.RequireNotInserted[note](t, tx, pawl.Filter{Queue: "c"})
-	pawltest.RequireNotInserted[note](t, pool, pawl.Filter{}) // Not committed.
+	pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"})
+	pawltest.RequireNotInserted[note](t, client, pawl.Filter{}) // Not committed.
 
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, tx, pawl.Filter{Queue: "c"}) }),
+	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) }),
 		`kind "note", queue c`, `kind "note", queue "a", channel "acme", ready, args {"N": 1}`, `scheduled until`, `kind "other"`)
-	if text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, tx, pawl.Filter{Queue: "c"}) }); !regexp.MustCompile(`, in (1h0m0s|59m\d+s), args`).MatchString(text) {
+	if text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) }); !regexp.MustCompile(`, in (1h0m0s|59m\d+s), args`).MatchString(text) {
 		t.Errorf("it does not say when it is due: %s", text)
 	}
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireNotInserted[note](t, tx, pawl.Filter{}) }), "should not have been", `"a"`, `"b"`)
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, pool, pawl.Filter{}) }), "no live job at all")
+	contains(t, ends(t, func(t testing.TB) { pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{}) }), "should not have been", `"a"`, `"b"`)
+	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client, pawl.Filter{}) }), "no live job at all")
 
 	many := make([]pawl.JobSpec, 20)
 	for i := range many {
 		many[i] = pawl.JobSpec{Args: pawl.Raw("long", []byte(`"`+strings.Repeat("x", 5000)+`"`))}
 	}
 	insert(t, client.With(tx), many...)
-	text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, tx, pawl.Filter{Queue: "c"}) })
+	text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) })
 	if len(text) > 5000 || !strings.Contains(text, "and more") {
 		t.Errorf("of many long jobs the message has %d bytes", len(text))
 	}
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, tx, pawl.Filter{Kind: "long"}) }), "do not decode")
+	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Kind: "long"}) }), "do not decode")
 }
 
 func TestRequireInsertedDatabaseSQL(t *testing.T) {
@@ -233,11 +233,11 @@ func TestRequireInsertedDatabaseSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback()
-	insert(t, client.With(tx), pawl.JobSpec{Args: note{7}})
-	if job := pawltest.RequireInserted[note](t, tx, pawl.Filter{Args: json.RawMessage(`{"N":7}`)}); job.Args.N != 7 {
+	insert(t, client.WithSQL(tx), pawl.JobSpec{Args: note{7}})
+	if job := pawltest.RequireInserted[note](t, client.WithSQL(tx), pawl.Filter{Args: json.RawMessage(`{"N":7}`)}); job.Args.N != 7 {
 		t.Errorf("note %d", job.Args.N)
 	}
-	pawltest.RequireNotInserted[note](t, db, pawl.Filter{})
+	pawltest.RequireNotInserted[note](t, client.WithSQL(db), pawl.Filter{})
 }
 
 // Another schema is found through its client.
@@ -252,7 +252,7 @@ func TestRequireInsertedSchema(t *testing.T) {
 	}
 	insert(t, client, pawl.JobSpec{Args: note{1}, Delay: time.Minute})
 	pawltest.RequireInserted[note](t, client, pawl.Filter{})
-	pawltest.RequireNotInserted[note](t, pawltest.Pool(t, client), pawl.Filter{})
+	pawltest.RequireNotInserted[note](t, client, pawl.Filter{Queue: "none"})
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
 	pawltest.Advance(t, client, time.Minute)

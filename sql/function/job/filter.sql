@@ -15,9 +15,6 @@ declare
   few    bigint;
   column_name text;
 begin
-  if filter ? 'ids' then
-    parts := parts || format('t.id = any (%L)', array(select i::bigint from jsonb_array_elements_text(filter -> 'ids') i));
-  end if;
   if filter ? 'states' then
     states := array(select s from jsonb_array_elements_text(filter -> 'states') s where s = any (have));
     if cardinality(states) = 0 then
@@ -29,7 +26,9 @@ begin
       parts := parts || format('t.state = %L', states[1]);
     end if;
   end if;
-  if source = 'job' and (filter ?| array['states', 'queue']) then
+  if filter ? 'ids' then
+    parts := parts || format('t.id = any (%L)', array(select i::bigint from jsonb_array_elements_text(filter -> 'ids') i));
+  elsif source = 'job' and (filter ?| array['states', 'queue']) then
     -- Who is few is looked up by the tickets and leases, not searched for among all jobs.
     states := coalesce(states, live);
     queue := case when filter ? 'queue' then format('where s.queue = %L', filter ->> 'queue') else '' end;
