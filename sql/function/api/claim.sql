@@ -6,7 +6,8 @@
 create or replace function pawl.claim(queue text, n integer default 1, lasting interval default null)
 returns table (id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint,
                headers jsonb, checkpoint jsonb, lease uuid)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   chosen constant uuid := gen_random_uuid();

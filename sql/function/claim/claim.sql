@@ -17,7 +17,10 @@ create or replace function pawl.claim(
   queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea,
   priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamptz, run_at timestamptz,
   fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamptz
-) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   limited text[] := array(select q.name from pawl.queue q where q.limited and q.name = any (claim.queues) order by q.name);

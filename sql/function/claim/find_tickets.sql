@@ -2,7 +2,9 @@
 --   most   how many at most
 -- Moves nothing. Index: ready's primary key, job's primary key: it reads the queue's tickets and their jobs from the first until it has enough.
 create or replace function pawl.find_tickets(queue text, kinds text[], most integer) returns table (priority integer, channel text, pos bigint, id bigint)
-language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
+language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
 #variable_conflict use_column
 begin
   return query

@@ -1,7 +1,9 @@
 -- free_permits: give permits back, of jobs whose handlers have ended. A permit is the lease's: what the job has elsewhere stays.
 -- Wakes who may wait for it.
 create or replace function pawl.free_permits(ids bigint[], leases uuid[]) returns void
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   queues text[];

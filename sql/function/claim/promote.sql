@@ -7,7 +7,9 @@
 -- here waits).
 create or replace function pawl.promote(queues text[], floors timestamptz[], most integer)
 returns table (queue text, moved bigint, due boolean, wait double precision, moment timestamptz)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz := clock_timestamp(); -- in a variable: an index condition takes no volatile function

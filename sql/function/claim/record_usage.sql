@@ -1,7 +1,9 @@
 -- record_usage: put down what a claim took of limited queues: permits where there is a limit of how many run, tokens where there is a rate.
 --   lease   of the claim; called in its transaction, under the queues' locks
 create or replace function pawl.record_usage(limited text[], lease uuid) returns void
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   took record;

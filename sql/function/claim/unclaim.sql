@@ -4,7 +4,9 @@
 -- Survives: the claim still at work on the server. The tombstone has the lease's own id: either it waits for that claim and then
 -- sees its lease, or the claim meets it and fails as a whole. Tombstones expire and go with the next rescue.
 create or replace function pawl.unclaim(lease uuid) returns bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   returned bigint;

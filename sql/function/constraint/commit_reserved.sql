@@ -3,7 +3,9 @@
 -- Moves: blocked tickets lose their expiry, and are issued if nothing else is waited for.
 -- Survives: the expiry at work (the job row is locked; afterwards it is gone, an error).
 create or replace function pawl.commit_reserved(ids bigint[]) returns void
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   one bigint;

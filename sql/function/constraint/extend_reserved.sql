@@ -1,6 +1,8 @@
 -- extend_reserved: let reservations last until now + lasting; never shortens. All or none, as commit.
 create or replace function pawl.extend_reserved(ids bigint[], lasting interval) returns void
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   one bigint;

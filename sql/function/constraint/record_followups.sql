@@ -2,7 +2,9 @@
 -- settle. Called by every verb that finishes jobs, in its transaction.
 --   ended   [{id, queue, channel, ordered, batch}]      became   completed, cancelled, dead, deleted
 create or replace function pawl.record_followups(ended jsonb, became text) returns void
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 begin
   delete from pawl.unique_key h

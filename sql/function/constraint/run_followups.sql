@@ -8,7 +8,9 @@
 -- Ordered channels go all at once; jobs that are waited for and batches, which few have, one by one.
 -- A settler takes the channel's lock as inserters do: an inserter that found the line not empty is committed when the lock is had.
 create or replace function pawl.run_followups(most integer) returns table (settled integer, "left" integer, more boolean)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   ends     bigint[]; -- Of loose.

@@ -6,7 +6,9 @@
 -- snapshot is younger). Whoever takes away what a job waits for commits first and issues then, or issues in the same
 -- transaction under the lock that the others need.
 create or replace function pawl.unblock(ids bigint[]) returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   locked bigint[];

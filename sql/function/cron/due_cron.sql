@@ -2,7 +2,8 @@
 --   names, specs, zones   schedules to leave out, as long as they read like this
 -- Index: the head of cron_next_at.
 create or replace function pawl.due_cron(names text[], specs text[], zones text[]) returns double precision
-language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   return (
     select extract(epoch from c.next_at - clock_timestamp())::double precision

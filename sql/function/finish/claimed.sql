@@ -5,7 +5,9 @@
 -- No jit: lease read without an index looks so dear, where seqscan is off, that it was compiled, half a second a call.
 create or replace function pawl.claimed(ids bigint[])
 returns table (id bigint, epoch integer, crashes smallint, constrained boolean, permit boolean, lease uuid, until timestamptz, shared integer, now timestamptz)
-language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set jit = off as $$
+language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 begin
   return query

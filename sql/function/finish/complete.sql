@@ -10,7 +10,9 @@
 -- caller tries that job alone, without `skip`); deadlock of two completions (rows are locked in id order).
 create or replace function pawl.complete(
   ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[]
-) returns setof bigint language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+) returns setof bigint
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   done bigint[];

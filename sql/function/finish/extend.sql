@@ -7,7 +7,9 @@
 -- Survives: rescue at work (it holds the lease row; afterwards no epoch matches); two extensions (the lease row is locked).
 create or replace function pawl.extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
 returns table (id bigint, lease uuid)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   until timestamptz := clock_timestamp() + lasting;

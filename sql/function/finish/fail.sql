@@ -14,7 +14,10 @@
 create or replace function pawl.fail(
   ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[],
   waited bigint[], ran bigint[], worker text
-) returns table (id bigint, became text) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+) returns table (id bigint, became text)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   done      bigint[];

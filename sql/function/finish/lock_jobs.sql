@@ -1,7 +1,9 @@
 -- lock_jobs: lock the rows of held jobs, waiting for whoever has them. For the verbs that skip locked rows: called before them in
 -- the same transaction, nothing is left to skip but what is not ours. Returns the ids that are ours.
 create or replace function pawl.lock_jobs(ids bigint[], epochs integer[]) returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   return query

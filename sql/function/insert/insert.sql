@@ -10,7 +10,9 @@
 create or replace function pawl.insert(
   queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[],
   delays double precision[], run_ats timestamptz[], attempts smallint[], fingerprints text[], opts text[]
-) returns setof bigint language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+) returns setof bigint
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz;

@@ -9,7 +9,9 @@
 -- while it is looked at (tried again); a parent that finishes meanwhile (its row is locked, or gone and looked up).
 -- Locks channels, then keys that are free, each sorted, then parents by id; of a key that is taken nothing but, to change it, its waiting job.
 create or replace function pawl.insert_constrained(specs jsonb) returns table (id bigint, duplicate boolean)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz;

@@ -7,7 +7,9 @@
 -- is waited for, and the job taken from under its holder: its epoch matches nothing any more).
 -- Four statements, each with a snapshot of its own: lock, ticket, job. Locks jobs by id, then tickets; who takes tickets first waits for no job.
 create or replace function pawl.remove(ids bigint[], epochs integer[], keep boolean) returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   waiting  bigint[];

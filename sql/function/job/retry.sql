@@ -9,7 +9,9 @@
 -- a key taken meanwhile (an error, SQLSTATE 23505, and nothing is changed).
 -- Locks channels, then jobs by id, then tickets.
 create or replace function pawl.retry(ids bigint[]) returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set jit = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 declare
   finished bigint[]; -- Ordered ones, when it began.

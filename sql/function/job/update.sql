@@ -6,7 +6,9 @@
 -- Index: primary keys.
 -- Survives: a claim at work (it has the ticket, or this has: the job row is locked before the ticket is taken).
 create or replace function pawl.update(ids bigint[], changes jsonb) returns table (id bigint, became text)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz := clock_timestamp();

@@ -1,6 +1,8 @@
 -- live_queues: the names of queues with live jobs, in any order.
 -- Index: a loose scan over ready, scheduled and blocked, one descent a queue; what is held by way of the leases.
-create or replace function pawl.live_queues() returns setof text language sql stable set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+create or replace function pawl.live_queues() returns setof text
+language sql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
   with recursive
   ready as (
     (select t.queue from pawl.ready t order by t.queue limit 1)

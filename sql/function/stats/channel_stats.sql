@@ -5,7 +5,10 @@
 create or replace function pawl.channel_stats(name text, most integer) returns table (
   channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean,
   oldest_ready double precision, lag double precision
-) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
+)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz := clock_timestamp();

@@ -1,7 +1,9 @@
 -- queue_frequencies: how many rows of each queue tables have, by the statistics of their last analyze; of the hundred most frequent queues or so.
 -- Nothing where there was none, or the caller may not read a table.
 create or replace function pawl.queue_frequencies(relations regclass[]) returns table (queue text, n double precision)
-language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set jit = off as $$
+language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 begin
   return query

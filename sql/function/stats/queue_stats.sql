@@ -12,7 +12,10 @@ create or replace function pawl.queue_stats(most integer) returns table (
   queue text, reserved bigint, waiting bigint, scheduled bigint, ready bigint, running bigint, dead bigint, archived bigint,
   estimated boolean, archive_estimated boolean, permits bigint, oldest_ready double precision, lag double precision, newest timestamptz,
   inserted double precision, completed double precision, failed double precision
-) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
+)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   moment    constant timestamptz := statement_timestamp(); -- which the caller can ask for, too

@@ -1,7 +1,9 @@
 -- heartbeat: of a worker registered by hand, with how many jobs it holds. Returns what it is to be, as beat; null: it was taken for dead.
 -- Index: worker's primary key, lease's worker_id, job's primary key.
 create or replace function pawl.heartbeat(worker bigint) returns text
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   holds integer;

@@ -5,7 +5,9 @@
 -- Survives: a completion at work (its job is waited for, and not given back). Locks jobs by id, then leases, and leaves those that
 -- somebody has locked: with no live pair they are cleared away as any.
 create or replace function pawl.release_worker(worker bigint) returns bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   lost     uuid[];
