@@ -71,7 +71,7 @@ func (s frozenStatement) isOrder() bool {
 }
 
 // orders are what begins a statement without a plan, in the order the binary says them in.
-var orders = []string{"listen ", "create ", "alter table pawl.archive_20200229 ", "alter table pawl.archive attach ", "alter table pawl.archive detach ", "drop "}
+var orders = []string{"listen ", "alter table pawl.archive_20200229 ", "alter table pawl.archive attach ", "alter table pawl.archive detach ", "drop "}
 
 // describe says what a statement takes and gives in the database of conn.
 func describe(t testing.TB, conn *pgx.Conn, text string) (s frozenStatement, err error) {
