@@ -182,7 +182,8 @@ func TestFreeze(t *testing.T) {
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "statements.sql"), []byte(b.String()), 0o644))
 
-	// What the sources have and no test made them send would be missing.
+	// A statement that the sources have and that no test made them send would be missing. Channels are quoted in listen.
+	sent := blanks.ReplaceAllString(strings.ReplaceAll(b.String(), `"""pawl"".`, "pawl."), " ")
 	sources, err := filepath.Glob("*.go")
 	must(t, err)
 	for _, source := range sources {
@@ -204,7 +205,7 @@ func TestFreeze(t *testing.T) {
 			text, err := strconv.Unquote(literal.Value)
 			must(t, err)
 			text = strings.TrimSpace(blanks.ReplaceAllString(text, " "))
-			if strings.Contains(text, "pawl.") && !strings.Contains(text, "%") && !strings.Contains(blanks.ReplaceAllString(b.String(), " "), text) {
+			if strings.Contains(text, "pawl.") && !strings.Contains(text, "%") && !strings.Contains(sent, text) {
 				t.Errorf("%s: no test sent: %s", source, text)
 			}
 			return true

@@ -1,4 +1,4 @@
--- find_missing: of (id, epoch) pairs, the ids of those that are not live at that epoch any more. Moves nothing.
+-- find_missing returns the ids of the (id, epoch) pairs that are not live at this epoch any more. Moves nothing.
 -- Index: job's primary key.
 create or replace function pawl.find_missing(ids bigint[], epochs integer[]) returns bigint[]
 language plpgsql stable
