@@ -672,15 +672,15 @@ func TestRolesOfWhatIsNew(t *testing.T) {
 		return next.Up(t.Context(), conn.Conn(), r.schema, migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
 	}))
 	for what, want := range map[string]bool{
-		"select has_table_privilege('$_reader', '$.region', 'select')":                                                true,
-		"select has_table_privilege('$_worker', '$.region', 'select')":                                                false,
-		"select has_table_privilege('$_admin', '$.region', 'delete')":                                                 true,
-		"select has_function_privilege('$_worker', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":  true,
-		"select has_function_privilege('$_reader', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":  false,
-		"select has_function_privilege('$_user_nobody', '$.heartbeat(bigint,integer,bigint[],integer[],text)', 'execute')": false,
-		"select prosecdef from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs = 5":  true,
-		"select count(*) = 1 from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs > 1":                true,
-		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')":                      true,
+		"select has_table_privilege('$_reader', '$.region', 'select')":                                                       true,
+		"select has_table_privilege('$_worker', '$.region', 'select')":                                                       false,
+		"select has_table_privilege('$_admin', '$.region', 'delete')":                                                        true,
+		"select has_function_privilege('$_worker', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    true,
+		"select has_function_privilege('$_reader', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    false,
+		"select has_function_privilege('$_user_nobody', '$.heartbeat(bigint,integer,bigint[],integer[],text)', 'execute')":   false,
+		"select prosecdef from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs = 5":    true,
+		"select count(*) = 1 from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs > 1": true,
+		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')":                             true,
 	} {
 		if got := value[bool](t, r.pool, strings.ReplaceAll(what, "$", r.schema)); got != want {
 			t.Errorf("%s: %t", what, got)
