@@ -19,8 +19,7 @@ import (
 // Client is where everything starts. It is safe for concurrent use and has nothing to close.
 type Client struct {
 	*installation
-	db     DB      // Where statements run; nil: the pool.
-	worker *Worker // Whose claims its Claim's are: see As.
+	db DB // Where statements run; nil: the pool.
 }
 
 // installation is what the clients of one New share.
@@ -38,11 +37,24 @@ type installation struct {
 
 // Config is for New; its zero value works.
 type Config struct {
-	Schema     string       // If zero, "pawl".
-	ListenURL  string       // For LISTEN: behind a transaction pooler, a URL past it or through one in session mode. If zero, as the pool connects.
-	Logger     *slog.Logger // If nil, slog.Default().
-	Defaults   JobSpec      // Of every insert.
-	Validation Validation   // Beyond it Insert returns *InvalidError.
+	Schema    string       // If zero, "pawl".
+	ListenURL string       // For LISTEN: behind a transaction pooler, a URL past it or through one in session mode. If zero, as the pool connects.
+	Logger    *slog.Logger // If nil, slog.Default().
+	Defaults  JobSpec      // Of every insert.
+
+	// These fields bound what may be inserted; beyond them Insert and Update return an *InvalidError. All but MaxArgsBytes apply to the args of
+	// every kind as JSON, and not to Data.
+
+	// MaxArgsBytes is the largest size of a job's args as JSON, before Codec, and of its Data. It defaults to 1 MiB.
+	MaxArgsBytes int
+	// MaxStringBytes is the largest size of a string in the args, unescaped. The keys of objects are strings too. If zero, there is no limit.
+	MaxStringBytes int
+	// MaxDepth is the largest number of objects and arrays inside each other: {"a":[1]} is 2 deep. If zero, there is no limit.
+	MaxDepth int
+	// ForbiddenKeys are keys that no object in the args may have, at any level.
+	ForbiddenKeys []string
+	// RequiredKeys are keys that the args must have at the top level; null is a value. Args that are not an object have no keys, nor has a job without args.
+	RequiredKeys []string
 
 	// InsertRate bounds the jobs this client inserts, those of With included; over it Insert and InsertMany insert nothing and
 	// return *RateError. Each client counts for itself, in memory: n processes insert n times as many. A job counts once it is
@@ -57,7 +69,7 @@ type Config struct {
 	// and is not to keep or change them.
 	OnClaim func(ctx context.Context, jobs Jobs, took time.Duration, err error)
 
-	// InsertMiddleware runs around every Insert and InsertMany (not batches, sagas, cron, SQL), the first outermost, before Validation and InsertRate. It gets a
+	// InsertMiddleware runs around every Insert and InsertMany (not batches, sagas, cron, SQL), the first outermost, before the checks and InsertRate. It gets a
 	// copy of the jobs with defaults filled in and Headers not nil, and may change them in place; what it leaves zero is "not set"
 	// again. It calls next once, before it returns: then the jobs are inserted, in a transaction if the client is one of With. To
 	// refuse the jobs it returns an error without calling next. Its error after next has succeeded is returned beside the results
@@ -74,7 +86,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if err := migrate.CheckName(config.Schema); err != nil {
 		return nil, fmt.Errorf("pawl: Config.Schema: %w", err)
 	}
-	if err := config.Validation.check(); err != nil {
+	if err := config.checkRules(); err != nil {
 		return nil, err
 	}
 	if err := config.InsertRate.check(); err != nil {
@@ -103,7 +115,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 // With is the same client whose statements run on db, and commit with it. It panics at once on any type but those of DB.
 // What outlives a transaction (Run, Tend, Wait, Migrate, Uninstall) returns an error on it.
 func (c *Client) With(db DB) *Client {
-	return &Client{installation: c.installation, db: dbOf(db), worker: c.worker}
+	return &Client{installation: c.installation, db: dbOf(db)}
 }
 
 // query runs a statement where the client's statements run. Its text names the schema "pawl.".

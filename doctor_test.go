@@ -150,10 +150,10 @@ func TestDoctorHealthy(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.connect(p.url, pawl.Config{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, p.client, mux, pawl.RunnerConfig{})
-	if err := p.client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 2, Rate: pawl.Rate{N: 1000}}); err != nil {
+	if err := p.client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 2, Rate: pawl.Rate{N: 1000}}); err != nil {
 		t.Fatal(err)
 	}
 	putCron(t, p.client, hourly("hourly"))
@@ -304,7 +304,7 @@ func TestDoctorFinds(t *testing.T) {
 			return []string{"0 ready, 1 scheduled", "no worker serves it"}
 		}},
 		"limit used up": {"queue", func(p *patient) []string {
-			if err := p.client.PutQueue(p.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}); err != nil {
+			if err := p.client.PutQueue(p.Context(), pawl.Queue{Name: "default", MaxRunning: 1}); err != nil {
 				p.Fatal(err)
 			}
 			first := p.insert(pawl.JobSpec{})
@@ -320,7 +320,7 @@ func TestDoctorFinds(t *testing.T) {
 			return []string{"its limit of 0 at once is used up", "--max-running 1"}
 		}},
 		"rate of next to nothing": {"queue", func(p *patient) []string {
-			if err := p.client.PutQueue(p.Context(), "default", pawl.QueuePolicy{Rate: pawl.Rate{N: 1, Per: 24 * hour}}); err != nil {
+			if err := p.client.PutQueue(p.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 1, Per: 24 * hour}}); err != nil {
 				p.Fatal(err)
 			}
 			p.insert(pawl.JobSpec{})
@@ -330,7 +330,7 @@ func TestDoctorFinds(t *testing.T) {
 			return []string{"its rate of 1 in 86400 s lets the next one start in 23:59:5", "pawl queue set default --rate none"}
 		}},
 		"channel halted": {"halted_channel", func(p *patient) []string {
-			if err := p.client.PutQueue(p.Context(), "default", pawl.QueuePolicy{HaltOnDead: true}); err != nil {
+			if err := p.client.PutQueue(p.Context(), pawl.Queue{Name: "default", HaltOnDead: true}); err != nil {
 				p.Fatal(err)
 			}
 			id := p.insert(pawl.JobSpec{Channel: "acme", Ordered: true})
@@ -394,7 +394,7 @@ func TestDoctorFinds(t *testing.T) {
 			return []string{"default partition, rest", "detach partition pawl.rest"}
 		}},
 		"archive oversized": {"archive", func(p *patient) []string {
-			if err := p.client.PutQueue(p.Context(), "hoard", pawl.QueuePolicy{Retention: &pawl.Retention{Completed: 30 * 24 * hour}}); err != nil {
+			if err := p.client.PutQueue(p.Context(), pawl.Queue{Name: "hoard", RetainCompleted: 30 * 24 * hour, RetainCancelled: -1, RetainDead: -1}); err != nil {
 				p.Fatal(err)
 			}
 			p.exec(`insert into pawl.archive (id, finished_at, expires_at, created_at, epoch, priority, attempt, state, queue, channel, kind, data)

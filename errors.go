@@ -122,23 +122,6 @@ func isMissing(err error) bool {
 	return false
 }
 
-// IsRetryable says whether a transaction that failed with err, and so did nothing, is worth running again from its beginning: it
-// collided with another (serialization failure, deadlock, a lock not to be had), or never reached the server. It is false where the
-// server may have committed and only its answer was lost: then look before you repeat.
-func IsRetryable(err error) bool {
-	if err == nil {
-		return false
-	}
-	switch sqlState(err) {
-	case "40001", "40P01", "55P03":
-		return true
-	case "":
-		_, connecting := errors.AsType[*pgconn.ConnectError](err)
-		return connecting || pgconn.SafeToRetry(err)
-	}
-	return false
-}
-
 // isPassing says whether trying again may help: the connection failed, the server is restarting, locks collided.
 func isTransient(err error) bool {
 	switch s := sqlState(err); {

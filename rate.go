@@ -36,8 +36,8 @@ func (r Rate) stored() (*string, error) {
 	if r == (Rate{}) {
 		return nil, nil
 	}
-	if r.N < 1 || r.Per < 0 || r.Burst < 0 {
-		return nil, errors.New("want N above 0, and Per and Burst not negative")
+	if err := r.check(); err != nil {
+		return nil, err
 	}
 	s := storedRate{r.N, r.Per.Seconds(), r.Burst}
 	if r.Per == 0 {

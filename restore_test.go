@@ -92,7 +92,7 @@ func TestRestore(t *testing.T) {
 			})
 		}
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, invoice(client, pool, func(*pawl.JobInfo) {}))
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N%7 == 0 && job.Attempt == 1 {
@@ -180,7 +180,7 @@ func TestRestore(t *testing.T) {
 		ran[job.ID] = true
 		mu.Unlock()
 	}
-	rest := pawl.NewMux()
+	rest := new(pawl.Mux)
 	pawl.Handle(rest, invoice(again, there, note))
 	pawl.Handle(rest, func(_ context.Context, job *pawl.Job[Note]) error {
 		note(job.JobInfo)
@@ -319,7 +319,7 @@ func TestRewoundWorkers(t *testing.T) {
 	server, client, pool := rewindable(t)
 	url := pool.Config().ConnString()
 	file := dump(t, url)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	names := func() (names []string) {
 		workers, err := client.Workers(t.Context())

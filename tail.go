@@ -16,7 +16,7 @@ import (
 
 // Tail follows what comes and what ends, from now on: a job that meets the filter is yielded when it is found to be new, and each time
 // it has finished (FinishedAt is not zero then), until ctx ends or an error is yielded. One that had finished before it was found
-// comes once. An outage of the database is waited out. Cursor and Limit of the filter must be zero.
+// comes once. An outage of the database is waited out. Before and Limit of the filter must be zero.
 //
 // New jobs are looked for twice a second. One whose transaction was open for more than some seconds, or beside more than a thousand
 // others, may come only when it has finished. Of finished ones Tail is told by the server, on a connection of its own
@@ -27,8 +27,8 @@ import (
 func (c *Client) Tail(ctx context.Context, filter Filter) iter.Seq2[*JobInfo, error] {
 	return func(yield func(*JobInfo, error) bool) {
 		err := c.requirePool("Tail")
-		if err == nil && (filter.Cursor != "" || filter.Limit != 0) {
-			err = errors.New("pawl: Tail: a Filter with a Cursor or a Limit; it goes on without either")
+		if err == nil && (filter.Before != 0 || filter.Limit != 0) {
+			err = errors.New("pawl: Tail: a Filter with Before or a Limit; it goes on without either")
 		}
 		if err == nil {
 			_, _, _, err = filter.stored(nil)
@@ -226,8 +226,8 @@ func (t *tail) check(ctx context.Context) error {
 	}
 	running := t.filter
 	running.States, running.Limit = []pawlstate.State{pawlstate.Running}, tailKnown/2
-	page, err := t.client.List(ctx, running)
-	for _, job := range page.Jobs {
+	jobs, err := t.client.List(ctx, running)
+	for _, job := range jobs {
 		if len(t.open) < tailKnown {
 			t.open[job.ID] = true
 		}
@@ -242,7 +242,6 @@ func (t *tail) finish(ctx context.Context, ids []ID) error {
 		return err
 	}
 	var jobs Jobs
-	plain, _ := IDs(ids).selection()
 	err = t.client.query(ctx, `select t.* from pawl.get($1::bigint[]) t cross join (select $2::text::jsonb as f) f
 		where t.finished_at is not null
 		  and (not f ? 'queue' or t.queue = f ->> 'queue') and (not f ? 'channel' or t.channel = f ->> 'channel')
@@ -251,7 +250,7 @@ func (t *tail) finish(ctx context.Context, ids []ID) error {
 		  and (not f ? 'states' or f -> 'states' ? t.state) and (not f ? 'args' or t.args @> (f -> 'args'))
 		  and (not f ? 'created_before' or t.created_at < (f ->> 'created_before')::timestamptz)
 		  and (not f ? 'created_after' or t.created_at > (f ->> 'created_after')::timestamptz)
-		order by t.finished_at, t.id`, []any{plain, filter}, func(s scanner) error {
+		order by t.finished_at, t.id`, []any{integers(ids), filter}, func(s scanner) error {
 		job, err := t.client.scanJob(s)
 		jobs = append(jobs, job)
 		return err

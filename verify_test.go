@@ -64,7 +64,7 @@ func runs(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) map[int]int {
 	t.Helper()
 	var mu sync.Mutex
 	counts := map[int]int{}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -322,7 +322,7 @@ func TestVerifyAndRepair(t *testing.T) {
 		}},
 		"batch that lost a job": {[]string{"batch-count"}, func(f *faulty) any {
 			f.runs = []int{0, 1, 7}
-			id, err := f.client.InsertBatch(f.Context(), pawl.Batch{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}, OnSuccess: &pawl.JobSpec{Args: Note{8}}})
+			id, err := f.client.InsertBatch(f.Context(), pawl.BatchSpec{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}, OnSuccess: &pawl.JobSpec{Args: Note{8}}})
 			if err != nil {
 				f.Fatal(err)
 			}
@@ -333,7 +333,7 @@ func TestVerifyAndRepair(t *testing.T) {
 		}},
 		"batch with a job too many": {[]string{"batch-count"}, func(f *faulty) any {
 			f.runs = []int{0, 1, 2, 7}
-			id, err := f.client.InsertBatch(f.Context(), pawl.Batch{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}})
+			id, err := f.client.InsertBatch(f.Context(), pawl.BatchSpec{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}})
 			if err != nil {
 				f.Fatal(err)
 			}
@@ -530,10 +530,10 @@ func TestVerifyLocked(t *testing.T) {
 func TestVerifyUnderLoad(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	if err := client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 3}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 3}); err != nil {
 		t.Fatal(err)
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		switch {
 		case job.Attempt == 1 && job.Args.N%7 == 0:
@@ -558,7 +558,7 @@ func TestVerifyUnderLoad(t *testing.T) {
 				break
 			}
 			client.Insert(ctx, pawl.JobSpec{Args: Note{n}, AfterOK: []pawl.ID{results[0].ID, results[3].ID}})
-			client.InsertBatch(ctx, pawl.Batch{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{n}}})
+			client.InsertBatch(ctx, pawl.BatchSpec{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{n}}})
 			if n%2 == 0 {
 				client.CommitReserved(ctx, results[5].ID)
 			} else {
@@ -607,7 +607,7 @@ func TestRepairUnderLoad(t *testing.T) {
 	const jobs = 1500
 	var mu sync.Mutex
 	counts := map[int]int{}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		defer mu.Unlock()

@@ -44,10 +44,11 @@ func (r *run) openOutbox(ctx context.Context) error {
 	return r.drain(ctx)
 }
 
-// isThere: two made a table at once.
+// isThere reports whether another import made the same table at the same moment. Despite "if not exists" the server then
+// reports a duplicate table, a duplicate of the table's row type, or a duplicate key in its catalog.
 func isThere(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (refused.Code == "42P07" || refused.Code == "23505")
+	return ok && slices.Contains([]string{"42P07", "42710", "23505"}, refused.Code)
 }
 
 // viaOutbox moves jobs into the outbox and then on.

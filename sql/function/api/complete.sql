@@ -3,6 +3,6 @@ create or replace function pawl.complete(id bigint, epoch integer, result jsonb 
 language plpgsql as $$
 begin
   perform pawl.lock_jobs(array[complete.id], array[complete.epoch]);
-  perform from pawl.complete(array[complete.id], array[complete.epoch], array[null::bigint], array[null::bigint], array[complete.result::text], null, false, '{}');
+  perform from pawl.complete(array[complete.id], array[complete.epoch], array[null::bigint], array[null::bigint], array[complete.result::text], null, '{}', '{}');
   return pawl.return_permit(complete.id, found);
 end $$;

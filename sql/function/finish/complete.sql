@@ -2,14 +2,14 @@
 --   ids, epochs        what is held
 --   waited, ran        milliseconds, -1: not known; results: json or null
 --   worker             name of who ran them
---   keep               archive them even where the queue's retention is zero
+--   keep               ids of those to archive even where the queue's retention is zero
 --   leases             leases that end with these jobs, if every one of them is finished here
 -- Moves: job rows into archive (or nowhere); ended are loosened. Returns the ids finished; what is missing is locked by somebody or not ours.
 -- Index: job's primary key.
 -- Survives: completion after rescue (the epoch is compared where the row is locked); a stranger's lock (skipped, the
 -- caller tries that job alone, without `skip`); deadlock of two completions (rows are locked in id order).
 create or replace function pawl.complete(
-  ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[]
+  ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[], leases uuid[]
 ) returns setof bigint language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
@@ -43,7 +43,7 @@ begin
     join pair u on u.id = g.id
     left join pawl.queue q on q.name = g.queue,
     lateral (select clock_timestamp() as now,
-                    case when complete.keep and q.retain_completed <= '0' then interval '1 day'
+                    case when g.id = any (complete.keep) and q.retain_completed <= '0' then interval '1 day'
                          else coalesce(q.retain_completed, interval '1 day') end as retain) t
     where t.retain > '0'
   ),

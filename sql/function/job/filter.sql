@@ -1,5 +1,5 @@
 -- filter: the condition of a filter on the rows t of a table with jobs, as SQL; null: no row of this table can meet it.
---   filter   {queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after, run_before}: what is absent is not asked
+--   filter   {ids, queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after, run_before}: what is absent is not asked
 --   source   job, dead, archive
 -- It is made into a statement of its own each time, and that planned with its values: which index is best, the values decide.
 create or replace function pawl.filter(filter jsonb, source text) returns text language plpgsql stable as $$
@@ -15,6 +15,9 @@ declare
   few    bigint;
   column_name text;
 begin
+  if filter ? 'ids' then
+    parts := parts || format('t.id = any (%L)', array(select i::bigint from jsonb_array_elements_text(filter -> 'ids') i));
+  end if;
   if filter ? 'states' then
     states := array(select s from jsonb_array_elements_text(filter -> 'states') s where s = any (have));
     if cardinality(states) = 0 then
