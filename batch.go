@@ -160,6 +160,6 @@ func (c *Client) GetBatch(ctx context.Context, id ID) (*Batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pawl: get batch %d: %w", id, err)
 	}
-	b.FinishedAt = given(finished)
+	b.FinishedAt = valueOrZero(finished)
 	return b, nil
 }
