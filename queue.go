@@ -334,11 +334,10 @@ func scanQueue(s scanner) (q Queue, err error) {
 		to   *Rate
 	}{{rate, &q.Rate}, {channelRate, &q.ChannelRate}} {
 		if limit.text != nil {
-			var stored storedRate
-			if err := json.Unmarshal([]byte(*limit.text), &stored); err != nil {
+			var err error
+			if *limit.to, err = parseRate(*limit.text); err != nil {
 				return q, fmt.Errorf("rate of queue %.50q: %w", q.Name, err)
 			}
-			*limit.to = stored.rate()
 		}
 	}
 	if weights != nil {
