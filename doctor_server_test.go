@@ -2,7 +2,6 @@ package pawl_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -52,7 +51,8 @@ func TestDoctorNamesServerProblems(t *testing.T) {
 		}
 		p.mustFind("xmin", "the replication slot backup (in use by process", "hot_standby_feedback")
 		stop()
-		p.mustFind("xmin", "the replication slot backup (inactive", ", since about 20", "pg_drop_replication_slot('backup')")
+		p.mustFind("xmin", "the replication slot backup (inactive", ", since about 20",
+			"pg_drop_replication_slot('backup')")
 		pgtest.Wait(t, "the slot to be dropped", func() bool {
 			_, err := p.pool.Exec(t.Context(), "select pg_drop_replication_slot('backup')")
 			return err == nil
@@ -60,14 +60,17 @@ func TestDoctorNamesServerProblems(t *testing.T) {
 	}
 
 	p.doctor = p.client.Doctor
-	const far = "set datfrozenxid = ((pg_current_xact_id()::text::bigint - %d + 4294967296) %% 4294967296)::text::xid where datname = current_database()"
-	p.exec("update pg_database " + fmt.Sprintf(far, 1_200_000_000))
+	p.exec(`update pg_database
+		set datfrozenxid = ((pg_current_xact_id()::text::bigint - 1200000000 + 4294967296) % 4294967296)::text::xid
+		where datname = current_database()`)
 	p.mustFind("wraparound", "1200 million transactions old", "vacuum (freeze)")
 }
 
 func TestDoctorReportsFewConnectionsAndLocks(t *testing.T) {
 	t.Parallel()
-	server, err := localpg.Start(t.Context(), localpg.Config{Settings: map[string]string{"max_connections": "12", "max_locks_per_transaction": "32"}})
+	server, err := localpg.Start(t.Context(), localpg.Config{Settings: map[string]string{
+		"max_connections": "12", "max_locks_per_transaction": "32",
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +106,9 @@ func TestVerifyRepairAndDoctorFailWithoutServer(t *testing.T) {
 	if err := server.StopServer(t.Context(), localpg.Immediate); err != nil {
 		t.Fatal(err)
 	}
-	for verb, do := range map[string]func(context.Context) ([]pawl.Finding, error){"Verify": p.client.Verify, "Repair": p.client.Repair, "Doctor": p.client.Doctor} {
+	for verb, do := range map[string]func(context.Context) ([]pawl.Finding, error){
+		"Verify": p.client.Verify, "Repair": p.client.Repair, "Doctor": p.client.Doctor,
+	} {
 		if found, err := do(t.Context()); err == nil {
 			t.Errorf("%s without a server: %+v", verb, found)
 		}

@@ -26,7 +26,8 @@ func TestDoctorFindsNothingWhenHealthy(t *testing.T) {
 	mux := pawl.NewMux()
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, p.client, mux, pawl.RunnerConfig{})
-	if err := p.client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 2, Rate: pawl.Rate{N: 1000}}); err != nil {
+	policy := pawl.QueuePolicy{MaxRunning: 2, Rate: pawl.Rate{N: 1000}}
+	if err := p.client.PutQueue(t.Context(), "limited", policy); err != nil {
 		t.Fatal(err)
 	}
 	putCron(t, p.client, hourly("hourly"))
@@ -78,7 +79,7 @@ var doctorProblems = map[string]struct {
 		return []string{"dead_queue is not valid", "reindex index concurrently pawl.dead_queue"}
 	}},
 	"partition missing": {"partition", func(p *inspected) []string {
-		p.exec("do $$ declare p text; begin for p in select inhrelid::regclass from pg_inherits where inhparent = 'pawl.archive'::regclass loop execute 'drop table ' || p; end loop; end $$")
+		p.exec(fmt.Sprintf(eachPartition, "drop table"))
 		return []string{"archive_20"}
 	}},
 	"autovacuum off for a table": {"autovacuum", func(p *inspected) []string {
@@ -86,7 +87,8 @@ var doctorProblems = map[string]struct {
 		return []string{"ready", "alter table pawl.ready reset (autovacuum_enabled)"}
 	}},
 	"settings changed": {"autovacuum", func(p *inspected) []string {
-		p.exec("alter table pawl.job set (autovacuum_vacuum_scale_factor = 0.9), reset (vacuum_truncate), set (fillfactor = 30)")
+		p.exec("alter table pawl.job set (autovacuum_vacuum_scale_factor = 0.9)")
+		p.exec("alter table pawl.job reset (vacuum_truncate), set (fillfactor = 30)")
 		return []string{"table job", "scale_factor is 0.9, not 0.1", "vacuum_truncate is not set, not false",
 			"alter table pawl.job set (autovacuum_vacuum_scale_factor = 0.1, vacuum_truncate = false), reset (fillfactor)"}
 	}},
@@ -120,8 +122,11 @@ var doctorProblems = map[string]struct {
 		exec(p, conn, "begin isolation level repeatable read")
 		exec(p, conn, "select * from pawl.queue")
 		p.strict()
-		return []string{fmt.Sprintf("session %d of postgres (analysis", conn.PgConn().PID()), "idle in transaction", " since 20",
-			fmt.Sprintf("pg_terminate_backend(%d)", conn.PgConn().PID())}
+		pid := conn.PgConn().PID()
+		return []string{
+			fmt.Sprintf("session %d of postgres (analysis", pid), "idle in transaction", " since 20",
+			fmt.Sprintf("pg_terminate_backend(%d)", pid),
+		}
 	}},
 	"prepared transaction": {"xmin", func(p *inspected) []string {
 		tx := begin(p, p.pool)
@@ -157,7 +162,9 @@ var doctorProblems = map[string]struct {
 		p.worker("v", "state = 'suspended'")
 		p.worker("w", "state = 'suspended'")
 		p.strict()
-		return []string{"no worker serves it; worker 1 (v) is suspended, worker 2 (w) is suspended", "pawl worker resume 1 2"}
+		return []string{
+			"no worker serves it; worker 1 (v) is suspended, worker 2 (w) is suspended", "pawl worker resume 1 2",
+		}
 	}},
 	"queue whose workers idle": {"queue", func(p *inspected) []string {
 		p.insert(pawl.JobSpec{Queue: "mail"})
@@ -178,7 +185,9 @@ var doctorProblems = map[string]struct {
 		p.insert(pawl.JobSpec{})
 		claim(p, p.client, 1)
 		p.strict()
-		return []string{fmt.Sprintf("its limit of 1 running jobs is used up by job %d", first), "pawl queue set default --max-running 2"}
+		return []string{
+			fmt.Sprintf("its limit of 1 running jobs is used up by job %d", first), "pawl queue set default --max-running 2",
+		}
 	}},
 	"limit of nothing": {"queue", func(p *inspected) []string {
 		p.exec("insert into pawl.queue (name, max_running) values ('default', 0)")
@@ -187,14 +196,17 @@ var doctorProblems = map[string]struct {
 		return []string{"its limit of 0 running jobs is used up", "--max-running 1"}
 	}},
 	"rate of next to nothing": {"queue", func(p *inspected) []string {
-		if err := p.client.PutQueue(p.Context(), "default", pawl.QueuePolicy{Rate: pawl.Rate{N: 1, Per: 24 * hour}}); err != nil {
+		daily := pawl.QueuePolicy{Rate: pawl.Rate{N: 1, Per: 24 * hour}}
+		if err := p.client.PutQueue(p.Context(), "default", daily); err != nil {
 			p.Fatal(err)
 		}
 		p.insert(pawl.JobSpec{})
 		p.insert(pawl.JobSpec{})
 		claim(p, p.client, 1)
 		p.strict()
-		return []string{"with its rate of 1 jobs in 86400 s the next job starts in 23:59:5", "pawl queue set default --rate none"}
+		return []string{
+			"with its rate of 1 jobs in 86400 s the next job starts in 23:59:5", "pawl queue set default --rate none",
+		}
 	}},
 	"channel halted": {"halted-channel", func(p *inspected) []string {
 		if err := p.client.PutQueue(p.Context(), "default", pawl.QueuePolicy{HaltOnDead: true}); err != nil {
@@ -219,7 +231,8 @@ var doctorProblems = map[string]struct {
 	"worker dead": {"overdue", func(p *inspected) []string {
 		p.insert(pawl.JobSpec{})
 		claim(p, p.client, 1)
-		p.worker("gone", "seen_at = now() - interval '2 hours', stale_after = '9 seconds', gone_at = now() - interval '1 hour'")
+		p.worker("gone", `seen_at = now() - interval '2 hours', stale_after = '9 seconds',
+			gone_at = now() - interval '1 hour'`)
 		p.exec("update pawl.lease set expires_at = null, worker_id = (select id from pawl.worker)")
 		return []string{"1 lost lease", "(gone)"}
 	}},
@@ -251,46 +264,51 @@ var doctorProblems = map[string]struct {
 		return []string{"(w) has its last heartbeat in the future"}
 	}},
 	"partition not dropped": {"archive", func(p *inspected) []string {
-		p.exec("create table pawl.archive_20200101 partition of pawl.archive for values from ('2020-01-01') to ('2020-01-02')")
+		p.exec(`create table pawl.archive_20200101 partition of pawl.archive
+			for values from ('2020-01-01') to ('2020-01-02')`)
 		return []string{"1 partition of the archive is past its day but not dropped", "archive_20200101",
 			"alter table pawl.archive detach partition pawl.archive_20200101 concurrently; drop table pawl.archive_20200101"}
 	}},
 	"partition detached but not dropped": {"archive", func(p *inspected) []string {
 		p.exec("create table pawl.archive_20200101 (like pawl.archive)")
-		return []string{"1 table is past its day and detached from the archive, but not dropped", "drop table pawl.archive_20200101"}
+		return []string{
+			"1 table is past its day and detached from the archive, but not dropped", "drop table pawl.archive_20200101",
+		}
 	}},
 	"default partition": {"archive", func(p *inspected) []string {
 		p.exec("create table pawl.rest partition of pawl.archive default")
 		return []string{"default partition, rest", "detach partition pawl.rest"}
 	}},
 	"archive oversized": {"archive", func(p *inspected) []string {
-		if err := p.client.PutQueue(p.Context(), "hoard", pawl.QueuePolicy{Retention: &pawl.Retention{Completed: 30 * 24 * hour}}); err != nil {
+		month := pawl.QueuePolicy{Retention: &pawl.Retention{Completed: 30 * 24 * hour}}
+		if err := p.client.PutQueue(p.Context(), "hoard", month); err != nil {
 			p.Fatal(err)
 		}
-		p.exec(`insert into pawl.archive (id, finished_at, expires_at, created_at, epoch, priority, attempt, state, queue, channel, kind, data)
-			select i, now(), now() + interval '1 day', now(), 1, 0, 1, 'completed', 'q', '', 'k', ` + randomText + `::bytea from generate_series(1, 1000) i`)
+		p.exec(`insert into pawl.archive
+				(id, finished_at, expires_at, created_at, epoch, priority, attempt, state, queue, channel, kind, data)
+			select i, now(), now() + interval '1 day', now(), 1, 0, 1, 'completed', 'q', '', 'k', ` + randomText + `::bytea
+			from generate_series(1, 1000) i`)
 		p.strict()
 		return []string{"the archive takes", "longest retention is 720:00:00, of queue hoard"}
 	}},
 	"results lost in a crash": {"durability", func(p *inspected) []string {
-		p.exec("do $$ begin execute format('alter database %I set synchronous_commit = off', current_database()); end $$")
-		p.pool.Reset()
+		p.set("database %I", "synchronous_commit = off")
 		return []string{"synchronous_commit is off (database)", "alter database inspected_", "reset synchronous_commit"}
 	}},
 	"read only": {"setting", func(p *inspected) []string {
-		p.exec("do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$")
-		p.pool.Reset()
+		p.set("database %I", "default_transaction_read_only = on")
 		return []string{"read only by default (database)", "reset default_transaction_read_only"}
 	}},
 	"isolation": {"setting", func(p *inspected) []string {
-		p.exec("do $$ begin execute format('alter database %I set default_transaction_isolation = serializable', current_database()); end $$")
-		p.pool.Reset()
+		p.set("database %I", "default_transaction_isolation = serializable")
 		return []string{"transactions are serializable by default (database)"}
 	}},
 	"isolation of a role": {"setting", func(p *inspected) []string {
-		p.exec("do $$ begin execute format('alter role postgres in database %I set default_transaction_isolation = serializable', current_database()); end $$")
-		p.pool.Reset()
-		return []string{"serializable by default (database user)", "alter role postgres in database inspected_", "reset default_transaction_isolation"}
+		p.set("role postgres in database %I", "default_transaction_isolation = serializable")
+		return []string{
+			"serializable by default (database user)", "alter role postgres in database inspected_",
+			"reset default_transaction_isolation",
+		}
 	}},
 	"connections used up": {"connection", func(p *inspected) []string {
 		p.exec("do $$ begin execute format('alter database %I connection limit 1', current_database()); end $$")

@@ -215,6 +215,13 @@ func (p *inspected) exec(sql string, args ...any) {
 // strict makes Doctor report problems of any age and size.
 func (p *inspected) strict() { p.doctor = p.client.DoctorStrict }
 
+// set changes a setting where %I is the database, and opens new connections, which have it.
+func (p *inspected) set(where, setting string) {
+	p.Helper()
+	p.exec("do $$ begin execute format('alter " + where + " set " + setting + "', current_database()); end $$")
+	p.pool.Reset()
+}
+
 // insert inserts a job that no worker runs.
 func (p *inspected) insert(spec pawl.JobSpec) pawl.ID {
 	p.Helper()
@@ -308,8 +315,8 @@ func standby(t testing.TB, p *inspected, slot string) (stop func()) {
 	return stop
 }
 
-// pooled returns a URL of a proxy that breaks LISTEN as a transaction pooler does: the announced process id is not the
-// server's, and notifications do not arrive.
+// pooled returns a URL of a proxy that breaks LISTEN as a transaction pooler does: the announced process id is not that
+// of the server process, and notifications do not arrive.
 func pooled(t testing.TB, target string) string {
 	t.Helper()
 	config, err := pgconn.ParseConfig(target)

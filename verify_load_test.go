@@ -38,7 +38,8 @@ func TestVerifyFindsNothingUnderLoad(t *testing.T) {
 		for n := 0; ctx.Err() == nil; n++ {
 			specs := []pawl.JobSpec{
 				{Args: Note{n}}, {Args: Note{n}, Delay: 3 * time.Millisecond}, {Args: Note{n}, Queue: "limited"},
-				ordered(fmt.Sprint(n%3), n), {Args: Note{n}, Unique: pawl.Unique{Key: fmt.Sprint(n % 5)}}, {Args: Note{n}, Reserve: time.Hour},
+				ordered(fmt.Sprint(n%3), n), {Args: Note{n}, Unique: pawl.Unique{Key: fmt.Sprint(n % 5)}},
+				{Args: Note{n}, Reserve: time.Hour},
 			}
 			results, err := client.InsertMany(ctx, specs)
 			if err != nil {
@@ -75,7 +76,9 @@ func TestVerifyFindsNothingUnderLoad(t *testing.T) {
 		stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: time.Second})
 		defer stop()
 	}
-	pgtest.Wait(t, "the load to begin", func() bool { return value[bool](t, pool, "select exists (select from pawl.archive)") })
+	pgtest.Wait(t, "the load to begin", func() bool {
+		return value[bool](t, pool, "select exists (select from pawl.archive)")
+	})
 	for range 25 {
 		found, err := client.Verify(t.Context())
 		if err != nil || len(found) > 0 {

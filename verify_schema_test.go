@@ -34,14 +34,22 @@ var schemaDifferences = map[string]struct {
 	problem   string // Part of the problem.
 	repaired  bool
 }{
-	"function gone":        {"drop function pawl.run_followups(integer)", []string{"function"}, "run_followups (missing)", true},
-	"function replaced":    {replacedFunction, []string{"function"}, "poke_heartbeats (differs)", true},
-	"function's settings":  {"alter function pawl.run_followups(integer) reset all", []string{"function"}, "run_followups (differs)", true},
-	"one of two functions": {"drop function pawl.claim(text, integer, interval)", []string{"function"}, "claim (missing)", true},
-	"all functions gone":   {dropFunctions, []string{"function"}, "more", true},
-	"index gone":           {"drop index pawl.job_fingerprint", []string{"index"}, "job_fingerprint", true},
-	"unique index gone":    {"drop index pawl.ordered_job_job_id", []string{"index"}, "unique index ordered_job_job_id", true},
-	"primary key gone":     {"alter table pawl.ready drop constraint ready_pkey", []string{"index"}, "ready_pkey", true},
+	"function gone": {
+		"drop function pawl.run_followups(integer)", []string{"function"}, "run_followups (missing)", true,
+	},
+	"function replaced": {replacedFunction, []string{"function"}, "poke_heartbeats (differs)", true},
+	"function's settings": {
+		"alter function pawl.run_followups(integer) reset all", []string{"function"}, "run_followups (differs)", true,
+	},
+	"one of two functions": {
+		"drop function pawl.claim(text, integer, interval)", []string{"function"}, "claim (missing)", true,
+	},
+	"all functions gone": {dropFunctions, []string{"function"}, "more", true},
+	"index gone":         {"drop index pawl.job_fingerprint", []string{"index"}, "job_fingerprint", true},
+	"unique index gone": {
+		"drop index pawl.ordered_job_job_id", []string{"index"}, "unique index ordered_job_job_id", true,
+	},
+	"primary key gone": {"alter table pawl.ready drop constraint ready_pkey", []string{"index"}, "ready_pkey", true},
 	"index not valid": {
 		"update pg_index set indisvalid = false where indexrelid = 'pawl.dead_queue'::regclass",
 		[]string{"index"}, "dead_queue is not valid", true,
@@ -59,11 +67,15 @@ var schemaDifferences = map[string]struct {
 	"table of jobs gone":     {"drop table pawl.job", []string{"table", "unseen"}, "job", false},
 	"table renamed":          {"alter table pawl.batch rename to old", []string{"table", "unseen"}, "batch", false},
 	"migrations gone":        {"drop table pawl.migration", []string{"table", "unseen"}, "migration", false},
-	"column gone":            {"alter table pawl.queue drop column weights", []string{"column", "unseen"}, "queue.weights", false},
-	"column of another type": {"alter table pawl.dead alter attempt type integer", []string{"column"}, "dead.attempt", false},
+	"column gone": {
+		"alter table pawl.queue drop column weights", []string{"column", "unseen"}, "queue.weights", false,
+	},
+	"column of another type": {
+		"alter table pawl.dead alter attempt type integer", []string{"column"}, "dead.attempt", false,
+	},
 	"newer": {
-		"insert into pawl.migration (version, name) values (9999, 'later'); alter table pawl.job add column later integer; " +
-			replacedFunction, nil, "", false,
+		"insert into pawl.migration (version, name) values (9999, 'later'); " +
+			"alter table pawl.job add column later integer; " + replacedFunction, nil, "", false,
 	},
 	"no schema": {"drop schema pawl cascade", []string{"schema"}, "no schema", false},
 }
@@ -95,8 +107,9 @@ func TestSchemaDifferencesAreFoundAndRepaired(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := checksOf(found); !slices.Equal(got, test.checks) || slices.ContainsFunc(found, func(f pawl.Finding) bool { return f.Repaired }) {
-				t.Errorf("repair says %+v", found)
+			repaired := slices.ContainsFunc(found, func(f pawl.Finding) bool { return f.Repaired })
+			if got := checksOf(found); !slices.Equal(got, test.checks) || repaired {
+				t.Errorf("Repair found %+v", found)
 			}
 			if got := verified(t, client); !slices.Equal(got, test.checks) {
 				t.Errorf("after the repair: %q", got)
@@ -138,7 +151,8 @@ func TestVerifyAndRepairWorkInAnotherSchema(t *testing.T) {
 	if got := verified(t, client); len(got) > 0 {
 		t.Errorf("after the installation: %q", got)
 	}
-	exec(t, pool, `delete from "Other$1".ready; drop function "Other$1".restore_jobs(bigint[]); drop index "Other$1".dead_queue`)
+	exec(t, pool, `delete from "Other$1".ready`)
+	exec(t, pool, `drop function "Other$1".restore_jobs(bigint[]); drop index "Other$1".dead_queue`)
 	repair(t, client, "function", "index", "ticket-missing")
 	if jobs := claim(t, client, 1); jobs[0].ID != id {
 		t.Errorf("claimed %d, want %d", jobs[0].ID, id)

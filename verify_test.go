@@ -58,7 +58,8 @@ var brokenRows = map[string]struct {
 	}},
 	"ready and scheduled": {[]string{"ticket-twice"}, func(f *broken) any {
 		id := f.insertJob(1, pawl.JobSpec{})
-		f.exec("insert into pawl.scheduled (run_at, job_id, epoch, queue) select now(), job_id, epoch, queue from pawl.ready where job_id = $1", id)
+		f.exec(`insert into pawl.scheduled (run_at, job_id, epoch, queue)
+			select now(), job_id, epoch, queue from pawl.ready where job_id = $1`, id)
 		return id
 	}},
 	"ready twice": {[]string{"ticket-twice"}, func(f *broken) any {
@@ -80,7 +81,8 @@ var brokenRows = map[string]struct {
 	"two leases": {[]string{"ticket-twice"}, func(f *broken) any {
 		id := f.insertJob(1, pawl.JobSpec{})
 		held := claim(f, f.client, 1)
-		f.exec("insert into pawl.lease (id, expires_at, jobs, epochs) select gen_random_uuid(), now() + interval '1 hour', jobs, epochs from pawl.lease")
+		f.exec(`insert into pawl.lease (id, expires_at, jobs, epochs)
+			select gen_random_uuid(), now() + interval '1 hour', jobs, epochs from pawl.lease`)
 		f.after = func() { f.mustHaveLost(held) }
 		return id
 	}},
@@ -156,7 +158,8 @@ var brokenRows = map[string]struct {
 	"unique job gone, its key kept": {[]string{"key-stray"}, func(f *broken) any {
 		id := f.loseJob(1, pawl.JobSpec{Unique: pawl.Unique{Key: "k", Period: hour}})
 		f.after = func() {
-			if result, err := f.client.Insert(f.Context(), pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k"}}); err != nil || !result.Duplicate {
+			again := pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k"}}
+			if result, err := f.client.Insert(f.Context(), again); err != nil || !result.Duplicate {
 				f.Errorf("the key is free before its period ends: %+v, %v", result, err)
 			}
 		}
@@ -166,7 +169,8 @@ var brokenRows = map[string]struct {
 		id := f.insertJob(1, pawl.JobSpec{Unique: pawl.Unique{Key: "k"}})
 		f.exec("delete from pawl.unique_key")
 		f.after = func() {
-			if result, err := f.client.Insert(f.Context(), pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k"}}); err != nil || !result.Duplicate {
+			again := pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k"}}
+			if result, err := f.client.Insert(f.Context(), again); err != nil || !result.Duplicate {
 				f.Errorf("the job did not get its key back: %+v, %v", result, err)
 			}
 		}
@@ -202,7 +206,9 @@ var brokenRows = map[string]struct {
 	}},
 	"batch that lost a job": {[]string{"batch-count"}, func(f *broken) any {
 		f.runs = []int{0, 1, 7}
-		id, err := f.client.InsertBatch(f.Context(), pawl.Batch{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}, OnSuccess: &pawl.JobSpec{Args: Note{8}}})
+		id, err := f.client.InsertBatch(f.Context(), pawl.Batch{
+			Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}, OnSuccess: &pawl.JobSpec{Args: Note{8}},
+		})
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -233,7 +239,7 @@ var brokenRows = map[string]struct {
 	}},
 }
 
-// Each fault is found under its name with the id of its job, and repaired. After the repair every job runs exactly once.
+// Each fault is found under its name with the id of its job, and repaired. After the repair every job runs once.
 func TestBrokenRowsAreFoundAndRepaired(t *testing.T) {
 	t.Parallel()
 	for name, test := range brokenRows {

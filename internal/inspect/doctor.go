@@ -35,7 +35,10 @@ const (
 	doctorStatementTimeout = "10s"
 )
 
-// A check is one of Doctor's.
+// errNotInstalled ends Doctor's checks, because nothing else can be examined.
+var errNotInstalled = errors.New("not installed")
+
+// A check examines one subject for Doctor.
 type check struct {
 	name string
 	run  func(context.Context) ([]Finding, error)
@@ -113,7 +116,8 @@ func (in *Installation) queryCheck(name string, args ...any) check {
 	text := sql.Query("doctor/" + strings.ReplaceAll(name, "-", "_"))
 	return check{name, func(ctx context.Context) (findings []Finding, err error) {
 		err = in.read(ctx, doctorLockTimeout, func(tx Runner) error {
-			err := tx.Query(ctx, "select set_config('statement_timeout', $1::text, true)", []any{doctorStatementTimeout}, nil)
+			err := tx.Query(ctx, "select set_config('statement_timeout', $1::text, true)",
+				[]any{doctorStatementTimeout}, nil)
 			if err != nil {
 				return err
 			}
@@ -185,7 +189,9 @@ func summarize(faults []fault) (findings []Finding) {
 		}
 	}
 	if len(others) > 0 {
-		findings = append(findings, Finding{Check: "schema", Problem: abridge(others), Remedy: "pawl verify", Fatal: true})
+		findings = append(findings, Finding{
+			Check: "schema", Problem: abridge(others), Remedy: "pawl verify", Fatal: true,
+		})
 	}
 	return findings
 }

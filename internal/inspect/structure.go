@@ -161,8 +161,7 @@ func (in *Installation) describeIndex(f *fault, d migrate.Difference) {
 		f.Problem = fmt.Sprintf("index %s is missing: statements that use it read the whole table", d.Name)
 		f.Remedy = in.statement("%s", concurrently(d.Want))
 	case d.Have == d.Want:
-		f.Problem = fmt.Sprintf("index %s is not valid: its build did not finish; writes maintain it, queries do not use it",
-			d.Name)
+		f.Problem = fmt.Sprintf("index %s is not valid: its build did not finish, so queries do not use it", d.Name)
 		f.Remedy = in.statement("reindex index concurrently pawl.%s", d.Name)
 	default:
 		f.Problem = fmt.Sprintf("index %s is %q; this binary makes %q", d.Name, d.Have, d.Want)

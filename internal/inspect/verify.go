@@ -1,9 +1,6 @@
 package inspect
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // lockTimeout is how long Verify waits for a table that another session has locked.
 const lockTimeout = "10s"
@@ -71,6 +68,3 @@ func (in *Installation) faults(ctx context.Context, keep int) (faults []fault, e
 	}
 	return append(faults, in.rowFaults(found)...), nil
 }
-
-// errNotInstalled ends Doctor's checks: nothing else can be examined.
-var errNotInstalled = errors.New("not installed")
