@@ -194,7 +194,7 @@ func TestVerifySeesTheCallersTransaction(t *testing.T) {
 	if _, err := client.With(tx).Repair(t.Context()); err == nil {
 		t.Error("Repair accepted a client of With")
 	}
-	if got := verified(t, client.With(stdTx(t, pool))); len(got) > 0 {
+	if got := verified(t, client.WithSQL(stdTx(t, pool))); len(got) > 0 {
 		t.Errorf("over database/sql: %q", got)
 	}
 }
