@@ -206,7 +206,7 @@ var brokenRows = map[string]struct {
 	}},
 	"batch that lost a job": {[]string{"batch-count"}, func(f *broken) any {
 		f.runs = []int{0, 1, 7}
-		id, err := f.client.InsertBatch(f.Context(), pawl.Batch{
+		id, err := f.client.InsertBatch(f.Context(), pawl.BatchSpec{
 			Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}, OnSuccess: &pawl.JobSpec{Args: Note{8}},
 		})
 		if err != nil {
@@ -219,7 +219,7 @@ var brokenRows = map[string]struct {
 	}},
 	"batch with a job too many": {[]string{"batch-count"}, func(f *broken) any {
 		f.runs = []int{0, 1, 2, 7}
-		id, err := f.client.InsertBatch(f.Context(), pawl.Batch{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}})
+		id, err := f.client.InsertBatch(f.Context(), pawl.BatchSpec{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{7}}})
 		if err != nil {
 			f.Fatal(err)
 		}
