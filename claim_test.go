@@ -94,16 +94,15 @@ func TestClaimInATransaction(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Data: []byte("data"), Headers: map[string]string{"k": "v"}, Fingerprint: "f"})
-			db := func() (pawl.DB, func() error) {
+			open := func() (*pawl.Client, func() error) {
 				if driver == "pgx" {
 					tx := begin(t, pool)
-					return tx, func() error { return tx.Rollback(t.Context()) }
+					return client.With(tx), func() error { return tx.Rollback(t.Context()) }
 				}
 				tx := stdTx(t, pool)
-				return tx, tx.Rollback
+				return client.WithSQL(tx), tx.Rollback
 			}
-			tx, rollback := db()
-			in := client.With(tx)
+			in, rollback := open()
 			jobs, err := in.Claim(t.Context(), "default", 5, time.Minute)
 			if err != nil {
 				t.Fatal(err)
@@ -268,7 +267,6 @@ func TestExpiredLeaseIsRedelivered(t *testing.T) {
 	}
 	verbs := map[string]func() error{
 		"Complete": func() error { return client.Complete(t.Context(), stale) },
-		"Archive":  func() error { return client.Archive(t.Context(), stale) },
 		"Fail":     func() error { return client.Fail(t.Context(), stale, errors.New("late")) },
 		"Snooze":   func() error { return client.Fail(t.Context(), stale, pawl.Snooze(time.Hour)) },
 		"Dead":     func() error { return client.Fail(t.Context(), stale, pawl.Dead(nil)) },

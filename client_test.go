@@ -17,7 +17,7 @@ func TestNewMistakes(t *testing.T) {
 	t.Parallel()
 	for _, config := range []pawl.Config{
 		{Schema: "a-b"}, {Schema: `a"b`}, {Schema: "1a"}, {Schema: strings.Repeat("x", 64)}, {ListenURL: "postgres://%"},
-		{Validation: pawl.Validation{ArgsBytes: -1}},
+		{MaxArgsBytes: -1},
 	} {
 		if _, err := pawl.New(nil, config); err == nil {
 			t.Errorf("New accepted %+v", config)
@@ -44,7 +44,7 @@ func TestNotInstalled(t *testing.T) {
 	want("InsertMany", err)
 	_, err = client.Claim(t.Context(), "default", 1, 0)
 	want("Claim", err)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	want("Run", client.Run(t.Context(), mux, pawl.RunnerConfig{}))
 	want("Tend", client.Maintain(t.Context()))
@@ -159,7 +159,7 @@ func TestTwoInstallations(t *testing.T) {
 	if err := second.ResumeQueue(t.Context(), "default"); err != nil {
 		t.Fatal(err)
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	start(t, second, mux, pawl.RunnerConfig{PollInterval: hour})
 	asleep(t, pool, 1)

@@ -99,7 +99,7 @@ func conceptInsertInSQLTx(ctx context.Context, client *pawl.Client, pool *pgxpoo
 		return err
 	}
 	defer tx.Rollback()
-	if _, err := client.With(tx).Insert(ctx, Email{To: "ann@example.com"}); err != nil {
+	if _, err := client.WithSQL(tx).Insert(ctx, Email{To: "ann@example.com"}); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -353,7 +353,7 @@ func conceptStep(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, m
 		if err != nil {
 			return err
 		}
-		if err := pawl.Progress(ctx, 50, "rendered"); err != nil {
+		if err := job.Progress(ctx, 50, "rendered"); err != nil {
 			return err
 		}
 		if job.Attempt == 1 {
@@ -403,7 +403,7 @@ func conceptChunk(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 }
 
 func conceptBatch(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	id, err := client.InsertBatch(ctx, pawl.Batch{
+	id, err := client.InsertBatch(ctx, pawl.BatchSpec{
 		Jobs: []pawl.JobSpec{
 			{Args: Email{To: "ann@example.com"}},
 			{Args: Email{To: "bob@example.com"}},
@@ -440,14 +440,14 @@ func conceptAfter(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 }
 
 func conceptSaga(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	step := func(do, undo string) pawl.SagaStep {
-		return pawl.SagaStep{
-			Do:   pawl.JobSpec{Args: Email{To: "ann@example.com", Subject: do}},
-			Undo: pawl.JobSpec{Args: Email{To: "ann@example.com", Subject: undo}},
+	step := func(do, undo string) pawl.JobSpec {
+		return pawl.JobSpec{
+			Args: Email{To: "ann@example.com", Subject: do},
+			Undo: &pawl.JobSpec{Args: Email{To: "ann@example.com", Subject: undo}},
 		}
 	}
 	id, err := client.InsertSaga(ctx, step("flight booked", "flight given back"), step("hotel booked", "hotel given back"),
-		pawl.SagaStep{Do: pawl.JobSpec{Args: Email{To: "nobody@example.com", Subject: "have a good time"}}})
+		pawl.JobSpec{Args: Email{To: "nobody@example.com", Subject: "have a good time"}})
 	fmt.Println("saga", id)
 	return err
 }
@@ -500,7 +500,7 @@ func conceptDead(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, m
 	if err != nil {
 		return err
 	}
-	for _, job := range dead.Jobs {
+	for _, job := range dead {
 		fmt.Println(job.ID, job.Reason, job.Attempt, job.Errors[len(job.Errors)-1].Error)
 		if _, err := client.Retry(ctx, job.ID); err != nil {
 			return err
@@ -510,9 +510,9 @@ func conceptDead(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, m
 }
 
 func conceptValidation(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	strict, err := pawl.New(pool, pawl.Config{Validation: pawl.Validation{
-		ArgsBytes: 64 << 10, StringBytes: 1000, Depth: 5, Forbidden: []string{"__proto__"}, Required: []string{"to"},
-	}})
+	strict, err := pawl.New(pool, pawl.Config{
+		MaxArgsBytes: 64 << 10, MaxStringBytes: 1000, MaxDepth: 5, ForbiddenKeys: []string{"__proto__"}, RequiredKeys: []string{"to"},
+	})
 	if err != nil {
 		return err
 	}

@@ -284,14 +284,10 @@ func (c *Client) Wait(ctx context.Context, queues ...string) error {
 
 // Complete finishes held jobs as completed. With With it is part of that transaction: effects written there and the completion
 // commit together, or not at all, so that the effects happen exactly once. A job that is not held any more is ErrLeaseLost, of
-// several an Errors with those; the others are completed. In a transaction ErrLeaseLost means: roll back.
+// several an Errors with those; the others are completed. In a transaction ErrLeaseLost means: roll back. A job with Keep set is kept
+// in the archive even if its queue keeps no completed jobs.
 func (c *Client) Complete(ctx context.Context, jobs ClaimedJobs) error {
 	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete})
-}
-
-// Archive is Complete, and keeps the job in the archive even where the queue's retention is zero.
-func (c *Client) Archive(ctx context.Context, jobs ClaimedJobs) error {
-	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete, keep: true})
 }
 
 // Fail finishes an attempt of held jobs as failed, or as err says if it is an outcome (Snooze, RetryAfter, Cancel, Dead, …).

@@ -89,7 +89,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 	// A field that JobSpec has got and crons do not keep is found here.
 	spec := reflect.ValueOf(cron.Job)
 	for i := range spec.NumField() {
-		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" && name != "Ordered" {
+		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" && name != "Ordered" && name != "Undo" {
 			t.Errorf("JobSpec.%s was not kept, or is not set by this test", name)
 		}
 	}
@@ -498,7 +498,7 @@ func TestCronInTransactions(t *testing.T) {
 					}
 				} else {
 					tx := stdTx(t, pool)
-					in, finish = client.With(tx), tx.Rollback
+					in, finish = client.WithSQL(tx), tx.Rollback
 					if end == "commit" {
 						finish = tx.Commit
 					}

@@ -120,7 +120,7 @@ func TestATriggerInserts(t *testing.T) {
 		end $$;
 		create trigger welcome after insert on users for each row execute function welcome()`)
 	ran := make(chan int, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
 	tx := begin(t, pool)

@@ -63,8 +63,9 @@ func TestRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 		jobs := claim(t, client, 5)
+		jobs[1].Keep = true
 		for _, err := range []error{
-			client.Complete(t.Context(), jobs[0]), client.Archive(t.Context(), jobs[1]),
+			client.Complete(t.Context(), jobs[0]), client.Complete(t.Context(), jobs[1]),
 			client.Fail(t.Context(), jobs[2], pawl.Cancel(nil)), client.Fail(t.Context(), jobs[4], pawl.Dead(nil)),
 		} {
 			if err != nil {
@@ -150,7 +151,7 @@ func TestRetry(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, client, spent, pawlstate.Dead)
-	n, err := client.Retry(t.Context(), pawl.IDs{dead, cancelled, running, ready, scheduled, spent, 999})
+	n, err := client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{dead, cancelled, running, ready, scheduled, spent, 999}})
 	if n != 4 || err != nil {
 		t.Errorf("Retry changed %d, %v; want 4: what is ready, running or unknown is left", n, err)
 	}

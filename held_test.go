@@ -29,7 +29,7 @@ func TestHeld(t *testing.T) {
 	other, err := pawl.New(pool, pawl.Config{})
 	must(t, err)
 	tx := stdTx(t, pool)
-	for name, c := range map[string]*pawl.Client{"pgx": other, "database/sql": other.With(tx)} {
+	for name, c := range map[string]*pawl.Client{"pgx": other, "database/sql": other.WithSQL(tx)} {
 		jobs, err := c.Claimed(t.Context(), append(ids, ready, ids[0], 999)...)
 		if err != nil || len(jobs) != len(ids) {
 			t.Fatalf("%s: held are %v, %v, want those of %d", name, jobs, err, ids)

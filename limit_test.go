@@ -30,7 +30,7 @@ func TestMaxRunning(t *testing.T) {
 	}
 	var running, most, done atomic.Int64
 	var perChannel [4]atomic.Int64
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		n := running.Add(1)
 		defer running.Add(-1)
@@ -127,7 +127,7 @@ func TestACancelledJobKeepsItsPermit(t *testing.T) {
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 	first, second := insert(t, client, Note{1}), insert(t, client, Note{2})
 	running, leave := make(chan pawl.ID, 10), make(chan struct{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		running <- job.ID
 		if job.ID == first {
@@ -211,7 +211,7 @@ func TestARunnerObeysARate(t *testing.T) {
 	if _, err := client.InsertMany(t.Context(), notes(11)); err != nil {
 		t.Fatal(err)
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var starts []time.Time
 	var mu sync.Mutex
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {

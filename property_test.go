@@ -350,7 +350,7 @@ func (w *world) some(r *rand.Rand, ok func(*mJob) bool) (jobs []*mJob) {
 	return jobs
 }
 
-func idsOf(jobs []*mJob) (ids pawl.IDs) {
+func idsOf(jobs []*mJob) (ids []pawl.ID) {
 	for _, j := range jobs {
 		ids = append(ids, j.id)
 	}
@@ -566,8 +566,8 @@ func (w *world) answer(r *rand.Rand, outcome string, later bool, verb func(*pawl
 func (w *world) complete(r *rand.Rand) error {
 	archive := chance(r, 5)
 	return w.answer(r, "complete", false, func(c *pawl.Client, jobs pawl.Jobs) error {
-		if archive {
-			return c.Archive(w.ctx, jobs)
+		for _, job := range jobs {
+			job.Keep = archive
 		}
 		return c.Complete(w.ctx, jobs)
 	})
@@ -684,7 +684,7 @@ func (w *world) removal(r *rand.Rand, keep bool, verb func(*pawl.Client, pawl.Se
 	}
 	var n int64
 	done, want := false, int64(0)
-	err := w.do(r, func(c *pawl.Client) (err error) { n, err = verb(c, idsOf(jobs)); return err },
+	err := w.do(r, func(c *pawl.Client) (err error) { n, err = verb(c, pawl.Filter{IDs: idsOf(jobs)}); return err },
 		func() bool { done, want = true, w.model.remove(jobs, keep); return want > 0 })
 	if err == nil && done && n != want {
 		err = fmt.Errorf("%d were removed, want %d", n, want)
@@ -717,7 +717,7 @@ func (w *world) retry(r *rand.Rand) error {
 	}
 	var n int64
 	done, want := false, int64(0)
-	err := w.do(r, func(c *pawl.Client) (err error) { n, err = c.Retry(w.ctx, idsOf(jobs)); return err },
+	err := w.do(r, func(c *pawl.Client) (err error) { n, err = c.Retry(w.ctx, pawl.Filter{IDs: idsOf(jobs)}); return err },
 		func() bool { done, want = true, w.model.retry(jobs); return false })
 	if err == nil && done && n != want {
 		err = fmt.Errorf("%d are retried, want %d", n, want)

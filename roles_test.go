@@ -191,7 +191,7 @@ func TestAProducerProduces(t *testing.T) {
 	defer db.Close()
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{})
 	must(t, err)
-	_, err = client.With(tx).Insert(ctx, Note{4})
+	_, err = client.WithSQL(tx).Insert(ctx, Note{4})
 	must(t, err)
 	must(t, tx.Commit())
 	few, err := client.InsertMany(ctx, notes(10))
@@ -224,11 +224,11 @@ func TestAProducerProduces(t *testing.T) {
 	if err := client.AbortReserved(ctx, parent); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("aborted a job that is not reserved: %v", err)
 	}
-	for _, batch := range []pawl.Batch{{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{10}}}, {OnFinish: &pawl.JobSpec{Args: Note{11}}}} {
+	for _, batch := range []pawl.BatchSpec{{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{10}}}, {OnFinish: &pawl.JobSpec{Args: Note{11}}}} {
 		_, err = client.InsertBatch(ctx, batch)
 		must(t, err)
 	}
-	_, err = client.InsertSaga(ctx, pawl.SagaStep{Do: pawl.JobSpec{Args: Note{12}}, Undo: pawl.JobSpec{Args: Note{13}}}, pawl.SagaStep{Do: pawl.JobSpec{Args: Note{14}}})
+	_, err = client.InsertSaga(ctx, pawl.JobSpec{Args: Note{12}, Undo: &pawl.JobSpec{Args: Note{13}}}, pawl.JobSpec{Args: Note{14}})
 	must(t, err)
 	for _, text := range []string{
 		"select pawl.insert('note', '{\"n\": 15}')",
@@ -246,7 +246,7 @@ func TestAProducerProduces(t *testing.T) {
 	check(t, r.client)
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { _, err := tx.Exec(ctx, r.in("select args from pawl.job")); return err })
 	refused(t, "reading args", err)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	refused(t, "Run", client.Run(ctx, mux, pawl.RunnerConfig{}))
 
@@ -304,12 +304,12 @@ func TestAWorkerWorks(t *testing.T) {
 	insert(t, r.client, pawl.JobSpec{Args: Note{11}, Ordered: true, Channel: "line"})
 	insert(t, r.client, pawl.JobSpec{Args: Note{12}, Unique: pawl.Unique{Key: "once"}, Delay: 100 * time.Millisecond})
 
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		if _, err := pawl.Step(ctx, "step", func(context.Context) (int, error) { return job.Args.N, nil }); err != nil {
 			return err
 		}
-		if err := pawl.Progress(ctx, 50, "half"); err != nil {
+		if err := job.Progress(ctx, 50, "half"); err != nil {
 			return err
 		}
 		switch {
@@ -366,7 +366,8 @@ func TestAWorkerWorks(t *testing.T) {
 	must(t, client.Extend(ctx, jobs[:2], time.Hour))
 	must(t, client.Checkpoint(ctx, jobs[0], pawl.Checkpoint{Value: 7}))
 	must(t, client.Complete(ctx, jobs[0]))
-	must(t, client.Archive(ctx, jobs[1]))
+	jobs[1].Keep = true
+	must(t, client.Complete(ctx, jobs[1]))
 	must(t, client.Fail(ctx, jobs[2], errBoom))
 	must(t, client.Release(ctx, jobs[3], time.Hour))
 	must1(t, 1)(client.Delete(ctx, jobs[4]))
@@ -396,14 +397,14 @@ func TestAReaderReads(t *testing.T) {
 	id := insert(t, r.client, Note{1})
 	must(t, r.client.PutQueue(ctx, pawl.Queue{Name: "default", MaxAttempts: 3}))
 	must(t, r.client.PutCron(ctx, hourly("hourly")))
-	batch, err := r.client.InsertBatch(ctx, pawl.Batch{Jobs: notes(2)})
+	batch, err := r.client.InsertBatch(ctx, pawl.BatchSpec{Jobs: notes(2)})
 	must(t, err)
 	client, pool := r.as("reader")
 	if job, err := client.Get(ctx, id); err != nil || note(t, job).N != 1 {
 		t.Errorf("%+v, %v", job, err)
 	}
-	if page, err := client.List(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}); err != nil || len(page.Jobs) != 3 {
-		t.Errorf("%+v, %v", page, err)
+	if jobs, err := client.List(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}); err != nil || len(jobs) != 3 {
+		t.Errorf("%+v, %v", jobs, err)
 	}
 	if n, err := client.Count(ctx, pawl.Filter{Kind: "note"}); err != nil || n != 3 {
 		t.Errorf("%d, %v", n, err)
@@ -463,7 +464,7 @@ func TestAnAdminAdministers(t *testing.T) {
 	must(t, client.DeleteCron(ctx, "hourly"))
 
 	entered, leave := make(chan bool, 1), make(chan bool)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		entered <- true
 		select {
@@ -671,15 +672,15 @@ func TestRolesOfWhatIsNew(t *testing.T) {
 		return next.Up(t.Context(), conn.Conn(), r.schema, migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
 	}))
 	for what, want := range map[string]bool{
-		"select has_table_privilege('$_reader', '$.region', 'select')":                                                true,
-		"select has_table_privilege('$_worker', '$.region', 'select')":                                                false,
-		"select has_table_privilege('$_admin', '$.region', 'delete')":                                                 true,
-		"select has_function_privilege('$_worker', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":  true,
-		"select has_function_privilege('$_reader', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":  false,
-		"select has_function_privilege('$_user_nobody', '$.heartbeat(bigint,integer,bigint[],integer[],text)', 'execute')": false,
-		"select prosecdef from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs = 5":  true,
-		"select count(*) = 1 from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs > 1":                true,
-		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')":                      true,
+		"select has_table_privilege('$_reader', '$.region', 'select')":                                                       true,
+		"select has_table_privilege('$_worker', '$.region', 'select')":                                                       false,
+		"select has_table_privilege('$_admin', '$.region', 'delete')":                                                        true,
+		"select has_function_privilege('$_worker', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    true,
+		"select has_function_privilege('$_reader', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    false,
+		"select has_function_privilege('$_user_nobody', '$.heartbeat(bigint,integer,bigint[],integer[],text)', 'execute')":   false,
+		"select prosecdef from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs = 5":    true,
+		"select count(*) = 1 from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs > 1": true,
+		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')":                             true,
 	} {
 		if got := value[bool](t, r.pool, strings.ReplaceAll(what, "$", r.schema)); got != want {
 			t.Errorf("%s: %t", what, got)

@@ -164,7 +164,7 @@ func TestPermitsInUse(t *testing.T) {
 	for _, queue := range []string{"limited", "limited", "limited", "free"} {
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: queue})
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	running, stop := make(chan struct{}, 4), make(chan struct{})
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
 		running <- struct{}{}

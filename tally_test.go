@@ -45,8 +45,8 @@ func TestTalliesOfInserts(t *testing.T) {
 	tx := begin(t, pool)
 	insert(t, client.With(tx), Note{1})
 	must1(t, 2100)(count(client.With(tx).InsertMany(t.Context(), notes(2100))))
-	insert(t, client.With(stdTx(t, pool)), Note{1})
-	if _, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
+	insert(t, client.WithSQL(stdTx(t, pool)), Note{1})
+	if _, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("note", []byte(`"\u0000"`))}); err == nil {
@@ -65,7 +65,7 @@ func count[T any](list []T, err error) (int64, error) { return int64(len(list)),
 func TestTalliesOfOutcomes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	outcomes := []func(ctx context.Context, job *pawl.Job[Note]) error{
 		func(context.Context, *pawl.Job[Note]) error { return nil },
 		func(context.Context, *pawl.Job[Note]) error { return pawl.ErrSkip },
@@ -151,7 +151,7 @@ func TestThroughput(t *testing.T) {
 	producer, _ := connect(t, url)
 	worker, _ := connect(t, url)
 	reader, pool := connect(t, url)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N%60 == 0 {
 			return pawl.RetryAfter(time.Hour, errBoom)

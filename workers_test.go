@@ -57,7 +57,7 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, listens)
 			running, causes := make(chan struct{}), make(chan error, 1)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
 				close(running)
 				<-ctx.Done()
@@ -89,7 +89,7 @@ func TestCancelUnheard(t *testing.T) {
 	exec(t, pool, "create or replace function pawl.poke_heartbeats() returns void language sql as ''")
 	g := newGate()
 	causes := make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(func(ctx context.Context, _ *pawl.JobInfo, next func(context.Context) error) error {
 		err := next(ctx)
 		causes <- err
@@ -113,7 +113,7 @@ func TestDeleteIsHeardWhileDraining(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	running, causes := make(chan struct{}), make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
 		close(running)
 		<-ctx.Done()
@@ -137,7 +137,7 @@ func TestSuspendAndResumeWorker(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	g := newGate()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat, Name: "w", Queues: map[string]pawl.RunnerQueue{"default": {}}})
 	first := insert(t, client, Note{1})
@@ -173,7 +173,7 @@ func TestStopWorker(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	g := newGate()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	first := insert(t, client, Note{1})
 	ended := make(chan error, 1)
@@ -207,7 +207,7 @@ func TestStopWorker(t *testing.T) {
 func TestASuspendedWorkerRegistersAgain(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var ran atomic.Int32
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { ran.Add(1); return nil })
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 100 * time.Millisecond, NoMaintenance: true})
@@ -232,7 +232,7 @@ func TestReleaseWorker(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	running, causes := make(chan *pawl.JobInfo, 10), make(chan error, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		running <- job.JobInfo
 		<-ctx.Done()
@@ -277,7 +277,7 @@ func TestReleaseWorkerWhileAJobCompletes(t *testing.T) {
 	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
 	ids := claimTickets(t, pool, aLease, &worker, 2)
 	tx := begin(t, pool)
-	exec(t, tx, "select pawl.complete(array[j.id], array[j.epoch], array[0]::bigint[], array[0]::bigint[], array[null]::text[], 'w', false, '{}') from pawl.job j where j.id = $1", ids[0])
+	exec(t, tx, "select pawl.complete(array[j.id], array[j.epoch], array[0]::bigint[], array[0]::bigint[], array[null]::text[], 'w', '{}', '{}') from pawl.job j where j.id = $1", ids[0])
 	released := make(chan int64, 1)
 	go func() {
 		n, err := client.ReleaseWorker(t.Context(), worker)

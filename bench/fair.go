@@ -79,7 +79,7 @@ func (b *bench) crowd(ctx context.Context) (*Result, error) {
 	config := b.runnerConfig(true)
 	var worked atomic.Int64
 	started := make(chan time.Time, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[task]) error {
 		if job.Channel != "crowd" {
 			started <- time.Now()

@@ -306,7 +306,8 @@ any other as cancelled. It stays in the archive for as long as the queue's reten
 				}
 			}
 			if len(held) > 0 {
-				err = client.Archive(ctx, held[0])
+				held[0].Keep = true
+				err = client.Complete(ctx, held[0])
 			} else {
 				_, err = client.Cancel(ctx, job.ID)
 			}

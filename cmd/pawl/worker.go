@@ -222,8 +222,8 @@ func heldBy(command *cobra.Command, p *program, text string) (*pawl.Client, pawl
 	}) {
 		fmt.Fprintf(p.stderr, "note: another worker that lives is named %s too, and its jobs are among these\n", printable(workers[i].Name))
 	}
-	page, err := client.List(ctx, pawl.Filter{Worker: workers[i].Name, States: []pawlstate.State{pawlstate.Running}, Limit: 10_000})
-	return client, workers[i], page.Jobs, err
+	running, err := client.List(ctx, pawl.Filter{Worker: workers[i].Name, States: []pawlstate.State{pawlstate.Running}, Limit: 10_000})
+	return client, workers[i], running, err
 }
 
 // workerStats are figures of workers.
