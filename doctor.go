@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pawlhq/pawl/internal/migrate"
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/sql"
 )
 
@@ -219,58 +219,45 @@ func (c *Client) examineClock(ctx context.Context, now func() time.Time) ([]Find
 		ahead.Abs(), how), Remedy: "let both machines keep time: timedatectl set-ntp true"}}, nil
 }
 
-// examineListen tries what runners and waiters do to be woken: LISTEN on a connection of its own, to be notified from another.
+// examineListen tries LISTEN as runners and Await use it: on a connection of its own, notified from another.
 func (c *Client) examineListen(ctx context.Context) ([]Finding, error) {
 	const slow = "runners look once in a PollInterval, and hear of a cancelled job with the next heartbeat"
-	config, which := c.pool.Config().ConnConfig, "the pool's database"
-	if url := c.config.ListenURL; url != "" {
-		var err error
-		if config, err = pgx.ParseConfig(url); err != nil {
-			return nil, err
-		}
+	which := "the pool's database"
+	if c.config.ListenURL != "" {
 		which = "Config.ListenURL"
 	}
 	hearing, cancel := context.WithTimeout(ctx, doctorHearing)
 	defer cancel()
-	deaf := func(err error) ([]Finding, error) {
+	fails := func(err error) ([]Finding, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return []Finding{{Check: "listen", Problem: fmt.Sprintf("LISTEN does not work over %s: %v; %s", which, err, slow),
 			Remedy: "set Config.ListenURL to a URL that leads to the server itself, and see whether it admits this role"}}, nil
 	}
-	conn, err := pgx.ConnectConfig(hearing, config)
+	session, err := pg.Connect(hearing, c.pool, c.config.ListenURL)
 	if err != nil {
-		return deaf(err)
+		return fails(err)
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		conn.Close(closing)
-	}()
-	var pid uint32
-	if err := conn.QueryRow(hearing, "select pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err != nil {
-		return deaf(err)
-	}
-	pooled := pid != conn.PgConn().PID()
-	if pooled && c.config.ListenURL == "" {
+	defer session.Close(ctx)
+	if session.Pooled && c.config.ListenURL == "" {
 		return []Finding{{Check: "pooler", Problem: "a pooler is between this client and the server: no LISTEN; " + slow,
-			Remedy: "set Config.ListenURL to a URL that leads to the server itself; only runners and waiters use it, one connection each"}}, nil
+			Remedy: "set Config.ListenURL to a URL that leads to the server itself; only runners and Await use it, one connection each"}}, nil
 	}
 	channel := "pawl doctor " + rand.Text()
-	if _, err := conn.Exec(hearing, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
-		return deaf(err)
+	if err := session.Listen(hearing, channel); err != nil {
+		return fails(err)
 	}
 	if err := c.query(ctx, "select pg_notify($1::text, '')", []any{channel}, nil); err != nil {
 		return nil, err
 	}
-	_, err = conn.WaitForNotification(hearing)
+	_, err = session.WaitForNotification(hearing)
 	switch {
 	case err == nil:
 		return nil, nil
-	case pooled:
-		return deaf(errors.New("a transaction pooler is in between"))
+	case session.Pooled:
+		return fails(pg.ErrPooled)
 	default:
-		return deaf(errors.New("a notification of the pool's did not come: it leads to another server, or to another database"))
+		return fails(errors.New("a notification of the pool's did not come: it leads to another server, or to another database"))
 	}
 }
