@@ -149,8 +149,8 @@ func (r *run) in(client *pawl.Client) *pawl.Client {
 	return client
 }
 
-// findTarget sets r.target if Pawl is in another database. It takes an advisory lock at the source and looks for it from
-// Pawl's pool: a server shows the lock only in the same database.
+// findTarget sets r.target if Pawl is in another database. It takes an advisory lock at the source and looks for it
+// from Pawl's pool: a server shows the lock only in the same database.
 func (r *run) findTarget(ctx context.Context) error {
 	target, _ := hook.Pool(r.client).(*pgxpool.Pool)
 	if target == nil || target == r.pool {

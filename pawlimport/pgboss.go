@@ -27,7 +27,8 @@ func PgBoss(ctx context.Context, pool *pgxpool.Pool, client *pawl.Client, option
 		state: `case when (j.blocked or j.blocking) and j.state < 'completed' then 'flow'
 			when j.state < 'active' and j.keep_until < now() then 'expired' else j.state::text end`,
 		queue: "j.name", kind: "j.name",
-		live: "(j.state < 'active' and j.keep_until >= now() or $1::boolean and j.state = 'active') and not j.blocked and not j.blocking",
+		live: `(j.state < 'active' and j.keep_until >= now() or $1::boolean and j.state = 'active')
+			and not j.blocked and not j.blocking`,
 		row: `'Args', j.data::text, 'RunAt', j.start_after, 'CreatedAt', j.created_on, 'Priority', j.priority,
 			'Attempt', j.retry_count + (j.started_on is not null)::integer, 'MaxAttempts', j.retry_limit::bigint + 1,
 			'More', json_build_object('Policy', j.policy, 'Key', j.singleton_key, 'Slot', j.singleton_on,
