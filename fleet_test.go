@@ -212,7 +212,7 @@ func (f *fleet) work(ctx context.Context, name string) error {
 	for round := 0; ctx.Err() == nil; round++ {
 		if time.Since(beaten) > time.Second {
 			beaten = time.Now()
-			rows, err := f.say(all, f.pool, "select * from pawl.heartbeat(", worker, 0, []int64{}, []int32{})
+			rows, err := f.say(all, f.pool, "select b.*, pawl.worker_started_at(", worker, 0, []int64{}, []int32{})
 			if err != nil {
 				return err
 			}
@@ -266,7 +266,7 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 		return 0, nil
 	}
 	stretches := len(lanes)
-	if _, err := f.say(ctx, f.pool, "select * from pawl.read_marks(", lanes, priorities, channels, make([]int64, stretches), make([]int64, stretches), queues,
+	if _, err := f.say(ctx, f.pool, "select m.ord, m.low_pos, ", lanes, priorities, channels, make([]int64, stretches), make([]int64, stretches), queues,
 		slices.Repeat([]time.Time{time.Unix(0, 0)}, len(queues)), make([]int64, len(queues))); err != nil {
 		return 0, err
 	}
