@@ -284,31 +284,6 @@ func (c *Client) advanceMarks(ctx context.Context, lanes *lanes) error {
 	return nil
 }
 
-// persist tries until it works, the error is not a passing one, or ctx ends; between tries it waits longer and longer, at most 5 s.
-func retryUntil(ctx context.Context, try func() error) error {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := try()
-		if err == nil || !isTransient(err) || ctx.Err() != nil {
-			return err
-		}
-		if !sleep(ctx, wait) {
-			return err
-		}
-	}
-}
-
-// pause waits; false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // weigh brings the weights of channels, which plans share claims by.
 func (c *Client) weigh(ctx context.Context, lanes *lanes) error {
 	weights := map[string]map[string]int{}

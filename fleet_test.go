@@ -517,7 +517,7 @@ func roll(t *testing.T, version int, next bool) {
 	}
 	between := done()
 
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Work]) error {
 		if job.Attempt <= job.Args.Fail {
 			return pawl.RetryAfter(10*time.Millisecond, errBoom)
@@ -565,7 +565,7 @@ func roll(t *testing.T, version int, next bool) {
 	// What waited for an order: each of the new binary, on what the old one left.
 	must(t, client.CommitReserved(t.Context(), pawl.ID(l.reserved)))
 	must(t, client.AbortReserved(t.Context(), pawl.ID(l.abort)))
-	must1(t, 4)(client.Retry(t.Context(), pawl.IDs{pawl.ID(l.far), pawl.ID(l.dead), pawl.ID(l.cancelled), pawl.ID(l.unique)}))
+	must1(t, 4)(client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{pawl.ID(l.far), pawl.ID(l.dead), pawl.ID(l.cancelled), pawl.ID(l.unique)}}))
 	must(t, client.ResumeChannel(t.Context(), "halting", ""))
 	if job, err := client.Get(t.Context(), pawl.ID(l.completed)); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job that was completed: %+v, %v", job, err)

@@ -138,7 +138,7 @@ func TestFreeze(t *testing.T) {
 	client, err := pawl.New(pool, pawl.Config{})
 	must(t, err)
 	var schema strings.Builder
-	must(t, client.Migrate(t.Context(), pawl.MigrateOptions{DryRun: &schema}))
+	must(t, client.WriteMigration(t.Context(), &schema, 0))
 	must(t, client.Migrate(t.Context()))
 	stats, err := client.Stats(t.Context())
 	must(t, err)

@@ -135,11 +135,10 @@ func TestDryRunIsWhatRuns(t *testing.T) {
 							if source == nil {
 								client, err := pawl.New(pool, pawl.Config{Schema: schema})
 								must(t, err)
-								options := pawl.MigrateOptions{}
 								if dry != nil {
-									options.DryRun = dry
+									return client.WriteMigration(t.Context(), dry, 0)
 								}
-								return client.Migrate(t.Context(), options)
+								return client.Migrate(t.Context())
 							}
 							return pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
 								options := migrator.Options{}
@@ -405,14 +404,14 @@ func TestAnOlderSchema(t *testing.T) {
 	t.Parallel()
 	source, err := migrator.Load(sql.Files, "pawl.")
 	must(t, err)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	for have := range source.Version() {
 		pool := pgtest.Pool(t, pgtest.Empty(t))
 		client, err := pawl.New(pool, pawl.Config{})
 		must(t, err)
 		if have > 0 {
-			must(t, client.Migrate(t.Context(), pawl.MigrateOptions{To: have}))
+			must(t, client.MigrateTo(t.Context(), have))
 		}
 		_, insert := client.Insert(t.Context(), Note{1})
 		for verb, err := range map[string]error{"Run": client.Run(t.Context(), mux, pawl.RunnerConfig{}), "Tend": client.Maintain(t.Context()), "Insert": insert} {
@@ -437,7 +436,7 @@ func TestANewerSchema(t *testing.T) {
 		t.Errorf("migrate: %v", err)
 	}
 	var dry strings.Builder
-	if err := client.Migrate(t.Context(), pawl.MigrateOptions{DryRun: &dry}); !errors.As(err, &wrong) || dry.Len() > 0 {
+	if err := client.WriteMigration(t.Context(), &dry, 0); !errors.As(err, &wrong) || dry.Len() > 0 {
 		t.Errorf("a dry run: %v, and wrote %q", err, dry.String())
 	}
 	if n := value[int](t, pool, "select count(*) from pg_proc where pronamespace = 'pawl'::regnamespace and proname = 'heartbeat' and pronargs = 5"); n != 1 {
@@ -447,7 +446,7 @@ func TestANewerSchema(t *testing.T) {
 		t.Errorf("stats: schema %d, want %d (%v)", stats.Schema, next.Version(), err)
 	}
 	ran := make(chan int, 3)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	stop := start(t, client, mux, pawl.RunnerConfig{})
 	_, err = client.InsertMany(t.Context(), notes(3))

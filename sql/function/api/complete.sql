@@ -6,6 +6,6 @@ begin
   perform pawl.lock_jobs(array[complete.id], array[complete.epoch]);
   perform from pawl.complete(
     array[complete.id], array[complete.epoch], array[null::bigint], array[null::bigint], array[complete.result::text],
-    null, false, '{}');
+    null, '{}', '{}');
   return pawl.return_permit(complete.id, found);
 end $$;

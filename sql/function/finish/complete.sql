@@ -3,7 +3,7 @@
 --   waited, ran   milliseconds; -1 or null if not known
 --   results       json or null
 --   worker        name of the worker that ran them
---   keep          archive the jobs even if the queue's retention is zero
+--   keep          ids of jobs to archive even if the queue's retention is zero
 --   leases        leases to delete if every one of the jobs is finished here
 -- Moves: job rows into archive, or nowhere; record_followups for constrained jobs.
 -- Returns the ids of the finished jobs. A job that is missing is locked by another transaction, or is not live at
@@ -13,7 +13,7 @@
 -- transaction (the job is skipped, and the caller calls lock_jobs and this for that job alone); a deadlock of two
 -- completions (rows are locked in order of id).
 create or replace function pawl.complete(
-  ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean,
+  ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[],
   leases uuid[]
 ) returns setof bigint
 language plpgsql
@@ -51,7 +51,7 @@ begin
     join pair u on u.id = g.id
     left join pawl.queue q on q.name = g.queue,
     lateral (select clock_timestamp() as now,
-                    case when complete.keep and q.retain_completed <= '0' then interval '1 day'
+                    case when g.id = any (complete.keep) and q.retain_completed <= '0' then interval '1 day'
                          else coalesce(q.retain_completed, interval '1 day') end as retain) t
     where t.retain > '0'
   ),

@@ -1,7 +1,7 @@
 -- filter returns the condition of a filter on the rows t of a table with jobs, as SQL. Null: no row of this table
 -- can match.
---   filter   {queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after,
---            run_before}; an absent field matches every job
+--   filter   {ids, queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before,
+--            created_after, run_before}; an absent field matches every job
 --   source   job, dead or archive
 -- The caller makes a statement of it, which is planned with its values each time, because the values decide which
 -- index is best.
@@ -30,7 +30,10 @@ begin
       parts := parts || format('t.state = %L', states[1]);
     end if;
   end if;
-  if source = 'job' and (filter ?| array['states', 'queue']) then
+  if filter ? 'ids' then
+    parts := parts || format('t.id = any (%L)', array(
+      select i::bigint from jsonb_array_elements_text(filter -> 'ids') i));
+  elsif source = 'job' and (filter ?| array['states', 'queue']) then
     -- If at most 10,000 jobs match, they are looked up by their tickets and leases, not searched for among all jobs.
     states := coalesce(states, live);
     queue := case when filter ? 'queue' then format('where s.queue = %L', filter ->> 'queue') else '' end;

@@ -47,7 +47,9 @@ begin
       || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, '
       || 't.checkpoint, t.result from '
       || format(source, 'archive', archived));
-    low := greatest(bottom, least(high, (select p.last_value + 1 from pawl.pos p)) - width);
+    if not list.filter ? 'ids' then
+      low := greatest(bottom, least(high, (select p.last_value + 1 from pawl.pos p)) - width);
+    end if;
   end if;
   if parts is null then
     return;
