@@ -607,7 +607,7 @@ func roll(t *testing.T, version int, next bool) {
 	must(t, client.Retain(t.Context()))
 }
 
-// Who sleeps in one version is woken by an insert of the other.
+// TestSleepersOfBothVersions checks that an insert of either version wakes sessions of the other that wait for jobs.
 func TestSleepersOfBothVersions(t *testing.T) {
 	t.Parallel()
 	for _, version := range baselines(t) {
@@ -615,7 +615,7 @@ func TestSleepersOfBothVersions(t *testing.T) {
 		f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
 		listener := connectTo(t, pgtest.Direct(t, pool.Config().ConnString()))
 		exec(t, listener, f.find(`listen """pawl"".wake`).text)
-		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(", []string{"default"})
+		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(", []string{"default"}, int32(listener.PgConn().PID()))
 		must(t, err)
 		insert(t, client, Note{1})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
