@@ -212,7 +212,7 @@ func (f *fleet) work(ctx context.Context, name string) error {
 	for round := 0; ctx.Err() == nil; round++ {
 		if time.Since(beaten) > time.Second {
 			beaten = time.Now()
-			rows, err := f.say(all, f.pool, "select * from pawl.heartbeat(", worker, 0, []int64{}, []int32{})
+			rows, err := f.say(all, f.pool, "select b.*, pawl.worker_started_at(", worker, 0, []int64{}, []int32{})
 			if err != nil {
 				return err
 			}
@@ -266,7 +266,7 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 		return 0, nil
 	}
 	stretches := len(lanes)
-	if _, err := f.say(ctx, f.pool, "select * from pawl.read_marks(", lanes, priorities, channels, make([]int64, stretches), make([]int64, stretches), queues,
+	if _, err := f.say(ctx, f.pool, "select m.ord, m.low_pos, ", lanes, priorities, channels, make([]int64, stretches), make([]int64, stretches), queues,
 		slices.Repeat([]time.Time{time.Unix(0, 0)}, len(queues)), make([]int64, len(queues))); err != nil {
 		return 0, err
 	}
@@ -607,7 +607,7 @@ func roll(t *testing.T, version int, next bool) {
 	must(t, client.Retain(t.Context()))
 }
 
-// Who sleeps in one version is woken by an insert of the other.
+// TestSleepersOfBothVersions checks that an insert of either version wakes sessions of the other that wait for jobs.
 func TestSleepersOfBothVersions(t *testing.T) {
 	t.Parallel()
 	for _, version := range baselines(t) {
@@ -615,7 +615,7 @@ func TestSleepersOfBothVersions(t *testing.T) {
 		f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
 		listener := connectTo(t, pgtest.Direct(t, pool.Config().ConnString()))
 		exec(t, listener, f.find(`listen """pawl"".wake`).text)
-		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(", []string{"default"})
+		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(", []string{"default"}, int32(listener.PgConn().PID()))
 		must(t, err)
 		insert(t, client, Note{1})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
