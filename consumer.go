@@ -9,12 +9,14 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/lanes"
 )
 
 // consumer is what the clients of one New remember for Claim: caches of lanes, one a claim under way.
 type consumer struct {
 	mu          sync.Mutex
-	idle        map[string][]*lanes
+	idle        map[string][]*lanes.Set
 	rescued     time.Time
 	emptyClaims map[string]emptyClaims // By queue: Wait must not send a consumer round and round what it cannot have.
 }
@@ -97,10 +99,9 @@ func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Dura
 	return c.decodeClaimed(ctx, jobs), nil
 }
 
-func (c *Client) takeLanes(queue string) *lanes {
-	fresh := &lanes{}
-	fresh.reset()
-	fresh.queue(queue)
+func (c *Client) takeLanes(queue string) *lanes.Set {
+	fresh := lanes.New()
+	fresh.AddQueue(queue)
 	if c.db != nil {
 		return fresh // A transaction may see an older world: it shares no marks.
 	}
@@ -114,20 +115,20 @@ func (c *Client) takeLanes(queue string) *lanes {
 	return fresh
 }
 
-func (c *Client) returnLanes(queue string, l *lanes) {
+func (c *Client) returnLanes(queue string, l *lanes.Set) {
 	if c.db != nil {
 		return
 	}
 	c.consumer.mu.Lock()
 	defer c.consumer.mu.Unlock()
 	if c.consumer.idle == nil {
-		c.consumer.idle = map[string][]*lanes{}
+		c.consumer.idle = map[string][]*lanes.Set{}
 	}
 	c.consumer.idle[queue] = append(c.consumer.idle[queue], l)
 }
 
-func (c *Client) claimManually(ctx context.Context, l *lanes, queue string, n int, who claimer, kinds []string) (Jobs, error) {
-	l.unthrottle()
+func (c *Client) claimManually(ctx context.Context, l *lanes.Set, queue string, n int, who claimer, kinds []string) (Jobs, error) {
+	l.Unthrottle()
 	if c.db == nil {
 		c.consumer.mu.Lock()
 		due := time.Since(c.consumer.rescued) >= time.Second
@@ -148,7 +149,7 @@ func (c *Client) claimManually(ctx context.Context, l *lanes, queue string, n in
 		return nil, err
 	}
 	anywhere := func(string) int { return n }
-	take := func(p *plan) (Jobs, error) {
+	take := func(p *lanes.Plan) (Jobs, error) {
 		id := newLeaseID()
 		jobs, _, err := c.claim(ctx, l, p, who, id)
 		if isAmbiguous(err) && c.db == nil {
@@ -162,18 +163,18 @@ func (c *Client) claimManually(ctx context.Context, l *lanes, queue string, n in
 	if len(kinds) > 0 {
 		return c.claimKinds(ctx, queue, n, kinds, take)
 	}
-	if time.Since(l.discoveredAt) >= time.Second {
+	if l.SinceDiscovery() >= time.Second {
 		if _, err := c.discoverLanes(ctx, l, []string{queue}); err != nil {
 			return nil, err
 		}
 	}
 	for looked := false; ; looked = true {
-		if p := l.suspects(anywhere); p != nil {
+		if p := l.PlanSuspect(anywhere); p != nil {
 			if jobs, err := take(p); err != nil || len(jobs) > 0 {
 				return jobs, err
 			}
 		}
-		if p := l.plan(n, looked, anywhere, false); len(p.stretches) > 0 {
+		if p := l.Plan(n, looked, anywhere, false); len(p.Stretches) > 0 {
 			if jobs, err := take(p); err != nil || len(jobs) > 0 {
 				return jobs, err
 			}
@@ -188,23 +189,22 @@ func (c *Client) claimManually(ctx context.Context, l *lanes, queue string, n in
 }
 
 // claimKinds has the first jobs of some kinds taken, by their places in line. Others may be quicker: then it looks again.
-func (c *Client) claimKinds(ctx context.Context, queue string, n int, kinds []string, take func(*plan) (Jobs, error)) (Jobs, error) {
+func (c *Client) claimKinds(ctx context.Context, queue string, n int, kinds []string, take func(*lanes.Plan) (Jobs, error)) (Jobs, error) {
 	for range 3 {
-		p := &plan{first: map[*lane]int{}}
+		p := lanes.NewPlan()
 		order := map[ID]int{}
 		err := c.query(ctx, "select * from pawl.find_tickets($1::text, $2::text[], $3::integer)", []any{queue, kinds, min(n, math.MaxInt32)}, func(s scanner) error {
-			ln, pos, id := &lane{laneKey: laneKey{queue: queue}}, int64(0), ID(0)
-			if err := s.Scan(&ln.priority, &ln.channel, &pos, (*int64)(&id)); err != nil {
+			key, pos, id := lanes.Key{Queue: queue}, int64(0), ID(0)
+			if err := s.Scan(&key.Priority, &key.Channel, &pos, (*int64)(&id)); err != nil {
 				return err
 			}
-			if p.most == 0 || p.stretches[0].priority != laneSuspect {
-				order[id] = p.most
-				p.add(stretch{lane: ln, from: pos - 1, until: pos, quota: 1})
-				p.most++
+			if p.Most == 0 || p.Stretches[0].Priority != lanes.Suspect {
+				order[id] = p.Most
+				p.AddTicket(key, pos)
 			}
 			return nil
 		})
-		if err != nil || p.most == 0 {
+		if err != nil || p.Most == 0 {
 			return nil, err
 		}
 		if jobs, err := take(p); err != nil || len(jobs) > 0 {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pawlhq/pawl/internal/lanes"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -85,7 +86,7 @@ type runner struct {
 	base   context.Context
 	finish *finisher
 	sleep  *sleeper
-	lanes  *lanes // Of the claim loop alone.
+	lanes  *lanes.Set // Of the claim loop alone.
 
 	mu           sync.Mutex
 	worker       int64
@@ -150,10 +151,9 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	defer stop()
 	r := &runner{
 		client: c, public: public, mux: mux, config: config, log: c.config.Logger, leases: map[string]*lease{}, perQueue: map[string]int{},
-		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}), permits: make(chan struct{}, 1),
+		lanes: lanes.New(), freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}), permits: make(chan struct{}, 1),
 		state: workerReady, stateChanged: make(chan struct{}), suspend: func() {}, stop: stop,
 	}
-	r.lanes.reset()
 	if config.Queues != nil {
 		r.queues = slices.Sorted(maps.Keys(config.Queues))
 	}

@@ -3,6 +3,8 @@ package pawl
 import (
 	"context"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/lanes"
 )
 
 // room is how many more jobs of a queue may run.
@@ -96,7 +98,7 @@ func (r *runner) loop(ctx context.Context) {
 	)
 	weigh := func() {
 		for name, q := range r.config.Queues {
-			r.lanes.queue(name).weight = max(q.Weight, 1)
+			r.lanes.SetWeight(name, max(q.Weight, 1))
 		}
 	}
 	weigh()
@@ -115,7 +117,7 @@ func (r *runner) loop(ctx context.Context) {
 		idle := !emptySince.IsZero()
 		now := time.Now()
 		got, err := func() (got int, err error) {
-			if due := r.due(now, now.Sub(promotedAt) >= 20*time.Millisecond && (idle || now.Sub(promotedAt) >= r.config.PollInterval/4)); len(due) > 0 {
+			if due := r.lanes.DueQueues(now, now.Sub(promotedAt) >= 20*time.Millisecond && (idle || now.Sub(promotedAt) >= r.config.PollInterval/4), r.room); len(due) > 0 {
 				promotedAt = now
 				moved, err := r.client.promote(ctx, r.lanes, due)
 				if err != nil {
@@ -131,7 +133,7 @@ func (r *runner) loop(ctx context.Context) {
 					return 0, err
 				}
 				surveyCost = time.Since(now)
-				r.lanes.forget(5 * time.Minute)
+				r.lanes.Forget(5 * time.Minute)
 			}
 			// Lanes not known yet are looked for when there is nothing in those that are, and before a claim from the others: the
 			// first job of a channel must not wait for a million of another.
@@ -141,7 +143,7 @@ func (r *runner) loop(ctx context.Context) {
 				pace.add(time.Since(lookedAt))
 				return found, err
 			}
-			n = r.lanes.atOnce(n)
+			n = r.lanes.ClaimSize(n)
 			if !idle && now.Sub(lookedAt) >= max(pace.every(), discoverSoon) {
 				if _, err := look(); err != nil {
 					return 0, err
@@ -167,7 +169,7 @@ func (r *runner) loop(ctx context.Context) {
 		case err != nil:
 			failures++
 			r.log.Warn("pawl: claim failed, trying again", "worker", r.config.Name, "error", err)
-			r.lanes.reset()
+			r.lanes.Reset()
 			weigh()
 			lookedAt, promotedAt = time.Time{}, time.Time{}
 			sleep(ctx, min(50*time.Millisecond<<min(failures, 7), 5*time.Second))
@@ -180,7 +182,7 @@ func (r *runner) loop(ctx context.Context) {
 			if !asked {
 				check = firstCheck
 			}
-			if !asked || r.lanes.more() {
+			if !asked || r.lanes.More() {
 				continue
 			}
 			// All is taken, and whatever comes from now on wakes us.
@@ -199,10 +201,10 @@ func (r *runner) loop(ctx context.Context) {
 		}
 		wait := check
 		check = min(2*check, r.config.PollInterval)
-		if at, ok := r.nextDue(); ok {
+		if at, ok := r.lanes.NextDue(); ok {
 			wait = min(wait, max(time.Until(at), 0))
 		}
-		if at, ok := r.lanes.nextUnthrottled(); ok {
+		if at, ok := r.lanes.NextUnthrottled(); ok {
 			wait = min(wait, max(time.Until(at), 0))
 		}
 		if owed {
@@ -210,7 +212,7 @@ func (r *runner) loop(ctx context.Context) {
 		}
 		timer := time.NewTimer(wait)
 		var freed chan struct{} // What is left waits for a place in its queue.
-		if r.lanes.more() {
+		if r.lanes.More() {
 			freed = r.freed
 		}
 		select {
@@ -220,9 +222,9 @@ func (r *runner) loop(ctx context.Context) {
 				emptySince = now
 			}
 		case <-r.permits:
-			r.lanes.unthrottle()
+			r.lanes.Unthrottle()
 		case <-r.sleep.woken:
-			r.lanes.unthrottle()
+			r.lanes.Unthrottle()
 			promotedAt, emptySince, owed = time.Time{}, time.Now(), true
 		case <-ctx.Done():
 		}
@@ -231,25 +233,6 @@ func (r *runner) loop(ctx context.Context) {
 			asked, check = false, firstCheck // The connection is gone, and the lock with it.
 		}
 	}
-}
-
-// due are the queues to promote from: those known to be due, and with learn all, to hear what is scheduled next.
-func (r *runner) due(now time.Time, learn bool) (queues []string) {
-	for name, q := range r.lanes.queues {
-		if r.room(name) > 0 && (learn || !q.dueAt.IsZero() && !q.dueAt.After(now)) {
-			queues = append(queues, name)
-		}
-	}
-	return queues
-}
-
-func (r *runner) nextDue() (at time.Time, ok bool) {
-	for _, q := range r.lanes.queues {
-		if !q.dueAt.IsZero() && (!ok || q.dueAt.Before(at)) {
-			at, ok = q.dueAt, true
-		}
-	}
-	return at, ok
 }
 
 // take claims up to n jobs and starts them. A suspect comes in a claim of its own, and only while no other struck job runs here:
@@ -261,7 +244,7 @@ func (r *runner) take(ctx context.Context, n int, idle bool) (got int, err error
 	r.mu.Unlock()
 	who := claimer{worker: &worker, name: r.config.Name}
 	if alone {
-		if p := r.lanes.suspects(r.room); p != nil {
+		if p := r.lanes.PlanSuspect(r.room); p != nil {
 			jobs, total, err := r.carryOut(ctx, p, who)
 			if err != nil || len(jobs) > 0 {
 				return total, err
@@ -273,13 +256,13 @@ func (r *runner) take(ctx context.Context, n int, idle bool) (got int, err error
 		if q.Max == 0 {
 			continue
 		}
-		p := r.lanes.plan(min(n-got, r.room(name)), idle, func(queue string) int {
+		p := r.lanes.Plan(min(n-got, r.room(name)), idle, func(queue string) int {
 			if queue == name {
 				return r.room(name)
 			}
 			return 0
 		}, suspect)
-		if len(p.stretches) == 0 {
+		if len(p.Stretches) == 0 {
 			continue
 		}
 		_, total, err := r.carryOut(ctx, p, who)
@@ -287,20 +270,20 @@ func (r *runner) take(ctx context.Context, n int, idle bool) (got int, err error
 			return got, err
 		}
 	}
-	p := r.lanes.plan(n-got, idle, func(queue string) int {
+	p := r.lanes.Plan(n-got, idle, func(queue string) int {
 		if r.config.Queues[queue].Max > 0 {
 			return 0
 		}
 		return r.room(queue)
 	}, suspect)
-	if len(p.stretches) == 0 {
+	if len(p.Stretches) == 0 {
 		return got, nil
 	}
 	_, total, err := r.carryOut(ctx, p, who)
 	return got + total, err
 }
 
-func (r *runner) carryOut(ctx context.Context, p *plan, who claimer) (Jobs, int, error) {
+func (r *runner) carryOut(ctx context.Context, p *lanes.Plan, who claimer) (Jobs, int, error) {
 	id := newLeaseID()
 	// Not ctx: an answer lost because we stopped listening would have to be undone.
 	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
