@@ -49,12 +49,12 @@ func init() {
 
 // handle runs a job's handler as a runner does; one of chunks has a chunk of one.
 func (c *Client) handle(ctx context.Context, mux *Mux, job *JobInfo) (attemptResult, error) {
-	r := &runner{client: c, public: c, mux: mux, log: c.config.Logger, drain: make(chan struct{})}
+	e := &executor{client: c, mux: mux, log: c.config.Logger, drain: make(chan struct{})}
 	h := mux.handler(job.Kind)
 	if h.many == nil {
-		return r.work(context.WithValue(ctx, jobKey{}, job), job)
+		return e.run(context.WithValue(ctx, jobKey{}, job), job)
 	}
-	a, err := r.work(context.WithValue(ctx, jobKey{}, (*JobInfo)(nil)), job)
+	a, err := e.run(context.WithValue(ctx, jobKey{}, (*JobInfo)(nil)), job)
 	if each, some := errors.AsType[JobErrors](err); some {
 		err = each[job.ID]
 		a = resultOf(job, h, err)

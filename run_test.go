@@ -641,7 +641,7 @@ func TestAFrozenProcess(t *testing.T) {
 	for !told["cause"] || !told["refused"] {
 		line := within(t, fmt.Sprintf("the child to say what it lost; it said %v", told), lines)
 		told["cause"] = told["cause"] || strings.Contains(line, "handler ended: "+pawl.ErrLeaseLost.Error())
-		told["refused"] = told["refused"] || strings.Contains(line, "outcome not delivered") && strings.Contains(line, pawl.ErrLeaseLost.Error())
+		told["refused"] = told["refused"] || strings.Contains(line, "result not delivered") && strings.Contains(line, pawl.ErrLeaseLost.Error())
 	}
 	for _, id := range []pawl.ID{waits, returns} {
 		if job := await(t, client, id, pawlstate.Running); job.Attempt != 1 {

@@ -1,0 +1,44 @@
+package pawl
+
+import "time"
+
+const (
+	firstCheck   = time.Millisecond       // The wait after a claim that found nothing. It doubles each time.
+	stayAwake    = 100 * time.Millisecond // After this time without jobs a runner asks to be woken, whatever the traffic was.
+	discoverSoon = 20 * time.Millisecond  // The least time between discoveries while known lanes have jobs.
+	denseTraffic = 100                    // The jobs in a window from which a runner looks by itself instead of being woken.
+)
+
+// traffic counts jobs in windows of stayAwake, to tell a stream from a trickle.
+type traffic struct {
+	since     time.Time
+	last, now int
+}
+
+// add counts n jobs that were claimed at a time.
+func (t *traffic) add(at time.Time, n int) {
+	if gone := at.Sub(t.since); gone >= stayAwake {
+		t.last = t.now
+		if gone >= 2*stayAwake {
+			t.last = 0
+		}
+		t.since, t.now = at, 0
+	}
+	t.now += n
+}
+
+// dense reports whether the current window is a stream.
+func (t *traffic) dense() bool { return t.now >= denseTraffic }
+
+// calm reports whether the last two windows were trickles.
+func (t *traffic) calm() bool { return t.last < denseTraffic/2 && t.now < denseTraffic/2 }
+
+// A discoveryPace keeps discoveries of lanes to about a tenth of the time. The cheaper of the last two counts: a single
+// slow discovery may be the machine's fault, and must not delay the next one.
+type discoveryPace struct{ last, before time.Duration }
+
+// add records what a discovery took.
+func (p *discoveryPace) add(cost time.Duration) { p.last, p.before = cost, p.last }
+
+// every returns the least time between two discoveries.
+func (p *discoveryPace) every() time.Duration { return 10 * min(p.last, p.before) }
