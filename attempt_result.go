@@ -108,8 +108,8 @@ func errorText(err error, stack string) *string {
 	return &s
 }
 
-// truncate returns a text of at most so many bytes, and an ellipsis if it was longer. It replaces what PostgreSQL's type
-// text refuses: zero bytes, and bytes that are not UTF-8.
+// truncate returns a text of at most so many bytes, and an ellipsis if it was longer. It replaces what PostgreSQL's
+// type text refuses: zero bytes, and bytes that are not UTF-8.
 func truncate(s string, most int) string {
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 	if len(s) > most {

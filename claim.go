@@ -31,8 +31,8 @@ type claimer struct {
 	name    string
 }
 
-// claim sends a planned claim to the database, and the lanes learn from the result. It returns the claimed jobs, and the
-// total number of tickets that were taken, which counts tickets without a job too.
+// claim sends a planned claim to the database, and the lanes learn from the result. It returns the claimed jobs, and
+// the total number of tickets that were taken, which counts tickets without a job too.
 //
 // If the result is lost, the claim may have been carried out. The lease id then says what to undo: see unclaim.
 func (c *Client) claim(
@@ -140,8 +140,8 @@ func (r *claimReader) job(t *ticket) (*JobInfo, error) {
 	return job, job.unpack(t.opts, t.errs, t.save)
 }
 
-// sort puts the jobs into the order of the plan: by priority, and by the channel that has waited longest. The database
-// returns them in the order of their rows on disk.
+// sort puts the jobs into the order of the plan: by priority, and by the channel that has waited longest. The
+// database returns them in the order of their rows on disk.
 func (r *claimReader) sort() {
 	if slices.IsSortedFunc(r.places, place.compare) {
 		return
@@ -172,7 +172,8 @@ func (c *Client) unclaim(ctx context.Context, id string) error {
 // maxPromoted is how many due jobs of a queue one statement promotes, at most.
 const maxPromoted = 1000
 
-// promote makes due jobs of the queues ready, and records when the next ones are due. It returns how many jobs it moved.
+// promote makes due jobs of the queues ready, and records when the next ones are due. It returns how many jobs it
+// moved.
 func (c *Client) promote(ctx context.Context, set *lanes.Set, queues []string) (moved int64, err error) {
 	if len(queues) == 0 {
 		return 0, nil
@@ -208,8 +209,8 @@ func (c *Client) promote(ctx context.Context, set *lanes.Set, queues []string) (
 	return moved, err
 }
 
-// discoverLanes finds lanes and queues that the set does not know, of the chosen queues or, if chosen is nil, of all. It
-// returns how many it found.
+// discoverLanes finds lanes and queues that the set does not know, of the chosen queues or, if chosen is nil, of all.
+// It returns how many it found.
 func (c *Client) discoverLanes(ctx context.Context, set *lanes.Set, chosen []string) (found int, err error) {
 	if set.StartDiscovery() {
 		if err := c.readChannelWeights(ctx, set); err != nil {
@@ -236,15 +237,18 @@ func (c *Client) discoverLanes(ctx context.Context, set *lanes.Set, chosen []str
 	}
 	err = c.query(ctx, "select * from pawl.discover_lanes($1::text[], $2::integer[], $3::text[], "+
 		"$4::text[], $5::integer[], $6::text[], $7::text[], $8::boolean)",
-		[]any{lowQueues, lowPriorities, lowChannels, highQueues, highPriorities, highChannels, set.Queues(), chosen == nil},
-		read)
+		[]any{
+			lowQueues, lowPriorities, lowChannels, highQueues, highPriorities, highChannels,
+			set.Queues(), chosen == nil,
+		}, read)
 	return found, err
 }
 
 // laneColumns returns the columns of lanes, as parameters of a statement.
 func laneColumns(keys []lanes.Key) (queues []string, priorities []int32, channels []string) {
 	for _, key := range keys {
-		queues, priorities, channels = append(queues, key.Queue), append(priorities, key.Priority), append(channels, key.Channel)
+		queues, priorities = append(queues, key.Queue), append(priorities, key.Priority)
+		channels = append(channels, key.Channel)
 	}
 	return queues, priorities, channels
 }
@@ -271,8 +275,8 @@ func (c *Client) readChannelWeights(ctx context.Context, set *lanes.Set) error {
 	return err
 }
 
-// advanceMarks reads one snapshot, and advances the safe marks and floors that it can. It also finds out which lanes have
-// tickets again.
+// advanceMarks reads one snapshot, and advances the safe marks and floors that it can. It also finds out which lanes
+// have tickets again.
 func (c *Client) advanceMarks(ctx context.Context, set *lanes.Set) error {
 	survey := set.Survey()
 	if survey == nil {
@@ -285,11 +289,12 @@ func (c *Client) advanceMarks(ctx context.Context, set *lanes.Set) error {
 		floors                      []time.Time
 	)
 	for _, m := range survey.Lanes {
-		queues, priorities, channels = append(queues, m.Queue), append(priorities, m.Priority), append(channels, m.Channel)
-		safes, needs = append(safes, m.Safe), append(needs, m.Need)
+		queues, priorities = append(queues, m.Queue), append(priorities, m.Priority)
+		channels, safes, needs = append(channels, m.Channel), append(safes, m.Safe), append(needs, m.Need)
 	}
 	for _, f := range survey.Queues {
-		scheduled, floors, floorNeeds = append(scheduled, f.Queue), append(floors, f.Floor), append(floorNeeds, f.Need)
+		scheduled, floors = append(scheduled, f.Queue), append(floors, f.Floor)
+		floorNeeds = append(floorNeeds, f.Need)
 	}
 	var oldest, next int64
 	var identity string
@@ -305,7 +310,8 @@ func (c *Client) advanceMarks(ctx context.Context, set *lanes.Set) error {
 			oldest, next, identity = *o, *n, *server
 			return nil
 		}
-		// The rows of the lanes come first, and then those of the queues. Their lowest ticket is null if there is none.
+		// The rows of the lanes come first, and then those of the queues. Their lowest ticket is null if there is
+		// none.
 		i := int(ord - 1)
 		switch {
 		case pos != nil:
@@ -329,7 +335,8 @@ func (c *Client) advanceMarks(ctx context.Context, set *lanes.Set) error {
 	return nil
 }
 
-// persist tries until it works, the error is not a passing one, or ctx ends; between tries it waits longer and longer, at most 5 s.
+// persist tries until it works, the error is not a passing one, or ctx ends; between tries it waits longer and
+// longer, at most 5 s.
 func retryUntil(ctx context.Context, try func() error) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := try()

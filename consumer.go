@@ -21,8 +21,8 @@ type consumer struct {
 	emptyClaims map[string]emptyClaims // By queue.
 }
 
-// emptyClaims are claims of a queue in a row that found nothing. They make Wait slower to return: otherwise a consumer
-// would claim again and again while other consumers have all the jobs.
+// emptyClaims are claims of a queue in a row that found nothing. They make Wait slower to return: otherwise a
+// consumer would claim again and again while other consumers have all the jobs.
 type emptyClaims struct {
 	claims int
 	until  time.Time // Until then Wait does not expect a claim to find something.
@@ -107,13 +107,13 @@ func newLanes(queue string) *lanes.Set {
 
 // Claim claims up to n jobs of a queue. It does not wait: if no job is ready, it returns none.
 //
-// lease is how long the jobs stay claimed. It defaults to the queue's lease, or else to 30 s. If the lease expires before
-// a job is finished, the job is given to another worker, and the result of this claim is discarded. A job that lost its
-// lease twice is claimed alone. When it loses a third lease, it is dead with the reason "poison".
+// lease is how long the jobs stay claimed. It defaults to the queue's lease, or else to 30 s. If the lease expires
+// before a job is finished, the job is given to another worker, and the result of this claim is discarded. A job that
+// lost its lease twice is claimed alone. When it loses a third lease, it is dead with the reason "poison".
 //
-// With kinds, Claim only claims jobs of these kinds, in the order of their priorities and channels. It reads the queue's
-// ready jobs from the first one until it has found enough. So if a kind is rare among many, a claim costs as much as
-// reading all of them.
+// With kinds, Claim only claims jobs of these kinds, in the order of their priorities and channels. It reads the
+// queue's ready jobs from the first one until it has found enough. So if a kind is rare among many, a claim costs as
+// much as reading all of them.
 //
 // If Config.Codec cannot decode the args of a job, Claim does not return the job: it is dead with the reason
 // "unprocessable".
@@ -145,11 +145,11 @@ func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Dura
 	return c.decodeClaimed(ctx, jobs), nil
 }
 
-// claimByHand claims jobs for a consumer. It also does what a runner does beside its claims: it rescues, advances marks
-// and promotes.
+// claimByHand claims jobs for a consumer. It also does what a runner does beside its claims: it rescues, advances
+// marks and promotes.
 //
-// A transaction may see an older state of the database than the last claim. So it starts with an empty set of lanes, and
-// it does no maintenance. After an error the set is dropped.
+// A transaction may see an older state of the database than the last claim. So it starts with an empty set of lanes,
+// and it does no maintenance. After an error the set is dropped.
 func (c *Client) claimByHand(ctx context.Context, queue string, n int, who claimer, kinds []string) (Jobs, error) {
 	if c.db != nil {
 		return c.claimFromLanes(ctx, newLanes(queue), queue, n, who, kinds)

@@ -10,8 +10,8 @@ import (
 
 // Extend lets claimed jobs keep their lease until lasting from now. It never shortens a lease.
 //
-// If the jobs are a part of a claimed batch, Extend splits the lease: the other jobs' lease expires as before. A job that
-// a runner runs needs no Extend: its lease lasts as long as the worker lives.
+// If the jobs are a part of a claimed batch, Extend splits the lease: the other jobs' lease expires as before. A job
+// that a runner runs needs no Extend: its lease lasts as long as the worker lives.
 //
 // For a job that is not claimed any more, the error is ErrLeaseLost. The other jobs are extended.
 func (c *Client) Extend(ctx context.Context, which ClaimedJobs, lasting time.Duration) error {
@@ -34,7 +34,8 @@ func (c *Client) Extend(ctx context.Context, which ClaimedJobs, lasting time.Dur
 	for _, job := range jobs {
 		switch lease, found := now[job.ID]; {
 		case !found && job.splitFrom != nil:
-			// The job may have been split off in a transaction that was rolled back. Then it is still in its old lease.
+			// The job may have been split off in a transaction that was rolled back. Then it is still in its old
+			// lease.
 			job.moveTo(job.splitFrom)
 			job.splitFrom, rolledBack = nil, append(rolledBack, job)
 		case !found:
@@ -52,8 +53,8 @@ func (c *Client) Extend(ctx context.Context, which ClaimedJobs, lasting time.Dur
 	return lost.orNil(len(jobs))
 }
 
-// extendLeases extends the leases of jobs, and returns the lease that each job is in now. If it splits off jobs, they are
-// in the lease split.
+// extendLeases extends the leases of jobs, and returns the lease that each job is in now. If it splits off jobs, they
+// are in the lease split.
 func (c *Client) extendLeases(
 	ctx context.Context, jobs []*JobInfo, lasting time.Duration, split string,
 ) (now map[ID]string, err error) {
@@ -81,7 +82,8 @@ func (c *Client) extendLeases(
 	return now, nil
 }
 
-// extendAgain extends the leases of jobs that were not in the lease that they were expected in, and adds the lost jobs.
+// extendAgain extends the leases of jobs that were not in the lease that they were expected in, and adds the lost
+// jobs.
 func (c *Client) extendAgain(ctx context.Context, jobs Jobs, lasting time.Duration, lost JobErrors) error {
 	if len(jobs) == 0 {
 		return nil

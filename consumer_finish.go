@@ -25,8 +25,8 @@ func (c *Client) Archive(ctx context.Context, jobs ClaimedJobs) error {
 	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete, keep: true})
 }
 
-// Fail finishes an attempt of claimed jobs as failed. If err is an outcome (Snooze, RetryAfter, Cancel, Dead, …), that
-// decides instead. If err is nil, Fail returns an error: to complete a job, call Complete.
+// Fail finishes an attempt of claimed jobs as failed. If err is an outcome (Snooze, RetryAfter, Cancel, Dead, …),
+// that decides instead. If err is nil, Fail returns an error: to complete a job, call Complete.
 func (c *Client) Fail(ctx context.Context, jobs ClaimedJobs, err error) error {
 	if err == nil {
 		return errors.New("pawl: fail jobs: err is nil: complete jobs that succeeded with Complete")
@@ -34,8 +34,8 @@ func (c *Client) Fail(ctx context.Context, jobs ClaimedJobs, err error) error {
 	return c.finishClaimed(ctx, jobs, resultOf(nil, nil, err))
 }
 
-// Release gives claimed jobs back. They become ready after the given time, and no attempt is used. If the time is 0, they
-// are ready at once and come before other jobs.
+// Release gives claimed jobs back. They become ready after the given time, and no attempt is used. If the time is 0,
+// they are ready at once and come before other jobs.
 func (c *Client) Release(ctx context.Context, jobs ClaimedJobs, after time.Duration) error {
 	return c.finishClaimed(ctx, jobs, releaseOf(nil, max(after, 0)))
 }
@@ -68,7 +68,7 @@ func (c *Client) finishClaimed(ctx context.Context, which ClaimedJobs, like atte
 		return err
 	}
 	c.runFollowupsSoon(ctx, slices.ContainsFunc(results, func(a attemptResult) bool { return a.job.constrained }))
-	c.counters.finished(results, func(id ID) string { state, _ := became.of(id); return state })
+	c.counters.finished(results, became.state)
 	for _, a := range results {
 		if _, ok := became.of(a.job.ID); !ok {
 			failed[a.job.ID] = ErrLeaseLost
@@ -82,8 +82,8 @@ func (c *Client) finishClaimed(ctx context.Context, which ClaimedJobs, like atte
 	return failed.orNil(len(jobs))
 }
 
-// resultsByHand returns a result for each job, and the leases of which these are the last jobs. A job that is named twice
-// has one result.
+// resultsByHand returns a result for each job, and the leases of which these are the last jobs. A job that is named
+// twice has one result.
 func resultsByHand(jobs []*JobInfo, like attemptResult) (results []attemptResult, leases []string, err error) {
 	results = make([]attemptResult, 0, len(jobs))
 	counts := map[*lease]int32{}
@@ -120,8 +120,8 @@ func notClaimed(verb string, job *JobInfo) error {
 	return fmt.Errorf("pawl: %s job %d: the job is not claimed, it was only looked up: claim it first", verb, job.ID)
 }
 
-// finishByHand writes results, and waits for the rows that are locked. If this fails when some jobs are finished already,
-// undecided is the error of the others: the caller has to learn which ones are finished.
+// finishByHand writes results, and waits for the rows that are locked. If this fails when some jobs are finished
+// already, undecided is the error of the others: the caller has to learn which ones are finished.
 func (c *Client) finishByHand(
 	ctx context.Context, results []attemptResult, worker string, leases []string,
 ) (became outcomes, undecided, err error) {
@@ -155,8 +155,8 @@ func (c *Client) finishByHand(
 	return outcomes{each: each}, nil, nil
 }
 
-// orNil returns the errors of jobs as one error, or nil if there are none. If the verb was given one job, it returns that
-// job's error.
+// orNil returns the errors of jobs as one error, or nil if there are none. If the verb was given one job, it returns
+// that job's error.
 func (e JobErrors) orNil(jobs int) error {
 	if len(e) == 0 {
 		return nil

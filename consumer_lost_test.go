@@ -14,7 +14,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// A lossyConn loses the result of a statement: if it is armed and the statement is sent, it breaks when the result comes.
+// A lossyConn loses the result of a statement: if it is armed and the statement is sent, it breaks when the result
+// comes.
 type lossyConn struct {
 	net.Conn
 	armed     *atomic.Bool

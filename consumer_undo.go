@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A claimUndoer undoes consumers' claims whose results were lost. The database may have carried out such a claim. Then
-// its jobs would stay claimed until the lease expires, although no consumer has them.
+// A claimUndoer undoes consumers' claims whose results were lost. The database may have carried out such a claim.
+// Then its jobs would stay claimed until the lease expires, although no consumer has them.
 //
 // It owns one goroutine, which lives while there are claims to undo. An outage of the database keeps that goroutine
 // alive for undoTime after the last claim.

@@ -10,8 +10,8 @@ import (
 
 // Wait returns when a Claim of one of the queues may find something, or with ctx's error.
 //
-// A claim may find nothing although a job is there: other consumers have claimed it, or a limit holds it back. After such
-// claims Wait takes longer to return, up to 100 ms.
+// A claim may find nothing although a job is there: other consumers have claimed it, or a limit holds it back. After
+// such claims Wait takes longer to return, up to 100 ms.
 func (c *Client) Wait(ctx context.Context, queues ...string) error {
 	if err := c.requirePool("Wait"); err != nil {
 		return err
@@ -80,7 +80,8 @@ func (w *waiter) look(ctx context.Context) (ready bool, wait time.Duration, err 
 	return ready, wait, nil
 }
 
-// maintain does the maintenance that makes jobs ready, once a second. Where only consumers work, nothing else does it.
+// maintain does the maintenance that makes jobs ready, once a second. Where only consumers work, nothing else does
+// it.
 func (w *waiter) maintain(ctx context.Context) error {
 	if time.Since(w.maintained) < waiterMaintenance {
 		return nil

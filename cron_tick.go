@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A cronTicker is the maintenance task that inserts the jobs of crons. It sleeps until the next tick, and looks for new
-// crons at intervals.
+// A cronTicker is the maintenance task that inserts the jobs of crons. It sleeps until the next tick, and looks for
+// new crons at intervals.
 type cronTicker struct {
 	client *Client
 	broken map[cronKey]time.Time // Crons that are left out until a time, because this process cannot insert their job.
@@ -41,7 +41,8 @@ func (t *cronTicker) do(ctx context.Context) error {
 	t.pause = cronLook
 	for ctx.Err() == nil {
 		var wait *float64
-		if err := t.client.row(ctx, "select pawl.due_cron($1::text[], $2::text[], $3::text[])", t.leftOut(), &wait); err != nil {
+		err := t.client.row(ctx, "select pawl.due_cron($1::text[], $2::text[], $3::text[])", t.leftOut(), &wait)
+		if err != nil {
 			return errors.Join(append(errs, err)...)
 		}
 		if wait == nil {
@@ -68,8 +69,8 @@ func (t *cronTicker) do(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// tick takes one due cron, inserts its jobs, and sets its next tick, in one transaction. It returns the cron. If it got
-// none, or if the database failed, the key is empty.
+// tick takes one due cron, inserts its jobs, and sets its next tick, in one transaction. It returns the cron. If it
+// got none, or if the database failed, the key is empty.
 func (t *cronTicker) tick(ctx context.Context) (key cronKey, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cronTimeout)
 	defer cancel()
@@ -111,7 +112,8 @@ type dueCron struct {
 // take locks a due cron. It returns ErrNotFound if there is none that is not locked.
 func (t *cronTicker) take(ctx context.Context, in *Client) (due dueCron, err error) {
 	err = in.row(ctx, "select * from pawl.take_cron($1::text[], $2::text[], $3::text[])", t.leftOut(),
-		&due.key.name, &due.key.spec, &due.key.zone, &due.job, &due.jitter, &due.catchUp, &due.last, &due.tick, &due.now)
+		&due.key.name, &due.key.spec, &due.key.zone, &due.job, &due.jitter, &due.catchUp,
+		&due.last, &due.tick, &due.now)
 	return due, err
 }
 

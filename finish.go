@@ -8,8 +8,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// outcomes are the states that jobs got: one state for all of them, or a state for each. A job without a state was not
-// finished: it was not claimed any more, or its row was locked.
+// outcomes are the states that jobs got: one state for all of them, or a state for each. A job without a state was
+// not finished: it was not claimed any more, or its row was locked.
 type outcomes struct {
 	all  string
 	each map[ID]string
@@ -23,8 +23,14 @@ func (o outcomes) of(id ID) (state string, ok bool) {
 	return state, ok
 }
 
-// finish writes results of one kind: either all complete their jobs and agree in keep, or none does. leases are deleted by
-// the same statement, if it finished every job that it completes.
+// state returns the state of a job, or "" if it has none.
+func (o outcomes) state(id ID) string {
+	state, _ := o.of(id)
+	return state
+}
+
+// finish writes results of one kind: either all complete their jobs and agree in keep, or none does. leases are
+// deleted by the same statement, if it finished every job that it completes.
 func (c *Client) finish(
 	ctx context.Context, results []attemptResult, worker string, leases []string,
 ) (became outcomes, err error) {
@@ -108,8 +114,8 @@ func (c *Client) fail(ctx context.Context, results []attemptResult, p finishPara
 		became.each[ID(id)] = state
 		return err
 	}
-	err = c.query(ctx, `select * from pawl.fail($1::bigint[], $2::integer[], $3::text[], $4::double precision[], $5::text[], $6::text[],
-		$7::bigint[], $8::bigint[], $9::text)`,
+	err = c.query(ctx, "select * from pawl.fail($1::bigint[], $2::integer[], $3::text[], $4::double precision[], "+
+		"$5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::text)",
 		[]any{p.ids, p.epochs, verbs, delays, backoffs, errs, p.waited, p.ran, p.worker}, read)
 	return became, err
 }

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// A followupRunner does what follows from decided results: it runs the followups of constrained jobs, and gives permits
-// back. It does so beside the delivery of further results. If something fails here, a maintenance task does it later.
+// A followupRunner does what follows from decided results: it runs the followups of constrained jobs, and gives
+// permits back. It does so beside the delivery of further results. If something fails here, a maintenance task does
+// it later.
 //
 // It has one goroutine, while there is something to do.
 type followupRunner struct {
@@ -91,8 +92,8 @@ func (c *Client) runFollowups(ctx context.Context) error {
 	}
 }
 
-// runFollowupsSoon runs the followups of what this client has just committed. In a caller's transaction it does nothing:
-// there a maintenance task runs them, within a second of the commit.
+// runFollowupsSoon runs the followups of what this client has just committed. In a caller's transaction it does
+// nothing: there a maintenance task runs them, within a second of the commit.
 func (c *Client) runFollowupsSoon(ctx context.Context, constrained bool) {
 	if !constrained || c.db != nil {
 		return

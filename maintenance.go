@@ -11,9 +11,9 @@ import (
 // Maintain does maintenance until ctx ends, and returns nil then: it rescues jobs, runs followups and crons, makes
 // partitions and applies retention. It runs no jobs.
 //
-// Every Run does the same beside its jobs, unless RunnerConfig.NoMaintenance is set. Call Maintain in a process that only
-// does maintenance, or where only consumers work. Maintenance needs no leader: each task is safe to run in many processes
-// at once, twice, or late.
+// Every Run does the same beside its jobs, unless RunnerConfig.NoMaintenance is set. Call Maintain in a process that
+// only does maintenance, or where only consumers work. Maintenance needs no leader: each task is safe to run in many
+// processes at once, twice, or late.
 func (c *Client) Maintain(ctx context.Context) error {
 	if err := c.requirePool("Maintain"); err != nil {
 		return err
@@ -93,8 +93,8 @@ type taskFailures struct {
 func (f *taskFailures) record(began time.Time, err error) {
 	if err == nil {
 		if !f.since.IsZero() {
-			f.log.Info("pawl: maintenance task works again",
-				"task", f.task, "after", time.Since(f.since).Round(time.Millisecond))
+			after := time.Since(f.since).Round(time.Millisecond)
+			f.log.Info("pawl: maintenance task works again", "task", f.task, "after", after)
 		}
 		f.since, f.logged = time.Time{}, time.Time{}
 		return
@@ -103,7 +103,8 @@ func (f *taskFailures) record(began time.Time, err error) {
 		f.since = began
 	}
 	if f.logged.IsZero() || began.Sub(f.logged) >= failureLogEvery {
-		f.log.Warn("pawl: maintenance task failed; it will be tried again", "task", f.task, "error", err, "since", f.since)
+		f.log.Warn("pawl: maintenance task failed; it will be tried again",
+			"task", f.task, "error", err, "since", f.since)
 		f.logged = began
 	}
 }
@@ -114,7 +115,7 @@ type rescuer struct {
 	client     *Client
 	stale      time.Duration
 	last       time.Time // When a rescue last worked.
-	blindUntil time.Time // Until then no worker is found stale: the reason why this process was silent may be theirs, too.
+	blindUntil time.Time // Until then no worker is found stale: all may be silent for the same reason.
 	sweepEvery time.Duration
 	swept      time.Time     // When all leases were last read.
 	sweepCost  time.Duration // How long that took.
@@ -140,8 +141,8 @@ func (r *rescuer) rescue(ctx context.Context) error {
 // maxRescued is how many leases one statement rescues, at most.
 const maxRescued = 100
 
-// rescue gives back the jobs of lost leases, until there is none left. If judge is true, it also finds workers stale. If
-// sweep is true, it reads all leases. It returns the number of jobs.
+// rescue gives back the jobs of lost leases, until there is none left. If judge is true, it also finds workers stale.
+// If sweep is true, it reads all leases. It returns the number of jobs.
 func (c *Client) rescue(ctx context.Context, judge, sweep bool) (jobs int64, err error) {
 	for {
 		var workers, leases, moved, poisoned int64
@@ -151,7 +152,8 @@ func (c *Client) rescue(ctx context.Context, judge, sweep bool) (jobs int64, err
 			return jobs, err
 		}
 		if workers+moved > 0 {
-			c.config.Logger.Warn("pawl: rescued", "workers", workers, "leases", leases, "jobs", moved, "dead", poisoned)
+			c.config.Logger.Warn("pawl: rescued",
+				"workers", workers, "leases", leases, "jobs", moved, "dead", poisoned)
 		}
 		jobs += moved
 		if leases < maxRescued || moved == 0 {

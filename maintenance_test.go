@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// In an outage maintenance tasks fail each second. The log says so when it begins, once a minute, and when it is over.
+// In an outage maintenance tasks fail each second. The log says so when it begins, once a minute, and when it is
+// over.
 func TestAFailingTaskIsLoggedOnceAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -17,34 +17,34 @@ import (
 
 // RunnerConfig configures Run. Its zero value works.
 type RunnerConfig struct {
-	// Queues are the queues to run, and the runner's shares of them. If nil, the runner runs all queues, also those that
-	// are made later.
+	// Queues are the queues to run, and the runner's shares of them. If nil, the runner runs all queues, also those
+	// that are made later.
 	Queues map[string]RunnerQueue
 
-	// Max is the number of jobs that run at once, at most. It defaults to 32. The runner claims up to Max jobs when fewer
-	// than Min run. Min defaults to half of Max. A runner holds claimed jobs in memory: for long-running jobs, set a
-	// small Max.
+	// Max is the number of jobs that run at once, at most. It defaults to 32. The runner claims up to Max jobs when
+	// fewer than Min run. Min defaults to half of Max. A runner holds claimed jobs in memory: for long-running jobs,
+	// set a small Max.
 	Min, Max int
 
 	// Name identifies the worker. It defaults to host:pid.
 	Name string
 
-	// Heartbeat is the time between two heartbeats. It defaults to 3 s, and is at least 100 ms. A worker that is silent
-	// for three heartbeats is stale, and its jobs run elsewhere.
+	// Heartbeat is the time between two heartbeats. It defaults to 3 s, and is at least 100 ms. A worker that is
+	// silent for three heartbeats is stale, and its jobs run elsewhere.
 	Heartbeat time.Duration
 
 	// PollInterval is the longest time between two claims of an idle runner. It defaults to 1 s.
 	PollInterval time.Duration
 
-	// DrainTimeout is how long running handlers may go on after ctx has ended. Then their contexts end with ErrShutdown.
-	// It defaults to 30 s.
+	// DrainTimeout is how long running handlers may go on after ctx has ended. Then their contexts end with
+	// ErrShutdown. It defaults to 30 s.
 	DrainTimeout time.Duration
 
 	// NoMaintenance leaves rescue, cron and retention to other processes: see Maintain.
 	NoMaintenance bool
 
-	// OnFailure, if not nil, is called after each attempt that did not succeed. If final is true, the job has no other
-	// attempt.
+	// OnFailure, if not nil, is called after each attempt that did not succeed. If final is true, the job has no
+	// other attempt.
 	OnFailure func(ctx context.Context, job *JobInfo, err error, final bool)
 }
 
@@ -92,7 +92,8 @@ func (rc *RunnerConfig) fill() error {
 	rc.DrainTimeout = cmp.Or(rc.DrainTimeout, defaultDrainTimeout)
 	if rc.Heartbeat < 100*time.Millisecond || rc.PollInterval < time.Millisecond || rc.DrainTimeout < 0 {
 		return fmt.Errorf("pawl: run: RunnerConfig has Heartbeat %v, PollInterval %v and DrainTimeout %v: "+
-			"want at least 100 ms, at least 1 ms, and none that is negative", rc.Heartbeat, rc.PollInterval, rc.DrainTimeout)
+			"want at least 100 ms, at least 1 ms, and none that is negative",
+			rc.Heartbeat, rc.PollInterval, rc.DrainTimeout)
 	}
 	if rc.Name == "" {
 		host, _ := os.Hostname()
@@ -132,8 +133,8 @@ type runner struct {
 //
 // StopWorker makes Run drain from elsewhere.
 //
-// If the database goes away, the runner keeps undelivered results in memory and retries with increasing delays. If the
-// worker has lost a lease by then, the results of its jobs are discarded.
+// If the database goes away, the runner keeps undelivered results in memory and retries with increasing delays. If
+// the worker has lost a lease by then, the results of its jobs are discarded.
 func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	if err := c.requirePool("Run"); err != nil {
 		return err
@@ -184,12 +185,13 @@ func newRunner(ctx context.Context, own, public *Client, mux *Mux, config *Runne
 	r.sleeper = newSleeper(own, queues)
 	leases := newWorkerLeases(own, config.Heartbeat)
 	r.heartbeat = &heartbeat{
-		client: own, log: log, name: config.Name, queues: queues, every: config.Heartbeat, slots: r.slots, leases: leases,
-		state: r.state, poked: r.sleeper.poked, stop: stop,
+		client: own, log: log, name: config.Name, queues: queues, every: config.Heartbeat,
+		slots: r.slots, leases: leases, state: r.state, poked: r.sleeper.poked, stop: stop,
 	}
 	r.claims = &claimLoop{
-		client: own, log: log, config: config, queues: queues, slots: r.slots, finisher: r.finisher, heartbeat: r.heartbeat,
-		leases: leases, sleeper: r.sleeper, freed: freed, woken: r.sleeper.woken, permits: permits, undo: delivering,
+		client: own, log: log, config: config, queues: queues,
+		slots: r.slots, finisher: r.finisher, heartbeat: r.heartbeat, leases: leases, sleeper: r.sleeper,
+		freed: freed, woken: r.sleeper.woken, permits: permits, undo: delivering,
 		set: lanes.New(),
 	}
 	return r
@@ -258,8 +260,8 @@ func (r *runner) waitForHandlers() {
 	}
 }
 
-// releaseRunning releases the jobs whose handlers still run, and returns an error if there are any. The handlers go on,
-// but the jobs have a new epoch, so that the handlers' results are discarded.
+// releaseRunning releases the jobs whose handlers still run, and returns an error if there are any. The handlers go
+// on, but the jobs have a new epoch, so that the handlers' results are discarded.
 func (r *runner) releaseRunning(ctx context.Context) error {
 	jobs, _ := r.slots.running()
 	if len(jobs) == 0 {
@@ -271,10 +273,11 @@ func (r *runner) releaseRunning(ctx context.Context) error {
 	}
 	became, err := r.client.finishLocking(ctx, results, r.config.Name, nil)
 	if err == nil {
-		r.client.counters.finished(results, func(id ID) string { state, _ := became.of(id); return state })
+		r.client.counters.finished(results, became.state)
 	}
-	return errors.Join(fmt.Errorf("pawl: run: %d handlers did not return within the drain timeout of %v; their jobs were released",
-		len(jobs), r.config.DrainTimeout), err)
+	stuck := fmt.Errorf("pawl: run: %d handlers did not return within the drain timeout of %v; "+
+		"their jobs were released", len(jobs), r.config.DrainTimeout)
+	return errors.Join(stuck, err)
 }
 
 // unregister hands over the last counts, and removes the worker.

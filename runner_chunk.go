@@ -30,7 +30,8 @@ func (s *slots) runChunk(h *handler, runs []*running) {
 	c.work()
 }
 
-// cancelWithLastJob makes the chunk's context end when the contexts of all its jobs have ended. The caller calls stop.
+// cancelWithLastJob makes the chunk's context end when the contexts of all its jobs have ended. The caller calls
+// stop.
 func (c *chunk) cancelWithLastJob() (stop func()) {
 	var left atomic.Int32
 	left.Store(int32(len(c.runs)))

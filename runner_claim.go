@@ -24,10 +24,11 @@ import (
 // Asking, the last claim found nothing. The loop claims again at once, from the safe marks and also from lanes that
 // seemed empty, and then after 1, 2, 4, 8, … ms.
 //
-// Asleep, every insert notifies the loop. So a claim follows an insert at once, and no claim is made in vain. The loop
-// still claims by itself, at growing intervals up to PollInterval.
+// Asleep, every insert notifies the loop. So a claim follows an insert at once, and no claim is made in vain. The
+// loop still claims by itself, at growing intervals up to PollInterval.
 //
-// In a dense stream a loop does not sleep: a NOTIFY with every insert would cost far more than claims that find nothing.
+// In a dense stream a loop does not sleep: a NOTIFY with every insert would cost far more than claims that find
+// nothing.
 type claimLoop struct {
 	client    *Client
 	log       *slog.Logger
@@ -145,8 +146,8 @@ func (l *claimLoop) waitForRoom(ctx context.Context) int {
 
 // claim makes due jobs ready, advances the marks, and claims up to n jobs.
 //
-// It looks for unknown lanes in two cases. One is that known lanes have nothing. The other is before a claim from known
-// lanes, at intervals: the first job of a channel must not wait for a million jobs of another one.
+// It looks for unknown lanes in two cases. One is that known lanes have nothing. The other is before a claim from
+// known lanes, at intervals: the first job of a channel must not wait for a million jobs of another one.
 func (l *claimLoop) claim(ctx context.Context, now time.Time, n int) (got int, err error) {
 	idle := !l.emptySince.IsZero()
 	moved, err := l.promote(ctx, now, idle)
@@ -181,8 +182,8 @@ func (l *claimLoop) claim(ctx context.Context, now time.Time, n int) (got int, e
 	return l.take(ctx, n, idle)
 }
 
-// promote makes due jobs ready, and reports whether there were any. At intervals it looks at all queues, to learn what is
-// scheduled next.
+// promote makes due jobs ready, and reports whether there were any. At intervals it looks at all queues, to learn
+// what is scheduled next.
 func (l *claimLoop) promote(ctx context.Context, now time.Time, idle bool) (moved bool, err error) {
 	since := now.Sub(l.promoted)
 	all := since >= promoteSoon && (idle || since >= l.config.PollInterval/4)
@@ -257,8 +258,8 @@ func (l *claimLoop) foundNothing(ctx context.Context, now time.Time) (again bool
 	}
 }
 
-// fallAsleep enters the state asleep if the traffic has been calm, or if there have been no jobs for stayAwake. Inserts
-// whose transactions are open just now do not notify. The loop finds them because it claims some more.
+// fallAsleep enters the state asleep if the traffic has been calm, or if there have been no jobs for stayAwake.
+// Inserts whose transactions are open just now do not notify. The loop finds them because it claims some more.
 func (l *claimLoop) fallAsleep(ctx context.Context, now time.Time) (again bool) {
 	empty := now.Sub(l.emptySince)
 	if !(l.traffic.calm() && empty >= 2*firstCheck) && empty < stayAwake {

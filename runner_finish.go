@@ -11,10 +11,11 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A finisher delivers a runner's results by natural batching: while a statement is in flight, the next results gather,
-// and they go together with the next statement. There is no timer.
+// A finisher delivers a runner's results by natural batching: while a statement is in flight, the next results
+// gather, and they go together with the next statement. There is no timer.
 //
-// Its goroutines live only while there is something to deliver. Each ends when its results are decided, or when ctx ends.
+// Its goroutines live only while there is something to deliver. Each ends when its results are decided, or when ctx
+// ends.
 type finisher struct {
 	client    *Client
 	ctx       context.Context // Ends when the runner gives up.
@@ -112,8 +113,8 @@ func takeResults(from *[]attemptResult) []attemptResult {
 
 // deliver writes a batch, and deletes leases with it.
 //
-// A lease is deleted by the statement that finishes its last jobs, if all its other jobs are decided. Each of those was
-// finished, or was found to be lost, by a statement that has committed. So no claimed job of the lease is left.
+// A lease is deleted by the statement that finishes its last jobs, if all its other jobs are decided. Each of those
+// was finished, or was found to be lost, by a statement that has committed. So no claimed job of the lease is left.
 func (f *finisher) deliver(batch []attemptResult, leases []string) {
 	ending := f.endingLeases(batch)
 	ambiguous := slices.ContainsFunc(batch, func(a attemptResult) bool { return a.ambiguous })
@@ -260,8 +261,8 @@ func (f *finisher) notifyIdle() {
 }
 
 // resolveSkipped handles the results that a statement skipped. If a job is not the runner's any more, its result is
-// decided. If another transaction has locked a job's row, its result is delivered again after a while. Nothing waits for
-// that transaction in the database: neither other jobs nor a connection.
+// decided. If another transaction has locked a job's row, its result is delivered again after a while. Nothing waits
+// for that transaction in the database: neither other jobs nor a connection.
 //
 // If an attempt to deliver was ambiguous, it may have been carried out: then the finished jobs are looked for, too.
 func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A heartbeat tells the database that a worker lives. It learns which jobs the worker has lost, and which state it is to
-// be in.
+// A heartbeat tells the database that a worker lives. It learns which jobs the worker has lost, and which state it is
+// to be in.
 type heartbeat struct {
 	client *Client
 	log    *slog.Logger
@@ -46,8 +46,10 @@ func (b *heartbeat) register(ctx context.Context) error {
 	}
 	var id int64
 	var started time.Time
-	err := b.client.row(ctx, "select pawl.register_worker($1::text, $2::text, $3::integer, $4::text, $5::text[], $6::interval, $7::text)",
-		[]any{b.name, host, os.Getpid(), version, b.queues, interval(staleHeartbeats * b.every), b.state.get()}, &id)
+	stale := interval(staleHeartbeats * b.every)
+	err := b.client.row(ctx, "select pawl.register_worker($1::text, $2::text, $3::integer, $4::text, $5::text[], "+
+		"$6::interval, $7::text)",
+		[]any{b.name, host, os.Getpid(), version, b.queues, stale, b.state.get()}, &id)
 	if err == nil {
 		err = b.client.row(ctx, "select pawl.worker_started_at($1::bigint)", []any{id}, &started)
 	}
@@ -123,8 +125,8 @@ func (b *heartbeat) beat(ctx context.Context) {
 	b.leases.reconcile(ctx, worker)
 }
 
-// send sends a heartbeat with the running jobs. It returns the state that the worker is to be in, and the ids of the jobs
-// that are not the worker's any more. If the worker was found stale, the state is empty.
+// send sends a heartbeat with the running jobs. It returns the state that the worker is to be in, and the ids of the
+// jobs that are not the worker's any more. If the worker was found stale, the state is empty.
 func (b *heartbeat) send(ctx context.Context, jobs []*JobInfo, count int) (state string, missing []int64, err error) {
 	worker, started := b.row()
 	ids, epochs := idsAndEpochs(jobs)
@@ -155,11 +157,11 @@ func (b *heartbeat) setState(state string) {
 	}
 }
 
-// cancelMissing ends the contexts of jobs that are not this worker's any more. reported are the jobs that the heartbeat
-// was sent with, and ids are those of them that the database did not find.
+// cancelMissing ends the contexts of jobs that are not this worker's any more. reported are the jobs that the
+// heartbeat was sent with, and ids are those of them that the database did not find.
 //
-// Jobs that have finished since the heartbeat was sent are not missing. At a high rate they are most of ids. Cancelled
-// jobs are in the archive, at the epoch at which they were claimed.
+// Jobs that have finished since the heartbeat was sent are not missing. At a high rate they are most of ids.
+// Cancelled jobs are in the archive, at the epoch at which they were claimed.
 func (b *heartbeat) cancelMissing(ctx context.Context, reported []*JobInfo, ids []int64) {
 	notFound := make(map[ID]bool, len(ids))
 	for _, id := range ids {

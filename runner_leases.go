@@ -9,9 +9,9 @@ import (
 
 // workerLeases are the leases that a worker knows it has. Its claims add them.
 //
-// The database may have more leases for the worker: of a claim whose result was lost and could not be asked for, or of
-// finishes that a failover took back. The jobs of such a lease would stay claimed for as long as the worker lives. So the
-// heartbeat calls reconcile, which gives them back.
+// The database may have more leases for the worker: of a claim whose result was lost and could not be asked for, or
+// of finishes that a failover took back. The jobs of such a lease would stay claimed for as long as the worker lives.
+// So the heartbeat calls reconcile, which gives them back.
 type workerLeases struct {
 	client *Client
 	every  time.Duration // The least time between two comparisons.
@@ -58,8 +58,8 @@ func (l *workerLeases) snapshot() map[string]*lease {
 	return maps.Clone(l.known)
 }
 
-// reconcile compares the known leases with those in the database, unless it did so recently. It gives up each lease that
-// was unknown twice in a row: a lease that was unknown once may belong to a claim that has just ended.
+// reconcile compares the known leases with those in the database, unless it did so recently. It gives up each lease
+// that was unknown twice in a row: a lease that was unknown once may belong to a claim that has just ended.
 func (l *workerLeases) reconcile(ctx context.Context, worker int64) {
 	if time.Since(l.compared) < max(comparisonShare*l.cost, l.every) {
 		return

@@ -3,10 +3,14 @@ package pawl
 import "time"
 
 const (
-	firstCheck   = time.Millisecond       // The wait after a claim that found nothing. It doubles each time.
-	stayAwake    = 100 * time.Millisecond // After this time without jobs a runner asks to be woken, whatever the traffic was.
-	discoverSoon = 20 * time.Millisecond  // The least time between discoveries while known lanes have jobs.
-	denseTraffic = 100                    // The jobs in a window from which a runner looks by itself instead of being woken.
+	// firstCheck is the wait after a claim that found nothing. It doubles each time.
+	firstCheck = time.Millisecond
+	// stayAwake is the time without jobs after which a runner asks to be woken, whatever the traffic was.
+	stayAwake = 100 * time.Millisecond
+	// discoverSoon is the least time between discoveries while known lanes have jobs.
+	discoverSoon = 20 * time.Millisecond
+	// denseTraffic is the number of jobs in a window from which a runner claims by itself instead of being woken.
+	denseTraffic = 100
 )
 
 // traffic counts jobs in windows of stayAwake, to tell a stream from a trickle.
@@ -33,8 +37,8 @@ func (t *traffic) dense() bool { return t.now >= denseTraffic }
 // calm reports whether the last two windows were trickles.
 func (t *traffic) calm() bool { return t.last < denseTraffic/2 && t.now < denseTraffic/2 }
 
-// A discoveryPace keeps discoveries of lanes to about a tenth of the time. The cheaper of the last two counts: a single
-// slow discovery may be the machine's fault, and must not delay the next one.
+// A discoveryPace keeps discoveries of lanes to about a tenth of the time. The cheaper of the last two counts: a
+// single slow discovery may be the machine's fault, and must not delay the next one.
 type discoveryPace struct{ last, before time.Duration }
 
 // add records what a discovery took.

@@ -17,8 +17,8 @@ type reporter struct {
 // maxLoggedError is how many bytes of an error are logged, at most.
 const maxLoggedError = 1024
 
-// report is called for each attempt that did not simply succeed. became is the state that the job got. delivery is the
-// error of the attempt's delivery to the database.
+// report is called for each attempt that did not simply succeed. became is the state that the job got. delivery is
+// the error of the attempt's delivery to the database.
 func (r *reporter) report(a attemptResult, became string, delivery error) {
 	err := a.cause
 	if a.verb == verbComplete {

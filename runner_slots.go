@@ -8,10 +8,11 @@ import (
 	"sync"
 )
 
-// slots are the places of a runner's jobs. They own the claimed jobs, the counts of them, and the goroutines that run them.
+// slots are the places of a runner's jobs. They own the claimed jobs, the counts of them, and the goroutines that run
+// them.
 //
-// A job takes a slot with start and leaves it with free. In between it is first pending, until a goroutine takes it, and
-// then its handler runs. The order of both is that of the claims.
+// A job takes a slot with start and leaves it with free. In between it is first pending, until a goroutine takes it,
+// and then its handler runs. The order of both is that of the claims.
 type slots struct {
 	executor *executor
 	finisher *finisher
@@ -71,9 +72,9 @@ func (s *slots) start(job *JobInfo) {
 	s.mu.Unlock()
 }
 
-// dispatch gives every pending job a goroutine. It yields after each one. So a few goroutines run all short handlers one
-// after the other, and their stacks have grown already. A handler that blocks is followed by another goroutine. With a
-// new goroutine for each job, a third of the client's CPU time went into growing stacks.
+// dispatch gives every pending job a goroutine. It yields after each one. So a few goroutines run all short handlers
+// one after the other, and their stacks have grown already. A handler that blocks is followed by another goroutine.
+// With a new goroutine for each job, a third of the client's CPU time went into growing stacks.
 func (s *slots) dispatch() {
 	for {
 		s.mu.Lock()
@@ -122,7 +123,8 @@ func (s *slots) serve() {
 	}
 }
 
-// takeChunk takes the pending jobs that have the same handler as first, up to the size of a chunk. The caller holds s.mu.
+// takeChunk takes the pending jobs that have the same handler as first, up to the size of a chunk. The caller holds
+// s.mu.
 func (s *slots) takeChunk(h *handler, first *running) []*running {
 	chunk := []*running{first}
 	s.pending = slices.DeleteFunc(s.pending, func(run *running) bool {
@@ -155,8 +157,8 @@ func (s *slots) runOne(run *running) {
 
 // free hands over the result of a job and frees its slot. err is what the handler returned.
 //
-// The job leaves the list before its result is handed over: a heartbeat must not take it for lost once it is finished.
-// It leaves the count afterwards: what is finished but not delivered holds up further claims.
+// The job leaves the list before its result is handed over: a heartbeat must not take it for lost once it is
+// finished. It leaves the count afterwards: what is finished but not delivered holds up further claims.
 func (s *slots) free(run *running, a attemptResult, err error) {
 	job := run.job
 	a.cause = err

@@ -39,8 +39,8 @@ func (s *workerState) set(state string) (changed bool) {
 	return true
 }
 
-// whileReady calls do each time the worker is ready, until ctx ends. The context of do ends when the worker is not ready
-// any more.
+// whileReady calls do each time the worker is ready, until ctx ends. The context of do ends when the worker is not
+// ready any more.
 func (s *workerState) whileReady(ctx context.Context, do func(context.Context)) {
 	for ctx.Err() == nil {
 		ready, suspend := context.WithCancel(ctx)

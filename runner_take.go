@@ -7,13 +7,14 @@ import (
 	"github.com/pawlhq/pawl/internal/lanes"
 )
 
-// claimTimeout bounds the statement of a claim. It does not end with Run: a result that nobody reads has to be undone.
+// claimTimeout bounds the statement of a claim. It does not end with Run: a result that nobody reads has to be
+// undone.
 const claimTimeout = 30 * time.Second
 
 // take claims up to n jobs and starts them. It returns how many tickets it took.
 //
-// A suspect comes in a claim of its own, and only while no other job that has crashed a worker runs here. So if the worker
-// crashes, the job that did it is known.
+// A suspect comes in a claim of its own, and only while no other job that has crashed a worker runs here. So if the
+// worker crashes, the job that did it is known.
 func (l *claimLoop) take(ctx context.Context, n int, idle bool) (got int, err error) {
 	crashed, suspect := l.slots.crashes()
 	if !crashed {
@@ -41,8 +42,8 @@ func (l *claimLoop) take(ctx context.Context, n int, idle bool) (got int, err er
 	return got + total, err
 }
 
-// takeLimited claims from the queues that have a maximum of their own in this runner. Each has a claim of its own, which
-// takes no more than that.
+// takeLimited claims from the queues that have a maximum of their own in this runner. Each has a claim of its own,
+// which takes no more than that.
 func (l *claimLoop) takeLimited(ctx context.Context, n int, idle, suspect bool) (got int, err error) {
 	for name, q := range l.config.Queues {
 		if q.Max == 0 {

@@ -125,7 +125,7 @@ func TestTheSafeMarkAdvancesWhenOlderTransactionsHaveEnded(t *testing.T) {
 		{"all older transactions have ended", lane{mark: 20, pending: 10, below: 100}, 0, 20, 100, 150, 10, 20, 150},
 		{"a ticket is left below", lane{mark: 20, pending: 10, below: 100}, 7, 20, 100, 150, 6, 20, 150},
 		{"a ticket is left above", lane{mark: 20, pending: 10, below: 100}, 15, 20, 100, 150, 10, 20, 150},
-		{"the safe mark never goes back", lane{mark: 20, safe: 8, pending: 10, below: 100}, 5, 20, 100, 150, 8, 20, 150},
+		{"the mark never goes back", lane{mark: 20, safe: 8, pending: 10, below: 100}, 5, 20, 100, 150, 8, 20, 150},
 		{"nothing left to advance", lane{mark: 10, pending: 10, below: 100}, 0, 10, 100, 150, 10, 0, 100},
 	} {
 		ln := test.lane

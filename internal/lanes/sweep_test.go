@@ -99,7 +99,8 @@ func TestALaneLearnsWhetherItHasTickets(t *testing.T) {
 			}
 			l.Learn(p, test.total)
 			if ln.live != test.live || ln.sweepNow != test.sweepNow {
-				t.Errorf("live is %t, want %t; sweepNow is %t, want %t", ln.live, test.live, ln.sweepNow, test.sweepNow)
+				t.Errorf("live is %t, want %t; sweepNow is %t, want %t",
+					ln.live, test.live, ln.sweepNow, test.sweepNow)
 			}
 			if test.saw > 0 && ln.mark != 100 {
 				t.Errorf("the mark is %d, want the highest position taken", ln.mark)
