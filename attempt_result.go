@@ -14,7 +14,6 @@ type attemptResult struct {
 	delay     *float64      // In seconds. If nil, the verb's default applies.
 	backoff   *string       // The handler's Backoff, as JSON.
 	err       *string       // The error that is kept with the job, as JSON: {"error": …, "stack": …}.
-	keep      bool          // Keep the job in the archive even if its queue keeps none.
 	waited    time.Duration // From when the job was due until its handler started. 0 if it was not started.
 	ran       time.Duration
 	cause     error // What the handler returned.
@@ -54,7 +53,7 @@ func resultOf(job *JobInfo, h *handler, err error) attemptResult {
 	if chosen {
 		a.verb = o.verb
 		if o.verb == verbSnooze || o.verb == verbRetry {
-			a.delay = secondsOf(o.wait())
+			a.delay = secondsOf(o.delay)
 		}
 	} else if _, bad := errors.AsType[*unprocessable](err); bad {
 		a.verb = verbUnprocessable
@@ -70,14 +69,6 @@ func resultOf(job *JobInfo, h *handler, err error) attemptResult {
 		a.delay, a.backoff = h.retryAfter(job, err)
 	}
 	return a
-}
-
-// wait returns how long the job waits.
-func (o *outcome) wait() time.Duration {
-	if o.at.IsZero() {
-		return o.delay
-	}
-	return max(time.Until(o.at), 0)
 }
 
 // retryAfter returns the handler's own delay and backoff after a failed attempt. Each is nil if the handler has none.

@@ -334,29 +334,3 @@ func (c *Client) advanceMarks(ctx context.Context, set *lanes.Set) error {
 	}
 	return nil
 }
-
-// persist tries until it works, the error is not a passing one, or ctx ends; between tries it waits longer and
-// longer, at most 5 s.
-func retryUntil(ctx context.Context, try func() error) error {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := try()
-		if err == nil || !isTransient(err) || ctx.Err() != nil {
-			return err
-		}
-		if !sleep(ctx, wait) {
-			return err
-		}
-	}
-}
-
-// pause waits; false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
@@ -83,7 +84,7 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 	coded, pool := connect(t, url, with(xor{}))
 	plain, _ := connect(t, url)
 	ran := make(chan string, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[pawl.RawArgs]) error {
 		ran <- string(job.Args.JSON)
 		return nil
@@ -150,7 +151,7 @@ func TestDecodeFails(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, with(codec))
 			seen := make(chan error, 1)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
 				err := next(ctx)
 				seen <- err
@@ -171,12 +172,11 @@ func TestDecodeFails(t *testing.T) {
 			}
 
 			// A consumer: the others of the batch are its own, in a transaction too.
-			for _, db := range []interface {
-				Commit(context.Context) error
-			}{nil, begin(t, pool)} {
-				c := client
-				if db != nil {
-					c = client.With(db)
+			for _, inTx := range []bool{false, true} {
+				c, tx := client, pgx.Tx(nil)
+				if inTx {
+					tx = begin(t, pool)
+					c = client.With(tx)
 				}
 				id := insert(t, client, Note{2})
 				insert(t, client, Note{3})
@@ -188,11 +188,11 @@ func TestDecodeFails(t *testing.T) {
 				if err := c.Complete(t.Context(), jobs); err != nil {
 					t.Error(err)
 				}
-				if db == nil {
+				if !inTx {
 					if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 0 {
 						t.Errorf("%d leases are left", n)
 					}
-				} else if err := db.Commit(t.Context()); err != nil {
+				} else if err := tx.Commit(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				if job := await(t, client, id, pawlstate.Dead); job.Reason != "unprocessable" {
@@ -246,7 +246,7 @@ func TestKeyRotation(t *testing.T) {
 		t.Errorf("%d keys are named in what is stored, want 2", n)
 	}
 	ran := make(chan int, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	stop := start(t, after, mux, pawl.RunnerConfig{})
 	sum := <-ran + <-ran + <-ran

@@ -120,24 +120,31 @@ func newLanes(queue string) *lanes.Set {
 //
 // On a client made by With, the jobs are claimed when the transaction commits.
 func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (Jobs, error) {
+	return c.claimAs(ctx, nil, queue, n, lease, kinds)
+}
+
+// claimAs is Claim for a registered worker. If worker is nil, it is for none.
+func (c *Client) claimAs(
+	ctx context.Context, worker *Worker, queue string, n int, lease time.Duration, kinds []string,
+) (Jobs, error) {
 	if queue == "" || n < 1 || lease < 0 {
 		return nil, fmt.Errorf("pawl: claim from queue %q: %d jobs with a lease of %v: want a queue's name, "+
 			"at least 1 job and a lease that is not negative", queue, n, lease)
 	}
 	who := claimer{}
-	if lease > 0 || c.worker != nil {
+	if lease > 0 || worker != nil {
 		s := interval(lease)
 		who.lasting = &s
 	}
-	if c.worker != nil {
-		who.worker, who.name = &c.worker.ID, c.worker.Name
+	if worker != nil {
+		who.worker, who.name = &worker.ID, worker.Name
 	}
 	jobs, err := c.claimByHand(ctx, queue, n, who, kinds)
 	if err != nil {
 		return nil, fmt.Errorf("pawl: claim: %w", err)
 	}
-	if c.worker != nil && c.db == nil { // In a transaction a heartbeat would keep the worker's row locked.
-		if _, err := c.Heartbeat(ctx, c.worker.ID); err != nil && len(jobs) == 0 {
+	if worker != nil && c.db == nil { // In a transaction a heartbeat would keep the worker's row locked.
+		if _, err := worker.Heartbeat(ctx); err != nil && len(jobs) == 0 {
 			return nil, err // If there are jobs, their lease says how long they stay claimed.
 		}
 	}

@@ -16,13 +16,10 @@ import (
 //
 // For a job that is not claimed any more, the error is ErrLeaseLost. Of several jobs, the error is a JobErrors with
 // those jobs, and the other jobs are completed.
+//
+// A job with Keep set stays in the archive even if its queue keeps no completed jobs.
 func (c *Client) Complete(ctx context.Context, jobs ClaimedJobs) error {
 	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete})
-}
-
-// Archive completes jobs like Complete, and keeps them in the archive even if their queue keeps no completed jobs.
-func (c *Client) Archive(ctx context.Context, jobs ClaimedJobs) error {
-	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete, keep: true})
 }
 
 // Fail finishes an attempt of claimed jobs as failed. If err is an outcome (Snooze, RetryAfter, Cancel, Dead, …),

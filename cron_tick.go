@@ -2,11 +2,9 @@ package pawl
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -77,15 +75,15 @@ func (t *cronTicker) tick(ctx context.Context) (key cronKey, err error) {
 	options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
 	err = pgx.BeginTxFunc(ctx, t.client.pool, options, func(tx pgx.Tx) error {
 		in := t.client.With(tx)
-		due, err := t.take(ctx, in)
+		cron, err := t.take(ctx, in)
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		key = due.key
-		return t.insert(ctx, in, due)
+		key = cronKey{cron.name, cron.spec, cron.zone}
+		return t.insert(ctx, in, key, cron)
 	})
 	if err == nil || key == (cronKey{}) {
 		return key, err
@@ -98,70 +96,33 @@ func (t *cronTicker) tick(ctx context.Context) (key cronKey, err error) {
 	return key, err
 }
 
-// A dueCron is a cron that is due, as take_cron.sql returns it.
-type dueCron struct {
-	key     cronKey
-	job     string // As JSON.
-	jitter  float64
-	catchUp int
-	last    *time.Time // Its last tick. It is nil before the first one.
-	tick    time.Time  // The tick that is due.
-	now     time.Time  // By the database's clock.
-}
-
 // take locks a due cron. It returns ErrNotFound if there is none that is not locked.
-func (t *cronTicker) take(ctx context.Context, in *Client) (due dueCron, err error) {
+func (t *cronTicker) take(ctx context.Context, in *Client) (cron takenCron, err error) {
 	err = in.row(ctx, "select * from pawl.take_cron($1::text[], $2::text[], $3::text[])", t.leftOut(),
-		&due.key.name, &due.key.spec, &due.key.zone, &due.job, &due.jitter, &due.catchUp,
-		&due.last, &due.tick, &due.now)
-	return due, err
+		&cron.name, &cron.spec, &cron.zone, &cron.job, &cron.jitter, &cron.catchUp, &cron.last, &cron.expected, &cron.now)
+	return cron, err
 }
 
 // insert inserts the jobs of a due cron, and sets its next tick.
-func (t *cronTicker) insert(ctx context.Context, in *Client, due dueCron) error {
+func (t *cronTicker) insert(ctx context.Context, in *Client, key cronKey, cron takenCron) error {
 	log := t.client.config.Logger
-	key := due.key
-	var job cronJob
-	table, err := readCron(key.spec, key.zone)
-	if err == nil {
-		err = json.Unmarshal([]byte(due.job), &job)
-	}
-	if err != nil {
-		// A newer binary may have written it, and may understand it.
+	rows, last, next, err := cron.jobs()
+	if errors.Is(err, errCannotRead) {
 		log.Warn("pawl: this binary cannot read a cron; the cron is left to other workers",
 			"cron", key.name, "spec", key.spec, "zone", key.zone, "error", err)
 		t.leaveOut(key, cronUnknown)
 		return nil
 	}
-	var last time.Time
-	if due.last != nil {
-		last = *due.last
-	}
-	ticks, next, err := table.due(due.tick, last, due.now, due.catchUp)
 	if err != nil {
 		return err
 	}
-	rows := make([]insertRow, len(ticks))
-	for i, tick := range ticks {
-		runAt := tick.Add(job.delay())
-		if due.jitter > 0 {
-			runAt = runAt.Add(time.Duration(rand.Float64() * due.jitter * float64(time.Second)))
-		}
-		if rows[i], err = job.row(key.name, tick, &runAt); err != nil {
-			return err
-		}
-	}
-	var inserted *time.Time // The last tick with a job.
-	if len(ticks) > 0 {
-		if _, err := in.insertResolved(ctx, rows); err != nil {
-			return err
-		}
-		inserted = &ticks[len(ticks)-1]
-	} else {
-		log.Info("pawl: cron missed its tick", "cron", key.name, "tick", due.tick, "next", next)
+	if len(rows) == 0 {
+		log.Info("pawl: cron missed its tick", "cron", key.name, "tick", cron.expected, "next", next)
+	} else if _, err := in.insertResolved(ctx, rows); err != nil {
+		return err
 	}
 	return in.query(ctx, "select pawl.tick_cron($1::text, $2::timestamptz, $3::timestamptz)",
-		[]any{key.name, inserted, next}, nil)
+		[]any{key.name, last, next}, nil)
 }
 
 // leaveOut leaves a cron to other processes for some time.

@@ -29,7 +29,7 @@ func (o outcomes) state(id ID) string {
 	return state
 }
 
-// finish writes results of one kind: either all complete their jobs and agree in keep, or none does. leases are
+// finish writes results of one kind: either all complete their jobs, or none does. leases are
 // deleted by the same statement, if it finished every job that it completes.
 func (c *Client) finish(
 	ctx context.Context, results []attemptResult, worker string, leases []string,
@@ -63,8 +63,11 @@ func (c *Client) complete(
 	ctx context.Context, results []attemptResult, p finishParameters, leases []string,
 ) (became outcomes, err error) {
 	n := len(results)
-	returned := make([]*string, n)
+	returned, keep := make([]*string, n), []int64{}
 	for i := range results {
+		if results[i].job.Keep {
+			keep = append(keep, int64(results[i].job.ID))
+		}
 		if result := results[i].job.result; result != nil {
 			s := string(result)
 			returned[i] = &s
@@ -85,8 +88,8 @@ func (c *Client) complete(
 		return nil
 	}
 	err = c.query(ctx, "select pawl.complete($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], "+
-		"$5::text[], $6::text, $7::boolean, $8::uuid[])",
-		[]any{p.ids, p.epochs, p.waited, p.ran, returned, p.worker, n > 0 && results[0].keep, leases}, read)
+		"$5::text[], $6::text, $7::bigint[], $8::uuid[])",
+		[]any{p.ids, p.epochs, p.waited, p.ran, returned, p.worker, keep, leases}, read)
 	if err == nil && len(done) == n {
 		return outcomes{all: string(pawlstate.Completed)}, nil
 	}

@@ -3,27 +3,35 @@ package pawl
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// canCopy: on the pool, or in a transaction of pgx; a mock of one has no connection.
-func (c *Client) canCopy() bool {
-	if tx, ok := c.db.(pgx.Tx); ok {
-		return tx.Conn() != nil
+// copyTx returns the pgx transaction that the client runs on, or nil. A mock of a transaction has no connection, and counts as none.
+func (c *Client) copyTx() pgx.Tx {
+	on, _ := c.db.(pg.Pgx)
+	if tx, ok := on.Querier.(pgx.Tx); ok && tx.Conn() != nil {
+		return tx
 	}
-	return c.db == nil && c.pool != nil
+	return nil
 }
 
-// copyRows inserts by COPY, in a transaction of its own or the caller's. Its first statement takes the transaction's
-// number before any position is drawn: the safe mark's need (lanes.go).
+// canCopy reports whether COPY is possible: on the pool, or in a transaction of pgx.
+func (c *Client) canCopy() bool {
+	return c.db == nil && c.pool != nil || c.copyTx() != nil
+}
+
+// copyRows inserts jobs by COPY, in a transaction of its own or the caller's. Its first statement assigns the transaction's id before
+// it draws any position. The safe mark of a lane relies on that: see lanes.go.
 func (c *Client) copyRows(ctx context.Context, rows []insertRow) (ids []ID, err error) {
 	err = c.inTx(ctx, func(c *Client) error {
-		ids, err = c.copyIn(ctx, c.db.(pgx.Tx).Conn(), rows)
+		ids, err = c.copyIn(ctx, c.copyTx().Conn(), rows)
 		return err
 	})
 	return ids, err
@@ -31,38 +39,64 @@ func (c *Client) copyRows(ctx context.Context, rows []insertRow) (ids []ID, err 
 
 func (c *Client) copyIn(ctx context.Context, conn *pgx.Conn, rows []insertRow) ([]ID, error) {
 	var now time.Time
-	if err := c.row(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null", nil, &now); err != nil {
-		return nil, err
-	}
-	// In one value: a row an id took longer than the ids. Null for who may not COPY: see docs/roles.md.
-	ids, epochs := make([]ID, 0, len(rows)), make([]int32, len(rows))
-	var drawn []int64
-	err := c.row(ctx, `select case when has_table_privilege('pawl.job', 'insert') then array(select nextval('pawl.pos') from generate_series(1, $1::int)) end`,
-		[]any{len(rows)}, &drawn)
-	if err == nil && drawn == nil {
-		for some := range slices.Chunk(rows, copyFrom) {
-			more, err := c.insertRows(ctx, some)
-			if err != nil {
-				return nil, err
-			}
-			ids = append(ids, more...)
-		}
-		return ids, nil
-	}
-	if err == nil && len(drawn) != len(rows) {
-		err = fmt.Errorf("%d ids for %d jobs", len(drawn), len(rows))
-	}
+	err := c.row(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null", nil, &now)
 	if err != nil {
 		return nil, err
 	}
+	drawn, err := c.drawIDs(ctx, len(rows))
+	if err != nil {
+		return nil, err
+	}
+	if drawn == nil {
+		return c.insertChunks(ctx, rows)
+	}
+	if err := c.copyJobs(ctx, conn, rows, drawn, now); err != nil {
+		return nil, err
+	}
+	ids := make([]ID, len(drawn))
 	for i, id := range drawn {
-		ids, epochs[i] = append(ids, ID(id)), rand.Int32N(1_000_000_000)
+		ids[i] = ID(id)
 	}
 	queues := map[string]bool{}
+	for i := range rows {
+		queues[rows[i].queue] = true
+	}
+	c.counters.inserted(rows, nil)
+	return ids, c.query(ctx, "select pawl.wake($1::text[])", []any{slices.Collect(maps.Keys(queues))}, nil)
+}
+
+// drawIDs draws n ids. It returns nil if the role may not COPY: see docs/roles.md. The ids come in one value, because a row for each
+// takes longer.
+func (c *Client) drawIDs(ctx context.Context, n int) (drawn []int64, err error) {
+	err = c.row(ctx, `select case when has_table_privilege('pawl.job', 'insert')
+		then array(select nextval('pawl.pos') from generate_series(1, $1::int)) end`, []any{n}, &drawn)
+	if err == nil && drawn != nil && len(drawn) != n {
+		err = fmt.Errorf("%d ids for %d jobs", len(drawn), n)
+	}
+	return drawn, err
+}
+
+// insertChunks inserts jobs without COPY.
+func (c *Client) insertChunks(ctx context.Context, rows []insertRow) ([]ID, error) {
+	ids := make([]ID, 0, len(rows))
+	for some := range slices.Chunk(rows, copyFrom) {
+		more, err := c.insertRows(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, more...)
+	}
+	return ids, nil
+}
+
+// copyJobs writes the rows of jobs, and their tickets: ready ones and scheduled ones. The values of a row are pointers, because values
+// would be allocated one by one. A row is encoded before the next is asked for.
+func (c *Client) copyJobs(ctx context.Context, conn *pgx.Conn, rows []insertRow, drawn []int64, now time.Time) error {
+	epochs := make([]int32, len(rows))
 	var ready, scheduled []int
 	for i := range rows {
 		r := &rows[i]
-		queues[r.queue] = true
+		epochs[i] = rand.Int32N(1_000_000_000)
 		if r.delay != nil {
 			at := now.Add(time.Duration(*r.delay * float64(time.Second)))
 			r.runAt = &at
@@ -73,40 +107,44 @@ func (c *Client) copyIn(ctx context.Context, conn *pgx.Conn, rows []insertRow) (
 			ready = append(ready, i)
 		}
 	}
-	// Pointers: values would be allocated one by one. A row is written out before the next is asked for.
-	err = copyTo(ctx, conn, pgx.Identifier{c.config.Schema, "job"}, jobColumns, len(rows), func(i int, values []any) {
+	table := func(name string) pgx.Identifier { return pgx.Identifier{c.config.Schema, name} }
+	err := pg.Copy(ctx, conn, table("job"), jobColumns, len(rows), func(i int, values []any) {
 		r := &rows[i]
-		values[0], values[1], values[2], values[3], values[4], values[5] = &drawn[i], &now, r.runAt, &epochs[i], &r.priority, r.attempts
-		values[6], values[7], values[8], values[9], values[10], values[11], values[12] = &r.queue, &r.channel, &r.kind, r.args, r.data, r.fingerprint, r.opts
+		values[0], values[1], values[2], values[3] = &drawn[i], &now, r.runAt, &epochs[i]
+		values[4], values[5], values[6], values[7] = &r.priority, r.attempts, &r.queue, &r.channel
+		values[8], values[9], values[10], values[11], values[12] = &r.kind, r.args, r.data, r.fingerprint, r.opts
 	})
 	if err == nil && len(ready) > 0 {
-		err = copyTo(ctx, conn, pgx.Identifier{c.config.Schema, "ready"}, readyColumns, len(ready), func(k int, values []any) {
+		err = pg.Copy(ctx, conn, table("ready"), readyColumns, len(ready), func(k int, values []any) {
 			i := ready[k]
-			values[0], values[1], values[2], values[3], values[4], values[5] = &drawn[i], &drawn[i], &epochs[i], int32(rows[i].priority), &rows[i].queue, &rows[i].channel
+			values[0], values[1], values[2], values[3] = &drawn[i], &drawn[i], &epochs[i], int32(rows[i].priority)
+			values[4], values[5] = &rows[i].queue, &rows[i].channel
 		})
 	}
 	if err == nil && len(scheduled) > 0 {
-		err = copyTo(ctx, conn, pgx.Identifier{c.config.Schema, "scheduled"}, scheduledColumns, len(scheduled), func(k int, values []any) {
+		err = pg.Copy(ctx, conn, table("scheduled"), scheduledColumns, len(scheduled), func(k int, values []any) {
 			i := scheduled[k]
 			values[0], values[1], values[2], values[3] = rows[i].runAt, &drawn[i], &epochs[i], &rows[i].queue
 		})
 	}
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, 0, len(queues))
-	for q := range queues {
-		names = append(names, q)
-	}
-	c.counters.inserted(rows, nil)
-	return ids, c.query(ctx, "select pawl.wake($1::text[])", []any{names}, nil)
+	return err
 }
 
 var (
-	jobColumns = []column{{"id", pgtype.Int8OID}, {"created_at", pgtype.TimestamptzOID}, {"run_at", pgtype.TimestamptzOID}, {"epoch", pgtype.Int4OID},
-		{"priority", pgtype.Int2OID}, {"max_attempts", pgtype.Int2OID}, {"queue", pgtype.TextOID}, {"channel", pgtype.TextOID}, {"kind", pgtype.TextOID},
-		{"args", pgtype.JSONBOID}, {"data", pgtype.ByteaOID}, {"fingerprint", pgtype.TextOID}, {"opts", pgtype.JSONBOID}}
-	readyColumns = []column{{"pos", pgtype.Int8OID}, {"job_id", pgtype.Int8OID}, {"epoch", pgtype.Int4OID}, {"priority", pgtype.Int4OID},
-		{"queue", pgtype.TextOID}, {"channel", pgtype.TextOID}}
-	scheduledColumns = []column{{"run_at", pgtype.TimestamptzOID}, {"job_id", pgtype.Int8OID}, {"epoch", pgtype.Int4OID}, {"queue", pgtype.TextOID}}
+	jobColumns = []pg.Column{
+		{Name: "id", OID: pgtype.Int8OID}, {Name: "created_at", OID: pgtype.TimestamptzOID},
+		{Name: "run_at", OID: pgtype.TimestamptzOID}, {Name: "epoch", OID: pgtype.Int4OID},
+		{Name: "priority", OID: pgtype.Int2OID}, {Name: "max_attempts", OID: pgtype.Int2OID},
+		{Name: "queue", OID: pgtype.TextOID}, {Name: "channel", OID: pgtype.TextOID},
+		{Name: "kind", OID: pgtype.TextOID}, {Name: "args", OID: pgtype.JSONBOID}, {Name: "data", OID: pgtype.ByteaOID},
+		{Name: "fingerprint", OID: pgtype.TextOID}, {Name: "opts", OID: pgtype.JSONBOID},
+	}
+	readyColumns = []pg.Column{
+		{Name: "pos", OID: pgtype.Int8OID}, {Name: "job_id", OID: pgtype.Int8OID}, {Name: "epoch", OID: pgtype.Int4OID},
+		{Name: "priority", OID: pgtype.Int4OID}, {Name: "queue", OID: pgtype.TextOID}, {Name: "channel", OID: pgtype.TextOID},
+	}
+	scheduledColumns = []pg.Column{
+		{Name: "run_at", OID: pgtype.TimestamptzOID}, {Name: "job_id", OID: pgtype.Int8OID},
+		{Name: "epoch", OID: pgtype.Int4OID}, {Name: "queue", OID: pgtype.TextOID},
+	}
 )

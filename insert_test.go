@@ -167,14 +167,14 @@ func TestInsertManyOfNothing(t *testing.T) {
 }
 
 func TestInsertInATransaction(t *testing.T) {
-	begins := map[string]func(testing.TB, *pgxpool.Pool) (db pawl.DB, commit, rollback func() error){
-		"pgx": func(t testing.TB, pool *pgxpool.Pool) (pawl.DB, func() error, func() error) {
+	begins := map[string]func(testing.TB, *pawl.Client, *pgxpool.Pool) (in *pawl.Client, commit, rollback func() error){
+		"pgx": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error, func() error) {
 			tx := begin(t, pool)
-			return tx, func() error { return tx.Commit(t.Context()) }, func() error { return tx.Rollback(t.Context()) }
+			return client.With(tx), func() error { return tx.Commit(t.Context()) }, func() error { return tx.Rollback(t.Context()) }
 		},
-		"database/sql": func(t testing.TB, pool *pgxpool.Pool) (pawl.DB, func() error, func() error) {
+		"database/sql": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error, func() error) {
 			tx := stdTx(t, pool)
-			return tx, tx.Commit, tx.Rollback
+			return client.WithSQL(tx), tx.Commit, tx.Rollback
 		},
 	}
 	inserts := map[string]func(ctx context.Context, c *pawl.Client) (int, error){
@@ -200,8 +200,8 @@ func TestInsertInATransaction(t *testing.T) {
 			t.Run(driver+" "+how, func(t *testing.T) {
 				t.Parallel()
 				client, pool := install(t)
-				db, _, rollback := open(t, pool)
-				if _, err := insert(t.Context(), client.With(db)); err != nil {
+				in, _, rollback := open(t, client, pool)
+				if _, err := insert(t.Context(), in); err != nil {
 					t.Fatal(err)
 				}
 				if n := live(t, pool); n != 0 {
@@ -213,8 +213,8 @@ func TestInsertInATransaction(t *testing.T) {
 				if n := live(t, pool); n != 0 {
 					t.Errorf("%d rows are left after the rollback", n)
 				}
-				db, commit, _ := open(t, pool)
-				n, err := insert(t.Context(), client.With(db))
+				in, commit, _ := open(t, client, pool)
+				n, err := insert(t.Context(), in)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -248,20 +248,22 @@ func TestInsertInATransaction(t *testing.T) {
 	}
 }
 
-func TestWithPanicsOnAnythingElse(t *testing.T) {
+func TestWithPanicsOnNil(t *testing.T) {
 	t.Parallel()
 	client, err := pawl.New(nil, pawl.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, db := range []pawl.DB{nil, 1, "tx", &struct{}{}} {
+	for name, with := range map[string]func(){
+		"With": func() { client.With(nil) }, "WithSQL": func() { client.WithSQL(nil) },
+	} {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("With(%T) did not panic", db)
+					t.Errorf("%s(nil) did not panic", name)
 				}
 			}()
-			client.With(db)
+			with()
 		}()
 	}
 	if _, err := client.Insert(t.Context(), Note{1}); err == nil {
@@ -275,7 +277,7 @@ func (bad) Kind() string { return "bad" }
 
 func TestInvalid(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, func(c *pawl.Config) { c.Validation.ArgsBytes = 1000 })
+	client, pool := install(t, func(c *pawl.Config) { c.MaxArgsBytes = 1000 })
 	long := strings.Repeat("x", 256)
 	for _, test := range []struct {
 		name, field string
@@ -357,7 +359,7 @@ func TestDistantTimesOnDatabaseSQL(t *testing.T) {
 	tx := stdTx(t, pool)
 	for _, year := range []int{-3000, 0, 1, 20_000} {
 		at := time.Date(year, 3, 4, 5, 6, 7, 0, time.UTC)
-		result, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{1}, RunAt: at})
+		result, err := client.WithSQL(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{1}, RunAt: at})
 		if err != nil {
 			t.Fatalf("year %d: %v", year, err)
 		}

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
@@ -187,7 +186,7 @@ func TestAStrangersLockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
 	}
 	stranger := begin(t, pool)
 	exec(t, stranger, "select from pawl.job where id = $1 for update", int64(ids[2]))
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
 	for i, id := range ids {
@@ -789,16 +788,16 @@ func TestVerbsAgainstAClaimOrPromotionAtWork(t *testing.T) {
 
 // Rule 4: locks in a fixed order, whatever the order of the argument.
 func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
-	verbs := map[string]func(context.Context, *pawl.Client, pawl.Jobs, pawl.IDs) error{
-		"cancel": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids pawl.IDs) error {
-			_, err := c.Cancel(ctx, ids)
+	verbs := map[string]func(context.Context, *pawl.Client, pawl.Jobs, []pawl.ID) error{
+		"cancel": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids []pawl.ID) error {
+			_, err := c.Cancel(ctx, pawl.Filter{IDs: ids})
 			return err
 		},
-		"delete": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids pawl.IDs) error {
-			_, err := c.Delete(ctx, ids)
+		"delete": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids []pawl.ID) error {
+			_, err := c.Delete(ctx, pawl.Filter{IDs: ids})
 			return err
 		},
-		"complete": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs, _ pawl.IDs) error {
+		"complete": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs, _ []pawl.ID) error {
 			if err := c.Complete(ctx, jobs); !errors.Is(err, pawl.ErrLeaseLost) {
 				return err
 			}
@@ -816,10 +815,10 @@ func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
 			stranger := begin(t, pool)
 			exec(t, stranger, "select from pawl.job where id = $1 for update", int64(jobs[0].ID))
 			errs := make(chan error, 2)
-			go func() { errs <- verb(t.Context(), client, jobs, pawl.IDs{jobs[0].ID, jobs[1].ID}) }()
+			go func() { errs <- verb(t.Context(), client, jobs, []pawl.ID{jobs[0].ID, jobs[1].ID}) }()
 			blocked(t, pool, 1)
 			go func() {
-				errs <- verb(t.Context(), client, pawl.Jobs{jobs[1], jobs[0]}, pawl.IDs{jobs[1].ID, jobs[0].ID})
+				errs <- verb(t.Context(), client, pawl.Jobs{jobs[1], jobs[0]}, []pawl.ID{jobs[1].ID, jobs[0].ID})
 			}()
 			blocked(t, pool, 2)
 			commit(t, stranger)
@@ -910,38 +909,4 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 		return !fail(client.Complete(t.Context(), jobs)) && live(t, pool) == 0
 	})
-}
-
-// What collided or never arrived is worth another try of the whole transaction; what was refused, or may have been done, is not.
-func TestIsRetryable(t *testing.T) {
-	t.Parallel()
-	client, pool := install(t)
-	id := insert(t, client, Note{1})
-	update := func(tx pgx.Tx) error {
-		_, err := client.With(tx).Update(t.Context(), id, pawl.JobUpdate{Delay: time.Hour})
-		return err
-	}
-	older, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
-	must(t, err)
-	defer older.Rollback(t.Context())
-	exec(t, older, "select 1")
-	must(t, pgx.BeginFunc(t.Context(), pool, update))
-	if err := update(older); !pawl.IsRetryable(err) {
-		t.Errorf("a collision of two transactions is not retryable: %v", err)
-	}
-	if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{1}, Delay: -time.Hour}); pawl.IsRetryable(err) {
-		t.Errorf("an invalid job is retryable: %v", err)
-	}
-	if _, err := pool.Exec(t.Context(), "select 1/0"); err == nil || pawl.IsRetryable(err) {
-		t.Errorf("a division by zero is retryable: %v", err)
-	}
-	if _, err := pool.Exec(t.Context(), "select pg_terminate_backend(pg_backend_pid())"); err == nil || pawl.IsRetryable(err) {
-		t.Errorf("a connection that ended before the answer is retryable: %v", err)
-	}
-	if _, err := pgx.Connect(t.Context(), "host=127.0.0.1 port=1 user=x connect_timeout=5"); !pawl.IsRetryable(fmt.Errorf("wrapped: %w", err)) {
-		t.Errorf("a refused connection is not retryable: %v", err)
-	}
-	if pawl.IsRetryable(nil) {
-		t.Error("nil is retryable")
-	}
 }

@@ -86,7 +86,7 @@ func TestTail(t *testing.T) {
 			})
 			before := insert(t, client, Note{0})
 			l := tailing(t, client, pawl.Filter{})
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			hold := make(chan struct{})
 			pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 				switch job.Args.N {
@@ -150,7 +150,7 @@ func TestTailFilter(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	l := tailing(t, client, pawl.Filter{Queue: "müll", Args: json.RawMessage(`{"n": 7}`)})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{Queues: map[string]pawl.RunnerQueue{"müll": {}, "default": {}}})
 	var ids []pawl.ID
@@ -168,6 +168,64 @@ func TestTailFilter(t *testing.T) {
 	}
 }
 
+// A job that finishes is yielded only if List finds it by the same filter.
+func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t, listens)
+	mux := new(pawl.Mux)
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
+	start(t, client, mux, pawl.RunnerConfig{})
+	hourAgo := time.Now().Add(-time.Hour)
+	for name, filter := range map[string]pawl.Filter{
+		"RunBefore":     {RunBefore: hourAgo},
+		"CreatedBefore": {CreatedBefore: hourAgo},
+		"Worker":        {Worker: "another"},
+		"States":        {States: []pawlstate.State{pawlstate.Dead}},
+		"all":           {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := make(chan pawl.ID, 1000)
+			ctx, cancel := context.WithCancel(t.Context())
+			var tail sync.WaitGroup
+			defer tail.Wait()
+			defer cancel()
+			tail.Go(func() {
+				for job, err := range client.Tail(ctx, filter) {
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					said <- job.ID
+				}
+			})
+			pgtest.Wait(t, "the tail to listen", func() bool {
+				return value[int](t, pool, `select count(*) from pg_stat_activity
+					where datname = current_database() and query like '%await_key%' and pid <> pg_backend_pid() and state = 'idle'`) > 0
+			})
+			id := insert(t, client, Note{1})
+			await(t, client, id, pawlstate.Completed)
+			page, err := client.List(t.Context(), filter)
+			must(t, err)
+			listed := slices.ContainsFunc(page, func(j *pawl.JobInfo) bool { return j.ID == id })
+			if listed != (name == "all") {
+				t.Fatalf("List finds the job: %t", listed)
+			}
+			got := false
+			for wait := time.After(2 * time.Second); !got && wait != nil; {
+				select {
+				case told := <-said:
+					got = told == id
+				case <-wait:
+					wait = nil
+				}
+			}
+			if got != listed {
+				t.Errorf("List finds the job: %t; Tail yields it: %t", listed, got)
+			}
+		})
+	}
+}
+
 func TestTailMistakes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -176,7 +234,7 @@ func TestTailMistakes(t *testing.T) {
 	defer tx.Rollback(t.Context())
 	for what, tail := range map[string]func(func(*pawl.JobInfo, error) bool){
 		"a limit":       client.Tail(t.Context(), pawl.Filter{Limit: 1}),
-		"a cursor":      client.Tail(t.Context(), pawl.Filter{Cursor: "1"}),
+		"an id before":  client.Tail(t.Context(), pawl.Filter{Before: 1}),
 		"a state":       client.Tail(t.Context(), pawl.Filter{States: []pawlstate.State{"asleep"}}),
 		"a transaction": client.With(tx).Tail(t.Context(), pawl.Filter{}),
 	} {

@@ -2,118 +2,61 @@ package pawl
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// sleeper lets a runner sleep until an insert wakes it. It keeps a connection of its own that LISTENs and, while the runner
-// sleeps, holds a shared advisory lock per queue: wake.sql notifies only where it meets one.
+// A sleeper lets a runner sleep until an insert wakes it. While the runner sleeps, its listener holds a shared advisory lock for each
+// queue. The SQL function wake notifies only a queue whose lock somebody holds.
 //
-// Behind a transaction pooler neither works: see pooler.go.
+// Behind a transaction pooler the sleeper never announces itself, and the runner polls.
 type sleeper struct {
-	client *Client
-	keys   []string
-	woken  chan string   // The queue; "" after a reconnect: anything may have happened.
-	poked  chan struct{} // There is news for the heartbeat: see hail.sql.
+	listener *pg.Listener
+	keys     []string
+	woken    chan string   // It receives the queue to look at; "" after a new connection, because anything may have happened.
+	poked    chan struct{} // It receives if there is news for the heartbeat: see poke_heartbeats.sql.
 
-	mu        sync.Mutex
-	direct    bool // Connected, listening.
-	want      bool // Asleep: the locks are to be held.
-	held      bool
-	changed   chan struct{} // Closed and replaced when held or direct changes.
-	interrupt context.CancelFunc
+	mu      sync.Mutex
+	changed chan struct{} // It is closed and replaced when the listener's locks change.
 }
 
+// newSleeper makes a sleeper for these queues; nil means every queue.
 func newSleeper(c *Client, queues []string) *sleeper {
 	keys := queues
 	if keys == nil {
 		keys = []string{"*"}
 	}
-	return &sleeper{client: c, keys: keys, woken: make(chan string, 64), poked: make(chan struct{}, 1), changed: make(chan struct{})}
-}
-
-func (s *sleeper) run(ctx context.Context) {
-	log := s.client.config.Logger
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		began := time.Now()
-		err := s.session(ctx)
-		s.set(func() { s.direct, s.held = false, false })
-		if ctx.Err() != nil {
-			return
-		}
-		if errors.Is(err, errPooled) {
-			return
-		}
-		if time.Since(began) > time.Minute {
-			wait = 100 * time.Millisecond
-		}
-		log.Warn("pawl: LISTEN connection lost, connecting again", "error", err)
-		if !sleep(ctx, wait) {
-			return
-		}
-	}
-}
-
-func (s *sleeper) session(ctx context.Context) error {
-	conn, err := s.client.listen(ctx, "pawl.wake")
-	if err != nil {
-		return err
-	}
-	defer conn.close(ctx)
-	s.set(func() { s.direct, s.held = true, false })
-	s.wake("")
-	s.poke()
-	for {
-		waiting, cancel := context.WithCancel(ctx)
-		s.mu.Lock()
-		s.interrupt = cancel
-		want, held := s.want, s.held
-		s.mu.Unlock()
-		if want != held {
-			cancel()
-			if err := s.lock(ctx, conn, want); err != nil {
-				return err
-			}
-			s.set(func() { s.held = want })
-			continue
-		}
-		n, err := conn.WaitForNotification(waiting)
-		interrupted := waiting.Err() != nil
-		cancel()
-		switch {
-		case err == nil && n.Payload == "":
+	s := &sleeper{keys: keys, woken: make(chan string, 64), poked: make(chan struct{}, 1), changed: make(chan struct{})}
+	s.listener = c.newListener("pawl.wake", "pawl.sleep_key(k)", "the runner")
+	s.listener.Notify = func(payload string) {
+		if payload == "" {
 			s.poke()
-		case err == nil:
-			s.wake(n.Payload)
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !interrupted || conn.IsClosed():
-			return err
+		} else {
+			s.wake(payload)
 		}
 	}
-}
-
-func (s *sleeper) lock(ctx context.Context, conn *session, on bool) error {
-	call := "pg_advisory_unlock_shared(pawl.sleep_key(k))"
-	if on {
-		call = "pg_advisory_lock_shared(pawl.sleep_key(k))"
+	s.listener.Connected = func() {
+		s.wake("")
+		s.poke()
 	}
-	return conn.lock(ctx, call, "unnest($1::text[])", s.keys, len(s.keys))
+	s.listener.Changed = func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+	return s
 }
 
-func (s *sleeper) set(change func()) {
-	s.mu.Lock()
-	change()
-	close(s.changed)
-	s.changed = make(chan struct{})
-	s.mu.Unlock()
-}
+// run listens until ctx ends, or until a transaction pooler is met.
+func (s *sleeper) run(ctx context.Context) { s.listener.Run(ctx) }
 
 func (s *sleeper) wake(queue string) {
 	select {
 	case s.woken <- queue:
-	default: // Full: the reader is to look around anyway.
+	default: // The runner has not read 64 wake-ups yet, and so will look anyway.
 	}
 }
 
@@ -124,17 +67,20 @@ func (s *sleeper) poke() {
 	}
 }
 
-// announce says that the runner is about to sleep; true once inserts will see it. The runner looks once more after that.
+// announce says that the runner is about to sleep. It returns true once inserts see that. The runner looks once more then.
 func (s *sleeper) announce(ctx context.Context) bool {
-	s.ask(true)
+	s.listener.Want(s.keys...)
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for {
 		s.mu.Lock()
-		direct, held, changed := s.direct, s.held, s.changed
+		changed := s.changed
 		s.mu.Unlock()
-		if !direct || held {
-			return held
+		if s.isAnnounced() {
+			return true
+		}
+		if !s.listener.Listening() {
+			return false
 		}
 		select {
 		case <-changed:
@@ -144,21 +90,19 @@ func (s *sleeper) announce(ctx context.Context) bool {
 	}
 }
 
-// awakes says whether inserts still see the sleeper.
-func (s *sleeper) isAnnounced() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.held
-}
+// isAnnounced reports whether inserts still see that the runner sleeps.
+func (s *sleeper) isAnnounced() bool { return s.listener.Holds(s.keys...) }
 
-// rise says that the runner is awake.
-func (s *sleeper) stayAwake() { s.ask(false) }
+// stayAwake says that the runner does not sleep.
+func (s *sleeper) stayAwake() { s.listener.Want() }
 
-func (s *sleeper) ask(want bool) {
-	s.mu.Lock()
-	s.want = want
-	if s.want != s.held && s.interrupt != nil {
-		s.interrupt()
+// newListener makes a listener on a channel named as in the SQL files. lockKey is the SQL expression of the lock for a key k, a text.
+func (c *Client) newListener(channel, lockKey, name string) *pg.Listener {
+	return &pg.Listener{
+		Dialer: &pg.Dialer{Pool: c.pool, URL: c.config.ListenURL, Logger: c.config.Logger, Pooled: c.noListen},
+		// The channel's name is that of a function of this schema, quotes included.
+		Channel: c.source.Into(c.config.Schema, channel),
+		LockKey: c.inSchema(lockKey),
+		Name:    name,
 	}
-	s.mu.Unlock()
 }

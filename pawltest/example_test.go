@@ -28,7 +28,7 @@ func signup(ctx context.Context, client *pawl.Client, user int64) error {
 
 // handlers is the mux of the program.
 func handlers(send func(user int64) error) *pawl.Mux {
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Welcome]) error { return send(job.Args.UserID) })
 	return mux
 }
@@ -74,7 +74,7 @@ func ExampleRequireInserted() {
 	if err := signup(t.Context(), client.With(tx), 42); err != nil {
 		t.Fatal(err)
 	}
-	job := pawltest.RequireInserted[Welcome](t, tx, pawl.Filter{Queue: "emails"})
+	job := pawltest.RequireInserted[Welcome](t, client.With(tx), pawl.Filter{Queue: "emails"})
 	if job.Args.UserID != 42 {
 		t.Errorf("user %d is welcomed", job.Args.UserID)
 	}

@@ -1,4 +1,4 @@
-package pawl
+package pg
 
 import (
 	"bytes"
@@ -13,41 +13,46 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// column is one that COPY fills.
-type column struct {
-	name string
-	oid  uint32
+// A Column is a column that Copy fills, and its type.
+type Column struct {
+	Name string
+	OID  uint32
 }
 
-// copyTo puts n rows into a table by COPY; row fills values with the i-th. The columns' types are given: pgx's CopyFrom asks the
-// server for them by a statement that it prepares by name on a connection of the default mode, and a transaction pooler breaks that.
-func copyTo(ctx context.Context, conn *pgx.Conn, table pgx.Identifier, columns []column, n int, row func(i int, values []any)) error {
+// Copy inserts n rows into a table by COPY. It calls row for each i in [0, n), which fills values with the row's.
+//
+// pgx's CopyFrom does not do: it asks the server for the types of the columns by a statement that it prepares by name, which fails
+// behind a transaction pooler.
+func Copy(
+	ctx context.Context, conn *pgx.Conn, table pgx.Identifier, columns []Column, n int, row func(i int, values []any),
+) error {
 	names := make([]string, len(columns))
 	for i, c := range columns {
-		names[i] = c.name
+		names[i] = c.Name
 	}
 	r := &copyReader{types: conn.TypeMap(), columns: columns, n: n, row: row, values: make([]any, len(columns))}
-	r.buf.WriteString("PGCOPY\n\377\r\n\000\000\000\000\000\000\000\000\000") // No flags, no extension of the header.
+	r.buf.WriteString("PGCOPY\n\377\r\n\000\000\000\000\000\000\000\000\000") // No flags, no header extension.
 	defer r.close()
-	_, err := conn.PgConn().CopyFrom(ctx, r, fmt.Sprintf("copy %s (%s) from stdin binary", table.Sanitize(), strings.Join(names, ", ")))
+	text := fmt.Sprintf("copy %s (%s) from stdin binary", table.Sanitize(), strings.Join(names, ", "))
+	_, err := conn.PgConn().CopyFrom(ctx, r, text)
 	return err
 }
 
-// copyReader writes rows in COPY's binary format as they are read.
+// copyReader encodes rows in COPY's binary format while they are read.
 type copyReader struct {
 	types   *pgtype.Map
-	columns []column
+	columns []Column
 	n       int
 	row     func(i int, values []any)
 	values  []any
 
 	mu     sync.Mutex
 	buf    bytes.Buffer
-	next   int // Row; n is the end mark, n+1 nothing.
+	next   int // The row to write next: n is the end mark, n+1 is nothing.
 	closed bool
 }
 
-// close returns when nobody reads rows any more: after an error pgconn may be at it still.
+// close makes further reads fail. After an error, a goroutine of pgconn may still read; close waits for a read that has begun.
 func (r *copyReader) close() {
 	r.mu.Lock()
 	r.closed = true
@@ -80,9 +85,9 @@ func (r *copyReader) write(i int) error {
 	for k, c := range r.columns {
 		at := len(b)
 		b = binary.BigEndian.AppendUint32(b, 0xffffffff) // Null.
-		value, err := r.types.Encode(c.oid, pgtype.BinaryFormatCode, r.values[k], b)
+		value, err := r.types.Encode(c.OID, pgtype.BinaryFormatCode, r.values[k], b)
 		if err != nil {
-			return fmt.Errorf("row %d, %s: %w", i, c.name, err)
+			return fmt.Errorf("row %d, %s: %w", i, c.Name, err)
 		}
 		if value != nil {
 			b = value
