@@ -99,6 +99,9 @@ func (c *Client) claimAs(ctx context.Context, worker *Worker, queue string, n in
 		}
 	}
 	c.consumer.recordClaim(queue, len(jobs))
+	for _, job := range jobs {
+		job.client = c
+	}
 	return c.decodeClaimed(ctx, jobs), nil
 }
 
@@ -290,8 +293,8 @@ func (c *Client) Complete(ctx context.Context, jobs ClaimedJobs) error {
 	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete})
 }
 
-// Fail finishes an attempt of held jobs as failed, or as err says if it is an outcome (Snooze, RetryAfter, Cancel, Dead, …).
-// A nil err is an error: say Complete.
+// Fail finishes an attempt of claimed jobs as failed, or as err says if it is an outcome (Snooze, RetryAfter, Cancel, Dead, …).
+// If Mux.Work ran the job's handler, the handler's KindOptions.Backoff and Delay count. Fail returns an error if err is nil: call Complete.
 func (c *Client) Fail(ctx context.Context, jobs ClaimedJobs, err error) error {
 	if err == nil {
 		return errors.New("pawl: Fail: err is nil; a job that succeeded is completed with Complete")
@@ -324,6 +327,7 @@ func (c *Client) finishClaimed(ctx context.Context, which ClaimedJobs, like atte
 		}
 		a := like
 		a.job = job
+		a.setBackoff(job.handler)
 		switch {
 		case job.claimedAt.IsZero(): // By another process.
 			a.ran = unknownDuration

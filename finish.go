@@ -17,7 +17,7 @@ type attemptResult struct {
 	verb      string
 	delay     *float64
 	backoff   *string
-	err       *string // {"error": …, "stack": …}
+	err       *string       // {"error": …, "stack": …}
 	waited    time.Duration // From due to the handler's start; 0: it was not started.
 	ran       time.Duration
 	cause     error // What the handler returned.
@@ -51,20 +51,27 @@ func resultOf(job *JobInfo, h *handler, err error) attemptResult {
 	if a.verb != "snooze" && (!said || o.err != nil) {
 		a.err = errorText(err, stack)
 	}
-	if a.verb == "retry" && a.delay == nil && h != nil {
-		if h.opts.Delay != nil {
-			if d := h.opts.Delay(job, err); d > 0 {
-				s := d.Seconds()
-				a.delay = &s
-			}
-		}
-		if h.opts.Backoff != (Backoff{}) {
-			b, _ := json.Marshal(h.opts.Backoff.stored())
-			s := string(b)
-			a.backoff = &s
+	a.cause = err
+	a.setBackoff(h)
+	return a
+}
+
+// setBackoff sets the wait before the next attempt as the options of the handler say, if h is not nil and the result has no wait.
+func (a *attemptResult) setBackoff(h *handler) {
+	if h == nil || a.verb != "retry" || a.delay != nil {
+		return
+	}
+	if h.opts.Delay != nil {
+		if d := h.opts.Delay(a.job, a.cause); d > 0 {
+			s := d.Seconds()
+			a.delay = &s
 		}
 	}
-	return a
+	if h.opts.Backoff != (Backoff{}) {
+		b, _ := json.Marshal(h.opts.Backoff.stored())
+		s := string(b)
+		a.backoff = &s
+	}
 }
 
 // bounded is a text of at most so many bytes, without what PostgreSQL's text refuses.

@@ -351,7 +351,7 @@ func (r *runner) work(ctx context.Context, job *JobInfo) (attemptResult, error) 
 	}
 	began := time.Now()
 	r.client.decode(job) // An error is kept for decodeArgs, so that middleware sees it as any other.
-	err := r.mux.work(ctx, h, job)
+	err := r.mux.call(ctx, h, job)
 	a := resultOf(job, h, err)
 	if a.verb == "retry" && errors.Is(context.Cause(ctx), ErrShutdown) {
 		a = attemptResult{job: job, verb: "release", delay: new(float64)}

@@ -92,5 +92,5 @@ func (r *runner) many(chunk []*running) {
 	}
 	began = time.Now()
 	defer func() { ran = time.Since(began) }()
-	err = r.mux.work(ctx, h, jobs...)
+	err = r.mux.call(ctx, h, jobs...)
 }
