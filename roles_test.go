@@ -251,7 +251,7 @@ func TestAProducerProduces(t *testing.T) {
 	refused(t, "Run", client.Run(ctx, mux, pawl.RunnerConfig{}))
 
 	// A loader that is trusted with the tables copies.
-	exec(t, r.pool, r.in(fmt.Sprintf("grant insert on pawl.job, pawl.ready, pawl.scheduled to %[1]s_user_producer; grant execute on function pawl.wake, pawl.sleep_key, pawl.alone to %[1]s_user_producer", r.schema)))
+	exec(t, r.pool, r.in(fmt.Sprintf("grant insert on pawl.job, pawl.ready, pawl.scheduled to %[1]s_user_producer; grant execute on function pawl.wake, pawl.sleep_key, pawl.lock_is_free to %[1]s_user_producer", r.schema)))
 	calls := &callCounter{}
 	loader := r.of(pgtest.Pool(t, r.url, func(c *pgxpool.Config) {
 		c.ConnConfig.User, c.ConnConfig.Tracer = r.schema+"_user_producer", calls
