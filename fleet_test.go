@@ -308,7 +308,7 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 	}
 	if n > 0 {
 		_, err = f.say(ctx, f.pool, "select pawl.complete(", []int64{}, []int32{}, []int64{}, []int64{}, []*string{},
-			name, false, []string{lease})
+			name, []int64{}, []string{lease})
 	}
 	return n, err
 }
@@ -336,7 +336,7 @@ func (f *fleet) handle(ctx context.Context, name, lease string, job map[string]a
 				return err
 			}
 			done, err := f.say(ctx, tx, "select pawl.complete(", ids, epochs, []int64{1}, []int64{1}, []*string{nil}, name,
-				false, []string{})
+				[]int64{}, []string{})
 			if err == nil && len(done) == 0 {
 				err = pawl.ErrLeaseLost
 			}
@@ -387,7 +387,7 @@ func (f *fleet) fill() (l left) {
 	}
 	put := func(queue string, halting bool, running *int32) {
 		t.Helper()
-		f.must("insert into pawl.queue (name, max_attempts", queue, nil, nil, nil, nil, nil, nil, halting, running, nil,
+		f.must("insert into pawl.queue as q (name", queue, nil, nil, nil, nil, nil, nil, halting, running, nil,
 			nil, nil, nil)
 	}
 	plain := func(queue string, delay *float64) int64 {
@@ -434,7 +434,7 @@ func (f *fleet) fill() (l left) {
 	}
 	ids, epochs = f.claim("ends", nil, nil)
 	f.must("select pawl.checkpoint(", ids[0], epochs[0], `{"value": {"page": 7}}`)
-	f.must("select pawl.complete(", ids, epochs, []int64{1}, []int64{1}, []*string{nil}, "old", false, []string{})
+	f.must("select pawl.complete(", ids, epochs, []int64{1}, []int64{1}, []*string{nil}, "old", []int64{}, []string{})
 	f.mu.Lock()
 	delete(f.due, -3)
 	f.mu.Unlock()

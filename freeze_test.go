@@ -252,3 +252,13 @@ func thisBinarys(r pgtest.Recorded) string {
 	}
 	return strings.TrimSpace(text)
 }
+
+// TestFleetProgramCompiles builds the program that stands for this binary once its version is kept. Packages in testdata
+// are not built with the others.
+func TestFleetProgramCompiles(t *testing.T) {
+	t.Parallel()
+	build := osexec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, "./testdata/upgrade/fleet")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
