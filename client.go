@@ -128,8 +128,8 @@ func (c *Client) With(db DB) *Client {
 
 // WithSQL is With for a Tx, Conn or DB of database/sql, with any driver for PostgreSQL, and for their wrappers. It panics if db is nil.
 //
-// If a wrapper rewrites statements or prepares them by name (bun, gorm with PrepareStmt) and embeds a *sql.Tx or *sql.Conn, statements
-// run on that, and the wrapper does not see them.
+// If a wrapper embeds a *sql.Tx or *sql.Conn, as those of sqlx, bun and gorm do, statements run on that. Hooks and loggers of the
+// wrapper do not see them.
 func (c *Client) WithSQL(db SQLDB) *Client {
 	if db == nil {
 		panic("pawl: WithSQL(nil): want a Tx, Conn or DB of database/sql")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl/internal/hook"
+	"github.com/pawlhq/pawl/internal/lanes"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -27,7 +28,7 @@ func init() {
 		if err != nil {
 			return err
 		}
-		queues := slices.Collect(maps.Keys(l.queues))
+		queues := l.Queues()
 		for moved := int64(1); moved > 0 && err == nil; {
 			moved, err = c.promote(ctx, l, queues)
 		}
@@ -48,12 +49,12 @@ func init() {
 
 // handle runs a job's handler as a runner does; one of chunks has a chunk of one.
 func (c *Client) handle(ctx context.Context, mux *Mux, job *JobInfo) (attemptResult, error) {
-	r := &runner{client: c, public: c, mux: mux, log: c.config.Logger, drain: make(chan struct{})}
+	e := &executor{client: c, mux: mux, log: c.config.Logger, drain: make(chan struct{})}
 	h := mux.handler(job.Kind)
 	if h.many == nil {
-		return r.work(context.WithValue(ctx, jobKey{}, job), job)
+		return e.run(context.WithValue(ctx, jobKey{}, job), job)
 	}
-	a, err := r.work(context.WithValue(ctx, jobKey{}, (*JobInfo)(nil)), job)
+	a, err := e.run(context.WithValue(ctx, jobKey{}, (*JobInfo)(nil)), job)
 	if each, some := errors.AsType[JobErrors](err); some {
 		err = each[job.ID]
 		a = resultOf(job, h, err)
@@ -97,13 +98,12 @@ func (m *Mux) noHandler(kind string) error {
 }
 
 // lanesOf are the lanes of a queue, of all if it is "", as they are now.
-func (c *Client) lanesOf(ctx context.Context, queue string) (*lanes, error) {
-	l := &lanes{}
-	l.reset()
+func (c *Client) lanesOf(ctx context.Context, queue string) (*lanes.Set, error) {
+	l := lanes.New()
 	var chosen []string
 	if queue != "" {
 		chosen = []string{queue}
-		l.queue(queue)
+		l.AddQueue(queue)
 	}
 	_, err := c.discoverLanes(ctx, l, chosen)
 	return l, err
@@ -118,8 +118,8 @@ func (c *Client) runOne(ctx context.Context, mux *Mux, queue string) (job *JobIn
 	anywhere := func(string) int { return 1 }
 	lasting := interval(10 * time.Minute) // As long as go test lets a test run.
 	var jobs Jobs
-	for _, p := range []*plan{l.suspects(anywhere), l.plan(1, true, anywhere, false)} {
-		if p == nil || len(p.stretches) == 0 || len(jobs) > 0 {
+	for _, p := range []*lanes.Plan{l.PlanSuspect(anywhere), l.Plan(1, true, anywhere, false)} {
+		if p == nil || len(p.Stretches) == 0 || len(jobs) > 0 {
 			continue
 		}
 		if jobs, _, err = c.claim(ctx, l, p, claimer{lasting: &lasting, name: "pawltest"}, newLeaseID()); err != nil {
