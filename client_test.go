@@ -10,7 +10,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestNewMistakes(t *testing.T) {
+func TestNewRefusesMistakes(t *testing.T) {
 	t.Parallel()
 	for _, config := range []pawl.Config{
 		{Schema: "a-b"}, {Schema: `a"b`}, {Schema: "1a"}, {Schema: strings.Repeat("x", 64)}, {ListenURL: "postgres://%"},

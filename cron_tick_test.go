@@ -60,7 +60,7 @@ func TestCronTicksOnce(t *testing.T) {
 }
 
 // Who took a tick and dies before the commit leaves it to others; until the server knows of the death, nobody else can take it.
-func TestCronTakerDies(t *testing.T) {
+func TestCronTickSurvivesADeadProcess(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	putCron(t, client, hourly("a"), hourly("b"))

@@ -121,7 +121,7 @@ func TestMaxRunningRace(t *testing.T) {
 }
 
 // A job cancelled while it runs keeps its permit until its handler has ended.
-func TestACancelledJobKeepsItsPermit(t *testing.T) {
+func TestCancelledJobKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
@@ -204,7 +204,7 @@ func TestRate(t *testing.T) {
 }
 
 // A runner obeys a rate without a hot loop and comes back when there are tokens.
-func TestARunnerObeysARate(t *testing.T) {
+func TestRunnerObeysRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 20, Per: time.Second, Burst: 1}}))
@@ -256,7 +256,7 @@ func TestWeights(t *testing.T) {
 }
 
 // An extended part of a claim keeps its permits, and gives them back.
-func TestAnExtendedPartKeepsItsPermit(t *testing.T) {
+func TestExtendedPartKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 2}))

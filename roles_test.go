@@ -170,7 +170,7 @@ func TestRolesAndVerbs(t *testing.T) {
 }
 
 // Rights are the same after a second time, and none are given where nobody asked for roles.
-func TestRolesTwiceAndNever(t *testing.T) {
+func TestCreateRolesTwiceOrNever(t *testing.T) {
 	t.Parallel()
 	r := newRealm(t)
 	const granted = "select count(*) from pg_proc p where p.pronamespace = $1::text::regnamespace and (p.proacl is not null or p.prosecdef)"
@@ -213,7 +213,7 @@ func TestRolesTwiceAndNever(t *testing.T) {
 }
 
 // What a later migration adds is covered by it, without being asked.
-func TestRolesOfWhatIsNew(t *testing.T) {
+func TestMigrateGrantsRightsOnWhatIsNew(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
 	next := following(t)
@@ -238,7 +238,7 @@ func TestRolesOfWhatIsNew(t *testing.T) {
 }
 
 // Without the right to make roles one may still migrate with roles, if they are there.
-func TestRolesWithoutCreaterole(t *testing.T) {
+func TestCreateRolesWithoutCreaterole(t *testing.T) {
 	t.Parallel()
 	r := newRealm(t)
 	exec(t, r.pool, fmt.Sprintf("create role %s_user_owner login", r.schema))

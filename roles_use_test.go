@@ -22,7 +22,7 @@ import (
 )
 
 // A producer's whole work, by Go and by SQL.
-func TestAProducerProduces(t *testing.T) {
+func TestProducerInserts(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
 	exec(t, r.pool, fmt.Sprintf("grant create on schema public to %s_user_producer", r.schema))
@@ -124,7 +124,7 @@ func (c *callCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx
 func (c *callCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // A worker's whole work: Run with retries, rescue, cron, retention, limits, order and all that handlers do; consumers by Go and by SQL.
-func TestAWorkerWorks(t *testing.T) {
+func TestWorkerRoleRunsJobs(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
 	ctx := t.Context()
@@ -238,7 +238,7 @@ func TestAWorkerWorks(t *testing.T) {
 }
 
 // A reader sees everything.
-func TestAReaderReads(t *testing.T) {
+func TestReaderReads(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
 	ctx := t.Context()
@@ -285,7 +285,7 @@ func TestAReaderReads(t *testing.T) {
 }
 
 // An admin's verbs do what they say.
-func TestAnAdminAdministers(t *testing.T) {
+func TestAdminAdministers(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
 	ctx := t.Context()
