@@ -13,11 +13,11 @@ import (
 func TestQueuesWithLiveJobs(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "held"})
-	if jobs, err := client.Claim(t.Context(), "held", 1, 0); err != nil || len(jobs) != 1 {
+	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "running"})
+	if jobs, err := client.Claim(t.Context(), "running", 1, 0); err != nil || len(jobs) != 1 {
 		t.Fatal(jobs, err)
 	}
-	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "blocked", Reserve: time.Hour})
+	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "reserved", Reserve: time.Hour})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "ready"})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "scheduled", Delay: time.Hour})
 	must(t, client.PauseQueue(t.Context(), "a"))
@@ -27,7 +27,7 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 	for _, q := range queues {
 		names = append(names, q.Name)
 	}
-	if want := []string{"a", "held", "blocked", "ready", "scheduled"}; !slices.Equal(names, want) {
+	if want := []string{"a", "ready", "reserved", "running", "scheduled"}; !slices.Equal(names, want) {
 		t.Errorf("queues are %v, want %v", names, want)
 	}
 	for _, q := range queues[1:] {
