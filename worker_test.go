@@ -236,7 +236,7 @@ func TestAWorkerThatIsNotRegistered(t *testing.T) {
 	}
 }
 
-func TestARegisteredWorker(t *testing.T) {
+func TestRegisteredWorker(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	for _, wrong := range []pawl.Worker{{}, {Name: "w", StaleAfter: -1}, {Name: "w\x00"}, {Name: "w", Queues: []string{strings.Repeat("q", 256)}}} {
