@@ -120,8 +120,8 @@ func TestAwaitReturnsTheFinishedJobWithItsResult(t *testing.T) {
 	}
 }
 
-// Every handler can write JobInfo.Result, but only the result of HandleResult is stored. Text that is not JSON must not
-// keep the job from being completed.
+// Every handler can write JobInfo.Result, but only the result of HandleResult is stored. Text that is not JSON must
+// not keep the job from being completed.
 func TestAResultWrittenByTheHandlerIsIgnored(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)

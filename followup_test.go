@@ -13,7 +13,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A job with KeepWaiting waits until its dead parent is retried. When the parent is deleted or expires, it is cancelled.
+// A job with KeepWaiting waits until its dead parent is retried. When the parent is deleted or expires, it is
+// cancelled.
 func TestAWaitingJobIsCancelledWhenItsDeadParentGoes(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(t *testing.T, client *pawl.Client, parent pawl.ID){
@@ -112,8 +113,8 @@ func TestAJobInsertedWhileItsParentGoesIsNotOverlooked(t *testing.T) {
 	})
 }
 
-// A maintenance task inserts the callbacks of a batch, and an error would stop that task. So a callback that cannot be
-// inserted is refused with the batch.
+// A maintenance task inserts the callbacks of a batch, and an error would stop that task. So a callback that cannot
+// be inserted is refused with the batch.
 func TestACallbackThatCannotBeInsertedIsRefused(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -145,7 +146,8 @@ func TestACallbackThatCannotBeInsertedIsRefused(t *testing.T) {
 	}
 }
 
-// The callback of a batch goes into an ordered channel that an open insert has locked. Only the callback waits for it.
+// The callback of a batch goes into an ordered channel that an open insert has locked. Only the callback waits for
+// it.
 func TestACallbackThatWaitsForALockDelaysNothingElse(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -188,7 +190,7 @@ func TestFollowupsThatWaitForALockDelayNoOthers(t *testing.T) {
 	for n := range 3 {
 		channel := fmt.Sprint("late ", n)
 		insert(t, client, ordered(channel, n))
-		_, err := client.With(tx).Insert(t.Context(), ordered(channel, n)) // The open transaction has locked the channel.
+		_, err := client.With(tx).Insert(t.Context(), ordered(channel, n)) // This locks the channel.
 		must(t, err)
 	}
 	late = claim(t, client, 3)

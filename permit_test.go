@@ -47,7 +47,8 @@ func TestAHandlerRunsOnlyWithItsPermit(t *testing.T) {
 		return release, nil
 	}})
 	want := []pawlstate.State{
-		pawlstate.Completed, pawlstate.Cancelled, pawlstate.Completed, pawlstate.Dead, pawlstate.Dead, pawlstate.Completed,
+		pawlstate.Completed, pawlstate.Cancelled, pawlstate.Completed,
+		pawlstate.Dead, pawlstate.Dead, pawlstate.Completed,
 	}
 	jobs := notes(len(want))
 	for i := range jobs {
@@ -69,8 +70,8 @@ func TestAHandlerRunsOnlyWithItsPermit(t *testing.T) {
 	}
 }
 
-// A SQL session finishes a job that was cancelled meanwhile. That gives the permit back at once, long before the lease
-// expires.
+// A SQL session finishes a job that was cancelled meanwhile. That gives the permit back at once, long before the
+// lease expires.
 func TestFinishingACancelledJobInSQLGivesItsPermitBack(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

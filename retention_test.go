@@ -108,7 +108,8 @@ func TestAQueueKeepsFinishedJobsForItsRetention(t *testing.T) {
 	}
 }
 
-// No process did maintenance for longer than partitions were made ahead. Then finishes make the partition that they need.
+// No process did maintenance for longer than partitions were made ahead. Then finishes make the partition that they
+// need.
 func TestAFinishMakesAMissingPartition(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -90,7 +90,8 @@ func TestAFrozenProcessLosesItsJobs(t *testing.T) {
 	}
 }
 
-// A job kills its process each time. It is dead after its third crash, and the jobs that were rescued with it complete.
+// A job kills its process each time. It is dead after its third crash, and the jobs that were rescued with it
+// complete.
 func TestAJobThatKillsItsProcessIsFound(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -142,7 +143,8 @@ func TestAJobThatKillsItsProcessIsFound(t *testing.T) {
 	}
 }
 
-// childProcess starts the test binary as a worker, and returns the lines that it writes. They are closed when it ends.
+// childProcess starts the test binary as a worker, and returns the lines that it writes. They are closed when it
+// ends.
 func childProcess(t *testing.T, pool *pgxpool.Pool) (*osexec.Cmd, <-chan string) {
 	self, err := os.Executable()
 	if err != nil {

@@ -80,14 +80,14 @@ func TestAStaleWorkerRegistersAgain(t *testing.T) {
 	}
 }
 
-// Many jobs finish while a heartbeat is under way. The database does not find them, but they are not lost. To search the
-// archive for them took longer than a heartbeat may be silent.
+// Many jobs finish while a heartbeat is under way. The database does not find them, but they are not lost. To search
+// the archive for them took longer than a heartbeat may be silent.
 func TestJobsThatFinishDuringAHeartbeatAreNotLost(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, `create sequence pawl.searched;
-		create or replace function pawl.find_finished(ids bigint[], epochs integer[]) returns setof bigint language sql as
-		'select nextval(''pawl.searched'') limit 0'`)
+		create or replace function pawl.find_finished(ids bigint[], epochs integer[]) returns setof bigint
+		language sql as 'select nextval(''pawl.searched'') limit 0'`)
 	exec(t, pool, `create or replace function pawl.find_missing(ids bigint[], epochs integer[]) returns bigint[]
 		language sql as 'select pg_sleep(0.2);
 			select coalesce(array_agg(u.id), ''{}'') from unnest(ids, epochs) u (id, epoch)
@@ -116,8 +116,8 @@ func TestJobsThatFinishDuringAHeartbeatAreNotLost(t *testing.T) {
 	}
 }
 
-// A failover to a server that lagged takes back confirmed transactions: here it brings back a lease whose jobs the worker
-// has completed. The worker lives and does not know the lease. Its jobs must not stay claimed for as long.
+// A failover to a server that lagged takes back confirmed transactions: here it brings back a lease whose jobs the
+// worker has completed. The worker lives and does not know the lease. Its jobs must not stay claimed for as long.
 func TestALeaseThatItsWorkerDoesNotKnowIsGivenBack(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

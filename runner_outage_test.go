@@ -82,7 +82,8 @@ func TestNoJobIsLostWhenTheServerRestarts(t *testing.T) {
 		t.Errorf("%d of %d accepted jobs are lost", n, len(ids))
 		exec(t, pool, "set enable_bitmapscan = off")
 		for range 10 {
-			t.Log(values[string](t, pool, "select row(u.id, (select row(a.id, a.state) from pawl.archive a where a.id + 0 = u.id), "+
+			t.Log(values[string](t, pool, "select row(u.id, "+
+				"(select row(a.id, a.state) from pawl.archive a where a.id + 0 = u.id), "+
 				"(select max(id) from pawl.archive), (select max(id) from pawl.job))::text"+lost, ids))
 		}
 	}
