@@ -149,6 +149,9 @@ func (c *Client) claimAs(
 		}
 	}
 	c.consumer.recordClaim(queue, len(jobs))
+	for _, job := range jobs {
+		job.client = c
+	}
 	return c.decodeClaimed(ctx, jobs), nil
 }
 

@@ -23,12 +23,15 @@ func (c *Client) Complete(ctx context.Context, jobs ClaimedJobs) error {
 }
 
 // Fail finishes an attempt of claimed jobs as failed. If err is an outcome (Snooze, RetryAfter, Cancel, Dead, …),
-// that decides instead. If err is nil, Fail returns an error: to complete a job, call Complete.
+// that decides instead. If Mux.Work ran the job's handler, the handler's KindOptions.Backoff and Delay apply. If err is
+// nil, Fail returns an error: to complete a job, call Complete.
 func (c *Client) Fail(ctx context.Context, jobs ClaimedJobs, err error) error {
 	if err == nil {
 		return errors.New("pawl: fail jobs: err is nil: complete jobs that succeeded with Complete")
 	}
-	return c.finishClaimed(ctx, jobs, resultOf(nil, nil, err))
+	result := resultOf(nil, nil, err)
+	result.cause = err
+	return c.finishClaimed(ctx, jobs, result)
 }
 
 // Release gives claimed jobs back. They become ready after the given time, and no attempt is used. If the time is 0,
@@ -95,6 +98,9 @@ func resultsByHand(jobs []*JobInfo, like attemptResult) (results []attemptResult
 		}
 		a := like
 		a.job = job
+		if a.verb == verbRetry && a.delay == nil && job.handler != nil {
+			a.delay, a.backoff = job.handler.retryAfter(job, like.cause)
+		}
 		switch {
 		case job.claimedAt.IsZero(): // Another process claimed it.
 			a.ran = unknownDuration

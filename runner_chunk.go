@@ -65,7 +65,7 @@ func (c *chunk) work() {
 	}
 	c.began = time.Now()
 	defer func() { c.ran = time.Since(c.began) }()
-	c.err = e.mux.work(c.ctx, c.handler, jobs...)
+	c.err = e.mux.call(c.ctx, c.handler, jobs...)
 }
 
 // finish frees the slots of the jobs.

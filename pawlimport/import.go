@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/hook"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -149,10 +148,10 @@ func (r *run) in(client *pawl.Client) *pawl.Client {
 	return client
 }
 
-// findTarget sets r.target if Pawl is in another database. It takes an advisory lock at the source and looks for it from
-// Pawl's pool: a server shows the lock only in the same database.
+// findTarget sets r.target if Pawl is in another database. It takes an advisory lock at the source and looks for it
+// from Pawl's pool: a server shows the lock only in the same database.
 func (r *run) findTarget(ctx context.Context) error {
-	target, _ := hook.Pool(r.client).(*pgxpool.Pool)
+	target := r.client.Pool()
 	if target == nil || target == r.pool {
 		return nil
 	}
@@ -161,7 +160,8 @@ func (r *run) findTarget(ctx context.Context) error {
 		if _, err := all[string](ctx, tx, "select pg_advisory_xact_lock($1::bigint)::text", key); err != nil {
 			return err
 		}
-		same, err := one[bool](ctx, target, `select exists (select from pg_locks l where l.locktype = 'advisory' and l.objsubid = 1
+		same, err := one[bool](ctx, target, `select exists (select from pg_locks l
+			where l.locktype = 'advisory' and l.objsubid = 1
 			and l.classid = ($1::bigint >> 32)::bit(32)::bigint::oid and l.objid = ($1::bigint & 4294967295)::oid
 			and l.database = (select d.oid from pg_database d where d.datname = current_database()))`, key)
 		if err == nil && !same {

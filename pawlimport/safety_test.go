@@ -392,9 +392,9 @@ func TestBesideWorkersAndAnotherImport(t *testing.T) {
 func TestWhatIsNotKnown(t *testing.T) {
 	t.Parallel()
 	bumps := map[string][2]string{
-		"river":           {"update river_migration set version = version + 100", "version 108; known is versions 6 to 8"},
-		"pg-boss":         {"update pgboss.version set version = 44", "version 44; known is versions 34 to 43"},
-		"graphile-worker": {"insert into graphile_worker.migrations (id) values (21)", "version 21; known is migrations 16 to 20"},
+		"river":           {"update river_migration set version = version + 100", "version 108; supported are versions 6 to 8"},
+		"pg-boss":         {"update pgboss.version set version = 44", "version 44; supported are versions 34 to 43"},
+		"graphile-worker": {"insert into graphile_worker.migrations (id) values (21)", "version 21; supported are migrations 16 to 20"},
 	}
 	for source, bump := range bumps {
 		pool, client := together(t, source)
