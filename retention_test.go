@@ -17,20 +17,14 @@ func TestTheArchiveKeepsAFinishedJobWhole(t *testing.T) {
 		Headers: map[string]string{"trace": "1"}, Backoff: pawl.Backoff{Base: time.Hour},
 	})
 	jobs := claim(t, client, 1)
-	if err := client.Fail(t.Context(), jobs, pawl.RetryAfter(0, errBoom)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, client.Fail(t.Context(), jobs, pawl.RetryAfter(0, errBoom)))
 	jobs = claim(t, client, 1)
 	if jobs[0].Attempt != 2 || len(jobs[0].Errors) != 1 || jobs[0].Errors[0].Error != "boom" {
 		t.Errorf("the second attempt is %d with errors %v", jobs[0].Attempt, jobs[0].Errors)
 	}
-	if err := client.Complete(t.Context(), jobs); err != nil {
-		t.Fatal(err)
-	}
+	must(t, client.Complete(t.Context(), jobs))
 	job, err := client.Get(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if job.State != pawlstate.Completed || note(t, job).N != 7 || string(job.Data) != "data" ||
 		job.Channel != "c" || job.Priority != 3 || job.Attempt != 2 || job.MaxAttempts != 5 ||
 		job.Fingerprint != "f" || job.Headers["trace"] != "1" || len(job.Errors) != 1 || job.FinishedAt.IsZero() {
