@@ -16,8 +16,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Whoever finishes a job tells those that await it, and nobody where nobody does.
-func TestAwaitIsTold(t *testing.T) {
+func TestAFinishNotifiesOnlyWhereTheJobIsAwaited(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	first, other, last := insert(t, client, Note{1}), insert(t, client, Note{2}), insert(t, client, Note{3})
@@ -53,7 +52,7 @@ func TestAwaitIsTold(t *testing.T) {
 	_, err = client.Cancel(t.Context(), other)
 	must(t, err)
 	if got := told(); len(got) > 0 {
-		t.Errorf("nobody awaits, and %q are told", got)
+		t.Errorf("no job is awaited, but %q were notified", got)
 	}
 	for _, id := range []pawl.ID{first, last} {
 		returned := make(chan error, 1)
@@ -64,17 +63,17 @@ func TestAwaitIsTold(t *testing.T) {
 			}
 			returned <- err
 		}()
-		pgtest.Wait(t, "the locks of who awaits", func() bool { return locks() == 2 })
+		pgtest.Wait(t, "the locks of Await", func() bool { return locks() == 2 })
 		must(t, finish[id](id))
 		if got := told(); !slices.Equal(got, []string{fmt.Sprint(id)}) {
-			t.Errorf("told %q, want %d", got, id)
+			t.Errorf("notified of %q, want %d", got, id)
 		}
 		must(t, <-returned)
-		pgtest.Wait(t, "no locks", func() bool { return locks() == 0 })
+		pgtest.Wait(t, "the locks to be released", func() bool { return locks() == 0 })
 	}
 }
 
-func TestResultAndAwait(t *testing.T) {
+func TestAwaitReturnsTheFinishedJobWithItsResult(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	type sum struct{ Total int }
@@ -88,7 +87,9 @@ func TestResultAndAwait(t *testing.T) {
 		}
 		return sum{job.Args.N * 2}, nil
 	})
-	pawl.HandleResult(mux, func(context.Context, *pawl.Job[pawl.RawArgs]) (chan int, error) { return make(chan int), nil }, pawl.KindOptions{Kind: "bad"})
+	pawl.HandleResult(mux, func(context.Context, *pawl.Job[pawl.RawArgs]) (chan int, error) {
+		return make(chan int), nil
+	}, pawl.KindOptions{Kind: "bad"})
 	start(t, client, mux, pawl.RunnerConfig{})
 	for n, want := range map[int]string{4: `{"Total": 8}`, 13: "", 14: `{"Total": 14}`} {
 		job, err := client.Await(t.Context(), insert(t, client, Note{n}))
@@ -102,22 +103,26 @@ func TestResultAndAwait(t *testing.T) {
 	if job.State != pawlstate.Dead {
 		t.Errorf("with a result that does not marshal the job is %s", job.State)
 	}
-	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "gone", RetainCompleted: -1, RetainCancelled: -1, RetainDead: -1}))
-	if _, err := client.Await(t.Context(), insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "gone"})); !errors.Is(err, pawl.ErrNotFound) {
-		t.Errorf("of a job that is not kept: %v", err)
+	keepsNone := pawl.Queue{Name: "gone", RetainCompleted: -1, RetainCancelled: -1, RetainDead: -1}
+	must(t, client.PutQueue(t.Context(), keepsNone))
+	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "gone"})
+	if _, err := client.Await(t.Context(), id); !errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("Await of a job that is not kept: %v, want ErrNotFound", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := client.Await(ctx, insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a context that has ended: %v", err)
+	id = insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})
+	if _, err := client.Await(ctx, id); !errors.Is(err, context.Canceled) {
+		t.Errorf("Await with a context that has ended: %v, want context.Canceled", err)
 	}
 	if _, err := client.With(pool).Await(t.Context(), 1); err == nil {
 		t.Error("Await in a transaction returned nil")
 	}
 }
 
-// JobInfo.Result is everybody's to write, and only HandleResult's is kept: what is no JSON must not keep a job from being completed.
-func TestAHandlerWritesNonsenseIntoResult(t *testing.T) {
+// Every handler can write JobInfo.Result, but only the result of HandleResult is stored. Text that is not JSON must
+// not keep the job from being completed.
+func TestAResultWrittenByTheHandlerIsIgnored(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	mux := new(pawl.Mux)

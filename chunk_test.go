@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestChunks(t *testing.T) {
+func TestEachJobOfAChunkHasItsOwnResult(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	jobs := notes(50)
@@ -59,15 +59,15 @@ func TestChunks(t *testing.T) {
 	total := 0
 	for _, n := range sizes {
 		if total += n; n > 20 {
-			t.Errorf("a chunk of %d, want at most 20", n)
+			t.Errorf("a chunk has %d jobs, want at most 20", n)
 		}
 	}
 	if total != 50 || len(sizes) > 10 {
-		t.Errorf("chunks of %v, want few and 50 in all: 49 that decode, and one again", sizes)
+		t.Errorf("the chunks have %v jobs; want few chunks and 50 jobs: 49 that decode, and one again", sizes)
 	}
 }
 
-func TestChunkFails(t *testing.T) {
+func TestAnErrorOfAChunkFailsEachJob(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(ctx context.Context) error{
 		"an error":  func(context.Context) error { return errBoom },
@@ -84,19 +84,19 @@ func TestChunkFails(t *testing.T) {
 			results, err := client.InsertMany(t.Context(), jobs)
 			must(t, err)
 			mux := new(pawl.Mux)
-			pawl.HandleChunk(mux, func(ctx context.Context, _ []*pawl.Job[Note]) error { return do(ctx) }, pawl.KindOptions{Timeout: 50 * time.Millisecond})
+			handle := func(ctx context.Context, _ []*pawl.Job[Note]) error { return do(ctx) }
+			pawl.HandleChunk(mux, handle, pawl.KindOptions{Timeout: 50 * time.Millisecond})
 			start(t, client, mux, pawl.RunnerConfig{})
 			for _, r := range results {
 				if job := await(t, client, r.ID, pawlstate.Dead); len(job.Errors) != 1 {
-					t.Errorf("it has the errors %v", job.Errors)
+					t.Errorf("the job has the errors %v, want one", job.Errors)
 				}
 			}
 		})
 	}
 }
 
-// When every job of a chunk is cancelled, its handler's context ends.
-func TestAChunkIsCancelled(t *testing.T) {
+func TestAChunkIsCancelledWithItsLastJob(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	results, err := client.InsertMany(t.Context(), notes(3))

@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestTransactionalCompletion(t *testing.T) {
+func TestACompletionInATransactionHappensExactlyOnce(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, "create table effect (n int)")
@@ -26,12 +26,12 @@ func TestTransactionalCompletion(t *testing.T) {
 				return err
 			}
 			if job.Args.N%3 == 1 && job.Attempt == 1 {
-				return errBoom // And nothing of it must remain.
+				return errBoom // The transaction rolls back, and nothing of it remains.
 			}
 			return nil
 		})
 		if err == nil && job.Args.N%3 == 2 {
-			return errBoom // Too late: it is completed.
+			return errBoom // This comes too late: the job is completed.
 		}
 		return err
 	}, pawl.KindOptions{Backoff: pawl.Backoff{Base: time.Millisecond, Growth: 1}})
@@ -49,8 +49,7 @@ func TestTransactionalCompletion(t *testing.T) {
 	}
 }
 
-// A job completed in a transaction whose holder had lost it: the transaction is told to roll back.
-func TestTransactionalCompletionAfterTheLease(t *testing.T) {
+func TestACompletionInATransactionNeedsTheLease(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, Note{1})
@@ -63,8 +62,7 @@ func TestTransactionalCompletionAfterTheLease(t *testing.T) {
 	}
 }
 
-// A job named twice is one job.
-func TestAJobNamedTwice(t *testing.T) {
+func TestAJobThatIsNamedTwiceIsFinishedOnce(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(2)); err != nil {

@@ -9,13 +9,16 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestDeleteAndCancel(t *testing.T) {
+func TestDeleteAndCancelInEveryState(t *testing.T) {
 	states := map[pawlstate.State]func(t *testing.T, c *pawl.Client) pawl.ID{
 		pawlstate.Ready: func(t *testing.T, c *pawl.Client) pawl.ID { return insert(t, c, Note{1}) },
 		pawlstate.Scheduled: func(t *testing.T, c *pawl.Client) pawl.ID {
 			return insert(t, c, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})
 		},
-		pawlstate.Running: func(t *testing.T, c *pawl.Client) pawl.ID { insert(t, c, Note{1}); return claim(t, c, 1)[0].ID },
+		pawlstate.Running: func(t *testing.T, c *pawl.Client) pawl.ID {
+			insert(t, c, Note{1})
+			return claim(t, c, 1)[0].ID
+		},
 		pawlstate.Completed: func(t *testing.T, c *pawl.Client) pawl.ID {
 			insert(t, c, Note{1})
 			jobs := claim(t, c, 1)
@@ -51,7 +54,7 @@ func TestDeleteAndCancel(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !finished && job.State != pawlstate.Cancelled || finished && job.State != state {
-				t.Errorf("after Cancel it is %s", job.State)
+				t.Errorf("after Cancel the job is %s", job.State)
 			}
 			if n, err := client.Delete(t.Context(), id); n != 1 || err != nil {
 				t.Errorf("Delete: %d, %v", n, err)

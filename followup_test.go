@@ -13,8 +13,9 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Who waits for a dead job to be retried does not wait for ever: when that is deleted, or forgotten after its time, it is cancelled.
-func TestHoldEndsWithItsParent(t *testing.T) {
+// A job with KeepWaiting waits until its dead parent is retried. When the parent is deleted or expires, it is
+// cancelled.
+func TestAWaitingJobIsCancelledWhenItsDeadParentGoes(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(t *testing.T, client *pawl.Client, parent pawl.ID){
 		"deleted": func(t *testing.T, client *pawl.Client, parent pawl.ID) {
@@ -36,7 +37,7 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 			await(t, client, child, pawlstate.Cancelled)
 		})
 	}
-	t.Run("forgotten", func(t *testing.T) {
+	t.Run("expired", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		parent := insert(t, client, Note{1})
@@ -46,15 +47,15 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 		await(t, client, child, pawlstate.Waiting)
 		exec(t, pool, "update pawl.dead set expires_at = clock_timestamp() - interval '1 second'")
 		if n := value[int64](t, pool, "select pawl.apply_retention(100)"); n != 1 {
-			t.Errorf("%d forgotten", n)
+			t.Errorf("%d jobs expired, want one", n)
 		}
 		settle(t, pool)
 		await(t, client, child, pawlstate.Cancelled)
 	})
 }
 
-// A job that begins to wait for a dead one while that is deleted or retried is not overlooked.
-func TestHoldWhileItsParentGoes(t *testing.T) {
+// A job begins to wait for a dead job while that is deleted or retried.
+func TestAJobInsertedWhileItsParentGoesIsNotOverlooked(t *testing.T) {
 	t.Parallel()
 	for _, verb := range []string{"delete", "retry"} {
 		t.Run(verb, func(t *testing.T) {
@@ -63,7 +64,8 @@ func TestHoldWhileItsParentGoes(t *testing.T) {
 			parent := insert(t, client, Note{1})
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 			tx := begin(t, pool)
-			child, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
+			waiting := pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true}
+			child, err := client.With(tx).Insert(t.Context(), waiting)
 			must(t, err)
 			var going sync.WaitGroup
 			going.Go(func() {
@@ -111,13 +113,16 @@ func TestHoldWhileItsParentGoes(t *testing.T) {
 	})
 }
 
-// What follows a batch is inserted by a chore, which an error would stop for everybody: what cannot be inserted is refused before.
-func TestAFollowerThatCannotBe(t *testing.T) {
+// A maintenance task inserts the callbacks of a batch, and an error would stop that task. So a callback that cannot
+// be inserted is refused with the batch.
+func TestACallbackThatCannotBeInsertedIsRefused(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	parent := insert(t, client, Note{0})
 	batch := func(after pawl.ID) error {
-		_, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &pawl.JobSpec{Args: Note{2}, AfterAny: []pawl.ID{after}}})
+		_, err := client.InsertBatch(t.Context(), pawl.BatchSpec{
+			Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &pawl.JobSpec{Args: Note{2}, AfterAny: []pawl.ID{after}},
+		})
 		return err
 	}
 	if err := batch(1 << 40); err == nil || !strings.Contains(err.Error(), "OnFinish") {
@@ -125,7 +130,8 @@ func TestAFollowerThatCannotBe(t *testing.T) {
 	}
 	for _, spec := range []pawl.JobSpec{{Args: Note{2}, Reserve: time.Hour}, {}} {
 		var invalid *pawl.InvalidError
-		if _, err := client.InsertBatch(t.Context(), pawl.BatchSpec{OnSuccess: &spec}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "OnSuccess") {
+		_, err := client.InsertBatch(t.Context(), pawl.BatchSpec{OnSuccess: &spec})
+		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "OnSuccess") {
 			t.Errorf("%+v: got %v, want an *InvalidError of OnSuccess", spec, err)
 		}
 		if _, err := client.InsertSaga(t.Context(), spec); !errors.As(err, &invalid) {
@@ -136,12 +142,13 @@ func TestAFollowerThatCannotBe(t *testing.T) {
 	must(t, client.Complete(t.Context(), claim(t, client, 2)))
 	settle(t, pool)
 	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Headers["batch"] == "" {
-		t.Errorf("claimed %d jobs, want what follows", len(jobs))
+		t.Errorf("claimed %d jobs, want the callback", len(jobs))
 	}
 }
 
-// What follows a batch in an ordered channel, where somebody has an insert open, is late; all other ends are not.
-func TestAFollowerWaitsForNobody(t *testing.T) {
+// The callback of a batch goes into an ordered channel that an open insert has locked. Only the callback waits for
+// it.
+func TestACallbackThatWaitsForALockDelaysNothingElse(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	follow := ordered("c", 9)
@@ -156,10 +163,10 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	must(t, client.Complete(ctx, claim(t, client, 2)))
-	impatient := begin(t, pool)
-	exec(t, impatient, "set local lock_timeout = '5s'")
-	exec(t, impatient, "select * from pawl.run_followups(100)")
-	commit(t, impatient)
+	other := begin(t, pool)
+	exec(t, other, "set local lock_timeout = '5s'")
+	exec(t, other, "select * from pawl.run_followups(100)")
+	commit(t, other)
 	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Channel != "d" {
 		t.Errorf("claimed %d jobs, want the next of d", len(jobs))
 	}
@@ -171,12 +178,11 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 	}
 	must(t, client.Complete(t.Context(), jobs))
 	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Headers["batch"] == "" {
-		t.Errorf("claimed %d jobs, want what follows the batch", len(jobs))
+		t.Errorf("claimed %d jobs, want the callback of the batch", len(jobs))
 	}
 }
 
-// Ends that have to wait, however many, do not keep the others waiting.
-func TestLateEndsLetOthersPass(t *testing.T) {
+func TestFollowupsThatWaitForALockDelayNoOthers(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	tx := begin(t, pool)
@@ -184,7 +190,7 @@ func TestLateEndsLetOthersPass(t *testing.T) {
 	for n := range 3 {
 		channel := fmt.Sprint("late ", n)
 		insert(t, client, ordered(channel, n))
-		_, err := client.With(tx).Insert(t.Context(), ordered(channel, n)) // Keeps the channel's lock.
+		_, err := client.With(tx).Insert(t.Context(), ordered(channel, n)) // This locks the channel.
 		must(t, err)
 	}
 	late = claim(t, client, 3)

@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestPermit(t *testing.T) {
+func TestAHandlerRunsOnlyWithItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var mu sync.Mutex
@@ -46,7 +46,10 @@ func TestPermit(t *testing.T) {
 		}
 		return release, nil
 	}})
-	want := []pawlstate.State{pawlstate.Completed, pawlstate.Cancelled, pawlstate.Completed, pawlstate.Dead, pawlstate.Dead, pawlstate.Completed}
+	want := []pawlstate.State{
+		pawlstate.Completed, pawlstate.Cancelled, pawlstate.Completed,
+		pawlstate.Dead, pawlstate.Dead, pawlstate.Completed,
+	}
 	jobs := notes(len(want))
 	for i := range jobs {
 		jobs[i].MaxAttempts = 1
@@ -57,7 +60,7 @@ func TestPermit(t *testing.T) {
 	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
 	for i, r := range results {
 		if job := await(t, client, r.ID, want[i]); job.Attempt != 1 {
-			t.Errorf("job %d: attempt %d, want 1: congestion uses none", i, job.Attempt)
+			t.Errorf("job %d: attempt %d, want 1: waiting for a permit uses none", i, job.Attempt)
 		}
 	}
 	mu.Lock()
@@ -67,8 +70,9 @@ func TestPermit(t *testing.T) {
 	}
 }
 
-// A session that answers for a job cancelled meanwhile gives its permit back then, not when its lease ends.
-func TestACancelledJobOfASQLSessionGivesItsPermitBack(t *testing.T) {
+// A SQL session finishes a job that was cancelled meanwhile. That gives the permit back at once, long before the
+// lease expires.
+func TestFinishingACancelledJobInSQLGivesItsPermitBack(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
@@ -78,7 +82,7 @@ func TestACancelledJobOfASQLSessionGivesItsPermitBack(t *testing.T) {
 	must(t, pool.QueryRow(t.Context(), "select epoch from pawl.claim('default', 1, '1 hour')").Scan(&epoch))
 	must1(t, 1)(client.Cancel(t.Context(), id))
 	if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) > 0 {
-		t.Errorf("claimed %d jobs beside one that is still at work: %v", len(jobs), err)
+		t.Errorf("claimed %d jobs beside one that still runs: %v", len(jobs), err)
 	}
 	if value[bool](t, pool, "select pawl.complete($1::bigint, $2::integer)", int64(id), epoch) {
 		t.Error("a cancelled job was completed")
@@ -86,8 +90,8 @@ func TestACancelledJobOfASQLSessionGivesItsPermitBack(t *testing.T) {
 	claim(t, client, 1)
 }
 
-// A job taken from a worker that lives counts against its limit until the handler has ended.
-func TestAReleasedJobKeepsItsPermit(t *testing.T) {
+// A job is released from a worker that lives. It counts against its limit until its handler has returned.
+func TestAReleasedJobKeepsItsPermitUntilItsHandlerReturns(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
@@ -104,14 +108,16 @@ func TestAReleasedJobKeepsItsPermit(t *testing.T) {
 	workers, err := client.Workers(t.Context())
 	must(t, err)
 	must(t, client.SuspendWorker(t.Context(), workers[0].ID))
-	pgtest.Wait(t, "the worker to be suspended", func() bool { return value[string](t, pool, "select state from pawl.worker") == "suspended" })
+	pgtest.Wait(t, "the worker to be suspended", func() bool {
+		return value[string](t, pool, "select state from pawl.worker") == "suspended"
+	})
 	must1(t, 1)(client.ReleaseWorker(t.Context(), workers[0].ID))
 	exec(t, pool, "select pawl.drop_stale_permits()")
 	if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) > 0 {
-		t.Errorf("claimed %d jobs beside a handler that has not ended: %v", len(jobs), err)
+		t.Errorf("claimed %d jobs beside a handler that has not returned: %v", len(jobs), err)
 	}
 	close(end)
-	pgtest.Wait(t, "the permit to come back", func() bool {
+	pgtest.Wait(t, "the permit to be given back", func() bool {
 		jobs, err := client.Claim(t.Context(), "default", 1, time.Minute)
 		must(t, err)
 		return len(jobs) == 1

@@ -9,7 +9,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestArchiveKeepsWhatWasDone(t *testing.T) {
+func TestTheArchiveKeepsAFinishedJobWhole(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	id := insert(t, client, pawl.JobSpec{
@@ -17,42 +17,41 @@ func TestArchiveKeepsWhatWasDone(t *testing.T) {
 		Headers: map[string]string{"trace": "1"}, Backoff: pawl.Backoff{Base: time.Hour},
 	})
 	jobs := claim(t, client, 1)
-	if err := client.Fail(t.Context(), jobs, pawl.RetryAfter(0, errBoom)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, client.Fail(t.Context(), jobs, pawl.RetryAfter(0, errBoom)))
 	jobs = claim(t, client, 1)
 	if jobs[0].Attempt != 2 || len(jobs[0].Errors) != 1 || jobs[0].Errors[0].Error != "boom" {
 		t.Errorf("the second attempt is %d with errors %v", jobs[0].Attempt, jobs[0].Errors)
 	}
-	if err := client.Complete(t.Context(), jobs); err != nil {
-		t.Fatal(err)
-	}
+	must(t, client.Complete(t.Context(), jobs))
 	job, err := client.Get(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if job.State != pawlstate.Completed || note(t, job).N != 7 || string(job.Data) != "data" || job.Channel != "c" || job.Priority != 3 ||
-		job.Attempt != 2 || job.MaxAttempts != 5 || job.Fingerprint != "f" || job.Headers["trace"] != "1" || len(job.Errors) != 1 || job.FinishedAt.IsZero() {
+	must(t, err)
+	if job.State != pawlstate.Completed || note(t, job).N != 7 || string(job.Data) != "data" ||
+		job.Channel != "c" || job.Priority != 3 || job.Attempt != 2 || job.MaxAttempts != 5 ||
+		job.Fingerprint != "f" || job.Headers["trace"] != "1" || len(job.Errors) != 1 || job.FinishedAt.IsZero() {
 		t.Errorf("the archived job is %+v", job)
 	}
 	keep := value[float64](t, pool, "select extract(epoch from expires_at - finished_at)::float8 from pawl.archive")
 	if keep != 24*3600 {
-		t.Errorf("it is kept for %v s, want a day", keep)
+		t.Errorf("the job is kept for %v s, want a day", keep)
 	}
-	if n := value[int](t, pool, "select count(*) from pawl.archive where waited_ms is null or ran_ms is null"); n != 0 {
-		t.Error("how long it waited and ran is not kept")
+	const untimed = "select count(*) from pawl.archive where waited_ms is null or ran_ms is null"
+	if n := value[int](t, pool, untimed); n != 0 {
+		t.Error("the archive has no times of waiting and running")
 	}
 	if err := client.Complete(t.Context(), jobs); !errors.Is(err, pawl.ErrLeaseLost) {
-		t.Errorf("completing it again returned %v", err)
+		t.Errorf("completing the job again returned %v, want ErrLeaseLost", err)
 	}
 }
 
-func TestRetention(t *testing.T) {
+func TestAQueueKeepsFinishedJobsForItsRetention(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	put := func(completed, cancelled, dead time.Duration) {
 		t.Helper()
-		if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: completed, RetainCancelled: cancelled, RetainDead: dead}); err != nil {
+		queue := pawl.Queue{
+			Name: "default", RetainCompleted: completed, RetainCancelled: cancelled, RetainDead: dead,
+		}
+		if err := client.PutQueue(t.Context(), queue); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,16 +83,17 @@ func TestRetention(t *testing.T) {
 		}
 	}
 	if job, err := client.Get(t.Context(), archived); err != nil || job.State != pawlstate.Completed {
-		t.Errorf("retention zero, Archive: got %+v, %v", job, err)
+		t.Errorf("retention zero, Keep: got %+v, %v", job, err)
 	}
-	// A retention that needs partitions nobody had made.
+	// This retention needs partitions that do not exist yet.
 	put(40*24*time.Hour, 50*24*time.Hour, time.Hour)
 	completed, archived, cancelled, removed, dead = finish()
 	for id, want := range map[pawl.ID]pawlstate.State{
-		completed: pawlstate.Completed, archived: pawlstate.Completed, cancelled: pawlstate.Cancelled, removed: pawlstate.Cancelled, dead: pawlstate.Dead,
+		completed: pawlstate.Completed, archived: pawlstate.Completed,
+		cancelled: pawlstate.Cancelled, removed: pawlstate.Cancelled, dead: pawlstate.Dead,
 	} {
 		if job, err := client.Get(t.Context(), id); err != nil || job.State != want {
-			t.Errorf("got %+v, %v, want it %s", job, err, want)
+			t.Errorf("got %+v, %v, want the state %s", job, err, want)
 		}
 	}
 	exec(t, pool, "update pawl.dead set expires_at = clock_timestamp()")
@@ -102,12 +102,14 @@ func TestRetention(t *testing.T) {
 	}
 }
 
-// Nobody tended for longer than partitions were made ahead: completions make the partition they need.
-func TestMissingPartitionIsMade(t *testing.T) {
+// No process did maintenance for longer than partitions were made ahead. Then finishes make the partition that they
+// need.
+func TestAFinishMakesAMissingPartition(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var drop []string
-	for _, name := range values[string](t, pool, "select inhrelid::regclass::text from pg_inherits where inhparent = 'pawl.archive'::regclass") {
+	const partitions = "select inhrelid::regclass::text from pg_inherits where inhparent = 'pawl.archive'::regclass"
+	for _, name := range values[string](t, pool, partitions) {
 		drop = append(drop, "drop table "+name)
 	}
 	for _, statement := range drop {

@@ -10,7 +10,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestRetry(t *testing.T) {
+func TestRetryRunsFinishedAndScheduledJobsAgain(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
@@ -31,13 +31,14 @@ func TestRetry(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, client, spent, pawlstate.Dead)
-	n, err := client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{dead, cancelled, running, ready, scheduled, spent, 999}})
+	all := []pawl.ID{dead, cancelled, running, ready, scheduled, spent, 999}
+	n, err := client.Retry(t.Context(), pawl.Filter{IDs: all})
 	if n != 4 || err != nil {
-		t.Errorf("Retry changed %d, %v; want 4: what is ready, running or unknown is left", n, err)
+		t.Errorf("Retry changed %d, %v; want 4: ready, running and unknown jobs stay as they are", n, err)
 	}
 	for _, job := range jobs[:2] {
 		if err := client.Complete(t.Context(), job); !errors.Is(err, pawl.ErrLeaseLost) {
-			t.Errorf("who held the job before it was retried completed it: %v", err)
+			t.Errorf("the claim from before the retry completed the job: %v, want ErrLeaseLost", err)
 		}
 	}
 	again := claim(t, client, 10)
@@ -45,10 +46,10 @@ func TestRetry(t *testing.T) {
 	for _, job := range again {
 		got = append(got, job.ID)
 		if job.ID == spent && (job.Attempt != 2 || job.MaxAttempts != 2) {
-			t.Errorf("a job out of attempts is tried again as %d of %d, want 2 of 2", job.Attempt, job.MaxAttempts)
+			t.Errorf("a job without attempts left runs as attempt %d of %d, want 2 of 2", job.Attempt, job.MaxAttempts)
 		}
 		if job.ID == dead && len(job.Errors) != 1 {
-			t.Errorf("its errors are %v", job.Errors)
+			t.Errorf("the errors are %v, want one", job.Errors)
 		}
 	}
 	slices.Sort(got)

@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestCancelIsHeardAtOnce(t *testing.T) {
+func TestACancelEndsTheHandlersContextAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]error{"nil": nil, "an error": errBoom, "snooze": pawl.Snooze(time.Hour)} {
 		t.Run(name, func(t *testing.T) {
@@ -35,7 +35,7 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 				t.Errorf("the cause was %v, want ErrCancelled", err)
 			}
 			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("it took %v", took)
+				t.Errorf("it took %v, want less than 5 s", took)
 			}
 			must(t, stop())
 			await(t, client, id, pawlstate.Cancelled)
@@ -43,8 +43,8 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 	}
 }
 
-// What is not heard, as behind a pooler, comes with the next heartbeat.
-func TestCancelUnheard(t *testing.T) {
+// Behind a pooler the runner does not listen.
+func TestWithoutListenACancelComesWithTheNextHeartbeat(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, "create or replace function pawl.poke_heartbeats() returns void language sql as ''")
@@ -69,8 +69,7 @@ func TestCancelUnheard(t *testing.T) {
 	pgtest.Wait(t, "the worker to stop", func() bool { return theWorker(t, client).State == "stopped" })
 }
 
-// Also while the runner drains, and of a job that is deleted.
-func TestDeleteIsHeardWhileDraining(t *testing.T) {
+func TestADeleteEndsTheHandlersContextWhileRunDrains(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	running, causes := make(chan struct{}), make(chan error, 1)
@@ -91,5 +90,5 @@ func TestDeleteIsHeardWhileDraining(t *testing.T) {
 	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Errorf("the cause was %v, want ErrLeaseLost", err)
 	}
-	must(t, within(t, "the end", stopped))
+	must(t, within(t, "Run to return", stopped))
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-func TestRunMistakes(t *testing.T) {
+func TestRunRefusesAWrongConfiguration(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	mux := new(pawl.Mux)
@@ -20,7 +20,8 @@ func TestRunMistakes(t *testing.T) {
 	}
 	for _, config := range []pawl.RunnerConfig{
 		{Min: 5, Max: 4}, {Min: -1}, {Max: -1}, {Heartbeat: time.Millisecond}, {PollInterval: -1}, {DrainTimeout: -1},
-		{Queues: map[string]pawl.RunnerQueue{}}, {Queues: map[string]pawl.RunnerQueue{"": {}}}, {Queues: map[string]pawl.RunnerQueue{"q": {Max: -1}}},
+		{Queues: map[string]pawl.RunnerQueue{}}, {Queues: map[string]pawl.RunnerQueue{"": {}}},
+		{Queues: map[string]pawl.RunnerQueue{"q": {Max: -1}}},
 	} {
 		if err := client.Run(t.Context(), mux, config); err == nil {
 			t.Errorf("Run accepted %+v", config)

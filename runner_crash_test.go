@@ -19,8 +19,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A process is killed while it holds jobs.
-func TestAKilledProcess(t *testing.T) {
+func TestTheJobsOfAKilledProcessRunElsewhere(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	const n = 8
@@ -29,7 +28,7 @@ func TestAKilledProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd, _ := childProcess(t, pool)
-	pgtest.Wait(t, "the child to hold the jobs", func() bool {
+	pgtest.Wait(t, "the child to claim the jobs", func() bool {
 		return value[int](t, pool, "select coalesce(max(running), 0) from pawl.worker where gone_at is null") == n
 	})
 	if err := cmd.Process.Kill(); err != nil {
@@ -46,14 +45,14 @@ func TestAKilledProcess(t *testing.T) {
 	}
 }
 
-// A process is frozen while it holds two jobs and thaws when they run elsewhere. One handler's context ends; the other had returned
-// before it could know, and what it answered does not count.
-func TestAFrozenProcess(t *testing.T) {
+// A process is frozen while it runs two jobs, and thaws when they run elsewhere. The context of one handler ends. The
+// other handler returns before the process knows what it has lost, and its result is discarded.
+func TestAFrozenProcessLosesItsJobs(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	waits, returns := insert(t, client, Note{1}), insert(t, client, Note{returnsSoon})
 	cmd, lines := childProcess(t, pool)
-	pgtest.Wait(t, "the child to hold the jobs", func() bool {
+	pgtest.Wait(t, "the child to claim the jobs", func() bool {
 		return value[int](t, pool, "select coalesce(max(running), 0) from pawl.worker where gone_at is null") == 2
 	})
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -63,15 +62,16 @@ func TestAFrozenProcess(t *testing.T) {
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 500 * time.Millisecond, Name: "other"})
 	within(t, "the jobs to run elsewhere", g.running)
-	within(t, "both", g.running)
+	within(t, "both jobs to run elsewhere", g.running)
 	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	told := map[string]bool{}
 	for !told["cause"] || !told["refused"] {
-		line := within(t, fmt.Sprintf("the child to say what it lost; it said %v", told), lines)
+		line := within(t, fmt.Sprintf("the child to log what it has lost; so far %v", told), lines)
 		told["cause"] = told["cause"] || strings.Contains(line, "handler ended: "+pawl.ErrLeaseLost.Error())
-		told["refused"] = told["refused"] || strings.Contains(line, "result not delivered") && strings.Contains(line, pawl.ErrLeaseLost.Error())
+		told["refused"] = told["refused"] ||
+			strings.Contains(line, "result not delivered") && strings.Contains(line, pawl.ErrLeaseLost.Error())
 	}
 	for _, id := range []pawl.ID{waits, returns} {
 		if job := await(t, client, id, pawlstate.Running); job.Attempt != 1 {
@@ -86,12 +86,13 @@ func TestAFrozenProcess(t *testing.T) {
 		}
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.archive"); n != 2 {
-		t.Errorf("%d archived, want 2", n)
+		t.Errorf("%d jobs are archived, want 2", n)
 	}
 }
 
-// A job that kills its process is found and put away, and its neighbours, rescued with it, all complete.
-func TestAPoisonousJob(t *testing.T) {
+// A job kills its process each time. It is dead after its third crash, and the jobs that were rescued with it
+// complete.
+func TestAJobThatKillsItsProcessIsFound(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	jobs := make([]pawl.JobSpec, 100)
@@ -113,7 +114,7 @@ func TestAPoisonousJob(t *testing.T) {
 			}
 			close(ended)
 		}()
-		pgtest.Wait(t, "the process to end, or to have done all there is", func() bool {
+		pgtest.Wait(t, "the process to end, or all jobs to be done", func() bool {
 			select {
 			case <-ended:
 				return true
@@ -134,7 +135,7 @@ func TestAPoisonousJob(t *testing.T) {
 		if i == 50 {
 			await(t, client, r.ID, pawlstate.Dead)
 			if reason := value[string](t, pool, "select reason from pawl.dead"); reason != "poison" {
-				t.Errorf("it is dead of %s, want poison", reason)
+				t.Errorf("the job is dead with the reason %s, want poison", reason)
 			}
 		} else if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 {
 			t.Errorf("job %d: attempt %d, want 1", r.ID, job.Attempt)
@@ -142,7 +143,8 @@ func TestAPoisonousJob(t *testing.T) {
 	}
 }
 
-// childProcess starts the test binary as a worker. lines is what it says, closed at its end.
+// childProcess starts the test binary as a worker, and returns the lines that it writes. They are closed when it
+// ends.
 func childProcess(t *testing.T, pool *pgxpool.Pool) (*osexec.Cmd, <-chan string) {
 	self, err := os.Executable()
 	if err != nil {
@@ -169,15 +171,16 @@ func childProcess(t *testing.T, pool *pgxpool.Pool) (*osexec.Cmd, <-chan string)
 	return cmd, lines
 }
 
-// childEnv makes the test binary a worker on the database it names.
+// childEnv is the environment variable that makes the test binary a worker. It names the database.
 const childEnv = "PAWL_TEST_CHILD_URL"
 
 const (
-	returnsSoon = 500  // A handler that does not look at its context.
-	kills       = 666  // Kills its process.
-	obeys       = 1000 // From here on the handler just returns.
+	returnsSoon = 500  // The handler ignores its context.
+	kills       = 666  // The handler kills its process.
+	short       = 1000 // From this number on the handler returns soon.
 )
 
+// child is the main function of the worker.
 func child(url string) int {
 	pool, err := pgxpool.New(context.Background(), url)
 	if err != nil {
@@ -190,14 +193,14 @@ func child(url string) int {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		switch n := job.Args.N; {
-		case n >= obeys:
+		case n >= short:
 			<-time.After(20 * time.Millisecond)
 			fmt.Println("done", n)
 		case n == kills:
 			<-time.After(10 * time.Millisecond)
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		case n == returnsSoon:
-			<-time.After(3 * time.Second) // Passes while the process is frozen.
+			<-time.After(3 * time.Second) // The process is frozen meanwhile.
 		default:
 			<-ctx.Done()
 			fmt.Println("handler ended:", context.Cause(ctx))

@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// gate is a handler that tells when it runs and stays until it is let go or its context ends.
+// A gate is a handler that reports that it runs, and returns when leave is closed or its context ends.
 type gate struct {
 	running chan *pawl.JobInfo
 	leave   chan struct{}
@@ -30,7 +30,7 @@ func (g *gate) handle(ctx context.Context, job *pawl.Job[Note]) error {
 	}
 }
 
-// within is the next value of a channel, that must come soon.
+// within returns the next value of a channel. It fails the test if none comes.
 func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 	t.Helper()
 	select {
@@ -41,7 +41,7 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 	return v
 }
 
-func TestRunDrains(t *testing.T) {
+func TestADrainingRunReleasesJobsThatHaveNotStarted(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	g := newGate()
@@ -59,7 +59,7 @@ func TestRunDrains(t *testing.T) {
 		return value[int](t, pool, "select count(*) from pawl.ready") == 0
 	})
 	cancel()
-	pgtest.Wait(t, "what has not started to be given back", func() bool {
+	pgtest.Wait(t, "the jobs that have not started to be released", func() bool {
 		return value[int](t, pool, "select count(*) from pawl.ready") == 4
 	})
 	close(g.leave)
@@ -69,7 +69,7 @@ func TestRunDrains(t *testing.T) {
 	await(t, client, first.ID, pawlstate.Completed)
 	for _, attempt := range values[int](t, pool, "select attempt from pawl.job") {
 		if attempt != 0 {
-			t.Error("an attempt was used by a job that had not started")
+			t.Error("a job that had not started used an attempt")
 		}
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.worker where gone_at is null"); n != 0 {
@@ -80,7 +80,7 @@ func TestRunDrains(t *testing.T) {
 	}
 }
 
-func TestRunEndsContextsAfterTheDrainTimeout(t *testing.T) {
+func TestContextsEndAfterTheDrainTimeout(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	g := newGate()
@@ -90,15 +90,15 @@ func TestRunEndsContextsAfterTheDrainTimeout(t *testing.T) {
 	stop := start(t, client, mux, pawl.RunnerConfig{DrainTimeout: 20 * time.Millisecond})
 	within(t, "the job", g.running)
 	if err := stop(); err != nil {
-		t.Errorf("Run: %v; a handler that heeds its context ended in time", err)
+		t.Errorf("Run: %v, want nil: the handler returned when its context ended", err)
 	}
 	job := await(t, client, id, pawlstate.Ready)
 	if job.Attempt != 0 || len(job.Errors) != 0 {
-		t.Errorf("it was given back with attempt %d, errors %v", job.Attempt, job.Errors)
+		t.Errorf("the job was released with attempt %d and errors %v, want neither", job.Attempt, job.Errors)
 	}
 }
 
-func TestRunLeavesAHandlerThatDoesNotEnd(t *testing.T) {
+func TestRunReturnsAlthoughAHandlerDoesNot(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	running, leave, cause := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -114,7 +114,7 @@ func TestRunLeavesAHandlerThatDoesNotEnd(t *testing.T) {
 	within(t, "the job", running)
 	err := stop()
 	if err == nil || !strings.Contains(err.Error(), "drain timeout") {
-		t.Errorf("Run returned %v, want it to say that a handler did not end", err)
+		t.Errorf("Run returned %v, want an error that a handler did not return", err)
 	}
 	again := claim(t, client, 1)
 	if again[0].ID != id || again[0].Attempt != 1 {
@@ -125,6 +125,6 @@ func TestRunLeavesAHandlerThatDoesNotEnd(t *testing.T) {
 		t.Errorf("the cause was %v, want ErrShutdown", err)
 	}
 	if err := client.Complete(t.Context(), again); err != nil {
-		t.Errorf("its new holder: %v", err)
+		t.Errorf("the new claim completed the job: %v", err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestCancelEndsTheHandler(t *testing.T) {
+func TestAHeartbeatLearnsOfACancelledJob(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	g := newGate()
@@ -37,7 +37,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 	await(t, client, id, pawlstate.Cancelled)
 }
 
-func TestALostHeartbeat(t *testing.T) {
+func TestAStaleWorkerRegistersAgain(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var mu sync.Mutex
@@ -70,7 +70,7 @@ func TestALostHeartbeat(t *testing.T) {
 	if !errors.Is(causes[0], pawl.ErrLeaseLost) {
 		t.Errorf("the cause was %v, want ErrLeaseLost", causes[0])
 	}
-	// Again and again: what the runner claims while it does not know yet is lost a second time.
+	// More than one rescue may be needed: jobs that the runner claims before it knows are lost a second time.
 	pgtest.Wait(t, "the job to run again", func() bool {
 		exec(t, pool, "select * from pawl.rescue(100, true, true)")
 		return live(t, pool) == 0
@@ -80,19 +80,22 @@ func TestALostHeartbeat(t *testing.T) {
 	}
 }
 
-// Between a heartbeat's question and its answer many jobs finish. They are not lost, and not to be searched for in the archive, one
-// after the other: that once took longer than the heartbeat may be silent.
-func TestFinishedJobsAreNotTakenForLost(t *testing.T) {
+// Many jobs finish while a heartbeat is under way. The database does not find them, but they are not lost. To search
+// the archive for them took longer than a heartbeat may be silent.
+func TestJobsThatFinishDuringAHeartbeatAreNotLost(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, `create sequence pawl.searched;
-		create or replace function pawl.find_finished(ids bigint[], epochs integer[]) returns setof bigint language sql as 'select nextval(''pawl.searched'') limit 0'`)
-	exec(t, pool, `create or replace function pawl.find_missing(ids bigint[], epochs integer[]) returns bigint[] language sql as
-		'select pg_sleep(0.2); select coalesce(array_agg(u.id), ''{}'') from unnest(ids, epochs) u (id, epoch) where not exists (select from pawl.job j where (j.id, j.epoch) = (u.id, u.epoch))'`)
+		create or replace function pawl.find_finished(ids bigint[], epochs integer[]) returns setof bigint
+		language sql as 'select nextval(''pawl.searched'') limit 0'`)
+	exec(t, pool, `create or replace function pawl.find_missing(ids bigint[], epochs integer[]) returns bigint[]
+		language sql as 'select pg_sleep(0.2);
+			select coalesce(array_agg(u.id), ''{}'') from unnest(ids, epochs) u (id, epoch)
+			where not exists (select from pawl.job j where (j.id, j.epoch) = (u.id, u.epoch))'`)
 	mux := new(pawl.Mux)
 	var done atomic.Int64
 	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
-		select { // Long enough that a heartbeat finds it held.
+		select { // Long enough that a heartbeat reports the job.
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
 		}
@@ -113,16 +116,18 @@ func TestFinishedJobsAreNotTakenForLost(t *testing.T) {
 	}
 }
 
-// A failover to a server that was behind brings back what was confirmed: here, a lease whose jobs the worker has completed. It lives,
-// and knows nothing of them: they must not be held for as long as it does.
-func TestALeaseItsWorkerDoesNotKnow(t *testing.T) {
+// A failover to a server that lagged takes back confirmed transactions: here it brings back a lease whose jobs the
+// worker has completed. The worker lives and does not know the lease. Its jobs must not stay claimed for as long.
+func TestALeaseThatItsWorkerDoesNotKnowIsGivenBack(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "elsewhere"})
-	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond, Queues: map[string]pawl.RunnerQueue{"default": {}}})
-	pgtest.Wait(t, "the worker", func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 })
+	queues := map[string]pawl.RunnerQueue{"default": {}}
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond, Queues: queues})
+	registered := func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 }
+	pgtest.Wait(t, "the worker", registered)
 	exec(t, pool, `with ticket as (delete from pawl.ready returning job_id, epoch),
 		job as (update pawl.job set queue = 'default')
 		insert into pawl.lease (id, worker_id, jobs, epochs)
@@ -130,22 +135,22 @@ func TestALeaseItsWorkerDoesNotKnow(t *testing.T) {
 	await(t, client, id, pawlstate.Completed)
 }
 
-// A suspended worker that was taken for dead comes back suspended.
-func TestASuspendedWorkerRegistersAgain(t *testing.T) {
+func TestASuspendedWorkerThatRegistersAgainStaysSuspended(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	mux := new(pawl.Mux)
 	var ran atomic.Int32
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { ran.Add(1); return nil })
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 100 * time.Millisecond, NoMaintenance: true})
-	pgtest.Wait(t, "the worker", func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 })
+	registered := func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 }
+	pgtest.Wait(t, "the worker", registered)
 	w := theWorker(t, client)
 	must(t, client.SuspendWorker(t.Context(), w.ID))
 	hear(t, client, pool)
 	exec(t, pool, "delete from pawl.worker")
-	pgtest.Wait(t, "the worker to come back", func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 })
+	pgtest.Wait(t, "the worker to register again", registered)
 	if again := theWorker(t, client); again.ID == w.ID || again.State != "suspended" {
-		t.Errorf("it came back as %+v", again)
+		t.Errorf("the worker registered again as %+v, want it suspended", again)
 	}
 	insert(t, client, Note{1})
 	must(t, client.StopWorker(t.Context(), theWorker(t, client).ID))

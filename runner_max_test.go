@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// most runs n jobs in handlers that count how many run at once.
+// most counts how many handlers run at once, at most.
 type most struct{ now, peak atomic.Int32 }
 
 func (m *most) enter() (leave func()) {
@@ -24,7 +24,7 @@ func (m *most) enter() (leave func()) {
 	}
 }
 
-func TestMaxOfAKind(t *testing.T) {
+func TestAKindsMaxLimitsItsHandlers(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var m most
@@ -44,7 +44,7 @@ func TestMaxOfAKind(t *testing.T) {
 	}
 }
 
-func TestMaxOfARunner(t *testing.T) {
+func TestARunnersMaxLimitsItsHandlers(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var m most
@@ -64,8 +64,7 @@ func TestMaxOfARunner(t *testing.T) {
 	}
 }
 
-// A queue's own maximum holds whatever lanes its jobs are in.
-func TestMaxOfAQueue(t *testing.T) {
+func TestAQueuesMaxLimitsItsHandlersOverAllLanes(t *testing.T) {
 	for name, place := range map[string]func(i int) pawl.JobSpec{
 		"one lane":   func(i int) pawl.JobSpec { return pawl.JobSpec{} },
 		"priorities": func(i int) pawl.JobSpec { return pawl.JobSpec{Priority: i % 5} },
@@ -95,7 +94,8 @@ func TestMaxOfAQueue(t *testing.T) {
 			if _, err := client.InsertMany(t.Context(), jobs); err != nil {
 				t.Fatal(err)
 			}
-			start(t, client, mux, pawl.RunnerConfig{Max: 16, Queues: map[string]pawl.RunnerQueue{"small": {Max: 2, Weight: 3}, "large": {}}})
+			queues := map[string]pawl.RunnerQueue{"small": {Max: 2, Weight: 3}, "large": {}}
+			start(t, client, mux, pawl.RunnerConfig{Max: 16, Queues: queues})
 			pgtest.Wait(t, "all to be done", func() bool { return live(t, pool) == 2 })
 			if p := small.peak.Load(); p > 2 {
 				t.Errorf("%d of the queue ran at once, want at most 2", p)

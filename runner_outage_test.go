@@ -12,10 +12,10 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// The server goes away while jobs are inserted and run, twice, once without notice.
-func TestTheServerRestarts(t *testing.T) {
+// The server restarts twice while jobs are inserted and run: once it crashes, and once it shuts down.
+func TestNoJobIsLostWhenTheServerRestarts(t *testing.T) {
 	t.Parallel()
-	// Durable: without that a server stopped without notice forgets what it has confirmed.
+	// The server must be durable: otherwise it forgets confirmed transactions when it crashes.
 	server, err := localpg.Start(t.Context(), localpg.Config{Durable: true})
 	if err != nil {
 		t.Fatal(err)
@@ -77,11 +77,14 @@ func TestTheServerRestarts(t *testing.T) {
 	for i, id := range accepted {
 		ids[i] = int64(id)
 	}
-	if n := value[int](t, pool, "select count(*) from unnest($1::bigint[]) u (id) where not exists (select from pawl.archive a where a.id = u.id)", ids); n != 0 {
+	const lost = " from unnest($1::bigint[]) u (id) where not exists (select from pawl.archive a where a.id = u.id)"
+	if n := value[int](t, pool, "select count(*)"+lost, ids); n != 0 {
 		t.Errorf("%d of %d accepted jobs are lost", n, len(ids))
 		exec(t, pool, "set enable_bitmapscan = off")
 		for range 10 {
-			t.Log(values[string](t, pool, "select row(u.id, (select row(a.id, a.state) from pawl.archive a where a.id + 0 = u.id), (select max(id) from pawl.archive), (select max(id) from pawl.job))::text from unnest($1::bigint[]) u (id) where not exists (select from pawl.archive a where a.id = u.id)", ids))
+			t.Log(values[string](t, pool, "select row(u.id, "+
+				"(select row(a.id, a.state) from pawl.archive a where a.id + 0 = u.id), "+
+				"(select max(id) from pawl.archive), (select max(id) from pawl.job))::text"+lost, ids))
 		}
 	}
 	if n := value[int](t, pool, "select count(*) - count(distinct id) from pawl.archive"); n != 0 {

@@ -8,7 +8,7 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-func TestAnIdleRunnerIsWoken(t *testing.T) {
+func TestASleepingRunnerIsWoken(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	g := newGate()
@@ -21,7 +21,9 @@ func TestAnIdleRunnerIsWoken(t *testing.T) {
 		do   func()
 	}{
 		{"Insert", func() { insert(t, client, Note{1}) }},
-		{"another lane", func() { insert(t, client, pawl.JobSpec{Args: Note{1}, Priority: 7, Queue: "new", Channel: "c"}) }},
+		{"another lane", func() {
+			insert(t, client, pawl.JobSpec{Args: Note{1}, Priority: 7, Queue: "new", Channel: "c"})
+		}},
 		{"a transaction", func() {
 			tx := begin(t, pool)
 			insert(t, client.With(tx), Note{1})
@@ -43,13 +45,13 @@ func TestAnIdleRunnerIsWoken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(jobs) == 1 { // Else the runner, woken by the insert, was quicker.
+			if len(jobs) == 1 { // Otherwise the insert woke the runner, and the runner was quicker.
 				if err := client.Release(t.Context(), jobs, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}},
-		{"many in one of several queues", func() { // More than the share of the queue in a claim.
+		{"many in one of several queues", func() { // These are more than the share of the queue in a claim.
 			if _, err := client.InsertMany(t.Context(), notes(2000)); err != nil {
 				t.Fatal(err)
 			}
@@ -64,11 +66,13 @@ func TestAnIdleRunnerIsWoken(t *testing.T) {
 	}
 }
 
-// The runner has gone to sleep by the time the handler fails: it must know when to try again all the same.
-func TestARetryOfTheRunnersOwnIsNotSleptThrough(t *testing.T) {
+// The runner is asleep when the handler returns. It must still know when the next attempt is due.
+func TestASleepingRunnerRunsTheNextAttemptInTime(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
-	for _, outcome := range []error{pawl.RetryAfter(0, errBoom), pawl.RetryAfter(20*time.Millisecond, errBoom), pawl.Snooze(20 * time.Millisecond)} {
+	for _, outcome := range []error{
+		pawl.RetryAfter(0, errBoom), pawl.RetryAfter(20*time.Millisecond, errBoom), pawl.Snooze(20 * time.Millisecond),
+	} {
 		running, leave := make(chan struct{}, 10), make(chan struct{})
 		mux := new(pawl.Mux)
 		first := true

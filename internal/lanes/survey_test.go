@@ -9,107 +9,128 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The model plays through the proof in the package comment: inserters that commit late or roll back, and claimers
-// that roll back. The safe mark must never pass a position whose ticket may still appear.
+// A model plays through the proof in the package comment: inserters commit late or roll back, and claimers roll back.
+type model struct {
+	lane    lane
+	open    []*transaction
+	number  int64          // The number of the next transaction.
+	pos     int64          // The next position.
+	tickets map[int64]bool // The committed tickets; true if a claimer has locked one.
+}
+
+type transaction struct {
+	number int64
+	drawn  []int64 // By an inserter.
+	locked []int64 // By a claimer.
+}
+
+// The safe mark must never pass a position whose ticket may still appear.
 func TestTheSafeMarkSkipsNoTicket(t *testing.T) {
 	t.Parallel()
-	type transaction struct {
-		number int64
-		drawn  []int64 // By an inserter.
-		locked []int64 // By a claimer.
-	}
 	rapid.Check(t, func(r *rapid.T) {
-		var ln lane
-		var open []*transaction
-		number, pos := int64(1), int64(1)
-		tickets := map[int64]bool{} // The committed tickets; true if a claimer has locked one.
-		end := func(i int) *transaction {
-			tx := open[i]
-			open = slices.Delete(open, i, i+1)
-			return tx
-		}
-		pick := func(r *rapid.T) int {
-			if len(open) == 0 {
-				r.Skip()
-			}
-			return rapid.IntRange(0, len(open)-1).Draw(r, "transaction")
-		}
+		m := &model{number: 1, pos: 1, tickets: map[int64]bool{}}
 		r.Repeat(map[string]func(*rapid.T){
-			"begin": func(r *rapid.T) { // A transaction has its number before it draws a position.
-				open = append(open, &transaction{number: number})
-				number++
-			},
-			"draw": func(r *rapid.T) {
-				tx := open[pick(r)]
-				tx.drawn = append(tx.drawn, pos)
-				pos++
-			},
-			"commit": func(r *rapid.T) {
-				tx := end(pick(r))
-				for _, p := range tx.drawn {
-					tickets[p] = false
-				}
-				for _, p := range tx.locked {
-					delete(tickets, p)
-				}
-			},
-			"roll back": func(r *rapid.T) {
-				for _, p := range end(pick(r)).locked {
-					tickets[p] = false
-				}
-			},
-			"claim": func(r *rapid.T) {
-				start := ln.mark
-				if rapid.Bool().Draw(r, "from the safe mark") {
-					start = ln.safe
-				}
-				other := rapid.Bool().Draw(r, "by another claimer, whose transaction stays open")
-				tx := &transaction{number: number}
-				for _, p := range slices.Sorted(maps.Keys(tickets)) {
-					if p <= start || tickets[p] {
-						continue
-					}
-					if other {
-						tickets[p] = true
-						tx.locked = append(tx.locked, p)
-					} else {
-						delete(tickets, p)
-						ln.mark = max(ln.mark, p)
-					}
-				}
-				number++
-				if other {
-					open = append(open, tx)
-				}
-			},
-			"survey": func(r *rapid.T) {
-				low, oldest := int64(0), number
-				for p := range tickets {
-					if p > ln.safe && (low == 0 || p < low) {
-						low = p
-					}
-				}
-				for _, tx := range open {
-					oldest = min(oldest, tx.number)
-				}
-				ln.advance(low, ln.mark, oldest, number)
-			},
-			"": func(r *rapid.T) {
-				for p := range tickets {
-					if p <= ln.safe {
-						r.Fatalf("the ticket at %d is at or below the safe mark %d", p, ln.safe)
-					}
-				}
-				for _, tx := range open {
-					for _, p := range tx.drawn {
-						if p <= ln.safe {
-							r.Fatalf("position %d of an open transaction is at or below the safe mark %d", p, ln.safe)
-						}
-					}
-				}
-			},
+			"begin": m.begin, "draw": m.draw, "commit": m.commit, "roll back": m.rollBack, "claim": m.claim,
+			"survey": m.survey, "": m.check,
 		})
 	})
+}
+
+// begin starts an inserter. A transaction has its number before it draws a position.
+func (m *model) begin(*rapid.T) {
+	m.open = append(m.open, &transaction{number: m.number})
+	m.number++
+}
+
+func (m *model) draw(r *rapid.T) {
+	tx := m.open[m.pick(r)]
+	tx.drawn = append(tx.drawn, m.pos)
+	m.pos++
+}
+
+func (m *model) commit(r *rapid.T) {
+	tx := m.end(r)
+	for _, p := range tx.drawn {
+		m.tickets[p] = false
+	}
+	for _, p := range tx.locked {
+		delete(m.tickets, p)
+	}
+}
+
+func (m *model) rollBack(r *rapid.T) {
+	for _, p := range m.end(r).locked {
+		m.tickets[p] = false
+	}
+}
+
+// pick returns the index of an open transaction.
+func (m *model) pick(r *rapid.T) int {
+	if len(m.open) == 0 {
+		r.Skip()
+	}
+	return rapid.IntRange(0, len(m.open)-1).Draw(r, "transaction")
+}
+
+func (m *model) end(r *rapid.T) *transaction {
+	i := m.pick(r)
+	tx := m.open[i]
+	m.open = slices.Delete(m.open, i, i+1)
+	return tx
+}
+
+// claim takes tickets for the claimer whose lane this is, or locks them for another one.
+func (m *model) claim(r *rapid.T) {
+	start := m.lane.mark
+	if rapid.Bool().Draw(r, "from the safe mark") {
+		start = m.lane.safe
+	}
+	other := rapid.Bool().Draw(r, "by another claimer, whose transaction stays open")
+	tx := &transaction{number: m.number}
+	for _, p := range slices.Sorted(maps.Keys(m.tickets)) {
+		if p <= start || m.tickets[p] {
+			continue
+		}
+		if other {
+			m.tickets[p] = true
+			tx.locked = append(tx.locked, p)
+		} else {
+			delete(m.tickets, p)
+			m.lane.mark = max(m.lane.mark, p)
+		}
+	}
+	m.number++
+	if other {
+		m.open = append(m.open, tx)
+	}
+}
+
+func (m *model) survey(*rapid.T) {
+	low, oldest := int64(0), m.number
+	for p := range m.tickets {
+		if p > m.lane.safe && (low == 0 || p < low) {
+			low = p
+		}
+	}
+	for _, tx := range m.open {
+		oldest = min(oldest, tx.number)
+	}
+	m.lane.advance(low, m.lane.mark, oldest, m.number)
+}
+
+func (m *model) check(r *rapid.T) {
+	for p := range m.tickets {
+		if p <= m.lane.safe {
+			r.Fatalf("the ticket at %d is at or below the safe mark %d", p, m.lane.safe)
+		}
+	}
+	for _, tx := range m.open {
+		for _, p := range tx.drawn {
+			if p <= m.lane.safe {
+				r.Fatalf("position %d of an open transaction is at or below the safe mark %d", p, m.lane.safe)
+			}
+		}
+	}
 }
 
 func TestTheSafeMarkAdvancesWhenOlderTransactionsHaveEnded(t *testing.T) {
