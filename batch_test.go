@@ -34,7 +34,7 @@ func TestBatch(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			id, err := client.InsertBatch(t.Context(), pawl.Batch{
+			id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{
 				Jobs: notes(len(test.ends)), OnFinish: follower(onFinish), OnSuccess: follower(onSuccess), OnDeath: follower(onDeath),
 			})
 			must(t, err)
@@ -80,7 +80,7 @@ func TestBatch(t *testing.T) {
 func TestABatchsJobIsRetried(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	id, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: notes(1), OnFinish: &pawl.JobSpec{Args: Note{9}, Queue: "follow"}})
+	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(1), OnFinish: &pawl.JobSpec{Args: Note{9}, Queue: "follow"}})
 	must(t, err)
 	job := claim(t, client, 1)[0]
 	must(t, client.Fail(t.Context(), job, pawl.Dead(errBoom)))
@@ -108,12 +108,12 @@ func TestABatchOfDuplicates(t *testing.T) {
 		return pawl.JobSpec{Args: Note{n}, Unique: pawl.Unique{Key: key}}
 	}
 	insert(t, client, unique(1, "taken"))
-	some, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
+	some, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
 	must(t, err)
 	if b, err := client.GetBatch(t.Context(), some); err != nil || b.Total != 2 {
 		t.Errorf("a batch of three with one duplicate: %+v, %v", b, err)
 	}
-	all, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{unique(5, "taken")}, OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
+	all, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(5, "taken")}, OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
 	must(t, err)
 	if b, err := client.GetBatch(t.Context(), all); err != nil || b.Total != 0 {
 		t.Errorf("a batch of one duplicate: %+v, %v", b, err)
@@ -129,14 +129,14 @@ func TestABatchRuns(t *testing.T) {
 	client, pool := install(t)
 	var mu sync.Mutex
 	ran := map[int]int{}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		defer mu.Unlock()
 		ran[job.Args.N]++
 		return nil
 	})
-	id, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: notes(500), OnSuccess: &pawl.JobSpec{Args: Note{1000}}})
+	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(500), OnSuccess: &pawl.JobSpec{Args: Note{1000}}})
 	must(t, err)
 	for range 2 {
 		start(t, client, mux, pawl.RunnerConfig{})
@@ -166,7 +166,7 @@ func TestSaga(t *testing.T) {
 			client, pool := install(t)
 			var mu sync.Mutex
 			var ran []int
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 				mu.Lock()
 				defer mu.Unlock()
@@ -176,8 +176,8 @@ func TestSaga(t *testing.T) {
 				}
 				return nil
 			})
-			step := func(n int) pawl.SagaStep {
-				return pawl.SagaStep{Do: pawl.JobSpec{Args: Note{n}}, Undo: pawl.JobSpec{Args: Note{-n}}}
+			step := func(n int) pawl.JobSpec {
+				return pawl.JobSpec{Args: Note{n}, Undo: &pawl.JobSpec{Args: Note{-n}}}
 			}
 			id, err := client.InsertSaga(t.Context(), step(1), step(2), step(3))
 			must(t, err)

@@ -90,16 +90,16 @@ func (c *Client) checkpoint(ctx context.Context, job *JobInfo, changes map[strin
 	return nil
 }
 
-// Progress tells others how far a handler is: Get shows percent, 0 to 100, and message. Only in a handler.
-func Progress(ctx context.Context, percent int, message string) error {
-	job := JobFromContext(ctx)
-	if job == nil || job.client == nil {
-		return errors.New("pawl: Progress: only in a handler, with its context")
+// Progress records how far the job's handler is, for others to see: Get shows percent, 0 to 100, and message, of which the first
+// 1024 bytes are kept. It returns ErrLeaseLost if the job is no longer claimed, and an error if no handler has the job.
+func (j *JobInfo) Progress(ctx context.Context, percent int, message string) error {
+	if j.client == nil {
+		return errors.New("pawl: record progress: no handler runs this job: call it in the handler, on the handler's job")
 	}
 	if percent < 0 || percent > 100 {
-		return fmt.Errorf("pawl: Progress: %d percent; want 0 to 100", percent)
+		return fmt.Errorf("pawl: record progress: %d percent: want 0 to 100", percent)
 	}
-	return job.client.checkpoint(ctx, job, map[string]any{"percent": percent, "message": truncate(message, 1024)})
+	return j.client.checkpoint(ctx, j, map[string]any{"percent": percent, "message": truncate(message, 1024)})
 }
 
 // Step does a part of a handler's work once: its result is kept with the job, and a later attempt gets that instead of doing it

@@ -79,7 +79,7 @@ func TestResultAndAwait(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	type sum struct{ Total int }
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleResult(mux, func(_ context.Context, job *pawl.Job[Note]) (sum, error) {
 		switch job.Args.N {
 		case 13:
@@ -103,7 +103,7 @@ func TestResultAndAwait(t *testing.T) {
 	if job.State != pawlstate.Dead {
 		t.Errorf("with a result that does not marshal the job is %s", job.State)
 	}
-	must(t, client.PutQueue(t.Context(), "gone", pawl.QueuePolicy{Retention: &pawl.Retention{}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "gone", RetainCompleted: -1, RetainCancelled: -1, RetainDead: -1}))
 	if _, err := client.Await(t.Context(), insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "gone"})); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("of a job that is not kept: %v", err)
 	}
@@ -126,7 +126,7 @@ func TestChunks(t *testing.T) {
 	must(t, err)
 	var mu sync.Mutex
 	var sizes []int
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleChunk(mux, func(_ context.Context, chunk []*pawl.Job[Note]) error {
 		mu.Lock()
 		sizes = append(sizes, len(chunk))
@@ -188,7 +188,7 @@ func TestChunkFails(t *testing.T) {
 			}
 			results, err := client.InsertMany(t.Context(), jobs)
 			must(t, err)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.HandleChunk(mux, func(ctx context.Context, _ []*pawl.Job[Note]) error { return do(ctx) }, pawl.KindOptions{Timeout: 50 * time.Millisecond})
 			start(t, client, mux, pawl.RunnerConfig{})
 			for _, r := range results {
@@ -207,7 +207,7 @@ func TestAChunkIsCancelled(t *testing.T) {
 	results, err := client.InsertMany(t.Context(), notes(3))
 	must(t, err)
 	running, cause := make(chan int, 10), make(chan error, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleChunk(mux, func(ctx context.Context, chunk []*pawl.Job[Note]) error {
 		running <- len(chunk)
 		<-ctx.Done()
@@ -234,7 +234,7 @@ func TestPermit(t *testing.T) {
 	client, pool := install(t)
 	var mu sync.Mutex
 	asked, released := map[int]int{}, 0
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N != 0 && job.Args.N != 5 {
 			t.Errorf("job %d ran without a permit", job.Args.N)
@@ -288,7 +288,7 @@ func TestCheckpointsAndSteps(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	did := map[string]int{}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		charge, err := pawl.Step(ctx, "charge", func(context.Context) (string, error) {
 			did["charge"]++
@@ -303,7 +303,7 @@ func TestCheckpointsAndSteps(t *testing.T) {
 			}
 			return did["send"], nil
 		}); err != nil {
-			must(t, pawl.Progress(ctx, 50, "half"))
+			must(t, job.Progress(ctx, 50, "half"))
 			must(t, client.Checkpoint(ctx, job, pawl.Checkpoint{Args: Note{7}, Data: []byte("d"), Value: map[string]int{"at": 1}, Attempts: 2}))
 			return pawl.RetryAfter(0, err)
 		}
@@ -359,7 +359,7 @@ func TestACheckpointIsFenced(t *testing.T) {
 func TestAHandlerWritesNonsenseIntoResult(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		job.Result = json.RawMessage("no JSON")
 		return nil

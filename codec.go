@@ -12,7 +12,7 @@ import (
 
 // Codec changes args on their way into the database and back: it encrypts, compresses. It is called from many goroutines at once.
 //
-// Encode gets a job's args as JSON, after Validation; not called for a job without args. Its error is Insert's, and nothing is
+// Encode gets a job's args as JSON, after the checks of Config; not called for a job without args. Its error is Insert's, and nothing is
 // inserted. Decode gets what Encode returned, and returns what it got. Its error, or a panic, makes the job dead,
 // "unprocessable"; Client.Retry runs it again once the codec can read it. Neither may change or keep the slice it gets. kind is
 // the job's as inserted, a former name where KindOptions.Aliases has one.

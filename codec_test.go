@@ -84,7 +84,7 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 	coded, pool := connect(t, url, with(xor{}))
 	plain, _ := connect(t, url)
 	ran := make(chan string, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[pawl.RawArgs]) error {
 		ran <- string(job.Args.JSON)
 		return nil
@@ -151,7 +151,7 @@ func TestDecodeFails(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, with(codec))
 			seen := make(chan error, 1)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
 				err := next(ctx)
 				seen <- err
@@ -246,7 +246,7 @@ func TestKeyRotation(t *testing.T) {
 		t.Errorf("%d keys are named in what is stored, want 2", n)
 	}
 	ran := make(chan int, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	stop := start(t, after, mux, pawl.RunnerConfig{})
 	sum := <-ran + <-ran + <-ran

@@ -172,7 +172,7 @@ func conceptPriority(ctx context.Context, client *pawl.Client, pool *pgxpool.Poo
 }
 
 func conceptChannels(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	if err := client.PutQueue(ctx, "mail", pawl.QueuePolicy{Weights: map[string]int{"gold": 3}}); err != nil {
+	if err := client.PutQueue(ctx, pawl.Queue{Name: "mail", Weights: map[string]int{"gold": 3}}); err != nil {
 		return err
 	}
 	jobs := make([]pawl.JobSpec, 0, 200)
@@ -209,7 +209,7 @@ func conceptOrdered(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool
 }
 
 func conceptHalt(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	if err := client.PutQueue(ctx, "default", pawl.QueuePolicy{HaltOnDead: true}); err != nil {
+	if err := client.PutQueue(ctx, pawl.Queue{Name: "default", HaltOnDead: true}); err != nil {
 		return err
 	}
 	order := pawl.JobSpec{Args: Email{To: "ann@example.com"}, Channel: "account 42", Ordered: true}
@@ -275,7 +275,8 @@ func conceptTwoPhase(ctx context.Context, client *pawl.Client, pool *pgxpool.Poo
 }
 
 func conceptLimits(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	err := client.PutQueue(ctx, "mail", pawl.QueuePolicy{
+	err := client.PutQueue(ctx, pawl.Queue{
+		Name:              "mail",
 		MaxRunning:        50, // Over all processes.
 		ChannelMaxRunning: 5,
 		Rate:              pawl.Rate{N: 1000, Per: time.Minute, Burst: 100},
@@ -352,7 +353,7 @@ func conceptStep(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, m
 		if err != nil {
 			return err
 		}
-		if err := pawl.Progress(ctx, 50, "rendered"); err != nil {
+		if err := job.Progress(ctx, 50, "rendered"); err != nil {
 			return err
 		}
 		if job.Attempt == 1 {
@@ -402,7 +403,7 @@ func conceptChunk(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 }
 
 func conceptBatch(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	id, err := client.InsertBatch(ctx, pawl.Batch{
+	id, err := client.InsertBatch(ctx, pawl.BatchSpec{
 		Jobs: []pawl.JobSpec{
 			{Args: Email{To: "ann@example.com"}},
 			{Args: Email{To: "bob@example.com"}},
@@ -439,14 +440,14 @@ func conceptAfter(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 }
 
 func conceptSaga(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	step := func(do, undo string) pawl.SagaStep {
-		return pawl.SagaStep{
-			Do:   pawl.JobSpec{Args: Email{To: "ann@example.com", Subject: do}},
-			Undo: pawl.JobSpec{Args: Email{To: "ann@example.com", Subject: undo}},
+	step := func(do, undo string) pawl.JobSpec {
+		return pawl.JobSpec{
+			Args: Email{To: "ann@example.com", Subject: do},
+			Undo: &pawl.JobSpec{Args: Email{To: "ann@example.com", Subject: undo}},
 		}
 	}
 	id, err := client.InsertSaga(ctx, step("flight booked", "flight given back"), step("hotel booked", "hotel given back"),
-		pawl.SagaStep{Do: pawl.JobSpec{Args: Email{To: "nobody@example.com", Subject: "have a good time"}}})
+		pawl.JobSpec{Args: Email{To: "nobody@example.com", Subject: "have a good time"}})
 	fmt.Println("saga", id)
 	return err
 }
@@ -499,7 +500,7 @@ func conceptDead(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, m
 	if err != nil {
 		return err
 	}
-	for _, job := range dead.Jobs {
+	for _, job := range dead {
 		fmt.Println(job.ID, job.Reason, job.Attempt, job.Errors[len(job.Errors)-1].Error)
 		if _, err := client.Retry(ctx, job.ID); err != nil {
 			return err
@@ -509,9 +510,9 @@ func conceptDead(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, m
 }
 
 func conceptValidation(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	strict, err := pawl.New(pool, pawl.Config{Validation: pawl.Validation{
-		ArgsBytes: 64 << 10, StringBytes: 1000, Depth: 5, Forbidden: []string{"__proto__"}, Required: []string{"to"},
-	}})
+	strict, err := pawl.New(pool, pawl.Config{
+		MaxArgsBytes: 64 << 10, MaxStringBytes: 1000, MaxDepth: 5, ForbiddenKeys: []string{"__proto__"}, RequiredKeys: []string{"to"},
+	})
 	if err != nil {
 		return err
 	}
@@ -586,11 +587,13 @@ func conceptMiddleware(ctx context.Context, client *pawl.Client, pool *pgxpool.P
 }
 
 func conceptQueues(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	err := client.PutQueue(ctx, "mail", pawl.QueuePolicy{
-		MaxAttempts: 10,
-		Backoff:     pawl.Backoff{Base: 5 * time.Second},
-		Lease:       time.Minute,
-		Retention:   &pawl.Retention{Completed: time.Hour, Cancelled: time.Hour, Dead: 90 * 24 * time.Hour},
+	err := client.PutQueue(ctx, pawl.Queue{
+		Name:            "mail",
+		MaxAttempts:     10,
+		Backoff:         pawl.Backoff{Base: 5 * time.Second},
+		Lease:           time.Minute,
+		RetainCompleted: time.Hour,
+		RetainDead:      90 * 24 * time.Hour,
 	})
 	if err != nil {
 		return err
@@ -603,7 +606,7 @@ func conceptQueues(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool,
 		return err
 	}
 	i := slices.IndexFunc(queues, func(queue pawl.Queue) bool { return queue.Name == "mail" })
-	fmt.Println(queues[i].Paused, queues[i].Policy.MaxAttempts) // true 10
+	fmt.Println(queues[i].Paused, queues[i].MaxAttempts) // true 10
 	return client.ResumeQueue(ctx, "mail")
 }
 

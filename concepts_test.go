@@ -43,11 +43,11 @@ func (w *scene) jobs(want map[pawlstate.State]int64) {
 // all are the args' subjects and addresses of the jobs that meet a filter, oldest first.
 func (w *scene) all(filter pawl.Filter) (list []string) {
 	w.Helper()
-	page, err := w.client.List(w.Context(), filter)
+	jobs, err := w.client.List(w.Context(), filter)
 	if err != nil {
 		w.Fatal(err)
 	}
-	for _, job := range page.Jobs {
+	for _, job := range jobs {
 		list = append(list, string(job.Args))
 	}
 	slices.Reverse(list)
@@ -105,9 +105,9 @@ var concepts = []struct {
 		w.jobs(states{pawlstate.Completed: 2, pawlstate.Ready: 1})
 	}},
 	{name: "Retries", do: conceptRetries, run: true, check: func(w *scene) {
-		page, err := w.client.List(w.Context(), pawl.Filter{})
+		jobs, err := w.client.List(w.Context(), pawl.Filter{})
 		must(w.T, err)
-		if job := page.Jobs[0]; job.State != pawlstate.Completed || job.Attempt != 3 || len(job.Errors) != 2 {
+		if job := jobs[0]; job.State != pawlstate.Completed || job.Attempt != 3 || len(job.Errors) != 2 {
 			w.Errorf("it is %s after %d attempts and %v", job.State, job.Attempt, job.Errors)
 		}
 	}},
@@ -175,9 +175,9 @@ var concepts = []struct {
 		w.add(to("ann@example.com")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
-		page, err := w.client.List(w.Context(), pawl.Filter{})
+		jobs, err := w.client.List(w.Context(), pawl.Filter{})
 		must(w.T, err)
-		if job := page.Jobs[0]; job.Attempt != 2 || job.Percent != 50 || job.Message != "rendered" {
+		if job := jobs[0]; job.Attempt != 2 || job.Percent != 50 || job.Message != "rendered" {
 			w.Errorf("attempt %d, %d %% %s", job.Attempt, job.Percent, job.Message)
 		}
 	}},
@@ -253,9 +253,9 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Middleware", do: conceptMiddleware, run: true, check: func(w *scene) {
-		page, err := w.client.List(w.Context(), pawl.Filter{})
+		jobs, err := w.client.List(w.Context(), pawl.Filter{})
 		must(w.T, err)
-		if job := page.Jobs[0]; job.Headers["trace"] != "4bf92f35" || job.State != pawlstate.Completed {
+		if job := jobs[0]; job.Headers["trace"] != "4bf92f35" || job.State != pawlstate.Completed {
 			w.Errorf("it is %s with %v", job.State, job.Headers)
 		}
 	}},
@@ -283,7 +283,7 @@ func TestConcepts(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			exec(t, pool, "create table account (id bigint primary key, email text not null)")
-			w, mux := &scene{t, client, pool}, pawl.NewMux()
+			w, mux := &scene{t, client, pool}, new(pawl.Mux)
 			if c.before != nil {
 				c.before(w, mux)
 			}

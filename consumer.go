@@ -71,16 +71,21 @@ func (co *consumer) worthClaiming(queues []string) (now []string, next time.Dura
 //
 // In a transaction (With) the jobs are taken when it commits.
 func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (Jobs, error) {
+	return c.claimAs(ctx, nil, queue, n, lease, kinds)
+}
+
+// claimAs is Claim for a worker; if worker is nil, for none.
+func (c *Client) claimAs(ctx context.Context, worker *Worker, queue string, n int, lease time.Duration, kinds []string) (Jobs, error) {
 	if queue == "" || n < 1 || lease < 0 {
 		return nil, fmt.Errorf("pawl: Claim(%q, %d, %v): want a queue's name, n ≥ 1 and a lease not negative", queue, n, lease)
 	}
 	who := claimer{}
-	if lease > 0 || c.worker != nil {
+	if lease > 0 || worker != nil {
 		s := interval(lease)
 		who.lasting = &s
 	}
-	if c.worker != nil {
-		who.worker, who.name = &c.worker.ID, c.worker.Name
+	if worker != nil {
+		who.worker, who.name = &worker.ID, worker.Name
 	}
 	l := c.takeLanes(queue)
 	jobs, err := c.claimManually(ctx, l, queue, n, who, kinds)
@@ -88,8 +93,8 @@ func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Dura
 		return nil, fmt.Errorf("pawl: claim: %w", err) // The cache is dropped with it.
 	}
 	c.returnLanes(queue, l)
-	if c.worker != nil && c.db == nil { // In a transaction it would keep the worker's row locked.
-		if _, err := c.Heartbeat(ctx, c.worker.ID); err != nil && len(jobs) == 0 {
+	if worker != nil && c.db == nil { // In a transaction it would keep the worker's row locked.
+		if _, err := worker.Heartbeat(ctx); err != nil && len(jobs) == 0 {
 			return nil, err // With jobs the lease says how long they stay.
 		}
 	}
@@ -279,14 +284,10 @@ func (c *Client) Wait(ctx context.Context, queues ...string) error {
 
 // Complete finishes held jobs as completed. With With it is part of that transaction: effects written there and the completion
 // commit together, or not at all, so that the effects happen exactly once. A job that is not held any more is ErrLeaseLost, of
-// several an Errors with those; the others are completed. In a transaction ErrLeaseLost means: roll back.
+// several an Errors with those; the others are completed. In a transaction ErrLeaseLost means: roll back. A job with Keep set is kept
+// in the archive even if its queue keeps no completed jobs.
 func (c *Client) Complete(ctx context.Context, jobs ClaimedJobs) error {
 	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete})
-}
-
-// Archive is Complete, and keeps the job in the archive even where the queue's retention is zero.
-func (c *Client) Archive(ctx context.Context, jobs ClaimedJobs) error {
-	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete, keep: true})
 }
 
 // Fail finishes an attempt of held jobs as failed, or as err says if it is an outcome (Snooze, RetryAfter, Cancel, Dead, …).

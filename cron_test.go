@@ -89,7 +89,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 	// A field that JobSpec has got and crons do not keep is found here.
 	spec := reflect.ValueOf(cron.Job)
 	for i := range spec.NumField() {
-		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" && name != "Ordered" {
+		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" && name != "Ordered" && name != "Undo" {
 			t.Errorf("JobSpec.%s was not kept, or is not set by this test", name)
 		}
 	}
@@ -302,11 +302,11 @@ func TestCronPause(t *testing.T) {
 		t.Errorf("after DeleteCron: %v, %v", crons, err)
 	}
 	for verb, do := range map[string]func(context.Context, string) error{
-		"PauseCron": client.PauseCron, "ResumeCron": client.ResumeCron, "DeleteCron": client.DeleteCron,
-		"RunCron": func(ctx context.Context, name string) error { _, err := client.RunCron(ctx, name); return err },
+		"pause cron": client.PauseCron, "resume cron": client.ResumeCron, "delete cron": client.DeleteCron,
+		"run cron": func(ctx context.Context, name string) error { _, err := client.RunCron(ctx, name); return err },
 	} {
 		if err := do(t.Context(), "a"); !errors.Is(err, pawl.ErrNotFound) || !strings.Contains(err.Error(), verb) {
-			t.Errorf("%s of none: %v, want ErrNotFound", verb, err)
+			t.Errorf("%s that does not exist: %v, want ErrNotFound", verb, err)
 		}
 	}
 }
@@ -425,28 +425,28 @@ func TestPutCronRefuses(t *testing.T) {
 	client, pool := install(t)
 	good := hourly("good")
 	for part, change := range map[string]func(*pawl.Cron){
-		"1 to 255 bytes, this one has 0":   func(c *pawl.Cron) { c.Name = "" },
-		"1 to 255 bytes, this one has 256": func(c *pawl.Cron) { c.Name = strings.Repeat("☕", 85) + "x" },
-		"UTF-8":                            func(c *pawl.Cron) { c.Name = "a\xff" },
-		"zero byte":                        func(c *pawl.Cron) { c.Name = "a\x00b" },
-		"given twice":                      func(c *pawl.Cron) { c.Name = "good" },
-		"never":                            func(c *pawl.Cron) { c.Spec = "0 0 30 2 *" },
-		"4 fields":                         func(c *pawl.Cron) { c.Spec = "* * * *" },
-		"empty spec":                       func(c *pawl.Cron) { c.Spec = "" },
-		"Mars/Olympus":                     func(c *pawl.Cron) { c.Zone = "Mars/Olympus" },
-		"machine to machine":               func(c *pawl.Cron) { c.Zone = "Local" },
-		"Jitter":                           func(c *pawl.Cron) { c.Jitter = -1 },
-		"CatchUp":                          func(c *pawl.Cron) { c.CatchUp = 1001 },
-		"CatchUp is -1":                    func(c *pawl.Cron) { c.CatchUp = -1 },
-		"Version":                          func(c *pawl.Cron) { c.Version = -1 },
-		"RunAt":                            func(c *pawl.Cron) { c.Job.RunAt = time.Unix(1, 0) },
-		"Args":                             func(c *pawl.Cron) { c.Job.Args = nil },
-		"Queue":                            func(c *pawl.Cron) { c.Job.Queue = strings.Repeat("q", 256) },
-		`\u0000`:                           func(c *pawl.Cron) { c.Job.Args = pawl.Raw("x", []byte(`"\u0000"`)) },
+		"has 0 bytes: want 1 to 255":   func(c *pawl.Cron) { c.Name = "" },
+		"has 256 bytes: want 1 to 255": func(c *pawl.Cron) { c.Name = strings.Repeat("☕", 85) + "x" },
+		"UTF-8":                        func(c *pawl.Cron) { c.Name = "a\xff" },
+		"zero byte":                    func(c *pawl.Cron) { c.Name = "a\x00b" },
+		"given twice":                  func(c *pawl.Cron) { c.Name = "good" },
+		"never":                        func(c *pawl.Cron) { c.Spec = "0 0 30 2 *" },
+		"4 fields":                     func(c *pawl.Cron) { c.Spec = "* * * *" },
+		"empty spec":                   func(c *pawl.Cron) { c.Spec = "" },
+		"Mars/Olympus":                 func(c *pawl.Cron) { c.Zone = "Mars/Olympus" },
+		"machine to machine":           func(c *pawl.Cron) { c.Zone = "Local" },
+		"Jitter":                       func(c *pawl.Cron) { c.Jitter = -1 },
+		"CatchUp":                      func(c *pawl.Cron) { c.CatchUp = 1001 },
+		"CatchUp is -1":                func(c *pawl.Cron) { c.CatchUp = -1 },
+		"Version":                      func(c *pawl.Cron) { c.Version = -1 },
+		"RunAt":                        func(c *pawl.Cron) { c.Job.RunAt = time.Unix(1, 0) },
+		"Args":                         func(c *pawl.Cron) { c.Job.Args = nil },
+		"Queue":                        func(c *pawl.Cron) { c.Job.Queue = strings.Repeat("q", 256) },
+		`\u0000`:                       func(c *pawl.Cron) { c.Job.Args = pawl.Raw("x", []byte(`"\u0000"`)) },
 	} {
 		bad := hourly("bad")
 		change(&bad)
-		if err := client.PutCron(t.Context(), good, bad); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "PutCron") {
+		if err := client.PutCron(t.Context(), good, bad); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "put cron") {
 			t.Errorf("got %v, want it to say %q", err, part)
 		}
 		if part == "given twice" {

@@ -2,11 +2,9 @@ package pawl
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -70,55 +68,29 @@ func (t *cronTicker) tick(ctx context.Context) (key cronKey, err error) {
 	log := t.client.config.Logger
 	err = pgx.BeginTxFunc(ctx, t.client.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		in := t.client.With(tx)
-		var job string
-		var jitter float64
-		var catchUp int
-		var last *time.Time
-		var waited, moment time.Time
-		err := in.row(ctx, "select * from pawl.take_cron($1::text[], $2::text[], $3::text[])", t.leftOut(),
-			&key.name, &key.spec, &key.zone, &job, &jitter, &catchUp, &last, &waited, &moment)
+		var cron takenCron
+		err := in.row(ctx, "select * from pawl.take_cron($1::text[], $2::text[], $3::text[])", t.leftOut(), &cron.name, &cron.spec,
+			&cron.zone, &cron.job, &cron.jitter, &cron.catchUp, &cron.last, &cron.expected, &cron.now)
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		table, err := readCron(key.spec, key.zone)
-		var j cronJob
-		if err == nil {
-			err = json.Unmarshal([]byte(job), &j)
-		}
-		if err != nil {
-			// Put by a newer binary, maybe: others may understand it.
+		key = cronKey{cron.name, cron.spec, cron.zone}
+		rows, last, next, err := cron.jobs()
+		if errors.Is(err, errCannotRead) {
 			log.Warn("pawl: this binary cannot read a cron and leaves it to others", "cron", key.name, "spec", key.spec, "zone", key.zone, "error", err)
 			t.leaveOut(key, 24*time.Hour)
 			return nil
 		}
-		if last == nil {
-			last = &time.Time{}
-		}
-		ticks, next, err := table.due(waited, *last, moment, catchUp)
 		if err != nil {
 			return err
 		}
-		rows := make([]insertRow, len(ticks))
-		for i, tick := range ticks {
-			runAt := tick.Add(j.delay())
-			if jitter > 0 {
-				runAt = runAt.Add(time.Duration(rand.Float64() * jitter * float64(time.Second)))
-			}
-			if rows[i], err = j.row(key.name, tick, &runAt); err != nil {
-				return err
-			}
-		}
-		last = nil
-		if len(ticks) > 0 {
-			if _, err := in.insertResolved(ctx, rows); err != nil {
-				return err
-			}
-			last = &ticks[len(ticks)-1]
-		} else {
-			log.Info("pawl: cron missed its tick", "cron", key.name, "tick", waited, "next", next)
+		if len(rows) == 0 {
+			log.Info("pawl: cron missed its tick", "cron", key.name, "tick", cron.expected, "next", next)
+		} else if _, err := in.insertResolved(ctx, rows); err != nil {
+			return err
 		}
 		return in.query(ctx, "select pawl.tick_cron($1::text, $2::timestamptz, $3::timestamptz)", []any{key.name, last, next}, nil)
 	})

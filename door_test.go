@@ -120,7 +120,7 @@ func TestATriggerInserts(t *testing.T) {
 		end $$;
 		create trigger welcome after insert on users for each row execute function welcome()`)
 	ran := make(chan int, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
 	tx := begin(t, pool)
@@ -136,7 +136,7 @@ func TestATriggerInserts(t *testing.T) {
 func TestASQLSessionWorksAQueue(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 2}))
 	exec(t, pool, `select pawl.insert_many('[{"kind": "a", "opts": {"ordered": true, "channel": "x"}}, {"kind": "b", "opts": {"ordered": true, "channel": "x"}},
 		{"kind": "c"}, {"kind": "d"}, {"kind": "e", "opts": {"delay": 0.001}}]')`)
 	if n := value[int](t, pool, "select count(*) from pawl.claim('default', 10, '1 minute')"); n != 2 {

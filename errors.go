@@ -11,9 +11,9 @@ import (
 
 // Errors that errors.Is finds, however they are wrapped.
 var (
-	// ErrLeaseLost is returned if a worker's lease of a job has expired or was released, or the job has finished. The result was
-	// discarded, and nothing was changed. A transaction with the job's effects should roll back. It is also the cause of a handler's
-	// context: see Handle.
+	// ErrLeaseLost is returned if a worker's lease of a job has expired or was released, or the job has finished. The
+	// result was discarded, and nothing was changed. A transaction with the job's effects should roll back. It is
+	// also the cause of a handler's context: see Handle.
 	ErrLeaseLost = errors.New("pawl: lease lost: the job is not held by this claim any more, nothing was changed")
 	// ErrNotFound is returned if nothing has this id or name.
 	ErrNotFound = errors.New("pawl: not found")

@@ -39,12 +39,12 @@ func zoo(t testing.TB, client *pawl.Client) map[pawlstate.State]pawl.ID {
 
 func listed(t testing.TB, client *pawl.Client, filter pawl.Filter) []pawl.ID {
 	t.Helper()
-	page, err := client.List(t.Context(), filter)
+	jobs, err := client.List(t.Context(), filter)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ids := []pawl.ID{}
-	for _, job := range page.Jobs {
+	for _, job := range jobs {
 		ids = append(ids, job.ID)
 	}
 	return ids
@@ -70,9 +70,9 @@ func TestListAndCount(t *testing.T) {
 		slices.Reverse(list)
 		return list
 	}
-	page, err := client.List(t.Context(), pawl.Filter{})
+	jobs, err := client.List(t.Context(), pawl.Filter{})
 	must(t, err)
-	for _, job := range page.Jobs {
+	for _, job := range jobs {
 		got, err := client.Get(t.Context(), job.ID)
 		must(t, err)
 		if job.State != states[job.ID] || got.State != job.State || got.Kind != job.Kind || string(got.Args) != string(job.Args) || got.Attempt != job.Attempt ||
@@ -99,7 +99,11 @@ func TestListAndCount(t *testing.T) {
 		"finished":      {pawl.Filter{States: []pawlstate.State{"completed", "dead", "cancelled"}}, of("completed", "dead", "cancelled")},
 		"blocked":       {pawl.Filter{States: []pawlstate.State{"waiting", "reserved"}}, of("waiting", "reserved")},
 		"some and args": {pawl.Filter{States: []pawlstate.State{"waiting", "cancelled"}, Args: json.RawMessage(`{"n": 2}`)}, of("cancelled")},
-		"cursor":        {pawl.Filter{Cursor: fmt.Sprint(int64(all[4]))}, all[5:]},
+		"before an id":  {pawl.Filter{Before: all[4]}, all[5:]},
+		"ids":           {pawl.Filter{IDs: []pawl.ID{all[2], all[6], 999, all[2]}}, []pawl.ID{all[2], all[6]}},
+		"ids and state": {pawl.Filter{IDs: all[:4], States: []pawlstate.State{states[all[1]]}}, []pawl.ID{all[1]}},
+		"ids below one": {pawl.Filter{IDs: all[2:6], Before: all[3]}, all[4:6]},
+		"no ids":        {pawl.Filter{IDs: []pawl.ID{}}, []pawl.ID{}},
 		"quoted":        {pawl.Filter{Queue: `o'th\er"`, Kind: "$1 %s"}, []pawl.ID{}},
 	}
 	for state, id := range ids {
@@ -120,7 +124,7 @@ func TestListAndCount(t *testing.T) {
 		t.Errorf("counted %d, %v, up to 3", n, err)
 	}
 	for name, filter := range map[string]pawl.Filter{
-		"state": {States: []pawlstate.State{"redy"}}, "args": {Args: json.RawMessage(`{`)}, "limit": {Limit: -1}, "cursor": {Cursor: "x"}, "zero byte": {Queue: "a\x00"},
+		"state": {States: []pawlstate.State{"redy"}}, "args": {Args: json.RawMessage(`{`)}, "limit": {Limit: -1}, "before": {Before: -1}, "zero byte": {Queue: "a\x00"},
 	} {
 		if _, err := client.List(t.Context(), filter); err == nil || !strings.Contains(err.Error(), "Filter") {
 			t.Errorf("List with a wrong %s: %v", name, err)
@@ -142,15 +146,16 @@ func TestPages(t *testing.T) {
 	var got []int
 	filter := pawl.Filter{Fingerprint: "f", Limit: 10}
 	for pages := 1; ; pages++ {
-		page, err := client.List(t.Context(), filter)
+		jobs, err := client.List(t.Context(), filter)
 		must(t, err)
-		got = append(got, numbers(t, page.Jobs)...)
-		if filter.Cursor = page.Next; page.Next == "" {
+		got = append(got, numbers(t, jobs)...)
+		if len(jobs) < filter.Limit {
 			if pages != 3 {
 				t.Errorf("%d pages, want 3", pages)
 			}
 			break
 		}
+		filter.Before = jobs[len(jobs)-1].ID
 		insert(t, client, pawl.JobSpec{Args: Note{99}, Fingerprint: "f"}) // Newer than the page: not in the next.
 	}
 	if len(got) != 25 || !slices.IsSortedFunc(got, func(a, b int) int { return b - a }) {
@@ -174,8 +179,8 @@ func TestListOfALargeArchive(t *testing.T) {
 	if n := value[int](t, tx, read) - before; n > 10000 {
 		t.Errorf("a page of 100 reads %d rows of 100,000", n)
 	}
-	if page, err := client.List(t.Context(), pawl.Filter{Queue: "none"}); err != nil || len(page.Jobs) != 0 {
-		t.Error(page, err)
+	if jobs, err := client.List(t.Context(), pawl.Filter{Queue: "none"}); err != nil || len(jobs) != 0 {
+		t.Error(jobs, err)
 	}
 }
 
@@ -190,7 +195,7 @@ func TestChangesByFilter(t *testing.T) {
 			return client.Update(t.Context(), f, pawl.JobUpdate{Delay: time.Hour})
 		},
 	} {
-		if _, err := verb(pawl.Filter{Limit: 3, Cursor: "7"}); err == nil || !strings.Contains(err.Error(), "Filter.All") {
+		if _, err := verb(pawl.Filter{Limit: 3, Before: 7}); err == nil || !strings.Contains(err.Error(), "Filter.All") {
 			t.Errorf("%s of an empty filter: %v", name, err)
 		}
 		if n, err := verb(pawl.Filter{Queue: "nobody's"}); n != 0 || err != nil {
@@ -256,7 +261,7 @@ func TestNoSuchJob(t *testing.T) {
 		if n, err := verb(client.With(begin(t, pool)), pawl.ID(77)); n != 0 || !errors.Is(err, pawl.ErrNotFound) {
 			t.Errorf("%s in a transaction: %d, %v", name, n, err)
 		}
-		if n, err := verb(client, pawl.IDs{77, 78}); n != 0 || err != nil {
+		if n, err := verb(client, pawl.Filter{IDs: []pawl.ID{77, 78}}); n != 0 || err != nil {
 			t.Errorf("%s of several: %d, %v", name, n, err)
 		}
 	}
@@ -277,7 +282,7 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("%s of a running job: %d, %v", name, n, err)
 		}
 	}
-	n, err := client.Update(t.Context(), pawl.IDs{first, second, 999}, pawl.JobUpdate{Delay: time.Hour})
+	n, err := client.Update(t.Context(), pawl.Filter{IDs: []pawl.ID{first, second, 999}}, pawl.JobUpdate{Delay: time.Hour})
 	if each, ok := errors.AsType[pawl.JobErrors](err); n != 1 || !ok || !errors.Is(each[second], pawl.ErrRunning) || !errors.Is(each[999], pawl.ErrNotFound) || len(each) != 2 {
 		t.Errorf("of several: %d, %v", n, err)
 	}
@@ -377,7 +382,7 @@ func TestUpdateWithCodecAndDefaults(t *testing.T) {
 	client, pool := install(t, func(c *pawl.Config) {
 		c.Codec = reverse{}
 		c.Defaults = pawl.JobSpec{Delay: time.Hour, MaxAttempts: 9}
-		c.Validation.Required = []string{"n"}
+		c.RequiredKeys = []string{"n"}
 	})
 	id := insert(t, client, Note{1})
 	before := await(t, client, id, pawlstate.Scheduled)
@@ -414,11 +419,11 @@ func TestSeeThroughDatabaseSQL(t *testing.T) {
 	ids := zoo(t, client)
 	tx := stdTx(t, pool)
 	in := client.WithSQL(tx)
-	page, err := in.List(t.Context(), pawl.Filter{Limit: 3})
-	if err != nil || len(page.Jobs) != 3 || page.Next == "" {
-		t.Fatalf("listed %+v, %v", page, err)
+	jobs, err := in.List(t.Context(), pawl.Filter{Limit: 3})
+	if err != nil || len(jobs) != 3 {
+		t.Fatalf("listed %+v, %v", jobs, err)
 	}
-	if n, err := in.Count(t.Context(), pawl.Filter{Cursor: page.Next}); n != int64(len(ids)-3) || err != nil {
+	if n, err := in.Count(t.Context(), pawl.Filter{Before: jobs[2].ID}); n != int64(len(ids)-3) || err != nil {
 		t.Errorf("counted %d, %v", n, err)
 	}
 	must1(t, 1)(in.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
@@ -440,7 +445,7 @@ func TestFilterByWorker(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	began, end := make(chan pawl.ID, 1), make(chan error)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		began <- job.ID
 		return <-end

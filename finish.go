@@ -17,8 +17,7 @@ type attemptResult struct {
 	verb      string
 	delay     *float64
 	backoff   *string
-	err       *string // {"error": …, "stack": …}
-	keep      bool
+	err       *string       // {"error": …, "stack": …}
 	waited    time.Duration // From due to the handler's start; 0: it was not started.
 	ran       time.Duration
 	cause     error // What the handler returned.
@@ -42,12 +41,8 @@ func resultOf(job *JobInfo, h *handler, err error) attemptResult {
 	o, said := errors.AsType[*outcome](err)
 	if said {
 		a.verb = o.verb
-		wait := o.delay
-		if !o.at.IsZero() {
-			wait = max(time.Until(o.at), 0)
-		}
 		if o.verb == "snooze" || o.verb == "retry" {
-			s := wait.Seconds()
+			s := o.delay.Seconds()
 			a.delay = &s
 		}
 	} else if _, bad := errors.AsType[*unprocessable](err); bad {
@@ -107,13 +102,17 @@ func (v outcomes) of(id ID) (what string, ok bool) {
 	return what, ok
 }
 
-// finish writes answers of one kind: all complete (and of one keep), or all not. leases go with a complete, if every job of it was finished.
+// finish writes answers of one kind: all complete, or all not. leases go with a complete, if every job of it was finished.
 func (c *Client) finish(ctx context.Context, answers []attemptResult, worker string, leases []string) (became outcomes, err error) {
 	n := len(answers)
 	jobs := make([]*JobInfo, n)
 	waited, ran, results := make([]int64, n), make([]int64, n), make([]*string, n)
+	keep := []int64{}
 	for i := range answers {
 		jobs[i] = answers[i].job
+		if answers[i].verb == verbComplete && jobs[i].Keep {
+			keep = append(keep, int64(jobs[i].ID))
+		}
 		if result := answers[i].job.result; result != nil {
 			s := string(result)
 			results[i] = &s
@@ -126,8 +125,8 @@ func (c *Client) finish(ctx context.Context, answers []attemptResult, worker str
 			leases = []string{}
 		}
 		done := make([]ID, 0, n)
-		err = c.query(ctx, "select pawl.complete($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text, $7::boolean, $8::uuid[])",
-			[]any{ids, epochs, waited, ran, results, worker, n > 0 && answers[0].keep, leases},
+		err = c.query(ctx, "select pawl.complete($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text, $7::bigint[], $8::uuid[])",
+			[]any{ids, epochs, waited, ran, results, worker, keep, leases},
 			func(s scanner) error {
 				var id int64
 				if rows, ok := s.(pgx.Rows); ok && len(rows.RawValues()[0]) == 8 {

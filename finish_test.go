@@ -51,9 +51,9 @@ func TestArchiveKeepsWhatWasDone(t *testing.T) {
 func TestRetention(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	put := func(r pawl.Retention) {
+	put := func(completed, cancelled, dead time.Duration) {
 		t.Helper()
-		if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Retention: &r}); err != nil {
+		if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: completed, RetainCancelled: cancelled, RetainDead: dead}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,8 +63,9 @@ func TestRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 		jobs := claim(t, client, 5)
+		jobs[1].Keep = true
 		for _, err := range []error{
-			client.Complete(t.Context(), jobs[0]), client.Archive(t.Context(), jobs[1]),
+			client.Complete(t.Context(), jobs[0]), client.Complete(t.Context(), jobs[1]),
 			client.Fail(t.Context(), jobs[2], pawl.Cancel(nil)), client.Fail(t.Context(), jobs[4], pawl.Dead(nil)),
 		} {
 			if err != nil {
@@ -76,7 +77,7 @@ func TestRetention(t *testing.T) {
 		}
 		return jobs[0].ID, jobs[1].ID, jobs[2].ID, jobs[3].ID, jobs[4].ID
 	}
-	put(pawl.Retention{})
+	put(-1, -1, -1)
 	completed, archived, cancelled, removed, dead := finish()
 	for _, id := range []pawl.ID{completed, cancelled, removed, dead} {
 		if _, err := client.Get(t.Context(), id); !errors.Is(err, pawl.ErrNotFound) {
@@ -87,7 +88,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("retention zero, Archive: got %+v, %v", job, err)
 	}
 	// A retention that needs partitions nobody had made.
-	put(pawl.Retention{Completed: 40 * 24 * time.Hour, Cancelled: 50 * 24 * time.Hour, Dead: time.Hour})
+	put(40*24*time.Hour, 50*24*time.Hour, time.Hour)
 	completed, archived, cancelled, removed, dead = finish()
 	for id, want := range map[pawl.ID]pawlstate.State{
 		completed: pawlstate.Completed, archived: pawlstate.Completed, cancelled: pawlstate.Cancelled, removed: pawlstate.Cancelled, dead: pawlstate.Dead,
@@ -150,7 +151,7 @@ func TestRetry(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, client, spent, pawlstate.Dead)
-	n, err := client.Retry(t.Context(), pawl.IDs{dead, cancelled, running, ready, scheduled, spent, 999})
+	n, err := client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{dead, cancelled, running, ready, scheduled, spent, 999}})
 	if n != 4 || err != nil {
 		t.Errorf("Retry changed %d, %v; want 4: what is ready, running or unknown is left", n, err)
 	}

@@ -66,11 +66,6 @@ func (l *ledger) accept(by string, numbers ...int) {
 	}
 }
 
-// says tells whether the binary has a statement that begins so: versions differ in few.
-func (f *fleet) says(part string) bool {
-	return slices.ContainsFunc(f.texts, func(s frozenStatement) bool { return strings.HasPrefix(s.text, part) })
-}
-
 // find is the one statement that begins so.
 func (f *fleet) find(part string) frozenStatement {
 	var found []frozenStatement
@@ -146,16 +141,12 @@ func (f *fleet) copy(ctx context.Context, queue string, n int) error {
 		if err := tx.QueryRow(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null").Scan(&now); err != nil {
 			return err
 		}
-		draw, as := "select case when has_table_privilege(", "case"
-		if !f.says(draw) { // Version 6.
-			draw, as = "select array(select nextval(", "array"
-		}
-		drawn, err := f.say(ctx, tx, draw, n)
+		drawn, err := f.say(ctx, tx, "select case when has_table_privilege(", n)
 		if err != nil {
 			return err
 		}
 		var job, ready [][]any
-		for i, id := range drawn[0][as].([]any) {
+		for i, id := range drawn[0]["case"].([]any) {
 			numbers[i] = f.next()
 			args, _ := json.Marshal(Work{N: numbers[i]})
 			job = append(job, []any{id, now, nil, int32(7), int16(0), nil, queue, "", "work", args, nil, nil, nil})
@@ -216,12 +207,12 @@ func (f *fleet) work(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	worker := rows[0]["register"].(int64)
+	worker := rows[0]["register_worker"].(int64)
 	beaten := time.Now()
 	for round := 0; ctx.Err() == nil; round++ {
 		if time.Since(beaten) > time.Second {
 			beaten = time.Now()
-			rows, err := f.say(all, f.pool, "select * from pawl.heartbeat(", worker, 0, []int64{}, []int32{})
+			rows, err := f.say(all, f.pool, "select b.*, pawl.worker_started_at(", worker, 0, []int64{}, []int32{})
 			if err != nil {
 				return err
 			}
@@ -275,7 +266,7 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 		return 0, nil
 	}
 	stretches := len(lanes)
-	if _, err := f.say(ctx, f.pool, "select * from pawl.read_marks(", lanes, priorities, channels, make([]int64, stretches), make([]int64, stretches), queues,
+	if _, err := f.say(ctx, f.pool, "select m.ord, m.low_pos, ", lanes, priorities, channels, make([]int64, stretches), make([]int64, stretches), queues,
 		slices.Repeat([]time.Time{time.Unix(0, 0)}, len(queues)), make([]int64, len(queues))); err != nil {
 		return 0, err
 	}
@@ -400,7 +391,7 @@ func (f *fleet) fill() (l left) {
 	short := "1 second"
 	f.claim("held", nil, &short) // held by a consumer that never comes back,
 	plain("held", nil)
-	silent := f.must("select pawl.register_worker(", "silent", "host", 1, "old", nil, "1 second", "ready")[0]["register"].(int64)
+	silent := f.must("select pawl.register_worker(", "silent", "host", 1, "old", nil, "1 second", "ready")[0]["register_worker"].(int64)
 	f.claim("held", &silent, nil) // and by a worker that is not heard of again.
 
 	said := `{"error": "no"}`
@@ -437,11 +428,7 @@ func (f *fleet) fill() (l left) {
 	l.batch = f.must("select nextval(")[0]["nextval"].(int64) // a batch,
 	after, part := work(), work()
 	follow, _ := json.Marshal([]any{map[string]any{"kind": "work", "queue": "plain", "args": after}})
-	if put := "select pawl.insert_batch("; f.says(put) {
-		f.must(put, l.batch, 1, string(follow), nil, nil)
-	} else { // Version 6.
-		f.must("insert into pawl.batch (id, total, on_finish", l.batch, 1, string(follow), nil, nil)
-	}
+	f.must("select pawl.insert_batch(", l.batch, 1, string(follow), nil, nil)
 	constrained(part, map[string]any{"queue": "plain", "opts": map[string]any{"batch": l.batch}})
 	f.accept("batch", after.N, part.N)
 
@@ -453,20 +440,10 @@ func (f *fleet) fill() (l left) {
 	return l
 }
 
-// partitions are made by the old binary's chore.
+// partitions makes the archive's partitions, as the old binary's maintenance does.
 func (f *fleet) partitions() {
 	f.t.Helper()
-	if chore := "select pawl.make_partitions("; f.says(chore) {
-		f.must(chore, 7)
-		return
-	}
-	for day := range 4 { // Version 6.
-		at := time.Now().UTC().AddDate(0, 0, day)
-		for _, part := range []string{"create table ", "alter table pawl.archive attach "} {
-			exec(f.t, f.pool, strings.NewReplacer("archive_20200229", "archive_"+at.Format("20060102"),
-				"2020-02-29", at.Format(time.DateOnly), "2020-03-01", at.AddDate(0, 0, 1).Format(time.DateOnly)).Replace(f.find(part).text))
-		}
-	}
+	f.must("select pawl.make_partitions(", 7)
 }
 
 // envOldBinaries is the folder with a process of each kept version, by its number: see `make upgrade`.
@@ -540,7 +517,7 @@ func roll(t *testing.T, version int, next bool) {
 	}
 	between := done()
 
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Work]) error {
 		if job.Attempt <= job.Args.Fail {
 			return pawl.RetryAfter(10*time.Millisecond, errBoom)
@@ -588,7 +565,7 @@ func roll(t *testing.T, version int, next bool) {
 	// What waited for an order: each of the new binary, on what the old one left.
 	must(t, client.CommitReserved(t.Context(), pawl.ID(l.reserved)))
 	must(t, client.AbortReserved(t.Context(), pawl.ID(l.abort)))
-	must1(t, 4)(client.Retry(t.Context(), pawl.IDs{pawl.ID(l.far), pawl.ID(l.dead), pawl.ID(l.cancelled), pawl.ID(l.unique)}))
+	must1(t, 4)(client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{pawl.ID(l.far), pawl.ID(l.dead), pawl.ID(l.cancelled), pawl.ID(l.unique)}}))
 	must(t, client.ResumeChannel(t.Context(), "halting", ""))
 	if job, err := client.Get(t.Context(), pawl.ID(l.completed)); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job that was completed: %+v, %v", job, err)
@@ -630,7 +607,7 @@ func roll(t *testing.T, version int, next bool) {
 	must(t, client.Retain(t.Context()))
 }
 
-// Who sleeps in one version is woken by an insert of the other.
+// TestSleepersOfBothVersions checks that an insert of either version wakes sessions of the other that wait for jobs.
 func TestSleepersOfBothVersions(t *testing.T) {
 	t.Parallel()
 	for _, version := range baselines(t) {
@@ -638,7 +615,7 @@ func TestSleepersOfBothVersions(t *testing.T) {
 		f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
 		listener := connectTo(t, pgtest.Direct(t, pool.Config().ConnString()))
 		exec(t, listener, f.find(`listen """pawl"".wake`).text)
-		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(", []string{"default"})
+		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(", []string{"default"}, int32(listener.PgConn().PID()))
 		must(t, err)
 		insert(t, client, Note{1})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -118,7 +118,7 @@ func TestAFollowerThatCannotBe(t *testing.T) {
 	client, pool := install(t)
 	parent := insert(t, client, Note{0})
 	batch := func(after pawl.ID) error {
-		_, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &pawl.JobSpec{Args: Note{2}, AfterAny: []pawl.ID{after}}})
+		_, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &pawl.JobSpec{Args: Note{2}, AfterAny: []pawl.ID{after}}})
 		return err
 	}
 	if err := batch(1 << 40); err == nil || !strings.Contains(err.Error(), "OnFinish") {
@@ -126,10 +126,10 @@ func TestAFollowerThatCannotBe(t *testing.T) {
 	}
 	for _, spec := range []pawl.JobSpec{{Args: Note{2}, Reserve: time.Hour}, {}} {
 		var invalid *pawl.InvalidError
-		if _, err := client.InsertBatch(t.Context(), pawl.Batch{OnSuccess: &spec}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "OnSuccess") {
+		if _, err := client.InsertBatch(t.Context(), pawl.BatchSpec{OnSuccess: &spec}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "OnSuccess") {
 			t.Errorf("%+v: got %v, want an *InvalidError of OnSuccess", spec, err)
 		}
-		if _, err := client.InsertSaga(t.Context(), pawl.SagaStep{Do: spec}); !errors.As(err, &invalid) {
+		if _, err := client.InsertSaga(t.Context(), spec); !errors.As(err, &invalid) {
 			t.Errorf("a saga of %+v: got %v, want an *InvalidError", spec, err)
 		}
 	}
@@ -146,7 +146,7 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	follow := ordered("c", 9)
-	_, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &follow})
+	_, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &follow})
 	must(t, err)
 	for n := range 2 {
 		insert(t, client, ordered("d", n))
@@ -180,7 +180,7 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 func TestACancelledJobOfASQLSessionGivesItsPermitBack(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 	id := insert(t, client, Note{1})
 	insert(t, client, Note{2})
 	var epoch int32
@@ -232,9 +232,9 @@ func TestLateEndsLetOthersPass(t *testing.T) {
 func TestAReleasedJobKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 	insert(t, client, Note{1})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	running, end := make(chan struct{}), make(chan struct{})
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		close(running)

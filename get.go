@@ -79,11 +79,10 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 //
 // How long such a job ran is not known: finished, it has no StartedAt.
 func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
-	plain, _ := IDs(ids).selection()
 	found := map[ID]*JobInfo{}
 	leases := map[string]*lease{}
 	err := c.query(ctx, `select h.epoch, h.crashes, h.constrained, h.permit, h.lease::text, h.until, h.shared, h.now, g.*
-		from pawl.claimed($1::bigint[]) h join pawl.get($1::bigint[]) g on g.id = h.id`, []any{plain}, func(s scanner) error {
+		from pawl.claimed($1::bigint[]) h join pawl.get($1::bigint[]) g on g.id = h.id`, []any{integers(ids)}, func(s scanner) error {
 		var epoch int32
 		var crashes int16
 		var constrained, permit bool
@@ -95,7 +94,7 @@ func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 		if err != nil {
 			return err
 		}
-		job.epoch, job.crashes, job.constrained, job.permit, job.LeaseUntil = epoch, crashes, constrained, permit, given(until)
+		job.epoch, job.crashes, job.constrained, job.permit, job.LeaseUntil = epoch, crashes, constrained, permit, valueOrZero(until)
 		job.waited = unknownDuration
 		if leases[id] == nil {
 			// Of how many of its jobs nobody has answered for yet is not known, but that they are no more than this.

@@ -39,17 +39,15 @@ func TestOutcomes(t *testing.T) {
 		{name: "panic", handle: func() error { panic("ouch") }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "panic: ouch"},
 		{name: "panic with an error", handle: func() error { panic(pawl.Cancel(errBoom)) }, state: pawlstate.Cancelled, used: 1, said: "boom"},
 		{name: "retry later", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, state: pawlstate.Scheduled, used: 1, said: "boom", wait: time.Hour},
-		{name: "retry at", handle: func() error { return pawl.RetryAt(time.Now().Add(time.Hour), errBoom) }, state: pawlstate.Scheduled, used: 1, said: "boom", wait: time.Hour},
 		{name: "retry without attempts left", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "boom"},
 		{name: "snooze", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Snooze(time.Hour)) }, attempts: 1, state: pawlstate.Scheduled, wait: time.Hour},
-		{name: "snooze until", handle: func() error { return pawl.SnoozeUntil(time.Now().Add(time.Hour)) }, attempts: 1, state: pawlstate.Scheduled, wait: time.Hour},
 		{name: "cancel", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Cancel(nil)) }, state: pawlstate.Cancelled, used: 1},
 		{name: "cancel with a reason", handle: func() error { return pawl.Cancel(errBoom) }, state: pawlstate.Cancelled, used: 1, said: "boom"},
 		{name: "dead", handle: func() error { return errors.Join(errBoom, pawl.Dead(errBoom)) }, state: pawlstate.Dead, reason: "handler", used: 1, said: "boom"},
 		{name: "what jsonb refuses", handle: func() error { return errors.New("a\x00b\xffc") }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "a\uFFFDb\uFFFDc"},
 		{name: "a very long error", handle: func() error { return errors.New(strings.Repeat("ü", 100_000)) }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "ü …"},
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return tests[job.Args.N].handle() })
 	ids := make([]pawl.ID, len(tests))
 	for i, test := range tests {
@@ -95,7 +93,7 @@ func TestOutcomes(t *testing.T) {
 func TestGoexitIsAFailedAttempt(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { runtime.Goexit(); return nil })
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 	stop := start(t, client, mux, pawl.RunnerConfig{Max: 1, DrainTimeout: 10 * time.Millisecond})
@@ -108,7 +106,7 @@ func TestGoexitIsAFailedAttempt(t *testing.T) {
 func TestArgsThatDoNotDecode(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { t.Error("the handler ran"); return nil })
 	id := insert(t, client, pawl.Raw("note", []byte(`{"n": "text"}`)))
 	start(t, client, mux, pawl.RunnerConfig{})
@@ -124,7 +122,7 @@ func (*pointed) Kind() string { return "pointed" }
 func TestArgsOfEveryKind(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[*pointed]) error {
 		if job.Args == nil || job.Args.N != 5 {
 			return fmt.Errorf("args are %+v", job.Args)
@@ -170,7 +168,7 @@ func TestHandlePanics(t *testing.T) {
 					t.Errorf("%s: no panic", name)
 				}
 			}()
-			register(pawl.NewMux())
+			register(new(pawl.Mux))
 		}()
 	}
 }
@@ -178,7 +176,7 @@ func TestHandlePanics(t *testing.T) {
 func TestUnknownKindIsGivenBack(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	id := insert(t, client, pawl.JobSpec{Args: pawl.Raw("foreign", nil), MaxAttempts: 1})
 	start(t, client, mux, pawl.RunnerConfig{})
@@ -191,7 +189,7 @@ func TestUnknownKindIsGivenBack(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	cause := make(chan error, 1)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		<-ctx.Done()
@@ -228,7 +226,7 @@ func TestMiddleware(t *testing.T) {
 			return err
 		}
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(around("a"), around("b"))
 	mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
 		err := next(ctx)
@@ -261,7 +259,7 @@ func TestMiddleware(t *testing.T) {
 func TestRetriesToDead(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var finals, failures atomic.Int32
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		if len(job.Errors) != min(job.Attempt-1, 10) {
@@ -293,10 +291,10 @@ func TestBackoffOfJobKindAndQueue(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	exactly := func(d time.Duration) pawl.Backoff { return pawl.Backoff{Base: d, NoJitter: true} }
-	if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Backoff: exactly(10 * time.Minute)}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", Backoff: exactly(10 * time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	fail := func(context.Context, *pawl.Job[pawl.RawArgs]) error { return errBoom }
 	pawl.Handle(mux, fail, pawl.KindOptions{Kind: "own", Backoff: exactly(20 * time.Minute)})
 	pawl.Handle(mux, fail, pawl.KindOptions{Kind: "plain"})
@@ -350,7 +348,7 @@ func TestHandlerOfAnyKind(t *testing.T) {
 				}
 				got[job.Kind] = by + " " + string(job.Args.JSON)
 			}
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 				mu.Lock()
 				defer mu.Unlock()

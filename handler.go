@@ -15,9 +15,6 @@ type Mux struct {
 	middleware []Middleware
 }
 
-// NewMux is new(Mux).
-func NewMux() *Mux { return &Mux{} }
-
 // Middleware runs around a handler: it may look at the job, change the context, look at and change what next returns.
 // A panic of the handler is a *PanicError to it.
 type Middleware func(ctx context.Context, job *JobInfo, next func(context.Context) error) error

@@ -15,7 +15,7 @@ import (
 func TestHeld(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 10}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 10}))
 	if _, err := client.InsertMany(t.Context(), notes(7)); err != nil {
 		t.Fatal(err)
 	}
@@ -131,11 +131,11 @@ func TestClaimKinds(t *testing.T) {
 		t.Errorf("claimed %d of a paused queue", got)
 	}
 	must(t, client.ResumeQueue(t.Context(), "q"))
-	must(t, client.PutQueue(t.Context(), "q", pawl.QueuePolicy{MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "q", MaxRunning: 2}))
 	if got := kinds(10, "a"); len(got) != 2 {
 		t.Errorf("claimed %d of a where two more may run", got)
 	}
-	must(t, client.PutQueue(t.Context(), "q", pawl.QueuePolicy{}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "q"}))
 
 	// Two crashes, and it comes alone.
 	for range 2 {

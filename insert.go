@@ -78,13 +78,9 @@ func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult
 }
 
 func (c *Client) insertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult, error) {
-	rows := make([]insertRow, len(jobs))
-	for i := range jobs {
-		r, err := c.prepare(i, &jobs[i])
-		if err != nil {
-			return nil, err
-		}
-		rows[i] = r
+	rows, err := c.prepareMany(jobs)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.limit(ctx, len(rows)); err != nil {
 		return nil, err
@@ -123,6 +119,19 @@ func (c *Client) prepare(index int, job Args) (insertRow, error) {
 		err = c.encode(index, &r)
 	}
 	return r, err
+}
+
+// prepareMany prepares jobs of one insert.
+func (c *Client) prepareMany(jobs []JobSpec) ([]insertRow, error) {
+	rows := make([]insertRow, len(jobs))
+	for i := range jobs {
+		r, err := c.prepare(i, &jobs[i])
+		if err != nil {
+			return nil, err
+		}
+		rows[i] = r
+	}
+	return rows, nil
 }
 
 // Validate is a dry run: the *InvalidError that Insert or InsertMany would return for these jobs. It does no I/O, calls no

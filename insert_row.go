@@ -68,6 +68,9 @@ func (c *Client) resolveSpec(index int, job Args) (insertRow, error) {
 	case JobSpec, *JobSpec:
 		return invalid("Args", "is a JobSpec inside a JobSpec")
 	}
+	if spec.Undo != nil {
+		return invalid("Undo", "is set: only InsertSaga takes it")
+	}
 	if spec.Queue == "" {
 		spec.Queue = "default"
 	}
@@ -128,17 +131,14 @@ func (c *Client) resolveSpec(index int, job Args) (insertRow, error) {
 		s := string(args)
 		r.args = &s
 	}
-	limit := c.config.Validation.ArgsBytes
-	if limit == 0 {
-		limit = 1 << 20
-	}
+	limit := c.config.maxArgsBytes()
 	if len(args) > limit {
-		return invalid("Args", "are %d bytes of JSON; at most %d (Config.Validation.ArgsBytes)", len(args), limit)
+		return invalid("Args", "are %d bytes of JSON; at most %d (Config.MaxArgsBytes)", len(args), limit)
 	}
 	if len(spec.Data) > limit {
-		return invalid("Data", "is %d bytes; at most %d (Config.Validation.ArgsBytes)", len(spec.Data), limit)
+		return invalid("Data", "is %d bytes; at most %d (Config.MaxArgsBytes)", len(spec.Data), limit)
 	}
-	if reason := c.config.Validation.refuse(args); reason != "" {
+	if reason := c.config.refuse(args); reason != "" {
 		return invalid("Args", "%s", reason)
 	}
 

@@ -277,7 +277,7 @@ func (bad) Kind() string { return "bad" }
 
 func TestInvalid(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, func(c *pawl.Config) { c.Validation.ArgsBytes = 1000 })
+	client, pool := install(t, func(c *pawl.Config) { c.MaxArgsBytes = 1000 })
 	long := strings.Repeat("x", 256)
 	for _, test := range []struct {
 		name, field string

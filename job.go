@@ -15,9 +15,6 @@ import (
 // ID names a job for ever; ids are never used again.
 type ID int64
 
-// IDs are several jobs.
-type IDs []ID
-
 // Job is what a handler gets.
 type Job[T Args] struct {
 	*JobInfo
@@ -43,6 +40,7 @@ type JobInfo struct {
 	Priority    int
 	Attempt     int // 1 in the first run; of a job not running, attempts used.
 	MaxAttempts int
+	Keep        bool // If true, completing the job keeps it in the archive even if its queue keeps no completed jobs.
 	Ordered     bool
 	UniqueKey   string
 	State       pawlstate.State

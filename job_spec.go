@@ -8,70 +8,110 @@ import (
 	"time"
 )
 
-// Args are a job's arguments: a struct that marshals to JSON.
+// Args are the arguments of a job: a type that marshals to JSON, usually a struct.
+//
+// A type may also have the method
+//
+//	Defaults() JobSpec
+//
+// on itself or on its pointer. Every insert of this kind then starts from these settings: see JobSpec. The field Args of the
+// returned JobSpec is ignored.
 type Args interface {
-	Kind() string // Selects the handler. Must not depend on the value.
+	// Kind returns the name that selects the handler for these args. It must not depend on the value.
+	Kind() string
 }
 
-// Defaulter is optional on Args, on the type or its pointer: the kind's defaults, known wherever it is inserted. RawArgs have none.
-// The Args of the defaults themselves mean nothing.
-type Defaulter interface{ Defaults() JobSpec }
+// A defaulter is Args that have defaults.
+type defaulter interface{ Defaults() JobSpec }
 
-// RawArgs are args whose kind is known at run time only.
+// RawArgs are args whose kind is known only at run time. Raw makes them. A handler of RawArgs gets the args as they are stored.
 type RawArgs struct {
-	JSON json.RawMessage // If nil, the job has no args.
+	JSON json.RawMessage // JSON is the args. If nil, the job has none.
 	kind string
 }
 
-// Raw makes args of JSON; args may be nil.
+// Raw returns args of a kind from their JSON. If args is nil, the job has no args.
 func Raw(kind string, args []byte) RawArgs { return RawArgs{JSON: args, kind: kind} }
 
+// Kind returns the kind that was given to Raw.
 func (r RawArgs) Kind() string { return r.kind }
 
-// JobSpec is a job to insert; itself an Args, so that Insert takes either. A template is a JobSpec value to copy.
-// A zero field means "not set": then it is as the kind's Defaults say, else as Config.Defaults. Each field is taken whole, Headers
-// too, and Delay and RunAt are one. So no call can set a default back to zero.
+// A JobSpec is a job to insert, with settings. It is itself Args, so that Insert takes either.
+//
+// A field that is zero is not set. Its value then comes from the Defaults of the job's kind (see Args), then from Config.Defaults.
+// Each field is taken as a whole, Headers too, and Delay and RunAt count as one field. So a call cannot set a default back to zero.
 type JobSpec struct {
-	Args        Args              // Raw(kind, nil) when there is only Data.
-	Data        []byte            // Bytes beside or instead of args.
-	Queue       string            // If zero, "default".
-	Channel     string            // If zero, none.
-	Priority    int               // Lower runs first, 0 is normal; -32768 to 32767.
-	Delay       time.Duration     // Counts from the database's now.
-	RunAt       time.Time         // Delay or RunAt; both is an error. A time gone by: at once.
-	MaxAttempts int               // If zero, the queue's, else 20: about 8 hours of outage with the default backoff. At most 32767.
-	Backoff     Backoff           // If zero, the kind's, else the queue's, else the default.
-	Fingerprint string            // A label to find it by.
-	Headers     map[string]string // Carried to the handler (tracing).
+	// Args are the arguments of the job, and name its kind. For a job with Data alone, use Raw(kind, nil).
+	Args Args
+	// Data is bytes that the job carries beside args or instead of them.
+	Data []byte
+	// Queue is the name of the job's queue, at most 255 bytes. It defaults to "default". A queue is created by its first job.
+	Queue string
+	// Channel is a part of the queue, such as a tenant or an account: at most 255 bytes. Runners serve the channels of a queue in turn.
+	// It defaults to the channel without a name.
+	Channel string
+	// Priority orders the jobs of a queue, -32768 to 32767. Lower runs first. It defaults to 0.
+	Priority int
+	// Delay is the time until the job is due, counted from the database's clock. It cannot be set together with RunAt.
+	Delay time.Duration
+	// RunAt is the time when the job is due. A time in the past means now.
+	RunAt time.Time
+	// MaxAttempts is the number of attempts before the job is dead, 1 to 32767. It defaults to the queue's, which defaults to 20:
+	// with the default backoff that bridges an outage of about 8 hours.
+	MaxAttempts int
+	// Backoff is the wait after a failed attempt. It defaults to the kind's, then to the queue's.
+	Backoff Backoff
+	// Fingerprint is a label to find the job by, at most 255 bytes. See Filter.
+	Fingerprint string
+	// Headers are for middleware and tracing. The handler gets them in JobInfo.
+	Headers map[string]string
 
-	Ordered bool          // One at a time within the channel, in the order of commits. Has no Priority.
-	Unique  Unique        // The zero value: the job is not unique.
-	Reserve time.Duration // Two-phase: held until Commit, gone if that does not come in time.
+	// Ordered makes the ordered jobs of a channel run one at a time, in the order in which their inserts committed. An ordered job
+	// has no Priority.
+	Ordered bool
+	// Unique gives the job a unique key. The zero value gives none.
+	Unique Unique
+	// Reserve keeps the job from running until CommitReserved. If that is not called within this time, the job is removed.
+	Reserve time.Duration
 
-	AfterOK     []ID // Waits until all of these have completed,
-	AfterAny    []ID // all of these have finished in any way,
-	AfterNotOK  []ID // all of these have died or were cancelled. Cancelled once that cannot be,
-	KeepWaiting bool // unless Hold: then it waits for the dead one to be retried, as long as that is kept.
+	// AfterOK, AfterAny and AfterNotOK are jobs that this job depends on. It is blocked until all jobs of AfterOK have completed, all
+	// of AfterAny have finished in any way, and all of AfterNotOK are dead or cancelled. If that cannot happen any more, the job is
+	// cancelled.
+	AfterOK, AfterAny, AfterNotOK []ID
+	// KeepWaiting keeps the job blocked instead, so that a dead job of AfterOK can be retried. When the dead job is no longer kept,
+	// the job is cancelled.
+	KeepWaiting bool
 
-	// Of a job taken over from elsewhere: how often it failed there, 0 to 32766, and how. The first run here is attempt Attempt + 1;
-	// there is one even if MaxAttempts are used up. Of Errors the last ten are kept.
+	// Undo is the job that undoes this one. Only InsertSaga takes it. It has no default.
+	Undo *JobSpec
+
+	// Attempt is the number of attempts that failed before the job was inserted, 0 to 32766. It is for jobs that are imported from
+	// elsewhere: the first run is attempt Attempt + 1. The job runs at least once, even if MaxAttempts is not larger.
 	Attempt int
-	Errors  []AttemptError
+	// Errors are the errors of those attempts. The last ten are kept.
+	Errors []AttemptError
 }
 
-// Unique is a key that only one job may have at a time: for as long as that job lives, scheduled, waiting for a retry or running.
-// To insert another meanwhile is a success that puts in nothing: InsertResult.Duplicate is true and its ID is that of the job that
-// has the key.
+// Unique is a key that at most one live job has at a time: a job that is scheduled, ready, running, blocked or waiting for a retry.
+// To insert another job with the key is a success that inserts nothing: InsertResult.Duplicate is true, and its ID is the id of the
+// job that has the key.
 type Unique struct {
-	Key        string
-	Period     time.Duration // The key is taken so long from the insert in any case, whatever the retention (throttle).
-	Global     bool          // Unique over all queues, not in its own.
-	UntilStart bool          // Free again when the job starts, not when it finishes.
-	Replace    bool          // A duplicate gives a waiting job of its kind its args, data and headers;
-	Reschedule bool          // its time (debounce), if it has a Delay or RunAt.
+	// Key is the unique key, at most 255 bytes.
+	Key string
+	// Period is the time from the insert for which the key stays taken, even if the job finishes earlier. If zero, the key is free when the job
+	// finishes. It limits a job to one in each period (throttling).
+	Period time.Duration
+	// Global makes the key unique among all queues. If false, it is unique within the queue.
+	Global bool
+	// UntilStart frees the key when the job starts instead of when it finishes.
+	UntilStart bool
+	// Replace makes a duplicate replace the args, data and headers of the job that has the key, if that has not started and is of the same kind.
+	Replace bool
+	// Reschedule makes a duplicate with a Delay or RunAt move that job to its own time (debouncing).
+	Reschedule bool
 }
 
-// Kind is that of Args.
+// Kind returns the kind of Args, or "" if Args is nil.
 func (s JobSpec) Kind() string {
 	if s.Args == nil {
 		return ""
@@ -79,7 +119,7 @@ func (s JobSpec) Kind() string {
 	return s.Args.Kind()
 }
 
-// over fills what s does not set from below.
+// withDefaults returns s with the fields that are not set taken from below.
 func (s JobSpec) withDefaults(below JobSpec) JobSpec {
 	if s.Data == nil {
 		s.Data = below.Data
@@ -128,7 +168,7 @@ func (s JobSpec) withDefaults(below JobSpec) JobSpec {
 	return s
 }
 
-// specOf is the job that Insert was given.
+// specOf returns the job that Insert was given as a JobSpec.
 func specOf(job Args) (JobSpec, error) {
 	switch j := job.(type) {
 	case nil:
@@ -144,36 +184,36 @@ func specOf(job Args) (JobSpec, error) {
 	return JobSpec{Args: job}, nil
 }
 
-// fill adds the defaults: the kind's, then the client's.
+// fill returns spec with its defaults: those of its kind, then those of the client.
 func (c *Client) fill(spec JobSpec) JobSpec {
 	if spec.Args == nil {
 		spec.Args = c.config.Defaults.Args
 	}
-	if d := defaulter(spec.Args); d != nil {
+	if d := defaulterOf(spec.Args); d != nil {
 		spec = spec.withDefaults(d.Defaults())
 	}
 	return spec.withDefaults(c.config.Defaults)
 }
 
-// byPointer says of a type of args whether its pointer alone has Defaults.
-var byPointer sync.Map // reflect.Type: bool
+// defaultsOfPointer holds, for each type of args, whether only its pointer has the method Defaults.
+var defaultsOfPointer sync.Map // reflect.Type: bool
 
-// defaulter is who knows the defaults of args, nil if nobody. The Defaults of a pointer count for a plain value too: the kind
-// is the same, and nothing would tell that they were passed over.
-func defaulter(args Args) Defaulter {
-	if d, ok := args.(Defaulter); ok || args == nil {
+// defaulterOf returns args as a defaulter, or nil if their type has no defaults. The method Defaults of a pointer counts for a plain
+// value too: both have the same kind, and the caller would not notice that the defaults were left out.
+func defaulterOf(args Args) defaulter {
+	if d, ok := args.(defaulter); ok || args == nil {
 		return d
 	}
 	t := reflect.TypeOf(args)
-	has, known := byPointer.Load(t)
+	has, known := defaultsOfPointer.Load(t)
 	if !known {
-		has = t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(reflect.TypeFor[Defaulter]())
-		byPointer.Store(t, has)
+		has = t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(reflect.TypeFor[defaulter]())
+		defaultsOfPointer.Store(t, has)
 	}
 	if !has.(bool) {
 		return nil
 	}
 	p := reflect.New(t)
 	p.Elem().Set(reflect.ValueOf(args))
-	return p.Interface().(Defaulter)
+	return p.Interface().(defaulter)
 }

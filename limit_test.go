@@ -19,7 +19,7 @@ import (
 func TestMaxRunning(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 5, ChannelMaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 5, ChannelMaxRunning: 2}))
 	jobs := notes(120)
 	for i := range jobs {
 		jobs[i].Channel = fmt.Sprint(i % 4)
@@ -30,7 +30,7 @@ func TestMaxRunning(t *testing.T) {
 	}
 	var running, most, done atomic.Int64
 	var perChannel [4]atomic.Int64
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		n := running.Add(1)
 		defer running.Add(-1)
@@ -70,7 +70,7 @@ func TestMaxRunning(t *testing.T) {
 func TestMaxRunningRace(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 7}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 7}))
 	if _, err := client.InsertMany(t.Context(), notes(50)); err != nil {
 		t.Fatal(err)
 	}
@@ -124,10 +124,10 @@ func TestMaxRunningRace(t *testing.T) {
 func TestACancelledJobKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 	first, second := insert(t, client, Note{1}), insert(t, client, Note{2})
 	running, leave := make(chan pawl.ID, 10), make(chan struct{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		running <- job.ID
 		if job.ID == first {
@@ -151,7 +151,7 @@ func TestACancelledJobKeepsItsPermit(t *testing.T) {
 func TestExtendTakesPermitsAlong(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 2}))
 	if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestExtendTakesPermitsAlong(t *testing.T) {
 func TestRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4}, ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4}, ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
 	jobs := notes(20)
 	for i := range jobs {
 		jobs[i].Channel = fmt.Sprint(i % 2)
@@ -207,11 +207,11 @@ func TestRate(t *testing.T) {
 func TestARunnerObeysARate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Rate: pawl.Rate{N: 20, Per: time.Second, Burst: 1}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 20, Per: time.Second, Burst: 1}}))
 	if _, err := client.InsertMany(t.Context(), notes(11)); err != nil {
 		t.Fatal(err)
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var starts []time.Time
 	var mu sync.Mutex
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
@@ -273,7 +273,7 @@ func reopen(t testing.TB, pool *pgxpool.Pool) {
 func TestWeights(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Weights: map[string]int{"big": 3}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Weights: map[string]int{"big": 3}}))
 	jobs := notes(200)
 	for i := range jobs {
 		jobs[i].Channel = []string{"big", "small"}[i%2]
@@ -296,7 +296,7 @@ func TestWeights(t *testing.T) {
 func TestAnExtendedPartKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 2}))
 	if _, err := client.InsertMany(t.Context(), notes(5)); err != nil {
 		t.Fatal(err)
 	}

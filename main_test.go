@@ -241,9 +241,11 @@ func blocked(t testing.TB, pool *pgxpool.Pool, n int) {
 }
 
 // claim takes up to n jobs of the default queue, at least one.
-func claim(t testing.TB, client *pawl.Client, n int) pawl.Jobs {
+func claim(t testing.TB, claimer interface {
+	Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (pawl.Jobs, error)
+}, n int) pawl.Jobs {
 	t.Helper()
-	jobs, err := client.Claim(t.Context(), "default", n, 0)
+	jobs, err := claimer.Claim(t.Context(), "default", n, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +281,7 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N == 2 {
 			cancel()

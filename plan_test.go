@@ -40,7 +40,7 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.insert(array['default'], array[''], array[0::smallint], array['note'], array['{}'], array[null::bytea], array[null::float8], array[null::timestamptz], array[null::smallint], array[null::text], array[null::text])",
 		"select * from pawl.claim(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], array[0::bigint], array[9223372036854775807], array[2])",
 		"select * from pawl.claim(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], array[2900::bigint], array[9223372036854775807], array[2])",
-		"select * from pawl.complete(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], array[null, null]::text[], 'w', false, '{}')",
+		"select * from pawl.complete(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], array[null, null]::text[], 'w', '{}', '{}')",
 		"select * from pawl.fail(" + ids + ", array['retry', 'retry'], array[1, 0]::float8[], array[null, null]::text[], array['{}', '{}'], array[0, 0]::bigint[], array[0, 0]::bigint[], 'w')",
 		"select * from pawl.fail(" + ids + ", array['dead', 'cancel'], array[null, null]::float8[], array[null, null]::text[], array['{}', '{}'], array[0, 0]::bigint[], array[0, 0]::bigint[], 'w')",
 		"select * from pawl.lock_jobs(" + ids + ")",

@@ -116,7 +116,7 @@ func TestAPoolerAlone(t *testing.T) {
 		mu      sync.Mutex
 		order   = map[string][]int{}
 	)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		switch job.Queue {
 		case "limited":
@@ -139,8 +139,8 @@ func TestAPoolerAlone(t *testing.T) {
 		ran.Add(1)
 		return nil
 	})
-	must(t, client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 2}))
-	must(t, client.PutQueue(t.Context(), "rated", pawl.QueuePolicy{Rate: pawl.Rate{N: 20, Per: time.Second}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "rated", Rate: pawl.Rate{N: 20, Per: time.Second}}))
 	putCron(t, client, pawl.Cron{Name: "second", Spec: "@every 1s", Job: pawl.JobSpec{Args: Note{-1}, Queue: "cron"}})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, PollInterval: 50 * time.Millisecond})
 
@@ -186,7 +186,7 @@ func TestAPoolerAlone(t *testing.T) {
 	})
 	must(t, err)
 	want += 2100
-	batch, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}, OnFinish: &pawl.JobSpec{Args: Note{3}}})
+	batch, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}, OnFinish: &pawl.JobSpec{Args: Note{3}}})
 	must(t, err)
 	want += 3
 
@@ -222,7 +222,7 @@ func TestCancelThroughAPooler(t *testing.T) {
 	pooled, direct := pools(t, few)
 	client, _ := through(t, pooled, "")
 	g, causes := newGate(), make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		err := g.handle(ctx, job)
 		causes <- context.Cause(ctx)
@@ -244,7 +244,7 @@ func TestSleepThroughAPooler(t *testing.T) {
 	t.Parallel()
 	pooled, direct := pools(t, few)
 	client, said := through(t, pooled, "")
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	g := newGate()
 	close(g.leave)
 	pawl.Handle(mux, g.handle)
@@ -303,7 +303,7 @@ func TestListenURL(t *testing.T) {
 				url = pgtest.Pooler(t, nil, map[string]string{"pool_mode": c.mode}).URL(pgtest.Name(t, url))
 			}
 			client, said := through(t, pooled, url)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			g := newGate()
 			close(g.leave)
 			pawl.Handle(mux, g.handle)
@@ -413,7 +413,7 @@ func TestEveryModeThroughAPooler(t *testing.T) {
 			_, err = client.InsertMany(t.Context(), notes(2100))
 			must(t, err)
 			var ran atomic.Int64
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
 				ran.Add(1)
 				return nil
@@ -462,7 +462,7 @@ func TestNewRefusesAPoolThatCannotDescribe(t *testing.T) {
 func steady(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble func(some func())) {
 	t.Helper()
 	var ran atomic.Int64
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
 		ran.Add(1)
 		return nil
@@ -566,7 +566,7 @@ func TestAPoolerIsFull(t *testing.T) {
 	t.Parallel()
 	pooled, _ := pools(t, map[string]string{"default_pool_size": "2", "query_wait_timeout": "1"})
 	client, said := through(t, pooled, "")
-	g, mux := newGate(), pawl.NewMux()
+	g, mux := newGate(), new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, PollInterval: 50 * time.Millisecond})
 	first := insert(t, client, Note{1})
@@ -655,7 +655,7 @@ func BenchmarkPickup(b *testing.B) {
 			}
 			client, _ := through(b, pool, listenURL)
 			started := make(chan time.Time)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
 				started <- time.Now()
 				return nil

@@ -21,7 +21,7 @@ type model struct {
 	lines   map[string][]mTurn
 	halts   map[string]*mJob
 	paused  bool
-	policy  pawl.QueuePolicy
+	policy  pawl.Queue
 	tickets int // Drawn so far: the order within a lane.
 	revived float64
 }

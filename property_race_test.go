@@ -42,7 +42,7 @@ type crowd struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
 	client *pawl.Client
-	policy pawl.QueuePolicy
+	policy pawl.Queue
 
 	mu        sync.Mutex
 	ids       []pawl.ID
@@ -60,8 +60,8 @@ func (c *crowd) run(seed uint64) {
 	var err error
 	c.client, err = pawl.New(c.pool, pawl.Config{Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
-	c.policy = pawl.QueuePolicy{MaxRunning: []int{0, 3, 6}[r.IntN(3)], ChannelMaxRunning: []int{0, 2}[r.IntN(2)], HaltOnDead: chance(r, 2), Backoff: pawl.Backoff{Base: hour}}
-	must(t, c.client.PutQueue(t.Context(), "default", c.policy))
+	c.policy = pawl.Queue{Name: "default", MaxRunning: []int{0, 3, 6}[r.IntN(3)], ChannelMaxRunning: []int{0, 2}[r.IntN(2)], HaltOnDead: chance(r, 2), Backoff: pawl.Backoff{Base: hour}}
+	must(t, c.client.PutQueue(t.Context(), c.policy))
 	var working sync.WaitGroup
 	for g := range 4 {
 		r := rand.New(rand.NewPCG(seed, uint64(10+g)))

@@ -173,7 +173,7 @@ func replay(t *testing.T, pool *pgxpool.Pool, steps []step) (trace []string, err
 	}
 	w := &world{ctx: t.Context(), pool: pool, model: newModel(), config: pawl.Config{Logger: slog.New(slog.DiscardHandler)}}
 	w.client = w.fresh()
-	if err := w.put(pawl.QueuePolicy{}); err != nil {
+	if err := w.put(pawl.Queue{}); err != nil {
 		return nil, err
 	}
 	for _, s := range steps {
@@ -350,7 +350,7 @@ func (w *world) some(r *rand.Rand, ok func(*mJob) bool) (jobs []*mJob) {
 	return jobs
 }
 
-func idsOf(jobs []*mJob) (ids pawl.IDs) {
+func idsOf(jobs []*mJob) (ids []pawl.ID) {
 	for _, j := range jobs {
 		ids = append(ids, j.id)
 	}
@@ -566,8 +566,8 @@ func (w *world) answer(r *rand.Rand, outcome string, later bool, verb func(*pawl
 func (w *world) complete(r *rand.Rand) error {
 	archive := chance(r, 5)
 	return w.answer(r, "complete", false, func(c *pawl.Client, jobs pawl.Jobs) error {
-		if archive {
-			return c.Archive(w.ctx, jobs)
+		for _, job := range jobs {
+			job.Keep = archive
 		}
 		return c.Complete(w.ctx, jobs)
 	})
@@ -684,7 +684,7 @@ func (w *world) removal(r *rand.Rand, keep bool, verb func(*pawl.Client, pawl.Se
 	}
 	var n int64
 	done, want := false, int64(0)
-	err := w.do(r, func(c *pawl.Client) (err error) { n, err = verb(c, idsOf(jobs)); return err },
+	err := w.do(r, func(c *pawl.Client) (err error) { n, err = verb(c, pawl.Filter{IDs: idsOf(jobs)}); return err },
 		func() bool { done, want = true, w.model.remove(jobs, keep); return want > 0 })
 	if err == nil && done && n != want {
 		err = fmt.Errorf("%d were removed, want %d", n, want)
@@ -717,7 +717,7 @@ func (w *world) retry(r *rand.Rand) error {
 	}
 	var n int64
 	done, want := false, int64(0)
-	err := w.do(r, func(c *pawl.Client) (err error) { n, err = c.Retry(w.ctx, idsOf(jobs)); return err },
+	err := w.do(r, func(c *pawl.Client) (err error) { n, err = c.Retry(w.ctx, pawl.Filter{IDs: idsOf(jobs)}); return err },
 		func() bool { done, want = true, w.model.retry(jobs); return false })
 	if err == nil && done && n != want {
 		err = fmt.Errorf("%d are retried, want %d", n, want)
@@ -846,14 +846,14 @@ func (w *world) pause(r *rand.Rand) error {
 	return w.client.ResumeQueue(w.ctx, "default")
 }
 
-func (w *world) put(policy pawl.QueuePolicy) error {
-	policy.Backoff = pawl.Backoff{Base: hour}
+func (w *world) put(policy pawl.Queue) error {
+	policy.Name, policy.Backoff = "default", pawl.Backoff{Base: hour}
 	w.model.policy = policy
-	return w.client.PutQueue(w.ctx, "default", policy)
+	return w.client.PutQueue(w.ctx, policy)
 }
 
 func (w *world) setPolicy(r *rand.Rand) error {
-	policy := pawl.QueuePolicy{
+	policy := pawl.Queue{
 		MaxRunning: []int{0, 1, 3}[r.IntN(3)], ChannelMaxRunning: []int{0, 1, 2}[r.IntN(3)], HaltOnDead: chance(r, 2), MaxAttempts: []int{0, 2}[r.IntN(2)],
 	}
 	if chance(r, 3) {

@@ -186,7 +186,7 @@ func TestAStrangersLockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
 	}
 	stranger := begin(t, pool)
 	exec(t, stranger, "select from pawl.job where id = $1 for update", int64(ids[2]))
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
 	for i, id := range ids {
@@ -788,16 +788,16 @@ func TestVerbsAgainstAClaimOrPromotionAtWork(t *testing.T) {
 
 // Rule 4: locks in a fixed order, whatever the order of the argument.
 func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
-	verbs := map[string]func(context.Context, *pawl.Client, pawl.Jobs, pawl.IDs) error{
-		"cancel": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids pawl.IDs) error {
-			_, err := c.Cancel(ctx, ids)
+	verbs := map[string]func(context.Context, *pawl.Client, pawl.Jobs, []pawl.ID) error{
+		"cancel": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids []pawl.ID) error {
+			_, err := c.Cancel(ctx, pawl.Filter{IDs: ids})
 			return err
 		},
-		"delete": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids pawl.IDs) error {
-			_, err := c.Delete(ctx, ids)
+		"delete": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids []pawl.ID) error {
+			_, err := c.Delete(ctx, pawl.Filter{IDs: ids})
 			return err
 		},
-		"complete": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs, _ pawl.IDs) error {
+		"complete": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs, _ []pawl.ID) error {
 			if err := c.Complete(ctx, jobs); !errors.Is(err, pawl.ErrLeaseLost) {
 				return err
 			}
@@ -815,10 +815,10 @@ func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
 			stranger := begin(t, pool)
 			exec(t, stranger, "select from pawl.job where id = $1 for update", int64(jobs[0].ID))
 			errs := make(chan error, 2)
-			go func() { errs <- verb(t.Context(), client, jobs, pawl.IDs{jobs[0].ID, jobs[1].ID}) }()
+			go func() { errs <- verb(t.Context(), client, jobs, []pawl.ID{jobs[0].ID, jobs[1].ID}) }()
 			blocked(t, pool, 1)
 			go func() {
-				errs <- verb(t.Context(), client, pawl.Jobs{jobs[1], jobs[0]}, pawl.IDs{jobs[1].ID, jobs[0].ID})
+				errs <- verb(t.Context(), client, pawl.Jobs{jobs[1], jobs[0]}, []pawl.ID{jobs[1].ID, jobs[0].ID})
 			}()
 			blocked(t, pool, 2)
 			commit(t, stranger)

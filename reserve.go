@@ -10,14 +10,12 @@ import (
 // Commit is the second phase of jobs inserted with Reserve: they may run. All or none: ErrExpired, if one is not reserved any
 // more because its time came, it was aborted, or committed before.
 func (c *Client) CommitReserved(ctx context.Context, ids ...ID) error {
-	plain, _ := IDs(ids).selection()
-	return reservationError("commit", c.query(ctx, "select pawl.commit_reserved($1::bigint[])", []any{plain}, nil))
+	return reservationError("commit", c.query(ctx, "select pawl.commit_reserved($1::bigint[])", []any{integers(ids)}, nil))
 }
 
 // Abort takes reserved jobs away, all or none, as Commit.
 func (c *Client) AbortReserved(ctx context.Context, ids ...ID) error {
-	plain, _ := IDs(ids).selection()
-	return reservationError("abort", c.query(ctx, "select pawl.abort_reserved($1::bigint[])", []any{plain}, nil))
+	return reservationError("abort", c.query(ctx, "select pawl.abort_reserved($1::bigint[])", []any{integers(ids)}, nil))
 }
 
 // ExtendReserve lets reservations last until now + d; it never shortens them. All or none, as Commit.
@@ -25,8 +23,7 @@ func (c *Client) ExtendReserved(ctx context.Context, d time.Duration, ids ...ID)
 	if d < 0 {
 		return errors.New("pawl: ExtendReserve: a negative duration")
 	}
-	plain, _ := IDs(ids).selection()
-	return reservationError("extend reserve", c.query(ctx, "select pawl.extend_reserved($1::bigint[], $2::interval)", []any{plain, interval(d)}, nil))
+	return reservationError("extend reserve", c.query(ctx, "select pawl.extend_reserved($1::bigint[], $2::interval)", []any{integers(ids), interval(d)}, nil))
 }
 
 func reservationError(verb string, err error) error {

@@ -56,7 +56,7 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 func TestRunMistakes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	if err := client.Run(t.Context(), mux, pawl.RunnerConfig{}); err == nil {
 		t.Error("Run without a handler returned nil")
 	}
@@ -78,7 +78,7 @@ func TestRunDrains(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	g := newGate()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle, pawl.KindOptions{Max: 1})
 	if _, err := client.InsertMany(t.Context(), notes(5)); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestRunEndsContextsAfterTheDrainTimeout(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	g := newGate()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 	stop := start(t, client, mux, pawl.RunnerConfig{DrainTimeout: 20 * time.Millisecond})
@@ -135,7 +135,7 @@ func TestRunLeavesAHandlerThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	running, leave, cause := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		close(running)
 		<-leave
@@ -179,7 +179,7 @@ func TestMaxOfAKind(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var m most
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		defer m.enter()()
 		_, err := pool.Exec(ctx, "select pg_sleep(0.005)")
@@ -199,7 +199,7 @@ func TestMaxOfARunner(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var m most
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		defer m.enter()()
 		_, err := pool.Exec(ctx, "select pg_sleep(0.005)")
@@ -226,7 +226,7 @@ func TestMaxOfAQueue(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			var small, large most
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 				m := &large
 				if job.Queue == "small" {
@@ -260,7 +260,7 @@ func TestTransactionalCompletion(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, "create table effect (n int)")
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "insert into effect values ($1)", job.Args.N); err != nil {
@@ -312,7 +312,7 @@ func TestAnIdleRunnerIsWoken(t *testing.T) {
 	client, pool := install(t, listens)
 	g := newGate()
 	close(g.leave)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
 	for _, doing := range []struct {
@@ -369,7 +369,7 @@ func TestARetryOfTheRunnersOwnIsNotSleptThrough(t *testing.T) {
 	client, pool := install(t, listens)
 	for _, outcome := range []error{pawl.RetryAfter(0, errBoom), pawl.RetryAfter(20*time.Millisecond, errBoom), pawl.Snooze(20 * time.Millisecond)} {
 		running, leave := make(chan struct{}, 10), make(chan struct{})
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		first := true
 		pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 			running <- struct{}{}
@@ -397,7 +397,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 	client, _ := install(t)
 	g := newGate()
 	causes := make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
 		err := next(ctx)
 		causes <- err
@@ -422,7 +422,7 @@ func TestALostHeartbeat(t *testing.T) {
 	var mu sync.Mutex
 	var causes []error
 	held := make(chan struct{}, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		again := len(causes) > 0
@@ -468,7 +468,7 @@ func TestFinishedJobsAreNotTakenForLost(t *testing.T) {
 		create or replace function pawl.find_finished(ids bigint[], epochs integer[]) returns setof bigint language sql as 'select nextval(''pawl.searched'') limit 0'`)
 	exec(t, pool, `create or replace function pawl.find_missing(ids bigint[], epochs integer[]) returns bigint[] language sql as
 		'select pg_sleep(0.2); select coalesce(array_agg(u.id), ''{}'') from unnest(ids, epochs) u (id, epoch) where not exists (select from pawl.job j where (j.id, j.epoch) = (u.id, u.epoch))'`)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var done atomic.Int64
 	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
 		select { // Long enough that a heartbeat finds it held.
@@ -511,7 +511,7 @@ func TestTheServerRestarts(t *testing.T) {
 	}
 	client, pool := connect(t, url)
 	var ran atomic.Int64
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		ran.Add(1)
 		return nil
@@ -577,7 +577,7 @@ func TestTheServerRestarts(t *testing.T) {
 func TestALeaseItsWorkerDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "elsewhere"})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond, Queues: map[string]pawl.RunnerQueue{"default": {}}})
@@ -606,7 +606,7 @@ func TestAKilledProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Wait()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 500 * time.Millisecond})
 	for _, r := range results {
@@ -629,7 +629,7 @@ func TestAFrozenProcess(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	g, mux := newGate(), pawl.NewMux()
+	g, mux := newGate(), new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 500 * time.Millisecond, Name: "other"})
 	within(t, "the jobs to run elsewhere", g.running)
@@ -757,7 +757,7 @@ func child(url string) int {
 	if err != nil {
 		return 1
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		switch n := job.Args.N; {
 		case n >= obeys:

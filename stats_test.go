@@ -11,6 +11,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 func TestQueuesWithLiveJobs(t *testing.T) {
@@ -30,7 +31,7 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 	for _, q := range queues {
 		names = append(names, q.Name)
 	}
-	if want := []string{"a", "held", "blocked", "ready", "scheduled"}; !slices.Equal(names, want) {
+	if want := []string{"a", "blocked", "held", "ready", "scheduled"}; !slices.Equal(names, want) {
 		t.Errorf("queues are %v, want %v", names, want)
 	}
 	for _, q := range queues[1:] {
@@ -55,7 +56,7 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 func TestDeleteQueueThatAWorkerNamed(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "q", pawl.QueuePolicy{MaxAttempts: 3}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "q", MaxAttempts: 3}))
 	all := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
 	named := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', '{q}', '1 minute')")
 	if err := client.DeleteQueue(t.Context(), "q"); !errors.Is(err, pawl.ErrQueueInUse) {
@@ -78,13 +79,13 @@ func TestStats(t *testing.T) {
 	exec(t, tx, "select pg_current_xact_id()")
 	stats, err := client.Stats(t.Context())
 	must(t, err)
-	if stats.Workers != 1 || stats.StaleWorkers != 1 || stats.Schema < 4 || stats.Dead != 1 || stats.XminAge <= 0 {
+	if stats.Workers != 1 || stats.StaleWorkers != 1 || stats.Schema < 1 || stats.Dead != 1 || stats.XminAge <= 0 {
 		t.Errorf("stats are %+v", stats)
 	}
 	if age := stats.At.Sub(value[time.Time](t, pool, "select clock_timestamp()")).Abs(); age > time.Minute {
 		t.Errorf("the figures are of %v, %v from now", stats.At, age)
 	}
-	want := []pawl.QueueStats{
+	want := []pawlstats.Queue{
 		{Queue: "default", Reserved: 1, Waiting: 1, Scheduled: 1, Running: 1, Dead: 1, Archived: 2},
 		{Queue: "other", Ready: 1},
 		{Queue: "paused"},
@@ -159,11 +160,11 @@ func TestNewestJob(t *testing.T) {
 func TestPermitsInUse(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	must(t, client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 5}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 5}))
 	for _, queue := range []string{"limited", "limited", "limited", "free"} {
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: queue})
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	running, stop := make(chan struct{}, 4), make(chan struct{})
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
 		running <- struct{}{}
@@ -234,11 +235,11 @@ func TestTables(t *testing.T) {
 	}
 	must1(t, 5000)(client.PurgeQueue(t.Context(), "default"))
 	exec(t, pool, "vacuum pawl.dead")
-	var job pawl.TableStats
+	var job pawlstats.Table
 	pgtest.Wait(t, "the server to have counted", func() bool {
 		tables, err := client.Tables(t.Context())
 		must(t, err)
-		seen := map[string]pawl.TableStats{}
+		seen := map[string]pawlstats.Table{}
 		for i, table := range tables {
 			seen[table.Name] = table
 			if i > 0 && table.Bytes > tables[i-1].Bytes {
@@ -302,7 +303,7 @@ func TestStatsAreBounded(t *testing.T) {
 			t.Errorf("%s: %d, want about %d", what, n, want)
 		}
 	}
-	queues := rows(fmt.Sprintf("select queue, ready, scheduled, estimated from pawl.stats(%d)", most))
+	queues := rows(fmt.Sprintf("select queue, ready, scheduled, estimated from pawl.queue_stats(%d)", most))
 	if len(queues) != 2 || queues[0][3] != true || queues[1][3] != false || queues[1][1] != int64(60) {
 		t.Fatalf("queues are %v", queues)
 	}

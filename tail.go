@@ -15,19 +15,20 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Tail yields jobs that meet the filter, from now on: a job when it is found to be new, and again each time it has finished. FinishedAt
-// is not zero then. It goes on until ctx ends, the loop ends, or an error is yielded. If the database goes away, Tail waits for it.
-// Cursor and Limit of the filter must be zero.
+// Tail yields jobs that meet the filter, from now on: a job when it is found to be new, and again each time it has
+// finished. FinishedAt is not zero then. It goes on until ctx ends, the loop ends, or an error is yielded. If the
+// database goes away, Tail waits for it. Before and Limit of the filter must be zero.
 //
-// Tail looks for new jobs twice a second. It can miss a new job until it finishes, if its transaction was open for longer than 10
-// seconds, or while more than 1,000 others were inserted.
+// Tail looks for new jobs twice a second. It can miss a new job until it finishes, if its transaction was open for
+// longer than 10 seconds, or while more than 1,000 others were inserted.
 //
-// The server notifies Tail of finished jobs, on a connection of its own (see Config.ListenURL). While Tail runs, each statement that
-// finishes jobs sends a notification. Behind a transaction pooler, without a ListenURL, and while that connection is lost, Tail
-// instead looks for the jobs that it knows: at most 10,000, those it has yielded and those that run. It looks for them twice a second.
+// The server notifies Tail of finished jobs, on a connection of its own (see Config.ListenURL). While Tail runs, each
+// statement that finishes jobs sends a notification. Behind a transaction pooler, without a ListenURL, and while that
+// connection is lost, Tail instead looks for the jobs that it knows: at most 10,000, those it has yielded and those
+// that run. It looks for them twice a second.
 //
-// Tail does not yield the finish of a job that is deleted then: because its queue keeps none, or by Delete. If the loop is too slow,
-// Tail leaves out finished jobs and logs how many.
+// Tail does not yield the finish of a job that is deleted then: because its queue keeps none, or by Delete. If the
+// loop is too slow, Tail leaves out finished jobs and logs how many.
 func (c *Client) Tail(ctx context.Context, filter Filter) iter.Seq2[*JobInfo, error] {
 	return func(yield func(*JobInfo, error) bool) {
 		if err := c.checkTail(filter); err != nil {
@@ -54,8 +55,8 @@ func (c *Client) checkTail(filter Filter) error {
 	if err := c.requirePool("Tail"); err != nil {
 		return err
 	}
-	if filter.Cursor != "" || filter.Limit != 0 {
-		return errors.New("pawl: tail: Filter.Cursor and Filter.Limit must be zero: Tail does not end")
+	if filter.Before != 0 || filter.Limit != 0 {
+		return errors.New("pawl: tail: Filter.Before and Filter.Limit must be zero: Tail does not end")
 	}
 	if _, _, _, err := filter.stored(nil); err != nil {
 		return fmt.Errorf("pawl: tail: %w", err)
@@ -65,7 +66,7 @@ func (c *Client) checkTail(filter Filter) error {
 
 const (
 	tailEvery   = 500 * time.Millisecond // Between two looks for new jobs.
-	tailRecheck = 5 * time.Second        // Between two looks for the known jobs while notified: not every finish is notified.
+	tailRecheck = 5 * time.Second        // Between two looks for known jobs, because not every finish is notified.
 	tailLate    = 10 * time.Second       // For how long an id that was not there is looked for.
 	tailBack    = 1000                   // How many ids below the newest are looked for.
 	tailKnown   = 10_000                 // How many live jobs are remembered.
@@ -180,8 +181,8 @@ func (t *tail) unseen(ctx context.Context) (jobs Jobs, err error) {
 	const most = 1000
 	for below := (*int64)(nil); ; {
 		n := 0
-		err := t.client.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)", []any{text, below, most},
-			func(s scanner) error {
+		err := t.client.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)",
+			[]any{text, below, most}, func(s scanner) error {
 				job, err := t.client.scanJob(s)
 				if err != nil {
 					return err
@@ -256,8 +257,8 @@ func (t *tail) check(ctx context.Context) error {
 	}
 	running := t.filter
 	running.States, running.Limit = []pawlstate.State{pawlstate.Running}, tailKnown/2
-	page, err := t.client.List(ctx, running)
-	for _, job := range page.Jobs {
+	jobs, err := t.client.List(ctx, running)
+	for _, job := range jobs {
 		t.remember(job.ID)
 	}
 	return err
@@ -265,15 +266,18 @@ func (t *tail) check(ctx context.Context) error {
 
 // finish yields those of the jobs that have finished and meet the filter, in the order of their finish.
 func (t *tail) finish(ctx context.Context, ids []ID) error {
-	filter, _, none, err := t.filter.stored(pawlstate.Finished())
+	filter := t.filter
+	if filter.IDs != nil {
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id ID) bool { return !slices.Contains(filter.IDs, id) })
+	}
+	filter.IDs = ids
+	text, below, none, err := filter.stored(pawlstate.Finished())
 	if err != nil || none || len(ids) == 0 {
 		return err
 	}
 	var jobs Jobs
-	plain, _ := IDs(ids).selection()
-	err = t.client.query(ctx, `select *
-		from pawl.list($1::text::jsonb || jsonb_build_object('ids', $2::bigint[]), null, $3::integer)`,
-		[]any{filter, plain, len(plain)}, func(s scanner) error {
+	err = t.client.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)",
+		[]any{text, below, len(ids)}, func(s scanner) error {
 			job, err := t.client.scanJob(s)
 			jobs = append(jobs, job)
 			return err
@@ -292,8 +296,8 @@ func (t *tail) finish(ctx context.Context, ids []ID) error {
 	return nil
 }
 
-// hearFinished passes on the ids of jobs that finish, until ctx ends. It says on listening whether it hears them, once it knows and
-// whenever that changes.
+// hearFinished passes on the ids of jobs that finish, until ctx ends. It says on listening whether it hears them,
+// once it knows and whenever that changes.
 func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listening chan<- bool) {
 	l := c.newListener("pawl.finished", awaitLockKey, "Tail")
 	every := []string{anySlot}
@@ -318,7 +322,8 @@ func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listeni
 		select {
 		case finished <- ids:
 		default:
-			// It must not wait: if a session does not read its notifications, the server's queue of them fills up, and commits fail.
+			// It must not wait: if a session does not read its notifications, the server's queue of them fills up,
+			// and commits fail.
 			c.config.Logger.Warn("pawl: Tail is too slow, finished jobs are left out", "jobs", len(ids))
 		}
 	}

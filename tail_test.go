@@ -86,7 +86,7 @@ func TestTail(t *testing.T) {
 			})
 			before := insert(t, client, Note{0})
 			l := tailing(t, client, pawl.Filter{})
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			hold := make(chan struct{})
 			pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 				switch job.Args.N {
@@ -150,7 +150,7 @@ func TestTailFilter(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	l := tailing(t, client, pawl.Filter{Queue: "müll", Args: json.RawMessage(`{"n": 7}`)})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{Queues: map[string]pawl.RunnerQueue{"müll": {}, "default": {}}})
 	var ids []pawl.ID
@@ -172,7 +172,7 @@ func TestTailFilter(t *testing.T) {
 func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
 	hourAgo := time.Now().Add(-time.Hour)
@@ -206,7 +206,7 @@ func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 			await(t, client, id, pawlstate.Completed)
 			page, err := client.List(t.Context(), filter)
 			must(t, err)
-			listed := slices.ContainsFunc(page.Jobs, func(j *pawl.JobInfo) bool { return j.ID == id })
+			listed := slices.ContainsFunc(page, func(j *pawl.JobInfo) bool { return j.ID == id })
 			if listed != (name == "all") {
 				t.Fatalf("List finds the job: %t", listed)
 			}
@@ -234,7 +234,7 @@ func TestTailMistakes(t *testing.T) {
 	defer tx.Rollback(t.Context())
 	for what, tail := range map[string]func(func(*pawl.JobInfo, error) bool){
 		"a limit":       client.Tail(t.Context(), pawl.Filter{Limit: 1}),
-		"a cursor":      client.Tail(t.Context(), pawl.Filter{Cursor: "1"}),
+		"an id before":  client.Tail(t.Context(), pawl.Filter{Before: 1}),
 		"a state":       client.Tail(t.Context(), pawl.Filter{States: []pawlstate.State{"asleep"}}),
 		"a transaction": client.With(tx).Tail(t.Context(), pawl.Filter{}),
 	} {

@@ -11,13 +11,14 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlstate"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 // tally is what the client counted of one queue.
-func counters(t testing.TB, client *pawl.Client, queue string) pawl.Counters {
+func counters(t testing.TB, client *pawl.Client, queue string) pawlstats.Counters {
 	t.Helper()
 	list := client.Counters()
-	i := slices.IndexFunc(list, func(t pawl.Counters) bool { return t.Queue == queue })
+	i := slices.IndexFunc(list, func(t pawlstats.Counters) bool { return t.Queue == queue })
 	if i < 0 {
 		t.Fatalf("nothing is counted of queue %q: %+v", queue, list)
 	}
@@ -25,8 +26,8 @@ func counters(t testing.TB, client *pawl.Client, queue string) pawl.Counters {
 }
 
 // Counts without the histograms.
-func counts(t pawl.Counters) pawl.Counters {
-	t.Waited, t.Ran = pawl.Histogram{}, pawl.Histogram{}
+func counts(t pawlstats.Counters) pawlstats.Counters {
+	t.Waited, t.Ran = pawlstats.Histogram{}, pawlstats.Histogram{}
 	return t
 }
 
@@ -45,7 +46,7 @@ func TestTalliesOfInserts(t *testing.T) {
 	insert(t, client.With(tx), Note{1})
 	must1(t, 2100)(count(client.With(tx).InsertMany(t.Context(), notes(2100))))
 	insert(t, client.WithSQL(stdTx(t, pool)), Note{1})
-	if _, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
+	if _, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("note", []byte(`"\u0000"`))}); err == nil {
@@ -64,7 +65,7 @@ func count[T any](list []T, err error) (int64, error) { return int64(len(list)),
 func TestTalliesOfOutcomes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	outcomes := []func(ctx context.Context, job *pawl.Job[Note]) error{
 		func(context.Context, *pawl.Job[Note]) error { return nil },
 		func(context.Context, *pawl.Job[Note]) error { return pawl.ErrSkip },
@@ -93,13 +94,13 @@ func TestTalliesOfOutcomes(t *testing.T) {
 	}
 	insert(t, client, pawl.JobSpec{Args: pawl.Raw("note", []byte(`[]`))}) // Unprocessable.
 	insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody", nil)})
-	want := pawl.Counters{
+	want := pawlstats.Counters{
 		Queue: "default", Inserted: 12,
 		Completed: 3 + 1, // One of them in a transaction that was rolled back.
 		Failed:    5, Dead: 4, Cancelled: 1, Snoozed: 1, Released: 1, Lost: 1,
 	}
 	stop := start(t, client, mux, pawl.RunnerConfig{})
-	var got pawl.Counters
+	var got pawlstats.Counters
 	pgtest.Wait(t, "all to be counted", func() bool {
 		got = counts(counters(t, client, "default"))
 		return got.Completed+got.Failed+got.Cancelled+got.Snoozed+got.Released+got.Lost == 13
@@ -129,7 +130,7 @@ func TestTalliesOfConsumers(t *testing.T) {
 	if err := client.Complete(t.Context(), jobs[5]); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Fatal(err)
 	}
-	if got, want := counts(counters(t, client, "default")), (pawl.Counters{Queue: "default", Inserted: 6, Completed: 2, Failed: 1, Released: 1, Snoozed: 1, Lost: 1}); got != want {
+	if got, want := counts(counters(t, client, "default")), (pawlstats.Counters{Queue: "default", Inserted: 6, Completed: 2, Failed: 1, Released: 1, Snoozed: 1, Lost: 1}); got != want {
 		t.Errorf("counted\n%+v, want\n%+v", got, want)
 	}
 	waited := counters(t, client, "default").Waited
@@ -150,7 +151,7 @@ func TestThroughput(t *testing.T) {
 	producer, _ := connect(t, url)
 	worker, _ := connect(t, url)
 	reader, pool := connect(t, url)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N%60 == 0 {
 			return pawl.RetryAfter(time.Hour, errBoom)
@@ -168,7 +169,7 @@ func TestThroughput(t *testing.T) {
 	if _, err := producer.Stats(t.Context()); err != nil { // Does too.
 		t.Fatal(err)
 	}
-	rates := func() []pawl.QueueStats {
+	rates := func() []pawlstats.Queue {
 		t.Helper()
 		stats, err := reader.Stats(t.Context())
 		must(t, err)
@@ -220,12 +221,12 @@ func TestCountsAreHandedOver(t *testing.T) {
 func TestCountsWithoutTheirFunction(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	exec(t, pool, "alter function pawl.counter rename to not_there")
+	exec(t, pool, "alter function pawl.report_counters rename to not_there")
 	insert(t, client, Note{1})
 	if stats, err := client.Stats(t.Context()); err != nil || stats.Queues[0].In != 0 {
 		t.Fatalf("%+v, %v", stats, err)
 	}
-	exec(t, pool, "alter function pawl.not_there rename to tally")
+	exec(t, pool, "alter function pawl.not_there rename to report_counters")
 	if stats, err := client.Stats(t.Context()); err != nil || stats.Queues[0].In == 0 {
 		t.Errorf("%+v, %v", stats, err)
 	}

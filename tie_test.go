@@ -67,7 +67,7 @@ func TestOrderedChannels(t *testing.T) {
 		seen    = map[string][]pawl.ID{}
 		failing = map[pawl.ID]int{}
 	)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		if other, ok := busy[job.Channel]; ok {
@@ -149,7 +149,7 @@ func TestOrderedHead(t *testing.T) {
 			must(t, client.Complete(t.Context(), head))
 		}, []int{2}},
 		{"those behind are deleted", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must1(t, 2)(client.Delete(t.Context(), pawl.IDs(ids[1:])))
+			must1(t, 2)(client.Delete(t.Context(), pawl.Filter{IDs: ids[1:]}))
 			must(t, client.Complete(t.Context(), head))
 		}, nil},
 		{"its lease is lost", false, func(t *testing.T, _ *pawl.Client, pool *pgxpool.Pool, _ []pawl.ID, _ *pawl.JobInfo) {
@@ -159,7 +159,7 @@ func TestOrderedHead(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{HaltOnDead: test.halt}))
+			must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", HaltOnDead: test.halt}))
 			var ids []pawl.ID
 			for i := range 3 {
 				ids = append(ids, insert(t, client, ordered("c", i)))
@@ -540,7 +540,7 @@ func TestTwoPhaseInAnOrderedChannel(t *testing.T) {
 func TestCommitWakes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
-	g, mux := newGate(), pawl.NewMux()
+	g, mux := newGate(), new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Reserve: time.Minute})
 	start(t, client, mux, pawl.RunnerConfig{PollInterval: time.Hour, Queues: map[string]pawl.RunnerQueue{"default": {}}})
@@ -632,7 +632,7 @@ func TestAGraphRuns(t *testing.T) {
 	commit(t, tx)
 	var mu sync.Mutex
 	var ran []int
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -686,7 +686,7 @@ func TestTies(t *testing.T) {
 	want(insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour}), pawl.Constraints{})
 	want(1<<40, pawl.Constraints{})
 
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{HaltOnDead: true}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", HaltOnDead: true}))
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(nil)))
 	pgtest.Wait(t, "the channel to be halted", func() bool {
 		ties, err := client.Constraints(t.Context(), second)

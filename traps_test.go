@@ -125,7 +125,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 		var ran atomic.Int64
 		most := int(pool.Config().MaxConns)
 		running := make(chan struct{}, 100)
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 			ran.Add(1)
 			conn, err := pool.Acquire(ctx)
@@ -163,7 +163,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 		must(t, err)
 		exec(t, pool, "create sequence pawl.beats")
 		exec(t, pool, strings.Replace(string(text), "\nbegin\n", "\nbegin if nextval('pawl.beats') % 2 = 0 then raise exception 'no'; end if;\n", 1))
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
 		id := insert(t, client, Note{1})
 		start(t, client, mux, pawl.RunnerConfig{Heartbeat: 400 * time.Millisecond})
@@ -278,7 +278,7 @@ func TestTrap04TwoPhase(t *testing.T) {
 	t.Run("a commit wakes", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t, listens)
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		close(g.leave)
 		pawl.Handle(mux, g.handle)
 		start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
@@ -514,7 +514,7 @@ func TestTrap07WaitTime(t *testing.T) {
 			return func() { must(t, tx.Rollback(t.Context())) }
 		}},
 		"ready, and over its queue's limit": {pawl.JobSpec{Args: Note{1}}, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool) func() {
-			must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+			must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 			held := claim(t, client, 1)
 			insert(t, client, Note{2})
 			return func() { must(t, client.Complete(t.Context(), held)) }
@@ -525,7 +525,7 @@ func TestTrap07WaitTime(t *testing.T) {
 			client, pool, count := traced(t)
 			insert(t, client, hinder.spec)
 			release := hinder.setUp(t, client, pool)
-			g, mux := newGate(), pawl.NewMux()
+			g, mux := newGate(), new(pawl.Mux)
 			close(g.leave)
 			pawl.Handle(mux, g.handle)
 			start(t, client, mux, pawl.RunnerConfig{PollInterval: 200 * time.Millisecond, NoMaintenance: true})
@@ -584,7 +584,7 @@ func TestTrap08UnknownJobs(t *testing.T) {
 	for range 5 {
 		ids = append(ids, insert(t, client, pawl.JobSpec{Args: pawl.Raw("foreign", nil), MaxAttempts: 1}))
 	}
-	stranger := pawl.NewMux()
+	stranger := new(pawl.Mux)
 	pawl.Handle(stranger, newGate().handle)
 	stop := start(t, client, stranger, pawl.RunnerConfig{})
 	for range 3 { // Again and again.
@@ -597,7 +597,7 @@ func TestTrap08UnknownJobs(t *testing.T) {
 		})
 	}
 	must(t, stop())
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[pawl.RawArgs]) error { return nil }, pawl.KindOptions{Kind: "foreign"})
 	start(t, client, mux, pawl.RunnerConfig{})
 	elapse(t, pool)
@@ -669,9 +669,9 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 		if q := stats.Queues[0]; q.Scheduled != 1 || q.Ready != 1 || q.Running != 1 || q.Dead != 1 {
 			t.Errorf("%+v, want one delayed, one ready, one held, one dead", q)
 		}
-		page, err := client.List(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Dead}})
+		jobs, err := client.List(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Dead}})
 		must(t, err)
-		if got := numbers(t, page.Jobs); !slices.Equal(got, []int{1}) {
+		if got := numbers(t, jobs); !slices.Equal(got, []int{1}) {
 			t.Errorf("the dead are %v", got)
 		}
 	})
@@ -707,7 +707,7 @@ func TestTrap10DefaultBurst(t *testing.T) {
 func TestTrap11Validation(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t, func(c *pawl.Config) {
-		c.Validation = pawl.Validation{Depth: 2, StringBytes: 8, Required: []string{"a"}, ArgsBytes: 200}
+		c.MaxDepth, c.MaxStringBytes, c.RequiredKeys, c.MaxArgsBytes = 2, 8, []string{"a"}, 200
 		c.InsertRate = pawl.Rate{N: 1, Per: time.Hour, Burst: 2}
 	})
 	for args, want := range map[string]string{
@@ -716,8 +716,8 @@ func TestTrap11Validation(t *testing.T) {
 		`{"a":1,"longer12":1}`:  "",
 		`{"a":1,"longer123":1}`: "key of 9 bytes", // It says that it is the key.
 		`{"a":"longer123"}`:     "string of 9 bytes",
-		`["a"]`:                 "no object",
-		`"a"`:                   "no object",
+		`["a"]`:                 "not an object",
+		`"a"`:                   "not an object",
 		`{"a":[` + strings.Repeat("1,", 200) + `1]}`: "bytes of JSON", // The size, which is looked at last elsewhere.
 	} {
 		for range 3 { // More often than the rate allows.
@@ -749,7 +749,7 @@ func TestTrap12Configuration(t *testing.T) {
 		for name, config := range map[string]pawl.Config{
 			"Schema":     {Schema: "no schema's name"},
 			"ListenURL":  {ListenURL: "postgres://:no port"},
-			"Validation": {Validation: pawl.Validation{Depth: -1}},
+			"MaxDepth":   {MaxDepth: -1},
 			"InsertRate": {InsertRate: pawl.Rate{N: -1}},
 		} {
 			if _, err := pawl.New(nil, config); err == nil || !strings.Contains(err.Error(), name) {
@@ -771,7 +771,7 @@ func TestTrap12Configuration(t *testing.T) {
 	t.Run("a queue's lease and attempts count", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
-		must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Lease: time.Hour, MaxAttempts: 7}))
+		must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Lease: time.Hour, MaxAttempts: 7}))
 		insert(t, client, Note{1})
 		if job := claim(t, client, 1)[0]; job.MaxAttempts != 7 {
 			t.Errorf("%d attempts", job.MaxAttempts)
@@ -789,7 +789,7 @@ func TestTrap13WorkerNamesAreNotUnique(t *testing.T) {
 	client, pool := install(t)
 	g := newGate()
 	for _, queue := range []string{"a", "a", "b"} {
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
 		start(t, client, mux, pawl.RunnerConfig{Name: "the same", Max: 1, Queues: map[string]pawl.RunnerQueue{queue: {}}})
 	}
@@ -815,13 +815,13 @@ func TestTrap14CongestionBurnsAttempts(t *testing.T) {
 	t.Parallel()
 	const n = 30
 	for name, limit := range map[string]struct {
-		policy  pawl.QueuePolicy
+		policy  pawl.Queue
 		options func(client *pawl.Client) pawl.KindOptions
 	}{
 		"a kind's Max":      {options: func(*pawl.Client) pawl.KindOptions { return pawl.KindOptions{Max: 1} }},
-		"a queue's limit":   {policy: pawl.QueuePolicy{MaxRunning: 1}},
-		"a channel's limit": {policy: pawl.QueuePolicy{ChannelMaxRunning: 1}},
-		"a queue's rate":    {policy: pawl.QueuePolicy{Rate: pawl.Rate{N: 100, Burst: 1}}},
+		"a queue's limit":   {policy: pawl.Queue{MaxRunning: 1}},
+		"a channel's limit": {policy: pawl.Queue{ChannelMaxRunning: 1}},
+		"a queue's rate":    {policy: pawl.Queue{Rate: pawl.Rate{N: 100, Burst: 1}}},
 		"a permit's refusal": {options: func(*pawl.Client) pawl.KindOptions {
 			var free atomic.Bool
 			free.Store(true)
@@ -836,13 +836,14 @@ func TestTrap14CongestionBurnsAttempts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			must(t, client.PutQueue(t.Context(), "default", limit.policy))
+			limit.policy.Name = "default"
+			must(t, client.PutQueue(t.Context(), limit.policy))
 			var options []pawl.KindOptions
 			if limit.options != nil {
 				options = append(options, limit.options(client))
 			}
 			var ran atomic.Int64
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 				ran.Add(1)
 				_, err := pool.Exec(ctx, "select pg_sleep(0.002)")
@@ -920,7 +921,7 @@ func TestTrap15Reaper(t *testing.T) {
 		must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.RetryAfter(0, errBoom)))
 		// Its first attempt was long ago, and so was the last sign of the worker that had it.
 		exec(t, pool, "update pawl.job set created_at = created_at - interval '1 day', run_at = run_at - interval '1 hour'")
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
 		start(t, client, mux, pawl.RunnerConfig{NoMaintenance: true, Heartbeat: 10 * time.Second}) // It does not beat before the test has ended.
 		job := within(t, "the second attempt", g.running)
@@ -951,7 +952,7 @@ func TestTrap16Cancel(t *testing.T) {
 		waiting := insert(t, client, same(3))
 		must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "1"}))
 		must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f"}))
-		if n, _ := client.Cancel(t.Context(), pawl.IDs{completed, dead}); n != 0 {
+		if n, _ := client.Cancel(t.Context(), pawl.Filter{IDs: []pawl.ID{completed, dead}}); n != 0 {
 			t.Errorf("Cancel changed %d finished jobs", n)
 		}
 		await(t, client, waiting, pawlstate.Cancelled)
@@ -965,7 +966,7 @@ func TestTrap16Cancel(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			running, leave := make(chan *pawl.JobInfo, 10), make(chan struct{})
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 				running <- job.JobInfo
 				if job.Args.N == 1 {
@@ -1026,9 +1027,7 @@ func TestTrap17DocsAndCode(t *testing.T) {
 			{"linear", exact(pawl.Backoff{Base: 10 * time.Second, Growth: 1, Power: 1}), func() error { return errBoom }, []int{1, 2, 3}, []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second}},
 			{"constant", exact(pawl.Backoff{Base: 10 * time.Second, Growth: 1}), func() error { return errBoom }, []int{1, 2, 3}, []time.Duration{10 * time.Second, 10 * time.Second, 10 * time.Second}},
 			{"RetryAfter, below the backoff", exponential, func() error { return pawl.RetryAfter(5*time.Second, errBoom) }, []int{1, 2}, []time.Duration{5 * time.Second, 5 * time.Second}},
-			{"RetryAt, below the backoff", exponential, func() error { return pawl.RetryAt(time.Now().Add(5*time.Second), errBoom) }, []int{1, 2}, []time.Duration{5 * time.Second, 5 * time.Second}},
 			{"Snooze, below the backoff", exponential, func() error { return pawl.Snooze(5 * time.Second) }, []int{0, 0}, []time.Duration{5 * time.Second, 5 * time.Second}},
-			{"SnoozeUntil, below the backoff", exponential, func() error { return pawl.SnoozeUntil(time.Now().Add(5 * time.Second)) }, []int{0, 0}, []time.Duration{5 * time.Second, 5 * time.Second}},
 		} {
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Backoff: test.backoff})
 			for i, want := range test.wait {
@@ -1047,7 +1046,7 @@ func TestTrap17DocsAndCode(t *testing.T) {
 	t.Run("a permit that says later uses no attempt", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, newGate().handle, pawl.KindOptions{Permit: func(context.Context, *pawl.JobInfo) (func(), error) { return nil, pawl.Snooze(time.Hour) }})
 		start(t, client, mux, pawl.RunnerConfig{})
 		if job := await(t, client, insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1}), pawlstate.Scheduled); job.Attempt != 0 {
@@ -1057,7 +1056,7 @@ func TestTrap17DocsAndCode(t *testing.T) {
 	t.Run("no handler is no failure", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, newGate().handle)
 		start(t, client, mux, pawl.RunnerConfig{})
 		await(t, client, insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody's", nil), MaxAttempts: 1}), pawlstate.Scheduled)
@@ -1098,7 +1097,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 		id := insert(t, client, Note{1})
 		worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 		claimTickets(t, pool, aLease, &worker, 1)
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		close(g.leave)
 		pawl.Handle(mux, g.handle)
 		start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond})
@@ -1122,7 +1121,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 	t.Run("one slow job holds one place", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
 		pawl.Handle(mux, func(context.Context, *pawl.Job[pawl.RawArgs]) error { return nil }, pawl.KindOptions{Kind: "quick"})
 		jobs := make([]pawl.JobSpec, 200)
@@ -1147,7 +1146,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 func TestTrap19AnErrorEndsTheLoop(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		switch job.Args.N {
 		case 0:

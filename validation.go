@@ -7,50 +7,47 @@ import (
 	"slices"
 )
 
-// Validation bounds what may be inserted. All but ArgsBytes are of the args as JSON, whatever their kind, and not of Data.
-//
-// Who comes from pgqrs: there Depth counts the values below the root, scalars too, which is one less than here where the innermost
-// object or array is empty and else the same; and Required passes whatever is no object.
-type Validation struct {
-	ArgsBytes   int      // Of a job's args as JSON, before Codec, and of its Data. If zero, 1 MiB.
-	StringBytes int      // Of the longest string, unescaped; keys of objects are strings too. If zero, unchecked.
-	Depth       int      // Objects and arrays inside each other: {"a":[1]} is 2 deep, what is neither adds nothing. If zero, unchecked.
-	Forbidden   []string // Keys that no object may have, at any level.
-	Required    []string // Keys the args must have, null or not. Args that are no object, and a job without args, have none.
-}
-
-func (v *Validation) check() error {
+// checkRules checks the fields of Config that bound args.
+func (c *Config) checkRules() error {
 	for _, limit := range []struct {
 		name string
 		n    int
-	}{{"ArgsBytes", v.ArgsBytes}, {"StringBytes", v.StringBytes}, {"Depth", v.Depth}} {
+	}{{"MaxArgsBytes", c.MaxArgsBytes}, {"MaxStringBytes", c.MaxStringBytes}, {"MaxDepth", c.MaxDepth}} {
 		if limit.n < 0 {
-			return fmt.Errorf("pawl: Config.Validation.%s is negative", limit.name)
+			return fmt.Errorf("pawl: Config.%s is negative: want a limit, or 0 for the default", limit.name)
 		}
 	}
-	for _, key := range v.Required {
-		if slices.Contains(v.Forbidden, key) {
-			return fmt.Errorf("pawl: Config.Validation: the key %q is required and forbidden", key)
+	for _, key := range c.RequiredKeys {
+		if slices.Contains(c.ForbiddenKeys, key) {
+			return fmt.Errorf("pawl: Config: the key %q is in RequiredKeys and in ForbiddenKeys: remove it from one", key)
 		}
 	}
 	return nil
 }
 
-// refuse says what is wrong with args, which are valid JSON or nil.
-func (v *Validation) refuse(args []byte) (reason string) {
-	if v.StringBytes == 0 && v.Depth == 0 && len(v.Forbidden) == 0 && len(v.Required) == 0 {
+// maxArgsBytes returns MaxArgsBytes or its default.
+func (c *Config) maxArgsBytes() int {
+	if c.MaxArgsBytes == 0 {
+		return 1 << 20
+	}
+	return c.MaxArgsBytes
+}
+
+// refuse returns what is wrong with args, which are valid JSON or nil; "" if they keep to the rules.
+func (c *Config) refuse(args []byte) (reason string) {
+	if c.MaxStringBytes == 0 && c.MaxDepth == 0 && len(c.ForbiddenKeys) == 0 && len(c.RequiredKeys) == 0 {
 		return ""
 	}
-	if len(v.Required) > 0 && !bytes.HasPrefix(bytes.TrimLeft(args, space), []byte{'{'}) {
-		return fmt.Sprintf("are no object; want one with the key %q (Config.Validation.Required)", v.Required[0])
+	if len(c.RequiredKeys) > 0 && !bytes.HasPrefix(bytes.TrimLeft(args, space), []byte{'{'}) {
+		return fmt.Sprintf("are not an object: want one with the key %q (Config.RequiredKeys)", c.RequiredKeys[0])
 	}
-	missing := slices.Clone(v.Required)
+	missing := slices.Clone(c.RequiredKeys)
 	depth := 0
 	for i := 0; i < len(args); i++ {
 		switch args[i] {
 		case '{', '[':
-			if depth++; v.Depth > 0 && depth > v.Depth {
-				return fmt.Sprintf("are nested deeper than %d objects and arrays, at byte %d (Config.Validation.Depth)", v.Depth, i)
+			if depth++; c.MaxDepth > 0 && depth > c.MaxDepth {
+				return fmt.Sprintf("are nested deeper than %d objects and arrays, at byte %d (Config.MaxDepth)", c.MaxDepth, i)
 			}
 		case '}', ']':
 			depth--
@@ -59,36 +56,39 @@ func (v *Validation) refuse(args []byte) (reason string) {
 			text, end := unquote(args, start)
 			i = end - 1
 			rest := bytes.TrimLeft(args[end:], space)
-			key := len(rest) > 0 && rest[0] == ':'
-			if v.StringBytes > 0 && len(text) > v.StringBytes {
-				what := "string"
-				if key {
-					what = "key"
-				}
-				return fmt.Sprintf("have a %s of %d bytes at byte %d; at most %d (Config.Validation.StringBytes)", what, len(text), start, v.StringBytes)
+			isKey := len(rest) > 0 && rest[0] == ':'
+			if reason := c.refuseString(text, isKey, start); reason != "" {
+				return reason
 			}
-			if !key {
-				continue
-			}
-			for _, forbidden := range v.Forbidden {
-				if string(text) == forbidden {
-					return fmt.Sprintf("have the key %q at byte %d, which is forbidden (Config.Validation.Forbidden)", truncate(forbidden, 64), start)
-				}
-			}
-			if depth == 1 {
+			if isKey && depth == 1 {
 				missing = slices.DeleteFunc(missing, func(want string) bool { return string(text) == want })
 			}
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Sprintf("lack the key %q (Config.Validation.Required)", missing[0])
+		return fmt.Sprintf("lack the key %q (Config.RequiredKeys)", missing[0])
+	}
+	return ""
+}
+
+// refuseString returns what is wrong with a string or key at the given byte of the args.
+func (c *Config) refuseString(text []byte, isKey bool, at int) (reason string) {
+	what := "string"
+	if isKey {
+		what = "key"
+	}
+	if c.MaxStringBytes > 0 && len(text) > c.MaxStringBytes {
+		return fmt.Sprintf("have a %s of %d bytes at byte %d; at most %d (Config.MaxStringBytes)", what, len(text), at, c.MaxStringBytes)
+	}
+	if isKey && slices.Contains(c.ForbiddenKeys, string(text)) {
+		return fmt.Sprintf("have the key %q at byte %d, which is forbidden (Config.ForbiddenKeys)", truncate(string(text), 64), at)
 	}
 	return ""
 }
 
 const space = " \t\r\n"
 
-// unquote is the string that starts at start in valid JSON, and where it ends.
+// unquote returns the string that starts at start in valid JSON, and the offset of its end.
 func unquote(b []byte, start int) (text []byte, end int) {
 	escaped := false
 	end = start + 1

@@ -5,99 +5,82 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 )
 
-// Worker is a runner's row in the database, one a call of Run, or one that was registered by hand: then its PID is 0.
+// A Worker is a row in the database that stands for something that claims jobs: a call of Run, or a worker made with
+// RegisterWorker. Workers that are gone are listed for a day.
+//
+// Claim and Heartbeat are methods of a Worker that RegisterWorker or Workers returned.
 type Worker struct {
-	ID        int64
-	Name      string // Not unique: ids are.
-	Host      string
-	State     string // ready, suspended, stopping; gone: stopped, lost.
-	Version   string
-	PID       int
-	Running   int      // By its last heartbeat.
-	Queues    []string // If nil, all.
-	StartedAt time.Time
-	SeenAt    time.Time // Its last heartbeat.
-	GoneAt    time.Time // Zero: it lives.
-	Stale     bool      // It is silent for so long that its jobs are about to be rescued.
+	// ID is the worker's number. It is never used for another worker.
+	ID int64
 
-	Age    time.Duration // Since StartedAt, by the database's clock;
-	Silent time.Duration // since SeenAt.
+	// Name describes the worker. Several workers may have the same name. It has 1 to 255 bytes.
+	Name string
 
-	StaleAfter time.Duration // So much silence makes it stale.
+	// Host is the name of the machine that the worker runs on, at most 255 bytes.
+	Host string
+
+	// State is ready, suspended or stopping; of a worker that is gone it is stopped or lost. A lost worker was silent
+	// for too long.
+	State string
+
+	// Version is the version of the worker's program, at most 255 bytes.
+	Version string
+
+	// PID is the number of the worker's process. It is 0 for a worker made with RegisterWorker.
+	PID int
+
+	// Running is the number of jobs that the worker ran at its last heartbeat.
+	Running int
+
+	// Queues are the queues that the worker runs. If nil, it runs all of them.
+	Queues []string
+
+	// StartedAt, SeenAt and GoneAt are the times of the worker's start, of its last heartbeat and of its end. GoneAt
+	// is zero if the worker is live.
+	StartedAt, SeenAt, GoneAt time.Time
+
+	// Stale reports whether a live worker has been silent for so long that its jobs are about to be rescued.
+	Stale bool
+
+	// Age and Silent are the times since StartedAt and since SeenAt, by the database's clock.
+	Age, Silent time.Duration
+
+	// StaleAfter is how long the worker may be silent before it is stale. It defaults to 9 seconds.
+	StaleAfter time.Duration
+
+	client *Client
 }
 
-// WorkerStats are figures of workers: see CountWorkers. The gone are in Total, Stopped and Lost alone.
-type WorkerStats struct {
-	Queue string // "": any.
+// The states of a live worker.
+const (
+	workerReady     = "ready"
+	workerSuspended = "suspended"
+	workerStopping  = "stopping"
+)
 
-	Total, Ready, Suspended, Stopping, Stopped, Lost int
-
-	Stale           int           // Of those that live: silent for so long that they are about to be taken for dead.
-	Running         int           // Jobs.
-	AverageRunning  float64       // Jobs a worker.
-	OldestAge       time.Duration // How long the oldest has run.
-	NewestHeartbeat time.Duration // How long ago the last heartbeat of any was.
-}
-
-// CountWorkers counts those of the workers that serve a queue, by name or because they serve all; "": all of them. A worker's running jobs
-// may be of other queues, too.
-func CountWorkers(workers []Worker, queue string) WorkerStats {
-	stats := WorkerStats{Queue: queue}
-	living := 0
-	for _, w := range workers {
-		if queue != "" && w.Queues != nil && !slices.Contains(w.Queues, queue) {
-			continue
-		}
-		stats.Total++
-		switch w.State {
-		case workerReady:
-			stats.Ready++
-		case workerSuspended:
-			stats.Suspended++
-		case workerStopping:
-			stats.Stopping++
-		case workerStopped:
-			stats.Stopped++
-			continue
-		case workerLost:
-			stats.Lost++
-			continue
-		}
-		if w.Stale {
-			stats.Stale++
-		}
-		stats.Running += w.Running
-		stats.OldestAge = max(stats.OldestAge, w.Age)
-		if living++; living == 1 || w.Silent < stats.NewestHeartbeat {
-			stats.NewestHeartbeat = w.Silent
-		}
-	}
-	if living > 0 {
-		stats.AverageRunning = float64(stats.Running) / float64(living)
-	}
-	return stats
-}
-
-// Workers are the workers that live, and those gone within the last day or until PurgeWorkers, oldest first.
+// Workers returns the live workers, and those that have been gone for less than a day or until PurgeWorkers. They are
+// sorted by ID.
 func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 	var workers []Worker
-	err := c.query(ctx, `select w.id, w.name, w.host, w.state, w.version, w.pid, w.running, array_to_json(w.queues)::text, w.started_at, w.seen_at,
+	err := c.query(ctx, `select w.id, w.name, w.host, w.state, w.version, w.pid, w.running,
+			array_to_json(w.queues)::text, w.started_at, w.seen_at, w.gone_at,
 			w.gone_at is null and clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after,
-			extract(epoch from clock_timestamp() - w.started_at)::double precision, extract(epoch from clock_timestamp() - w.seen_at)::double precision,
-			extract(epoch from w.stale_after)::double precision, w.gone_at
+			extract(epoch from clock_timestamp() - w.started_at)::double precision,
+			extract(epoch from clock_timestamp() - w.seen_at)::double precision,
+			extract(epoch from w.stale_after)::double precision
 		from pawl.worker w order by w.id`, nil, func(s scanner) error {
-		var w Worker
+		w := Worker{client: c}
 		var queues *string
-		var age, silent, stale float64
+		var age, silent, staleAfter float64
 		var gone *time.Time
-		err := s.Scan(&w.ID, &w.Name, &w.Host, &w.State, &w.Version, &w.PID, &w.Running, &queues, &w.StartedAt, &w.SeenAt, &w.Stale, &age, &silent, &stale, &gone)
-		w.Age, w.Silent, w.StaleAfter, w.GoneAt = span(&age), span(&silent), span(&stale), given(gone)
+		err := s.Scan(&w.ID, &w.Name, &w.Host, &w.State, &w.Version, &w.PID, &w.Running,
+			&queues, &w.StartedAt, &w.SeenAt, &gone, &w.Stale, &age, &silent, &staleAfter)
+		w.Age, w.Silent, w.StaleAfter, w.GoneAt = seconds(age), seconds(silent), seconds(staleAfter), valueOrZero(gone)
 		if err == nil && queues != nil {
 			err = json.Unmarshal([]byte(*queues), &w.Queues)
 		}
@@ -105,145 +88,180 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("pawl: workers: %w", err)
+		return nil, fmt.Errorf("pawl: list workers: %w", err)
 	}
 	return workers, nil
 }
 
-// Register makes a worker of who claims by hand, so that it is seen among Workers, and what it holds runs elsewhere once it is silent: see
-// As. Its Name, Host, Version and Queues are told to others and mean nothing else; StaleAfter, if zero 9 s, is how long it may be
-// silent. The other fields are not read. It lives until StopWorker, or until it is taken for dead; each Claim that is not in a
-// transaction is a heartbeat, too.
-func (c *Client) Register(ctx context.Context, worker Worker) (Worker, error) {
+// RegisterWorker makes a worker for a program that claims jobs itself instead of calling Run. Other processes see the
+// worker in Workers and can suspend or stop it. If the worker is silent for StaleAfter, its jobs are rescued and run
+// elsewhere.
+//
+// RegisterWorker reads Name, Host, Version, Queues and StaleAfter of worker and ignores the other fields. Queues is
+// shown to others and does not limit what the worker may claim.
+//
+// The worker has to call Heartbeat more often than every StaleAfter. A Claim outside a transaction is a heartbeat too.
+// The worker lives until StopWorker, or until it is silent for too long.
+func (c *Client) RegisterWorker(ctx context.Context, worker Worker) (*Worker, error) {
 	for _, text := range append([]string{worker.Name, worker.Host, worker.Version}, worker.Queues...) {
 		if len(text) > maxName || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-			return Worker{}, fmt.Errorf("pawl: register: %.50q: want at most %d bytes of UTF-8, none of them zero", text, maxName)
+			return nil, fmt.Errorf("pawl: register worker %.50q: %.50q: want at most %d bytes of UTF-8 without zero bytes",
+				worker.Name, text, maxName)
 		}
 	}
-	if worker.Name == "" || worker.StaleAfter < 0 {
-		return Worker{}, errors.New("pawl: register: want a Name, and StaleAfter not negative")
+	if worker.Name == "" {
+		return nil, errors.New("pawl: register worker: Name is empty: give it a name")
 	}
-	if worker.StaleAfter == 0 {
-		worker.StaleAfter = 9 * time.Second
+	if worker.StaleAfter < 0 {
+		return nil, fmt.Errorf("pawl: register worker %q: StaleAfter is %v: want a positive time, or 0 for 9s",
+			worker.Name, worker.StaleAfter)
 	}
-	worker.PID, worker.State, worker.Running, worker.GoneAt, worker.Stale, worker.Age, worker.Silent = 0, workerReady, 0, time.Time{}, false, 0, 0
-	err := c.row(ctx, "select w, clock_timestamp() from pawl.register_worker($1::text, $2::text, 0, $3::text, $4::text[], $5::interval) w",
-		[]any{worker.Name, worker.Host, worker.Version, worker.Queues, interval(worker.StaleAfter)}, &worker.ID, &worker.StartedAt)
-	worker.SeenAt = worker.StartedAt
+	registered := &Worker{
+		Name: worker.Name, Host: worker.Host, Version: worker.Version, Queues: worker.Queues,
+		StaleAfter: worker.StaleAfter, State: workerReady, client: c,
+	}
+	if registered.StaleAfter == 0 {
+		registered.StaleAfter = 9 * time.Second
+	}
+	err := c.row(ctx, `select w, clock_timestamp()
+		from pawl.register_worker($1::text, $2::text, 0, $3::text, $4::text[], $5::interval) w`,
+		[]any{worker.Name, worker.Host, worker.Version, worker.Queues, interval(registered.StaleAfter)},
+		&registered.ID, &registered.StartedAt)
 	if err != nil {
-		return Worker{}, fmt.Errorf("pawl: register: %w", err)
+		return nil, fmt.Errorf("pawl: register worker %q: %w", worker.Name, err)
 	}
-	return worker, nil
+	registered.SeenAt = registered.StartedAt
+	return registered, nil
 }
 
-// As is the same client for a worker registered by hand: what it Claims is that worker's, and is given back when the lease ends or the
-// worker is silent for too long, whichever comes first. It claims nothing while the worker is suspended or gone.
-func (c *Client) As(worker Worker) *Client {
-	return &Client{installation: c.installation, db: c.db, worker: &worker}
+// Claim claims jobs for the worker, as Client.Claim does. The jobs are given back when the lease ends or when the
+// worker is stale, whichever comes first. A suspended worker gets no jobs. Claim returns ErrNotFound if the worker is
+// gone.
+//
+// To claim in a transaction, take the worker from the Workers of a client made by With.
+func (w *Worker) Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (Jobs, error) {
+	if w.client == nil {
+		return nil, w.unregistered("claim")
+	}
+	return w.client.claimAs(ctx, w, queue, n, lease, kinds)
 }
 
-// Heartbeat says that a worker registered by hand lives, and returns the state it is told to be in: ready or suspended. ErrNotFound: it
-// was stopped or taken for dead, and what it held runs elsewhere.
-func (c *Client) Heartbeat(ctx context.Context, id int64) (state string, err error) {
-	var told *string
-	err = c.row(ctx, "select pawl.heartbeat($1::bigint)", []any{id}, &told)
-	if err == nil && told == nil {
+// Heartbeat says that the worker is live and returns the state that it should be in: ready or suspended. It returns
+// ErrNotFound if the worker was stopped or was silent for too long. Its jobs run elsewhere then.
+func (w *Worker) Heartbeat(ctx context.Context) (state string, err error) {
+	if w.client == nil {
+		return "", w.unregistered("send heartbeat")
+	}
+	var current *string
+	err = w.client.row(ctx, "select pawl.heartbeat($1::bigint)", []any{w.ID}, &current)
+	if err == nil && current == nil {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return "", fmt.Errorf("pawl: heartbeat of worker %d: %w", id, err)
+		return "", fmt.Errorf("pawl: send heartbeat of worker %d: %w", w.ID, err)
 	}
-	return *told, nil
+	return *current, nil
 }
 
-// ForgetWorker removes a worker that is gone from Workers, as PurgeWorkers does. ErrNotFound: there is none of this id. One that lives, and
-// one of which jobs are still to be rescued, stays: an error says so.
-func (c *Client) ForgetWorker(ctx context.Context, id int64) error {
-	var forgotten int
-	err := c.query(ctx, `delete from pawl.worker w
-		where w.id = $1::bigint and w.gone_at is not null and not exists (select from pawl.lease l where l.worker_id = w.id)
-		returning w.id`, []any{id}, func(scanner) error { forgotten++; return nil })
-	if err == nil && forgotten == 0 {
-		var gone bool
-		err = c.row(ctx, "select w.gone_at is not null from pawl.worker w where w.id = $1::bigint", []any{id}, &gone)
-		switch {
-		case err == nil && gone:
-			err = errors.New("its jobs are still to be rescued: ReleaseWorker gives them back")
-		case err == nil:
-			err = errors.New("it lives: StopWorker ends it")
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("pawl: forget worker %d: %w", id, err)
-	}
-	return nil
+func (w *Worker) unregistered(verb string) error {
+	return fmt.Errorf("pawl: %s for worker %q: it is not in the database: use the Worker that RegisterWorker returned",
+		verb, w.Name)
 }
 
-// PurgeWorkers forgets workers that have been gone for longer than that, and says how many. A worker of which jobs are still to be
-// rescued is kept.
-func (c *Client) PurgeWorkers(ctx context.Context, olderThan time.Duration) (n int64, err error) {
+// PurgeWorkers deletes workers that have been gone for longer than olderThan and returns how many it deleted. It keeps
+// a worker whose jobs are still to be rescued.
+//
+// With ids PurgeWorkers deletes only these workers and explains why it kept one. It returns ErrNotFound for an id that
+// does not exist. It returns another error for a worker that is live, was gone for less than olderThan, or has jobs to
+// be rescued. The other workers are deleted all the same.
+func (c *Client) PurgeWorkers(ctx context.Context, olderThan time.Duration, ids ...int64) (n int64, err error) {
 	if olderThan < 0 {
-		return 0, errors.New("pawl: PurgeWorkers: a negative duration")
+		return 0, fmt.Errorf("pawl: purge workers: olderThan is %v: want 0 or a positive time", olderThan)
 	}
+	deleted := map[int64]bool{}
 	err = c.query(ctx, `delete from pawl.worker w
-		where w.gone_at < clock_timestamp() - $1::interval and not exists (select from pawl.lease l where l.worker_id = w.id)
-		returning w.id`, []any{interval(olderThan)}, func(scanner) error { n++; return nil })
+		where w.gone_at < clock_timestamp() - $1::interval and ($2::bigint[] is null or w.id = any ($2::bigint[]))
+			and not exists (select from pawl.lease l where l.worker_id = w.id)
+		returning w.id`, []any{interval(olderThan), ids}, func(s scanner) error {
+		var id int64
+		err := s.Scan(&id)
+		deleted[id] = true
+		return err
+	})
+	n = int64(len(deleted))
 	if err != nil {
 		return n, fmt.Errorf("pawl: purge workers: %w", err)
 	}
-	return n, nil
+	var kept []error
+	for _, id := range ids {
+		if !deleted[id] {
+			kept = append(kept, fmt.Errorf("pawl: purge worker %d: %w", id, c.whyKept(ctx, id)))
+		}
+	}
+	return n, errors.Join(kept...)
 }
 
-// SuspendWorker has a worker claim nothing until ResumeWorker; what it runs goes on. It hears of it at once, behind a pooler with its
-// next heartbeat; a claim under way then is given back. ErrNotFound: no worker of this id lives.
-func (c *Client) SuspendWorker(ctx context.Context, id int64) error {
-	return c.setWorkerState(ctx, id, workerSuspended)
-}
-
-// ResumeWorker ends SuspendWorker.
-func (c *Client) ResumeWorker(ctx context.Context, id int64) error {
-	return c.setWorkerState(ctx, id, workerReady)
-}
-
-// StopWorker ends a worker as if the context of its Run had ended: it drains, and Run returns. That cannot be taken back. It hears of it
-// as of SuspendWorker. One registered by hand is gone at once, and what it holds is given back.
-func (c *Client) StopWorker(ctx context.Context, id int64) error {
-	return c.setWorkerState(ctx, id, workerStopping)
-}
-
-// What a worker may be told to be.
-const (
-	workerReady     = "ready"
-	workerSuspended = "suspended"
-	workerStopping  = "stopping"
-)
-
-// What a worker that is gone is.
-const (
-	workerStopped = "stopped"
-	workerLost    = "lost"
-)
-
-func (c *Client) setWorkerState(ctx context.Context, id int64, state string) error {
-	var told *string
-	err := c.row(ctx, "select pawl.set_worker_state($1::bigint, $2::text)", []any{id, state}, &told)
+// whyKept returns why PurgeWorkers did not delete a worker.
+func (c *Client) whyKept(ctx context.Context, id int64) error {
+	var gone, leased bool
+	err := c.row(ctx, `select w.gone_at is not null, exists (select from pawl.lease l where l.worker_id = w.id)
+		from pawl.worker w where w.id = $1::bigint`, []any{id}, &gone, &leased)
 	switch {
 	case err != nil:
-		return fmt.Errorf("pawl: worker %d: %w", id, err)
-	case told == nil:
-		return fmt.Errorf("pawl: worker %d, of those that live: %w", id, ErrNotFound)
-	case *told != state:
-		return fmt.Errorf("pawl: worker %d is %s and cannot be %s any more", id, *told, state)
+		return err
+	case !gone:
+		return errors.New("it is live: stop it with StopWorker")
+	case leased:
+		return errors.New("its jobs are still to be rescued: give them back with ReleaseWorker")
+	default:
+		return errors.New("it has not been gone for long enough: give a smaller olderThan")
+	}
+}
+
+// SuspendWorker stops a worker from claiming jobs until ResumeWorker. Jobs that it runs continue. The worker learns of
+// it at once, or with its next heartbeat if a connection pooler keeps notifications from it. It gives back the jobs of
+// a claim that is under way. SuspendWorker returns ErrNotFound if there is no live worker of this id.
+func (c *Client) SuspendWorker(ctx context.Context, id int64) error {
+	return c.setWorkerState(ctx, "suspend", id, workerSuspended)
+}
+
+// ResumeWorker lets a suspended worker claim jobs again. It returns ErrNotFound if there is no live worker of this id,
+// and another error if the worker is stopping.
+func (c *Client) ResumeWorker(ctx context.Context, id int64) error {
+	return c.setWorkerState(ctx, "resume", id, workerReady)
+}
+
+// StopWorker ends a worker as if the context of its Run had ended: it drains, and Run returns. This cannot be undone.
+// The worker learns of it as it does of SuspendWorker. A worker made with RegisterWorker is gone at once and its jobs
+// are given back. StopWorker returns ErrNotFound if there is no live worker of this id.
+func (c *Client) StopWorker(ctx context.Context, id int64) error {
+	return c.setWorkerState(ctx, "stop", id, workerStopping)
+}
+
+func (c *Client) setWorkerState(ctx context.Context, verb string, id int64, state string) error {
+	var current *string
+	err := c.row(ctx, "select pawl.set_worker_state($1::bigint, $2::text)", []any{id, state}, &current)
+	switch {
+	case err != nil:
+	case current == nil:
+		err = fmt.Errorf("no live worker has this id: %w", ErrNotFound)
+	case *current != state:
+		err = fmt.Errorf("it is %s, which cannot be undone", *current)
+	}
+	if err != nil {
+		return fmt.Errorf("pawl: %s worker %d: %w", verb, id, err)
 	}
 	return nil
 }
 
-// ReleaseWorker gives back the jobs a worker holds, to be run again before all others, no attempt used and no strike, and says how
-// many. The contexts of its handlers end with ErrLeaseLost, and nothing they answer counts. A worker that lives and is not suspended may take them again
-// itself. ErrNotFound: there is no such worker.
+// ReleaseWorker gives back the jobs that a worker has claimed and returns how many. They run before all other jobs, no
+// attempt is used, and no crash is counted. The contexts of their handlers end with ErrLeaseLost and their results are
+// discarded. A live worker that is not suspended may claim the same jobs again. ReleaseWorker returns ErrNotFound if
+// there is no worker of this id.
 func (c *Client) ReleaseWorker(ctx context.Context, id int64) (n int64, err error) {
 	var exists bool
-	err = c.row(ctx, "select pawl.release_worker($1::bigint), exists (select from pawl.worker w where w.id = $1::bigint)", []any{id}, &n, &exists)
+	err = c.row(ctx, `select pawl.release_worker($1::bigint),
+			exists (select from pawl.worker w where w.id = $1::bigint)`, []any{id}, &n, &exists)
 	if err == nil && !exists && n == 0 {
 		err = ErrNotFound
 	}

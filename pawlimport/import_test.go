@@ -105,10 +105,10 @@ func value[T any](t testing.TB, pool *pgxpool.Pool, text string, args ...any) (v
 // imported are the jobs in Pawl by the id they had.
 func imported(t testing.TB, client *pawl.Client) map[string]*pawl.JobInfo {
 	t.Helper()
-	page, err := client.List(t.Context(), pawl.Filter{Limit: 100_000})
+	found, err := client.List(t.Context(), pawl.Filter{Limit: 100_000})
 	must(t, err)
 	jobs := map[string]*pawl.JobInfo{}
-	for _, job := range page.Jobs {
+	for _, job := range found {
 		_, id, _ := strings.Cut(job.Headers["import.from"], "/")
 		if jobs[id] != nil {
 			t.Errorf("job %s is there twice", id)

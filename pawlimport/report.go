@@ -8,36 +8,53 @@ import (
 	"text/tabwriter"
 )
 
-// Report is what an import did, or, of a dry run, would have done.
+// A Report says what an import did, or what it would do if it was a dry run. Names and ids are the source's unless said
+// otherwise. Its slices are never nil.
 type Report struct {
-	Source   string  `json:"source"`  // river, pg-boss, graphile-worker.
-	Version  int     `json:"version"` // Of the source's schema.
-	DryRun   bool    `json:"dry_run"`
-	Imported int64   `json:"imported"`
-	Moved    []Moved `json:"moved"` // By queue and kind.
+	// Source is river, pg-boss or graphile-worker.
+	Source string `json:"source"`
 
-	Crons   []string `json:"crons"`   // Names of schedules imported.
-	Changed []Note   `json:"changed"` // What is not with the imported jobs as it was, the most frequent first.
-	Refused []Note   `json:"refused"` // Jobs that Pawl does not take, and why; they are left.
-	Left    []Left   `json:"left"`    // Jobs that are there still, in the states of the source.
-	Remarks []string `json:"remarks"` // What is not about single jobs.
+	// Version is the version of the source's schema.
+	Version int `json:"version"`
+
+	// DryRun reports whether nothing was written.
+	DryRun bool `json:"dry_run"`
+
+	// Imported is the number of jobs imported. Moved has the same by queue and kind.
+	Imported int64   `json:"imported"`
+	Moved    []Moved `json:"moved"`
+
+	// Crons are the names of the schedules that became crons.
+	Crons []string `json:"crons"`
+
+	// Changed says what imported jobs did not keep, the most frequent first.
+	Changed []Note `json:"changed"`
+
+	// Refused says which jobs Pawl does not accept and why, the most frequent first. They stay at the source.
+	Refused []Note `json:"refused"`
+
+	// Left has the jobs that are still at the source, by state.
+	Left []Left `json:"left"`
+
+	// Remarks are about queues and schedules.
+	Remarks []string `json:"remarks"`
 }
 
-// Moved is how many jobs of a kind came into a queue, both by their names in Pawl.
+// Moved is the number of imported jobs of a queue and kind. Both names are Pawl's.
 type Moved struct {
 	Queue string `json:"queue"`
 	Kind  string `json:"kind"`
 	Jobs  int64  `json:"jobs"`
 }
 
-// Note is something said of jobs.
+// A Note is a sentence about a number of jobs. IDs are the ids of the first five.
 type Note struct {
 	What string   `json:"what"`
 	Jobs int64    `json:"jobs"`
-	IDs  []string `json:"ids"` // Of the first few, at the source.
+	IDs  []string `json:"ids"`
 }
 
-// Left is how many jobs of a state are left, and why.
+// Left is the number of jobs left at the source in a state, and why.
 type Left struct {
 	State string `json:"state"`
 	Jobs  int64  `json:"jobs"`
@@ -46,10 +63,10 @@ type Left struct {
 
 const (
 	maxIDs     = 5
-	maxReasons = 100 // Different ones, of notes that have a job's own figures in them.
+	maxReasons = 100 // Notes may contain a value of their job, so their number has to be bounded.
 )
 
-// say adds a job to the note of what is said.
+// say adds a job to the note what.
 func say(notes *[]Note, what, id string) {
 	i := slices.IndexFunc(*notes, func(n Note) bool { return n.What == what })
 	if i < 0 && len(*notes) >= maxReasons {
@@ -76,18 +93,23 @@ func (r *Report) moved(queue, kind string) {
 	r.Imported++
 }
 
-// finish brings a report into its order.
+// finish sorts the report. It makes nil slices empty, so that they are lists in JSON.
 func (r *Report) finish() {
-	// As JSON they are lists, empty or not.
-	r.Moved, r.Crons, r.Changed = append([]Moved{}, r.Moved...), append([]string{}, r.Crons...), append([]Note{}, r.Changed...)
-	r.Refused, r.Left, r.Remarks = append([]Note{}, r.Refused...), append([]Left{}, r.Left...), append([]string{}, r.Remarks...)
-	slices.SortFunc(r.Moved, func(a, b Moved) int { return cmp.Or(cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Kind, b.Kind)) })
+	r.Moved, r.Crons, r.Remarks = notNil(r.Moved), notNil(r.Crons), notNil(r.Remarks)
+	r.Changed, r.Refused, r.Left = notNil(r.Changed), notNil(r.Refused), notNil(r.Left)
+	slices.SortFunc(r.Moved, func(a, b Moved) int {
+		return cmp.Or(cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Kind, b.Kind))
+	})
 	for _, notes := range [][]Note{r.Changed, r.Refused} {
-		slices.SortStableFunc(notes, func(a, b Note) int { return cmp.Or(cmp.Compare(b.Jobs, a.Jobs), cmp.Compare(a.What, b.What)) })
+		slices.SortStableFunc(notes, func(a, b Note) int {
+			return cmp.Or(cmp.Compare(b.Jobs, a.Jobs), cmp.Compare(a.What, b.What))
+		})
 	}
 }
 
-// String is the report for people.
+func notNil[T any](list []T) []T { return append([]T{}, list...) }
+
+// String returns the report as text for people.
 func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, schema version %d: ", r.Source, r.Version)

@@ -14,66 +14,67 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// source is a queue to import from. In its SQL j is a job, and the schema is called source.
+// A source is a queue to import from. In its SQL the alias j stands for a job and "source." for the schema.
 type source struct {
-	name    string
-	schema  string // If empty, the one in which the search path finds table.
-	table   string
-	version string // A query for the version of the schema; null or no row: it cannot be told.
-	oldest  int    // The versions that this package knows,
-	newest  int
-	known   string // in words.
+	name           string
+	schema         string // If empty, find sets it to the schema in which the search path has table.
+	table          string
+	version        string // A query for the version of the schema. Null or no row: the version is unknown.
+	oldest, newest int    // The versions that this package supports.
+	known          string // The same in words.
 
-	from     string // j and what is joined with it.
-	id       string // The type of j.id.
-	urgency  string // An expression: a job with less goes first;
-	since    string // of two alike, the one with the earlier time, then the lower id.
-	created  string
-	state    string
-	queue    string
-	chosen   string // What Options.Queues choose by, if that is not queue alone.
-	kind     string
-	live     string // A condition: it may be imported. $1: Options.Running.
-	unlocked string // A condition on top of it, in the statement that locks: nobody has what the job depends on.
-	row      string // What else a row has, as pairs of json_build_object.
-	remove   string // Of the jobs $1.
+	// These are SQL expressions over a job, unless said otherwise.
 
-	why  map[string]string // A state: why its jobs are left.
-	read func(r *row) (job, error)
-	also func(ctx context.Context, r *run) error // What else there is to import or to report.
+	from           string // The tables in the from clause.
+	id             string // The type of j.id.
+	urgency, since string // Jobs run in the order of urgency, since and id.
+	created        string
+	state          string
+	queue, kind    string
+	chosen         string // What Options.Queues are compared with, if that is not queue.
+	live           string // Whether the job may be imported. $1 is Options.Running.
+	unlocked       string // Whether no other session has what the job depends on. Used in the statement that locks jobs.
+	row            string // The further fields of a row, as pairs for json_build_object.
+	remove         string // A statement that deletes the jobs $1.
+
+	why  map[string]string                       // why says for a state why its jobs are left.
+	read func(r *row) (job, error)               // read turns a row into a job.
+	also func(ctx context.Context, r *run) error // also imports or reports what is not a job.
 }
 
-// row is a job of the source as it is read, and as it is kept between two databases.
+// A row is a job as the source has it. Between two databases it is kept as JSON.
 type row struct {
 	ID          string
 	State       string
 	Queue       string
 	Kind        string
-	Args        *string // JSON, as text.
+	Args        *string // JSON as text, so that no digit is lost.
 	RunAt       string
 	CreatedAt   string
 	Priority    int64
-	Attempt     int // Used.
+	Attempt     int // The number of attempts used.
 	MaxAttempts int
-	More        json.RawMessage // What the source alone has.
+	More        json.RawMessage // What only this source has.
 }
 
-// job is what a row becomes.
+// A job is what a row becomes in Pawl.
 type job struct {
 	spec  pawl.JobSpec
-	notes []string // What is not as it was.
+	notes []string // notes say what was not carried over as it was.
 }
 
 func (j *job) note(format string, args ...any) {
 	j.notes = append(j.notes, fmt.Sprintf(format, args...))
 }
 
-// header keeps what Pawl has no place for.
+// header keeps in a header what Pawl has no field for.
 func (j *job) header(name, value string) { j.spec.Headers["import."+name] = value }
 
-// begin is what all sources' jobs have in common.
+// begin returns the part of a job that all sources have in common.
 func (s *source) begin(r *row) (j job, err error) {
-	j.spec = pawl.JobSpec{Queue: r.Queue, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Headers: map[string]string{}}
+	j.spec = pawl.JobSpec{
+		Queue: r.Queue, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Headers: map[string]string{},
+	}
 	j.spec.Args = pawl.Raw(r.Kind, nil)
 	if r.Args != nil {
 		j.spec.Args = pawl.Raw(r.Kind, []byte(*r.Args))
@@ -85,43 +86,46 @@ func (s *source) begin(r *row) (j job, err error) {
 	j.header("created_at", r.CreatedAt)
 	if r.MaxAttempts > 32767 {
 		j.spec.MaxAttempts = 32767
-		j.note("most attempts: 32767, the most there are")
+		j.note("most attempts: cut to 32767")
 	}
 	if r.Attempt > 32766 {
 		j.spec.Attempt = 32766
-		j.note("attempts used: 32766, the most there are")
+		j.note("attempts used: cut to 32766")
 	}
 	return j, nil
 }
 
-// in writes the source's schema into SQL.
+// in replaces "source." in SQL with the name of the source's schema.
 func (s *source) in(text string) string {
 	return strings.ReplaceAll(text, "source.", pgx.Identifier{s.schema}.Sanitize()+".")
 }
 
-// list is the query for the ids of a page of jobs, in the order in which their own workers would take them.
+// list returns the query for a page of job ids, in the order in which the source's workers would run the jobs.
 func (s *source) list() string {
 	return s.in(`select j.id::text, ` + s.urgency + `, ` + s.since + `::text
 		from ` + s.from + `
 		where ` + s.live + ` and ` + s.created + ` <= $2::timestamptz and ` + s.choice(3, 4) + `
-		  and ($5::bigint is null or (` + s.urgency + `, ` + s.since + `, j.id) > ($5::bigint, $6::text::timestamptz, $7::text::` + s.id + `))
+		  and ($5::bigint is null or (` + s.urgency + `, ` + s.since + `, j.id)
+			> ($5::bigint, $6::text::timestamptz, $7::text::` + s.id + `))
 		order by ` + s.urgency + `, ` + s.since + `, j.id
 		limit $8::integer`)
 }
 
-// choice is the condition of Options.Queues and Kinds.
+// choice returns the condition for Options.Queues and Kinds, which are the parameters of these numbers.
 func (s *source) choice(queues, kinds int) string {
 	chosen := s.queue
 	if s.chosen != "" {
 		chosen = s.chosen
 	}
-	return fmt.Sprintf("($%d::text[] is null or %s = any ($%d::text[])) and ($%d::text[] is null or %s = any ($%d::text[]))",
-		queues, chosen, queues, kinds, s.kind, kinds)
+	return fmt.Sprintf("($%[1]d::text[] is null or %[2]s = any ($%[1]d::text[])) and "+
+		"($%[3]d::text[] is null or %[4]s = any ($%[3]d::text[]))", queues, chosen, kinds, s.kind)
 }
 
-// take is the query for jobs by their ids, those that can be imported still. With lock nobody else has them until the transaction ends.
+// take returns the query for those jobs of a list of ids that can still be imported. With lock it locks them and leaves
+// out jobs that another session has locked.
 func (s *source) take(lock bool) string {
-	text := `select json_build_object('ID', j.id::text, 'State', ` + s.state + `, 'Queue', ` + s.queue + `, 'Kind', ` + s.kind + `, ` + s.row + `)::text
+	text := `select json_build_object('ID', j.id::text, 'State', ` + s.state + `,
+			'Queue', ` + s.queue + `, 'Kind', ` + s.kind + `, ` + s.row + `)::text
 		from ` + s.from + `
 		where j.id = any ($2::text[]::` + s.id + `[]) and ` + s.live
 	if lock {
@@ -133,12 +137,13 @@ func (s *source) take(lock bool) string {
 	return s.in(text)
 }
 
-// census is the query for how many jobs are in which state.
+// census returns the query for the number of jobs in each state.
 func (s *source) census() string {
-	return s.in(`select ` + s.state + `, count(*) from ` + s.from + ` where ` + s.choice(1, 2) + ` group by 1 order by 1`)
+	return s.in(`select ` + s.state + `, count(*) from ` + s.from + `
+		where ` + s.choice(1, 2) + ` group by 1 order by 1`)
 }
 
-// find looks for the schema and checks its version.
+// find finds the source's schema and checks its version.
 func (s *source) find(ctx context.Context, db db) (version int, err error) {
 	if s.schema == "" {
 		found, err := one[*string](ctx, db, `select n.nspname::text from (select to_regclass($1::text) as oid) t
@@ -147,39 +152,49 @@ func (s *source) find(ctx context.Context, db db) (version int, err error) {
 			return 0, err
 		}
 		if found == nil {
-			return 0, fmt.Errorf("there is no table %s along the search path: is this %s's database? If it has a schema of its own, name that (Options.Schema, --from-schema)", s.table, s.name)
+			return 0, fmt.Errorf("there is no table %s along the search path: connect to %s's database, "+
+				"or give its schema (Options.Schema, --from-schema)", s.table, s.name)
 		}
 		s.schema = *found
 	}
 	name := s.in("source." + pgx.Identifier{s.table}.Sanitize())
 	there, err := one[bool](ctx, db, "select to_regclass($1::text) is not null", name)
 	if err == nil && !there {
-		err = fmt.Errorf("there is no table %s.%s: is this %s's database and schema (Options.Schema, --from-schema)? Known is %s", s.schema, s.table, s.name, s.known)
+		err = fmt.Errorf("there is no table %s.%s: connect to %s's database and give its schema "+
+			"(Options.Schema, --from-schema); supported are %s", s.schema, s.table, s.name, s.known)
 	}
 	if err != nil {
 		return 0, err
 	}
 	found, err := one[*int](ctx, db, s.in(s.version))
-	if refused, ok := errors.AsType[*pgconn.PgError](err); (ok && refused.Code == "42P01") || (err == nil && found == nil) || errors.Is(err, pgx.ErrNoRows) {
-		return 0, fmt.Errorf("the version of %s's schema cannot be told: its table of migrations is not there, or is empty. Known is %s", s.name, s.known)
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	noTable, noVersion := ok && refused.Code == "42P01", err == nil && found == nil || errors.Is(err, pgx.ErrNoRows)
+	if noTable || noVersion {
+		return 0, fmt.Errorf("the version of %s's schema cannot be told: its migration table is missing or empty; "+
+			"supported are %s", s.name, s.known)
 	}
 	if err != nil {
 		return 0, err
 	}
 	if *found < s.oldest || *found > s.newest {
-		return *found, fmt.Errorf("the schema of %s is at version %d; known is %s. %s", s.name, *found, s.known,
-			map[bool]string{true: "Migrate it first", false: "A later Pawl may know it"}[*found < s.oldest])
+		remedy := "use a later Pawl"
+		if *found < s.oldest {
+			remedy = "migrate it first"
+		}
+		return *found, fmt.Errorf("the schema of %s is at version %d; supported are %s: %s",
+			s.name, *found, s.known, remedy)
 	}
 	return *found, nil
 }
 
-// db is where statements run: a pool or a transaction.
+// db is a pool or a transaction.
 type db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
-// all are the rows of a query of one column. No prepared statement outlives it: there may be a pooler in between.
+// all returns the rows of a query of one column. It leaves no prepared statement behind, because a transaction pooler
+// may give the next statement another connection.
 func all[T any](ctx context.Context, db db, text string, args ...any) ([]T, error) {
 	rows, err := db.Query(ctx, text, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
 	if err != nil {
@@ -188,7 +203,7 @@ func all[T any](ctx context.Context, db db, text string, args ...any) ([]T, erro
 	return pgx.CollectRows(rows, pgx.RowTo[T])
 }
 
-// one is the value of a query of one row and column.
+// one returns the value of a query of one row and column.
 func one[T any](ctx context.Context, db db, text string, args ...any) (value T, err error) {
 	list, err := all[T](ctx, db, text, args...)
 	if err == nil && len(list) == 0 {

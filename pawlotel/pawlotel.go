@@ -35,6 +35,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/pawlstate"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 const scope = "github.com/pawlhq/pawl/pawlotel"
@@ -159,15 +160,30 @@ func (t Telemetry) Middleware() pawl.Middleware {
 		wait.Record(ctx, waited(job).Seconds(), labels)
 		began := time.Now()
 		err := next(ctx)
-		outcome := pawl.Outcome(err)
+		outcome, failed := outcomeOf(err)
 		run.Record(ctx, time.Since(began).Seconds(), labels, metric.WithAttributes(keyOutcome.String(outcome)))
 		span.SetAttributes(keyOutcome.String(outcome))
-		switch outcome {
-		case "retry", "dead", "unprocessable":
+		if failed {
 			fail(span, err)
 		}
 		return err
 	}
+}
+
+// outcomeOf returns the value of the attribute pawl.outcome for what a handler returned, and whether the attempt failed.
+func outcomeOf(err error) (outcome string, failed bool) {
+	state, failed := pawl.OutcomeOf(err)
+	switch {
+	case state == pawlstate.Completed:
+		return "complete", failed
+	case state == pawlstate.Cancelled:
+		return "cancel", failed
+	case state == pawlstate.Scheduled && failed:
+		return "retry", failed
+	case state == pawlstate.Scheduled:
+		return "snooze", failed
+	}
+	return "dead", failed
 }
 
 // waited is from when the job was due to its claim, by the database's clock.
@@ -182,7 +198,7 @@ func waited(job *pawl.JobInfo) time.Duration {
 // buckets are those of pawl.Tally.
 func buckets() metric.HistogramOption {
 	var bounds []float64
-	for bound := range (pawl.Histogram{}).Buckets() {
+	for bound := range (pawlstats.Histogram{}).Buckets() {
 		bounds = append(bounds, bound.Seconds())
 	}
 	return metric.WithExplicitBucketBoundaries(bounds...)

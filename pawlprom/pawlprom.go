@@ -15,6 +15,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/pawlstate"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 // Options are for NewCollector; the zero value works.
@@ -223,7 +224,7 @@ func (c *Collector) installation(ctx context.Context, gauge func(d *prometheus.D
 	return nil
 }
 
-func histogram(d *prometheus.Desc, h pawl.Histogram, labels ...string) prometheus.Metric {
+func histogram(d *prometheus.Desc, h pawlstats.Histogram, labels ...string) prometheus.Metric {
 	buckets := map[float64]uint64{}
 	for bound, n := range h.Buckets() {
 		buckets[bound.Seconds()] = uint64(n)

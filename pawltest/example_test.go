@@ -28,7 +28,7 @@ func signup(ctx context.Context, client *pawl.Client, user int64) error {
 
 // handlers is the mux of the program.
 func handlers(send func(user int64) error) *pawl.Mux {
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Welcome]) error { return send(job.Args.UserID) })
 	return mux
 }

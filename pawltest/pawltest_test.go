@@ -253,7 +253,7 @@ func TestRequireInsertedSchema(t *testing.T) {
 	insert(t, client, pawl.JobSpec{Args: note{1}, Delay: time.Minute})
 	pawltest.RequireInserted[note](t, client, pawl.Filter{})
 	pawltest.RequireNotInserted[note](t, client, pawl.Filter{Queue: "none"})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
 	pawltest.Advance(t, client, time.Minute)
 	pawltest.RunOne(t, client, mux)
@@ -270,7 +270,7 @@ func TestWork(t *testing.T) {
 		}
 	}
 	failure := errors.New("no")
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(around1("mux"))
 	type key struct{}
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
@@ -282,7 +282,7 @@ func TestWork(t *testing.T) {
 			if job.Attempt != 1 || job.MaxAttempts != 20 || job.Queue != "q" || job.Headers["h"] != "v" || string(job.Data) != "d" {
 				t.Errorf("the job is %+v", job.JobInfo)
 			}
-			if err := pawl.Progress(ctx, 50, "half"); err != nil {
+			if err := job.Progress(ctx, 50, "half"); err != nil {
 				t.Error(err)
 			}
 			for range 2 {
@@ -337,7 +337,7 @@ func TestWork(t *testing.T) {
 func TestRunOne(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
 		switch job.Args.N {
 		case 2:
@@ -349,7 +349,7 @@ func TestRunOne(t *testing.T) {
 		case 5:
 			panic("aside")
 		}
-		if err := pawl.Progress(ctx, 100, "done"); err != nil {
+		if err := job.Progress(ctx, 100, "done"); err != nil {
 			return err
 		}
 		_, err := pawl.Step(ctx, "one", func(context.Context) (int, error) { return 1, nil })
@@ -385,7 +385,7 @@ func TestRunOne(t *testing.T) {
 func TestRunOnePaused(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
 	id := insert(t, client, pawl.JobSpec{Args: note{1}})[0]
 	if err := client.PauseQueue(t.Context(), "default"); err != nil {
@@ -412,7 +412,7 @@ func TestRunOneEnded(t *testing.T) {
 	client := install(t)
 	id := insert(t, client, pawl.JobSpec{Args: note{1}})[0]
 	ends(t, func(t testing.TB) {
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error {
 			t.Fatal("in the handler")
 			return nil
@@ -428,7 +428,7 @@ func TestRunOneEnded(t *testing.T) {
 func TestRunOneFinishedElsewhere(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
 		if job.Args.N == 1 {
 			return pgx.BeginFunc(ctx, pawltest.Pool(t, client), func(tx pgx.Tx) error { return client.With(tx).Complete(ctx, job) })
@@ -442,7 +442,7 @@ func TestRunOneFinishedElsewhere(t *testing.T) {
 			t.Errorf("note %d is %s, want %s", n, job.State, want)
 		}
 	}
-	if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Retention: &pawl.Retention{}}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: -1, RetainCancelled: -1, RetainDead: -1}); err != nil {
 		t.Fatal(err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{1}})
@@ -454,7 +454,7 @@ func TestRunOneFinishedElsewhere(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var ran []int
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
 		ran = append(ran, job.Args.N)
@@ -492,7 +492,7 @@ func TestDrain(t *testing.T) {
 func TestDrainLeavesRetries(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error {
 		return pawl.RetryAfter(time.Millisecond, errors.New("soon"))
 	})
@@ -512,7 +512,7 @@ func TestDrainLeavesRetries(t *testing.T) {
 func TestAdvance(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var ran []int
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[note]) error {
 		ran = append(ran, job.Args.N)
@@ -576,7 +576,7 @@ func TestAdvanceWaiting(t *testing.T) {
 	client := install(t)
 	first := insert(t, client, pawl.JobSpec{Args: note{1}})
 	second := insert(t, client, pawl.JobSpec{Args: note{2}, Delay: time.Hour, AfterOK: first})[0]
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
 	pawltest.Advance(t, client, time.Hour)
 	pawltest.RunOne(t, client, mux)
@@ -630,7 +630,7 @@ func TestPermit(t *testing.T) {
 func TestPermitOfKind(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleResult(mux, func(_ context.Context, job *pawl.Job[note]) (int, error) { return job.Args.N, nil },
 		pawl.KindOptions{Permit: pawltest.Permit(pawl.ErrSkip, pawl.Snooze(time.Minute), nil)})
 	if err := pawltest.Work(t, mux, note{1}); !errors.Is(err, pawl.ErrSkip) {
@@ -649,7 +649,7 @@ func TestPermitOfKind(t *testing.T) {
 func TestChunk(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleChunk(mux, func(ctx context.Context, jobs []*pawl.Job[note]) error {
 		if len(jobs) != 1 || pawl.JobFromContext(ctx) != nil {
 			t.Errorf("%d jobs, %v", len(jobs), pawl.JobFromContext(ctx))
@@ -674,10 +674,10 @@ func TestChunk(t *testing.T) {
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
-	policy := pawl.QueuePolicy{MaxRunning: 1, Rate: pawl.Rate{N: 2, Per: time.Hour}}
-	if err := client.PutQueue(t.Context(), "default", policy); err != nil {
+	policy := pawl.Queue{Name: "default", MaxRunning: 1, Rate: pawl.Rate{N: 2, Per: time.Hour}}
+	if err := client.PutQueue(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{1}}, pawl.JobSpec{Args: note{2}}, pawl.JobSpec{Args: note{3}}, pawl.JobSpec{Args: note{4}})

@@ -389,7 +389,7 @@ function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
   returns boolean
   language plpgsql;
 
-function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
+function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[], leases uuid[])
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 

@@ -89,7 +89,7 @@ whatever the environment or a file says.`,
 			if len(kinds) == 0 {
 				kinds = []string{"*"}
 			}
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			for _, kind := range kinds {
 				c.handle(mux, pawl.KindOptions{Kind: kind, Timeout: timeout})
 			}

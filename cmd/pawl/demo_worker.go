@@ -107,7 +107,7 @@ func runDemoWorker(ctx context.Context, url, name string, heartbeat time.Duratio
 	}
 	defer pool.Close()
 	shop := &shop{pool: pool, client: client}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(events.aroundHandler)
 	pawl.Handle(mux, shop.email)
 	pawl.Handle(mux, shop.thumbnail)

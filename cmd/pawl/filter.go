@@ -45,7 +45,7 @@ func (f *jobFilter) add(command *cobra.Command, without ...string) {
 		}
 	}
 	if has("cursor") {
-		flags.Var((*cursorValue)(&f.Cursor), "cursor", "go on after this job: what a list before said")
+		flags.Var((*cursorValue)(&f.Before), "cursor", "go on after this job: what a list before said")
 	}
 	if has("state") {
 		flags.Var((*statesValue)(&f.States), "state", "in one of these states, with commas: "+statesText())
@@ -89,27 +89,32 @@ func (f *jobFilter) listAs(ctx context.Context, p *program, client *pawl.Client,
 	} else if most == 0 {
 		most = p.settled.BatchSize
 	}
-	next := ""
+	var next pawl.ID // The last job of a page, if there are more.
 	err := p.printPages(func(yield func(any, error) bool) {
-		for page := f.Filter; ; page.Cursor = next {
-			page.Limit = p.settled.BatchSize
+		for page := f.Filter; ; page.Before = next {
+			size := p.settled.BatchSize
 			if !f.All {
-				page.Limit = min(page.Limit, most)
+				size = min(size, most)
 			}
+			page.Limit = size + 1 // One more tells whether there is a next page.
 			found, err := client.List(ctx, page)
-			next = found.Next
-			most -= len(found.Jobs)
+			next = 0
+			if len(found) > size {
+				found = found[:size]
+				next = found[size-1].ID
+			}
+			most -= len(found)
 			var list any
 			if err == nil {
-				list, err = rows(found.Jobs)
+				list, err = rows(found)
 			}
-			if !yield(list, err) || err != nil || next == "" || !f.All && most == 0 {
+			if !yield(list, err) || err != nil || next == 0 || !f.All && most == 0 {
 				return
 			}
 		}
 	})
-	if err == nil && next != "" {
-		fmt.Fprintf(p.stderr, "There are more: --cursor %s\n", next)
+	if err == nil && next != 0 {
+		fmt.Fprintf(p.stderr, "There are more: --cursor %d\n", next)
 	}
 	return err
 }
@@ -136,7 +141,7 @@ func (f *jobFilter) change(command *cobra.Command, p *program, client *pawl.Clie
 		if len(named) == 1 {
 			return how.do(ctx, named[0])
 		}
-		n, err := how.do(ctx, named)
+		n, err := how.do(ctx, pawl.Filter{IDs: named})
 		if missing := int64(len(named)) - n; err == nil && missing > 0 && how.noun == "" {
 			what := fmt.Sprintf("%d of these %d jobs are not there, or in a state to %s them", missing, len(named), how.verb)
 			if n == 0 {
@@ -198,7 +203,7 @@ func parseID(text string) (pawl.ID, error) {
 	return pawl.ID(id), nil
 }
 
-func parseIDs(texts []string) (ids pawl.IDs, err error) {
+func parseIDs(texts []string) (ids []pawl.ID, err error) {
 	for _, text := range texts {
 		id, err := parseID(text)
 		if err != nil {
@@ -285,16 +290,22 @@ func (v *nameValue) String() string { return string(*v) }
 func (*nameValue) Type() string     { return "string" }
 
 // cursorValue is a flag of the job that a list ended with.
-type cursorValue string
+type cursorValue pawl.ID
 
 func (v *cursorValue) Set(text string) error {
-	_, err := parseID(text)
-	*v = cursorValue(text)
+	id, err := parseID(text)
+	*v = cursorValue(id)
 	return err
 }
 
-func (v *cursorValue) String() string { return string(*v) }
-func (*cursorValue) Type() string     { return "string" }
+func (v *cursorValue) String() string {
+	if *v == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*v), 10)
+}
+
+func (*cursorValue) Type() string { return "string" }
 
 // momentValue is a flag of a time gone by: when, or how long ago by this machine's clock.
 type momentValue time.Time

@@ -17,7 +17,7 @@ type installed struct {
 }
 
 func installCommand(p *program) *cobra.Command {
-	var options pawl.MigrateOptions
+	var roles bool
 	command := &cobra.Command{
 		Use:   "install",
 		Short: "Make the schema, or bring it up to date",
@@ -26,14 +26,14 @@ With --roles it makes the roles pawl_producer, pawl_worker, pawl_reader and pawl
 granted to logins; from then on nobody else may do anything but the owner.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
-		RunE:    func(command *cobra.Command, _ []string) error { return migrateTo(command, p, options) },
+		RunE:    func(command *cobra.Command, _ []string) error { return migrateTo(command, p, 0, roles) },
 	}
-	command.Flags().BoolVar(&options.Roles, "roles", false, "make roles for producers, workers, readers and admins")
+	command.Flags().BoolVar(&roles, "roles", false, "make roles for producers, workers, readers and admins")
 	return command
 }
 
 func migrateCommand(p *program) *cobra.Command {
-	var options pawl.MigrateOptions
+	var to int
 	var dry bool
 	command := &cobra.Command{
 		Use:   "migrate",
@@ -47,30 +47,45 @@ With --dry-run it writes what it would run, for psql.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) (err error) {
-			if dry {
-				if options.DryRun, err = p.output(); err != nil {
-					return err
-				}
+			if !dry {
+				return migrateTo(command, p, to, false)
 			}
-			return migrateTo(command, p, options)
+			out, err := p.output()
+			if err != nil {
+				return err
+			}
+			client, err := p.open(command.Context())
+			if err != nil {
+				return err
+			}
+			return client.WriteMigration(command.Context(), out, to)
 		},
 	}
-	command.Flags().Var(&numberValue{&options.To, 1, math.MaxInt32}, "to", "version to migrate to; if not given, this binary's")
+	command.Flags().Var(&numberValue{&to, 1, math.MaxInt32}, "to", "version to migrate to; if not given, this binary's")
 	command.Flags().BoolVar(&dry, "dry-run", false, "write the SQL and change nothing")
 	return command
 }
 
-func migrateTo(command *cobra.Command, p *program, options pawl.MigrateOptions) error {
+// migrateTo migrates to a version, 0 for this binary's, and creates the roles if roles is set.
+func migrateTo(command *cobra.Command, p *program, to int, roles bool) error {
 	client, err := p.open(command.Context())
 	if err != nil {
 		return err
 	}
-	if err := client.Migrate(command.Context(), options); err != nil || options.DryRun != nil {
+	if to == 0 {
+		err = client.Migrate(command.Context())
+	} else {
+		err = client.MigrateTo(command.Context(), to)
+	}
+	if err == nil && roles {
+		err = client.CreateRoles(command.Context())
+	}
+	if err != nil {
 		return err
 	}
 	done := installed{Schema: p.settled.Schema}
 	err = client.Ready(command.Context())
-	if behind, ok := errors.AsType[*pawl.SchemaError](err); ok && options.To > 0 {
+	if behind, ok := errors.AsType[*pawl.SchemaError](err); ok && to > 0 {
 		done.Version = behind.Have
 	} else if err != nil {
 		return err
@@ -79,7 +94,7 @@ func migrateTo(command *cobra.Command, p *program, options pawl.MigrateOptions) 
 	} else {
 		done.Version = stats.Schema
 	}
-	if options.To > 0 && options.To < done.Version {
+	if to > 0 && to < done.Version {
 		return fmt.Errorf("the schema %s is at version %d already, and there is no way back: nothing was changed", done.Schema, done.Version)
 	}
 	return p.print(done)

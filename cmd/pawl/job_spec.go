@@ -189,17 +189,21 @@ func (s *jobFlags) read(p *program, args []string) (err error) {
 const wantJSON = `want an object such as '{"user": 42}', or text in its quotes: '"hello"'`
 
 var (
-	validationField = regexp.MustCompile(`Config\.Validation\.\w+`)
-	innerUpper      = regexp.MustCompile(`([a-z])([A-Z])`)
+	innerUpper = regexp.MustCompile(`([a-z])([A-Z])`)
+	// settingOfField replaces the fields of pawl.Config that bound args by the settings they come from.
+	settingOfField = strings.NewReplacer(
+		"Config.MaxArgsBytes", "the setting validation.args_bytes",
+		"Config.MaxStringBytes", "the setting validation.string_bytes",
+		"Config.MaxDepth", "the setting validation.depth",
+		"Config.ForbiddenKeys", "the setting validation.forbidden",
+		"Config.RequiredKeys", "the setting validation.required",
+	)
 )
 
 // wrongWith says what is wrong with a job by the names of flags, lines and settings.
 func wrongWith(job *pawl.InvalidError) error {
 	small := func(name string) string { return strings.ToLower(innerUpper.ReplaceAllString(name, "${1}_$2")) }
-	reason := validationField.ReplaceAllStringFunc(job.Reason, func(field string) string {
-		return "the setting " + small(strings.TrimPrefix(field, "Config."))
-	})
-	return fmt.Errorf("%s: %s", small(job.Field), reason)
+	return fmt.Errorf("%s: %s", small(job.Field), settingOfField.Replace(job.Reason))
 }
 
 // given is what an argument says: itself, the content of @FILE, or for - standard input.

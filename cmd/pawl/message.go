@@ -11,6 +11,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/pawlstate"
+	"github.com/pawlhq/pawl/pawlstats"
 	"github.com/spf13/cobra"
 )
 
@@ -305,7 +306,8 @@ any other as cancelled. It stays in the archive for as long as the queue's reten
 				}
 			}
 			if len(held) > 0 {
-				err = client.Archive(ctx, held[0])
+				held[0].Keep = true
+				err = client.Complete(ctx, held[0])
 			} else {
 				_, err = client.Cancel(ctx, job.ID)
 			}
@@ -346,7 +348,7 @@ func messageCountCommand(p *program) *cobra.Command {
 			n, err := client.Count(ctx, filter)
 			if err == nil && !archived {
 				// Those whose time has come are moved by who next claims; they may be read all the same.
-				var stats pawl.Stats
+				var stats pawlstats.Stats
 				if stats, err = client.Stats(ctx); err == nil {
 					var due int64
 					due, err = client.Count(ctx, pawl.Filter{Queue: args[0], States: []pawlstate.State{pawlstate.Scheduled}, RunBefore: stats.At})

@@ -52,7 +52,7 @@ func (r *messageReading) read(command *cobra.Command, p *program, queue string) 
 	if changed("message-type") {
 		kinds = []string{r.kind}
 	}
-	claimer := client
+	claim := client.Claim
 	if r.worker != 0 {
 		worker, err := findWorker(ctx, client, r.worker)
 		if err != nil {
@@ -61,12 +61,12 @@ func (r *messageReading) read(command *cobra.Command, p *program, queue string) 
 		if !worker.GoneAt.IsZero() {
 			return fmt.Errorf("worker %d is %s", worker.ID, worker.State)
 		}
-		claimer = client.As(worker)
+		claim = worker.Claim
 	}
 	rows := []messageRow{}
 	for left := r.count; left > 0; {
 		most := min(left, p.settled.BatchSize)
-		jobs, err := claimer.Claim(ctx, queue, most, r.lockTime, kinds...)
+		jobs, err := claim(ctx, queue, most, r.lockTime, kinds...)
 		if err == nil {
 			err = untilWhen(ctx, client, jobs)
 		}

@@ -149,7 +149,9 @@ func (p *program) connect(ctx context.Context, dsn string) (*pgxpool.Pool, error
 // client is what the settings say of a client.
 func (s *settings) client(log *slog.Logger) pawl.Config {
 	return pawl.Config{
-		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, Validation: s.Validation, InsertRate: s.InsertRate,
+		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, InsertRate: s.InsertRate,
+		MaxArgsBytes: s.Validation.ArgsBytes, MaxStringBytes: s.Validation.StringBytes, MaxDepth: s.Validation.Depth,
+		ForbiddenKeys: s.Validation.Forbidden, RequiredKeys: s.Validation.Required,
 		Defaults: pawl.JobSpec{MaxAttempts: s.MaxAttempts},
 	}
 }

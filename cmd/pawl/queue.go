@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstats"
 	"github.com/spf13/cobra"
 )
 
@@ -46,7 +47,7 @@ type queueRow struct {
 // knownQueue is a queue as it is printed: what was said of it, and its figures.
 type knownQueue struct {
 	pawl.Queue
-	stats pawl.QueueStats
+	stats pawlstats.Queue
 }
 
 func (q knownQueue) row() queueRow {
@@ -58,14 +59,14 @@ func (q knownQueue) row() queueRow {
 }
 
 // knownQueues are the queues somebody said something of, and those with jobs, live or finished, by name.
-func knownQueues(ctx context.Context, client *pawl.Client) ([]knownQueue, pawl.Stats, error) {
+func knownQueues(ctx context.Context, client *pawl.Client) ([]knownQueue, pawlstats.Stats, error) {
 	said, err := client.Queues(ctx)
 	if err != nil {
-		return nil, pawl.Stats{}, err
+		return nil, pawlstats.Stats{}, err
 	}
 	stats, err := client.Stats(ctx)
 	if err != nil {
-		return nil, pawl.Stats{}, err
+		return nil, pawlstats.Stats{}, err
 	}
 	byName := map[string]knownQueue{}
 	for _, q := range said {
@@ -135,7 +136,7 @@ func (p *program) printQueue(ctx context.Context, client *pawl.Client, name stri
 	if err != nil {
 		return err
 	}
-	return p.print(shownQueue{q.row(), rowOfPolicy(q.Policy)})
+	return p.print(shownQueue{q.row(), rowOfPolicy(q.Queue)})
 }
 
 func queueShowCommand(p *program) *cobra.Command {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -8,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pawlhq/pawl"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -35,7 +38,7 @@ type policyRow struct {
 	RetainDead        *time.Duration `json:"retain_dead" table:",omitempty"`
 }
 
-func rowOfPolicy(policy pawl.QueuePolicy) policyRow {
+func rowOfPolicy(policy pawl.Queue) policyRow {
 	row := policyRow{
 		MaxRunning: unlessZero(policy.MaxRunning), ChannelMaxRunning: unlessZero(policy.ChannelMaxRunning), MaxAttempts: unlessZero(policy.MaxAttempts),
 		BackoffBase: unlessZero(policy.Backoff.Base), BackoffMax: unlessZero(policy.Backoff.Max), BackoffGrowth: unlessZero(policy.Backoff.Growth),
@@ -51,8 +54,10 @@ func rowOfPolicy(policy pawl.QueuePolicy) policyRow {
 	if policy.Backoff.NoJitter {
 		row.BackoffJitter = new(0.0)
 	}
-	if r := policy.Retention; r != nil {
-		row.RetainCompleted, row.RetainCancelled, row.RetainDead = &r.Completed, &r.Cancelled, &r.Dead
+	if policy.RetainCompleted != 0 || policy.RetainCancelled != 0 || policy.RetainDead != 0 {
+		row.RetainCompleted = new(max(cmp.Or(policy.RetainCompleted, retainFinished), 0))
+		row.RetainCancelled = new(max(cmp.Or(policy.RetainCancelled, retainFinished), 0))
+		row.RetainDead = new(max(cmp.Or(policy.RetainDead, retainDead), 0))
 	}
 	return row
 }
@@ -66,11 +71,27 @@ func unlessZero[T comparable](v T) *T {
 	return &v
 }
 
+// The default retentions of package pawl.
+const (
+	retainFinished = 24 * time.Hour
+	retainDead     = 30 * 24 * time.Hour
+)
+
+// keepFor is a retention for pawl.Queue: the default is zero there, and zero is negative.
+func keepFor(d, standard time.Duration) time.Duration {
+	switch d {
+	case standard:
+		return 0
+	case 0:
+		return -1
+	}
+	return d
+}
+
 // policyFlags are the flags of a queue's policy, each of which changes one thing of it.
 type policyFlags struct {
-	policy    pawl.QueuePolicy
-	weights   map[string]int
-	retention pawl.Retention
+	policy  pawl.Queue
+	weights map[string]int
 }
 
 func (f *policyFlags) add(flags *pflag.FlagSet) {
@@ -102,9 +123,9 @@ func (f *policyFlags) add(flags *pflag.FlagSet) {
 		to          *time.Duration
 		standard    time.Duration
 	}{
-		{"retain-completed", "how long completed jobs are kept; 0: not at all", &f.retention.Completed, pawl.DefaultRetention.Completed},
-		{"retain-cancelled", "the same of cancelled ones", &f.retention.Cancelled, pawl.DefaultRetention.Cancelled},
-		{"retain-dead", "the same of dead ones", &f.retention.Dead, pawl.DefaultRetention.Dead},
+		{"retain-completed", "how long completed jobs are kept; 0: not at all", &f.policy.RetainCompleted, retainFinished},
+		{"retain-cancelled", "the same of cancelled ones", &f.policy.RetainCancelled, retainFinished},
+		{"retain-dead", "the same of dead ones", &f.policy.RetainDead, retainDead},
 	} {
 		*kept.to = kept.standard
 		flags.Var((*durationValue)(kept.to), kept.name, kept.usage)
@@ -112,7 +133,7 @@ func (f *policyFlags) add(flags *pflag.FlagSet) {
 }
 
 // apply changes of a policy what flags were given for, and says how many those were.
-func (f *policyFlags) apply(policy *pawl.QueuePolicy, flags *pflag.FlagSet) (given int) {
+func (f *policyFlags) apply(policy *pawl.Queue, flags *pflag.FlagSet) (given int) {
 	on := func(name string, do func()) {
 		if flags.Changed(name) {
 			do()
@@ -153,18 +174,9 @@ func (f *policyFlags) apply(policy *pawl.QueuePolicy, flags *pflag.FlagSet) (giv
 	})
 	on("lease", func() { policy.Lease = from.Lease })
 	on("halt-on-dead", func() { policy.HaltOnDead = from.HaltOnDead })
-	if policy.Retention == nil {
-		retention := pawl.DefaultRetention
-		policy.Retention = &retention
-	} else {
-		policy.Retention = new(*policy.Retention)
-	}
-	on("retain-completed", func() { policy.Retention.Completed = f.retention.Completed })
-	on("retain-cancelled", func() { policy.Retention.Cancelled = f.retention.Cancelled })
-	on("retain-dead", func() { policy.Retention.Dead = f.retention.Dead })
-	if *policy.Retention == pawl.DefaultRetention {
-		policy.Retention = nil
-	}
+	on("retain-completed", func() { policy.RetainCompleted = keepFor(from.RetainCompleted, retainFinished) })
+	on("retain-cancelled", func() { policy.RetainCancelled = keepFor(from.RetainCancelled, retainFinished) })
+	on("retain-dead", func() { policy.RetainDead = keepFor(from.RetainDead, retainDead) })
 	return given
 }
 
@@ -193,9 +205,9 @@ which something was said already is an error: pawl queue set changes it.`,
 					return fmt.Errorf("queue %q is there already: pawl queue set changes it", name)
 				}
 			}
-			var policy pawl.QueuePolicy
-			flags.apply(&policy, command.Flags())
-			if err := putQueue(command, client, name, policy); err != nil {
+			queue := pawl.Queue{Name: name}
+			flags.apply(&queue, command.Flags())
+			if err := putQueue(command, client, queue); err != nil {
 				return err
 			}
 			return p.printQueue(ctx, client, name)
@@ -228,12 +240,12 @@ sets of one queue at the same time: the later one may undo what the other change
 				return err
 			}
 			if reset {
-				q.Policy = pawl.QueuePolicy{}
+				q.Queue = pawl.Queue{Name: name}
 			}
-			if flags.apply(&q.Policy, command.Flags()) == 0 && !reset {
+			if flags.apply(&q.Queue, command.Flags()) == 0 && !reset {
 				return usageError{fmt.Errorf("nothing to set: give a flag, such as --max-running 10")}
 			}
-			if err := putQueue(command, client, name, q.Policy); err != nil {
+			if err := putQueue(command, client, q.Queue); err != nil {
 				return err
 			}
 			return p.printQueue(ctx, client, name)
@@ -245,10 +257,10 @@ sets of one queue at the same time: the later one may undo what the other change
 }
 
 // putQueue sets a policy. What is wrong with it, a flag said.
-func putQueue(command *cobra.Command, client *pawl.Client, name string, policy pawl.QueuePolicy) error {
-	err := client.PutQueue(command.Context(), name, policy)
-	if err != nil && strings.HasPrefix(err.Error(), "pawl: PutQueue: ") {
-		return usageError{fmt.Errorf("queue %.60q: %s", name, strings.TrimPrefix(err.Error(), "pawl: PutQueue: "))}
+func putQueue(command *cobra.Command, client *pawl.Client, queue pawl.Queue) error {
+	err := client.PutQueue(command.Context(), queue)
+	if err != nil && command.Context().Err() == nil && !as[*pgconn.PgError](err) && !as[*pgconn.ConnectError](err) {
+		return usageError{errors.New(strings.TrimPrefix(err.Error(), "pawl: put "))}
 	}
 	return err
 }

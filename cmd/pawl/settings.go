@@ -40,13 +40,19 @@ type settings struct {
 	Heartbeat         time.Duration
 	PollInterval      time.Duration
 	InsertRate        pawl.Rate
-	Validation        pawl.Validation
+	Validation        argsBounds
 	LogDest           string
 	LogLevel          slog.Level
 	Format            string
 
 	text   map[string]string // As it was said, by name.
 	origin map[string]string // Where.
+}
+
+// argsBounds are the settings validation.*: see the fields of pawl.Config.
+type argsBounds struct {
+	ArgsBytes, StringBytes, Depth int
+	Forbidden, Required           []string
 }
 
 // setting is one of them. Its name is its key in the file, where a dot is a level; upper case after PAWL_, with _ for dots, in the

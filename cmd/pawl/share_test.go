@@ -38,7 +38,7 @@ func sharer() {
 		if err != nil {
 			return err
 		}
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[pawl.RawArgs]) error {
 			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, "insert into did (job_id, who) values ($1, 'go')", job.ID); err != nil {

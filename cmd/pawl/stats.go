@@ -53,7 +53,7 @@ func statsCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			count := pawl.CountWorkers(workers, "")
+			count := countWorkers(workers, "")
 			s := systemStats{
 				TotalQueues: len(stats.Queues), TotalWorkers: count.Total, ActiveWorkers: count.Ready, ArchivedMessages: stats.Archived,
 				SchemaVersion: stats.Schema, StaleWorkers: count.Stale, Dead: stats.Dead, XminAge: stats.XminAge, Semaphores: stats.Semaphores, At: stats.At,

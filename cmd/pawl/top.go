@@ -157,11 +157,11 @@ func lookAround(ctx context.Context, client *pawl.Client) (topLook, error) {
 			look.Workers = append(look.Workers, topWorker{w.ID, w.Name, w.State, w.Stale, w.Running, w.Queues, w.Age, w.Silent})
 		}
 	}
-	page, err := client.List(ctx, pawl.Filter{States: []pawlstate.State{pawlstate.Running}, Limit: mostTopJobs})
+	jobs, err := client.List(ctx, pawl.Filter{States: []pawlstate.State{pawlstate.Running}, Limit: mostTopJobs})
 	if err != nil {
 		return topLook{}, err
 	}
-	for _, job := range page.Jobs {
+	for _, job := range jobs {
 		look.Running = append(look.Running, topJob{
 			job.ID, job.Queue, job.Channel, job.Kind, job.Attempt, stats.At.Sub(job.CreatedAt), job.Percent, job.Message,
 		})

@@ -82,6 +82,58 @@ func serves(w pawl.Worker, queue string) bool {
 	return queue == "" || w.Queues == nil || slices.Contains(w.Queues, queue)
 }
 
+// workerCounts are the counts of workers that countWorkers returns. Workers that are gone are only in Total, Stopped and Lost.
+type workerCounts struct {
+	Queue string // "": any.
+
+	Total, Ready, Suspended, Stopping, Stopped, Lost int
+
+	Stale           int           // Of those that live: silent for so long that they are about to be taken for dead.
+	Running         int           // Jobs.
+	AverageRunning  float64       // Jobs a worker.
+	OldestAge       time.Duration // How long the oldest has run.
+	NewestHeartbeat time.Duration // How long ago the last heartbeat of any was.
+}
+
+// countWorkers counts the workers that serve a queue, by name or because they serve all; if queue is "", it counts all
+// workers. The running jobs of a worker count even if they are of other queues.
+func countWorkers(workers []pawl.Worker, queue string) workerCounts {
+	stats := workerCounts{Queue: queue}
+	living := 0
+	for _, w := range workers {
+		if !serves(w, queue) {
+			continue
+		}
+		stats.Total++
+		switch w.State {
+		case "ready":
+			stats.Ready++
+		case "suspended":
+			stats.Suspended++
+		case "stopping":
+			stats.Stopping++
+		case "stopped":
+			stats.Stopped++
+			continue
+		case "lost":
+			stats.Lost++
+			continue
+		}
+		if w.Stale {
+			stats.Stale++
+		}
+		stats.Running += w.Running
+		stats.OldestAge = max(stats.OldestAge, w.Age)
+		if living++; living == 1 || w.Silent < stats.NewestHeartbeat {
+			stats.NewestHeartbeat = w.Silent
+		}
+	}
+	if living > 0 {
+		stats.AverageRunning = float64(stats.Running) / float64(living)
+	}
+	return stats
+}
+
 func workerListCommand(p *program) *cobra.Command {
 	var queue string
 	var gone bool
@@ -170,8 +222,8 @@ func heldBy(command *cobra.Command, p *program, text string) (*pawl.Client, pawl
 	}) {
 		fmt.Fprintf(p.stderr, "note: another worker that lives is named %s too, and its jobs are among these\n", printable(workers[i].Name))
 	}
-	page, err := client.List(ctx, pawl.Filter{Worker: workers[i].Name, States: []pawlstate.State{pawlstate.Running}, Limit: 10_000})
-	return client, workers[i], page.Jobs, err
+	running, err := client.List(ctx, pawl.Filter{Worker: workers[i].Name, States: []pawlstate.State{pawlstate.Running}, Limit: 10_000})
+	return client, workers[i], running, err
 }
 
 // workerStats are figures of workers.
@@ -212,7 +264,7 @@ by their last heartbeats; a worker of several queues counts with all it runs. Th
 			if err != nil {
 				return err
 			}
-			s := pawl.CountWorkers(workers, queue)
+			s := countWorkers(workers, queue)
 			row := workerStats{s.Total, s.Ready, s.Suspended, s.Stopping, s.Stopped, s.Lost, s.Stale, s.Running, perSecond(s.AverageRunning), nil, nil}
 			if s.Ready+s.Suspended+s.Stopping > 0 {
 				row.Oldest, row.Newest = &s.OldestAge, &s.NewestHeartbeat
@@ -278,7 +330,7 @@ runs all queues counts in each.`,
 			}
 			rows := []workerHealth{}
 			for _, name := range names {
-				s := pawl.CountWorkers(workers, name)
+				s := countWorkers(workers, name)
 				rows = append(rows, workerHealth{cmp.Or(name, "Global"), s.Total, s.Ready, s.Suspended, s.Stopped + s.Lost, s.Stale})
 			}
 			return p.print(rows)

@@ -72,11 +72,11 @@ suspended, and what it holds comes back when it is silent: pawl worker heartbeat
 					return fmt.Errorf("worker %d is %s and named %s already", w.ID, w.State, name)
 				}
 			}
-			worker, err := client.Register(ctx, pawl.Worker{Name: name, Host: args[1], Queues: args[:1], Version: version().Version, StaleAfter: silence})
+			worker, err := client.RegisterWorker(ctx, pawl.Worker{Name: name, Host: args[1], Queues: args[:1], Version: version().Version, StaleAfter: silence})
 			if err != nil {
 				return err
 			}
-			return p.print(pgqrsOf(worker))
+			return p.print(pgqrsOf(*worker))
 		},
 	}
 	silence = 5 * time.Minute
@@ -144,11 +144,14 @@ func workerHeartbeatCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := client.Heartbeat(ctx, id); err != nil {
-				return err
-			}
 			worker, err := findWorker(ctx, client, id)
 			if err != nil {
+				return err
+			}
+			if _, err := worker.Heartbeat(ctx); err != nil {
+				return err
+			}
+			if worker, err = findWorker(ctx, client, id); err != nil {
 				return err
 			}
 			return p.print(pgqrsOf(worker))
@@ -176,7 +179,7 @@ func workerDeleteCommand(p *program) *cobra.Command {
 					return err
 				}
 			}
-			if err := client.ForgetWorker(ctx, worker.ID); err != nil {
+			if _, err := client.PurgeWorkers(ctx, 0, worker.ID); err != nil {
 				return err
 			}
 			return p.print(struct {

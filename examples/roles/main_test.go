@@ -31,7 +31,7 @@ func TestRoles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got pawl.IDs
+	var got []pawl.ID
 	for _, job := range jobs {
 		got = append(got, job.ID)
 	}
@@ -60,10 +60,10 @@ func TestRoles(t *testing.T) {
 	if _, err := client.Get(ctx, ids[1]); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("a deleted job is there: %v", err)
 	}
-	if err := consumer.Archive(ctx, jobs[4]); !errors.Is(err, pawl.ErrLeaseLost) {
+	if err := consumer.Archive(ctx, jobs[4:5]); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Errorf("archived too late: %v", err)
 	}
-	if err := consumer.Archive(ctx, jobs[3]); err != nil {
+	if err := consumer.Archive(ctx, jobs[3:4]); err != nil {
 		t.Error(err)
 	}
 }

@@ -80,7 +80,7 @@ func start(t *testing.T, client *pawl.Client, server *localpg.Server) {
 func visited(t *testing.T, client *pawl.Client) string {
 	t.Helper()
 	var pages []string
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Visit]) error {
 		pages = append(pages, job.Args.Page)
 		return nil

@@ -18,7 +18,7 @@ func TestStubborn(t *testing.T) {
 	}
 	asked, enough := make(chan error, 1), make(chan struct{})
 	started := make(chan struct{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Report]) error {
 		close(started)
 		<-Asked(ctx)

@@ -19,7 +19,7 @@ func (Report) Kind() string { return "report" }
 
 // work runs jobs. If it dies, its jobs wait until a process with chores finds that out.
 func work(ctx context.Context, client *pawl.Client, write func(context.Context, Report) error) error {
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Report]) error { return write(ctx, job.Args) })
 	return client.Run(ctx, mux, pawl.RunnerConfig{NoMaintenance: true})
 }

@@ -113,8 +113,8 @@ func TestAnIndexIsBuiltUnderLoad(t *testing.T) {
 	}
 }
 
-// A build waits for an open transaction, and nobody for the build. When the migrator is killed meanwhile, what it leaves is no index; the
-// next one takes it away and builds it.
+// A build waits for an open transaction, and nobody for the build. When the migrator is killed meanwhile, what it
+// leaves is no index; the next one takes it away and builds it.
 func TestABuildBrokenOffIsDoneAnew(t *testing.T) {
 	t.Parallel()
 	s, url := indexed(t), own(t)

@@ -22,8 +22,8 @@ func files() fstest.MapFS {
 		"migration/0001_one.sql":   {Data: []byte("create table thing.one (n int);")},
 		"migration/0002_two.sql":   {Data: []byte("create table thing.two (n int); insert into thing.one values (2);")},
 		"migration/0003_three.sql": {Data: []byte("create table thing.three (n int);")},
-		"function/x/b.sql":           {Data: []byte("create or replace function thing.b() returns int language sql as 'select thing.a() + 1'")},
-		"function/x/a.sql":           {Data: []byte("create or replace function thing.a() returns int language sql as 'select count(*)::int from thing.three'")},
+		"function/x/b.sql":         {Data: []byte("create or replace function thing.b() returns int language sql as 'select thing.a() + 1'")},
+		"function/x/a.sql":         {Data: []byte("create or replace function thing.a() returns int language sql as 'select count(*)::int from thing.three'")},
 	}
 }
 
@@ -50,7 +50,8 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-// own is a database without a pooler before it: its sessions are the test's own, so that one can be told from another, and killed.
+// own is a database without a pooler before it: its sessions are the test's own, so that one can be told from
+// another, and killed.
 func own(t *testing.T) (url string) { return pgtest.Direct(t, pgtest.Empty(t)) }
 
 func have(t *testing.T, s *Source, conn *pgx.Conn, schema string) int {

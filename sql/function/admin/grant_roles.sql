@@ -1,9 +1,12 @@
--- grant_roles: let each of this schema's roles do what it is for, and nobody else anything. docs/roles.md has it as a table.
---   make   true: make the roles that are missing; false: only where that was done before, so that what a migration adds is seen to
--- Called by every migrate in its transaction, after the functions.
--- What a role may call works with the rights of the functions' owner (security definer, search_path fixed), so a producer needs no right
--- to read jobs and a worker none to write them but as the functions do. What stands in none of the lists is the owner's and admins'.
--- Immutable functions touch nothing and stay as they are: as definers they would not be inlined.
+-- grant_roles gives each of this schema's roles the rights it needs, and takes all others away. docs/roles.md has
+-- the table.
+--   make   true: create the roles that are missing; false: do something only if the roles were created before, so
+--          that a migration covers what it adds
+-- Every migrate calls this in its transaction, after the functions.
+-- A function that a role may call runs with the rights of the functions' owner (security definer, with a fixed
+-- search_path). So a producer needs no right to read jobs, and a worker no right to write them except through the
+-- functions. A function in none of the lists is for the owner and admins only.
+-- Immutable functions touch no table and stay as they are: as security definer they would not be inlined.
 create or replace function pawl.grant_roles(make boolean) returns void language plpgsql as $$
 declare
   producer constant text[] := '{
@@ -27,9 +30,15 @@ declare
 begin
   select c.relnamespace, quote_ident(n.nspname) into space, named
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = 'pawl.job'::regclass;
-  names := array(select pawl.role_name(w.what) from unnest('{producer,worker,reader,admin}'::text[]) with ordinality as w (what, ord) order by w.ord);
+  names := array(
+    select pawl.role_name(w.what)
+    from unnest('{producer,worker,reader,admin}'::text[]) with ordinality as w (what, ord)
+    order by w.ord
+  );
   if not make and not exists (
-    select from pg_namespace n, aclexplode(n.nspacl) a join pg_roles r on r.oid = a.grantee where n.oid = space and r.rolname = any (names)
+    select from pg_namespace n, aclexplode(n.nspacl) a
+    join pg_roles r on r.oid = a.grantee
+    where n.oid = space and r.rolname = any (names)
   ) then
     return;
   end if;
@@ -37,7 +46,8 @@ begin
     if not exists (select from pg_roles r where r.rolname = who) then
       begin
         execute format('create role %I nologin', who);
-      exception when duplicate_object or unique_violation then -- Made meanwhile, for a schema of this name in another database.
+      exception when duplicate_object or unique_violation then
+        -- Another database with a schema of this name has created the role meanwhile.
       end;
     end if;
   end loop;
@@ -51,8 +61,10 @@ begin
 
   for it in
     select p.oid::regprocedure as called, p.provolatile, array_remove(array[
-      case when p.proname = any (producer) then names[1] end, case when p.proname = any (worker) then names[2] end,
-      case when p.proname = any (reader) then names[3] end, case when p.proname <> all ('{advance_sequence,grant_roles}') then names[4] end], null) as callers
+      case when p.proname = any (producer) then names[1] end,
+      case when p.proname = any (worker) then names[2] end,
+      case when p.proname = any (reader) then names[3] end,
+      case when p.proname <> all ('{advance_sequence,grant_roles}') then names[4] end], null) as callers
     from pg_proc p
     where p.pronamespace = space
   loop
@@ -65,7 +77,11 @@ begin
   end loop;
 
   -- Partitions are read and written through their parent.
-  for it in select c.oid::regclass as called, c.relname as name from pg_class c where c.relnamespace = space and c.relkind in ('r', 'p') and not c.relispartition loop
+  for it in
+    select c.oid::regclass as called, c.relname as name
+    from pg_class c
+    where c.relnamespace = space and c.relkind in ('r', 'p') and not c.relispartition
+  loop
     execute format('grant select on %s to %I', it.called, names[3]);
     execute format('grant select, insert, update, delete on %s to %I', it.called, names[4]);
   end loop;

@@ -1,7 +1,10 @@
--- recount_batches: make the counts of batches right that have lost jobs: what is neither live nor counted counts as deleted; a batch with more
--- jobs than its total gets the total it has. What follows from its end follows. Returns how many were changed.
--- Index: none: all live jobs are read, once a batch. For repair alone.
--- Survives: ends at work (who counts locks the batch's row, which is locked here before anything is looked at).
+-- recount_batches corrects the counts of batches that have lost jobs. A job that is neither live nor counted counts
+-- as deleted. A batch with more jobs than its total gets that number as its total. If the batch ends with that, its
+-- callback jobs are inserted.
+-- Returns how many batches were changed.
+-- Index: none; all live jobs are read, once for each batch. Only repair calls it.
+-- Survives: jobs that end at the same time (count_batch locks the batch's row, which this locks before it reads
+-- anything).
 create or replace function pawl.recount_batches(ids bigint[]) returns bigint language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
@@ -13,7 +16,8 @@ begin
   for one in select distinct u.id from unnest(recount_batches.ids) as u (id) order by u.id loop
     perform from pawl.batch b where b.id = one and b.finished_at is null for update skip locked;
     continue when not found;
-    select b.total - b.completed - b.cancelled - b.dead - (select count(*) from pawl.job j where j.opts -> 'batch' = to_jsonb(b.id))
+    select b.total - b.completed - b.cancelled - b.dead
+           - (select count(*) from pawl.job j where j.opts -> 'batch' = to_jsonb(b.id))
            - (select count(*) from pawl.followup l where l.batch = b.id)
     into lost
     from pawl.batch b where b.id = one;

@@ -1,10 +1,14 @@
--- restore_jobs: give live jobs what every live job has: its mark that it is constrained, its turn, its key, and exactly one ticket or place in a lease.
---   ids   jobs that may lack some of it, or have too much
--- Moves: where tickets are wrong, all of them away; if no lease alone has the job, its epoch one up and a ticket in blocked. Then what is
--- blocked and waits for nothing is issued. Returns how many jobs were changed. A reservation whose ticket was lost counts as committed.
--- Index: none for tickets by job: they are read whole. For repair alone.
--- Survives: claims and answers at work (the job rows are locked, then all is looked at again; a ticket somebody has locked is left to
--- him: by then it has an old epoch). What somebody else has locked is left for the next time. Locks channels, then jobs by id.
+-- restore_jobs gives live jobs what every live job must have: the column constrained, the place in its ordered
+-- channel, its unique key, and exactly one ticket or one place in a lease.
+--   ids   jobs that may lack some of these, or have too many
+-- Moves: if the tickets of a job are wrong, all of them go; if the job is not in exactly one lease, it also gets
+-- the next epoch and a ticket in blocked. Then blocked jobs that wait for nothing get their tickets. A reservation
+-- whose ticket was lost counts as committed. Returns how many jobs were changed.
+-- Index: none for tickets by job, which are read whole. Only repair calls it.
+-- Survives: claims and completions at the same time (the job rows are locked, then everything is read again). A
+-- ticket that another transaction has locked stays: by then it has an old epoch. What another transaction has
+-- locked is left for the next call.
+-- Locks channels, then jobs by id.
 create or replace function pawl.restore_jobs(ids bigint[]) returns bigint
 language plpgsql set jit = off as $$
 #variable_conflict use_column
@@ -13,8 +17,8 @@ declare
   mine     bigint[];
   changed  bigint[];
   part     bigint[];
-  extra    bigint[]; -- In a lease, and has tickets beside it.
-  wrong    bigint[];
+  extra    bigint[]; -- jobs in a lease that have tickets, too
+  wrong    bigint[]; -- jobs whose tickets and leases are wrong
 begin
   perform pg_current_xact_id();
   channels := array(
@@ -37,7 +41,8 @@ begin
     update pawl.job j
     set constrained = true
     where j.id = any (mine) and not j.constrained
-      and (j.opts ?| array['ordered', 'batch'] or j.unique_key is not null or exists (select from pawl.dependency w where w.parent_id = j.id))
+      and (j.opts ?| array['ordered', 'batch'] or j.unique_key is not null
+           or exists (select from pawl.dependency w where w.parent_id = j.id))
     returning j.id
   )
   select array_agg(t.id) into changed from constrained t;
@@ -45,7 +50,8 @@ begin
     insert into pawl.ordered_job (queue, channel, pos, job_id)
     select j.queue, j.channel, j.id, j.id
     from pawl.job j
-    where j.id = any (mine) and j.opts ? 'ordered' and not exists (select from pawl.ordered_job t where t.job_id = j.id)
+    where j.id = any (mine) and j.opts ? 'ordered'
+      and not exists (select from pawl.ordered_job t where t.job_id = j.id)
     on conflict do nothing
     returning job_id
   )
@@ -66,7 +72,8 @@ begin
   changed := changed || part;
 
   with own as materialized (
-    select j.id, j.epoch, j.queue, j.channel, j.priority, coalesce(j.pos, j.id) as pos, j.run_at, j.opts from pawl.job j where j.id = any (mine)
+    select j.id, j.epoch, j.queue, j.channel, j.priority, coalesce(j.pos, j.id) as pos, j.run_at, j.opts
+    from pawl.job j where j.id = any (mine)
   ),
   place as (
     select t.job_id, t.epoch, false as leased, (t.queue, t.channel, t.pos) <> (o.queue, o.channel, o.pos)
@@ -78,7 +85,8 @@ begin
     union all
     select p.job_id, p.epoch, false, false, true from pawl.blocked p join own o on o.id = p.job_id
     union all
-    select u.id, u.epoch, true, false, false from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch) join own o on o.id = u.id
+    select u.id, u.epoch, true, false, false
+    from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch) join own o on o.id = u.id
   ),
   placed as (
     select o.id, count(*) filter (where p.leased) as leases, count(*) filter (where not p.leased) as tickets,
@@ -97,9 +105,13 @@ begin
   from placed p;
 
   delete from pawl.ready t
-  where t.ctid = any (array(select t.ctid from pawl.ready t where t.job_id = any (extra || wrong) for update skip locked));
+  where t.ctid = any (array(
+    select t.ctid from pawl.ready t where t.job_id = any (extra || wrong) for update skip locked
+  ));
   delete from pawl.scheduled s
-  where s.ctid = any (array(select s.ctid from pawl.scheduled s where s.job_id = any (extra || wrong) for update skip locked));
+  where s.ctid = any (array(
+    select s.ctid from pawl.scheduled s where s.job_id = any (extra || wrong) for update skip locked
+  ));
   delete from pawl.blocked p where p.job_id = any (extra || wrong);
   with again as (
     update pawl.job j set epoch = j.epoch + 1 where j.id = any (wrong) returning j.id, j.epoch, j.queue
@@ -109,6 +121,8 @@ begin
 
   part := array(select p.job_id from pawl.blocked p where p.job_id = any (mine) and p.expires_at is null order by 1);
   perform pawl.unblock(part);
-  changed := changed || array(select unnest(part) except select p.job_id from pawl.blocked p where p.job_id = any (part));
+  changed := changed || array(
+    select unnest(part) except select p.job_id from pawl.blocked p where p.job_id = any (part)
+  );
   return (select count(distinct u.id) from unnest(changed) as u (id));
 end $$;

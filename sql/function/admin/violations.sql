@@ -1,19 +1,23 @@
--- violations: a row for each thing that breaks an invariant of the tables: what it is, as docs/doctor.md calls it, and the id of the job or
--- batch, or the lease.
--- Moves nothing. Reads all live jobs and the archive's ids: not for a hot path. One statement and so one snapshot: it is as right beside
--- the queue at work as when all rests. Only permit-stray and lease-stray may be so for a while, until a tender has come by.
--- Nested loops are off because hot tables' statistics may be of another time: what is wrongly thought small must not be read again and again.
--- Calls none of our functions: Client.Verify runs this text where they may be missing.
+-- violations returns a row for each violation of an invariant: its name as in docs/doctor.md, and the id of the job
+-- or batch, or the lease.
+-- Moves nothing. It reads all live jobs and the archive's ids, so do not call it often. It is one statement and so
+-- has one snapshot: it is as correct while jobs run as when nothing runs. Only permit-stray and lease-stray may
+-- exist for a while, until maintenance removes them.
+-- Nested loops are off, because the statistics of busy tables may be old: a table that seems small must not be read
+-- repeatedly. It calls no other function of this schema, because Client.Verify runs this text where functions may
+-- be missing.
 create or replace function pawl.violations() returns table (what text, id bigint, lease uuid)
 language sql stable set enable_nestloop = off set jit = off as $$
   with place as (
-    select t.job_id, t.epoch, 'ready' as kind, t.queue, t.channel, t.priority, t.pos, null::timestamptz as run_at from pawl.ready t
+    select t.job_id, t.epoch, 'ready' as kind, t.queue, t.channel, t.priority, t.pos, null::timestamptz as run_at
+    from pawl.ready t
     union all
     select s.job_id, s.epoch, 'scheduled', s.queue, null, null, null, s.run_at from pawl.scheduled s
     union all
     select p.job_id, p.epoch, 'blocked', null, null, null, null, null from pawl.blocked p
     union all
-    select u.id, u.epoch, 'lease', null, null, null, null, null from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
+    select u.id, u.epoch, 'lease', null, null, null, null, null
+    from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
   ),
   placed as (
     select coalesce(j.id, p.job_id) as id, j.id is not null as live, count(p.job_id) as places,
@@ -27,8 +31,8 @@ language sql stable set enable_nestloop = off set jit = off as $$
     where j.id is not null or p.kind <> 'lease'
     group by 1, 2
   )
-  select case when not p.live then 'ticket-stray' when p.places = 0 then 'ticket-missing' when p.places > 1 then 'ticket-twice'
-              else 'ticket-misplaced' end, p.id, null::uuid
+  select case when not p.live then 'ticket-stray' when p.places = 0 then 'ticket-missing'
+              when p.places > 1 then 'ticket-twice' else 'ticket-misplaced' end, p.id, null::uuid
   from placed p
   where not p.live or p.places <> 1 or p.misplaced
   union all
@@ -39,22 +43,25 @@ language sql stable set enable_nestloop = off set jit = off as $$
     and not exists (
       select from pawl.ordered_job own
       where own.job_id = p.job_id
-        and (exists (select from pawl.ordered_job t where t.queue = own.queue and t.channel = own.channel and t.pos < own.pos)
+        and (exists (select from pawl.ordered_job t
+                     where t.queue = own.queue and t.channel = own.channel and t.pos < own.pos)
              or exists (select from pawl.halted_channel h where h.queue = own.queue and h.channel = own.channel)
-             or exists (select from pawl.followup l where l.ordered and l.queue = own.queue and l.channel = own.channel))
+             or exists (select from pawl.followup l
+                        where l.ordered and l.queue = own.queue and l.channel = own.channel))
     )
   union all
   select 'ticket-out-of-order', o.job_id, null
   from (
-    select t.job_id, t.pos, min(t.pos) over (partition by t.queue, t.channel) as head
+    select t.job_id, t.pos, min(t.pos) over (partition by t.queue, t.channel) as first_pos
     from pawl.ordered_job t
     where exists (select from pawl.job j where j.id = t.job_id)
   ) o
-  where o.pos > o.head and exists (select from placed p where p.id = o.job_id and p.live and p.out)
+  where o.pos > o.first_pos and exists (select from placed p where p.id = o.job_id and p.live and p.out)
   union all
   select 'order-stray', t.job_id, null
   from pawl.ordered_job t
-  where not exists (select from pawl.job j where j.id = t.job_id) and not exists (select from pawl.followup l where l.job_id = t.job_id)
+  where not exists (select from pawl.job j where j.id = t.job_id)
+    and not exists (select from pawl.followup l where l.job_id = t.job_id)
   union all
   select 'order-missing', j.id, null
   from pawl.job j
@@ -114,6 +121,10 @@ language sql stable set enable_nestloop = off set jit = off as $$
   union all
   select 'sequence-behind', m.top, null
   from (select max(u.id) as top
-        from (select max(j.id) as id from pawl.job j union all select max(t.pos) from pawl.ready t union all select max(d.id) from pawl.dead d) u) m
+        from (select max(j.id) as id from pawl.job j
+              union all
+              select max(t.pos) from pawl.ready t
+              union all
+              select max(d.id) from pawl.dead d) u) m
   where m.top > (select s.last_value from pawl.pos s)
 $$;

@@ -1,5 +1,5 @@
--- validate_spec: what is the matter with a job that SQL inserts: {kind, args, opts}. Null: nothing. What Insert of the Go client asks of every
--- job is asked here too: what a claim could not read must not get in.
+-- validate_spec returns what is wrong with a job that SQL inserts ({kind, args, opts}); null if nothing is. It
+-- checks what the Go client's Insert checks, so that no job is inserted that a claim could not read.
 create or replace function pawl.validate_spec(job jsonb) returns text language plpgsql immutable parallel safe as $$
 #variable_conflict use_variable
 declare
@@ -32,8 +32,8 @@ begin
   end loop;
   for one in
     select n.what, n.name
-    from (values ('kind', job ->> 'kind'), ('queue', opts ->> 'queue'), ('channel', opts ->> 'channel'), ('fingerprint', opts ->> 'fingerprint'),
-                 ('unique.key', opts -> 'unique' ->> 'key')) as n (what, name)
+    from (values ('kind', job ->> 'kind'), ('queue', opts ->> 'queue'), ('channel', opts ->> 'channel'),
+                 ('fingerprint', opts ->> 'fingerprint'), ('unique.key', opts -> 'unique' ->> 'key')) as n (what, name)
   loop
     if octet_length(one.name) > 255 then
       return format('%s is %s bytes long; at most 255', one.what, octet_length(one.name));
@@ -58,11 +58,13 @@ begin
   end if;
   select b.key into bad from jsonb_each(coalesce(opts -> 'backoff', '{}')) as b (key, value)
   where b.key <> all ('{base,max,growth,power,jitter}') or jsonb_typeof(b.value) <> 'number'
-     or b.key in ('base', 'max', 'growth') and b.value::numeric <= 0 or b.key = 'power' and abs(b.value::numeric) > 100
+     or b.key in ('base', 'max', 'growth') and b.value::numeric <= 0
+     or b.key = 'power' and abs(b.value::numeric) > 100
      or b.key = 'jitter' and b.value::numeric not between 0 and 1
   limit 1;
   return case
-    when bad is not null then format('backoff.%s: want base, max and growth above 0, power from -100 to 100, jitter from 0 to 1', bad)
+    when bad is not null
+      then format('backoff.%s: want base, max and growth above 0, power from -100 to 100, jitter from 0 to 1', bad)
     when opts ->> 'queue' = '' then 'queue is empty'
     when (opts ->> 'priority')::numeric not between -32768 and 32767 then 'want a priority from -32768 to 32767'
     when (opts ->> 'max_attempts')::numeric not between 1 and 32767 then 'want max_attempts from 1 to 32767'
@@ -73,13 +75,18 @@ begin
     when (opts -> 'ordered')::boolean and (opts ->> 'priority')::numeric <> 0 then 'an ordered job has no priority'
     when opts ? 'unique' and coalesce(opts -> 'unique' ->> 'key', '') = '' then 'unique has no key'
     when (opts -> 'unique' ->> 'period')::numeric < 0 then 'unique.period is negative'
-    when exists (select from jsonb_each(coalesce(opts -> 'headers', '{}')) as h (key, value) where jsonb_typeof(h.value) <> 'string')
+    when exists (select from jsonb_each(coalesce(opts -> 'headers', '{}')) as h (key, value)
+                 where jsonb_typeof(h.value) <> 'string')
       then 'headers are strings by name'
     when exists (select from jsonb_array_elements(coalesce(opts -> 'after', '[]')) as a (value)
                  where jsonb_typeof(a.value) <> 'object'
-                    or not case when jsonb_typeof(a.value -> 'id') = 'number' then (a.value ->> 'id') ~ '^[1-9][0-9]{0,17}$' else false end
-                    or coalesce(a.value ->> 'on', 'ok') <> all ('{ok,any,not_ok}') or jsonb_typeof(a.value -> 'keep_waiting') <> 'boolean'
-                    or case when jsonb_typeof(a.value) = 'object' then exists (select from jsonb_object_keys(a.value) as k (key) where k.key <> all ('{id,on,keep_waiting}')) end)
+                    or not case when jsonb_typeof(a.value -> 'id') = 'number'
+                                then (a.value ->> 'id') ~ '^[1-9][0-9]{0,17}$' else false end
+                    or coalesce(a.value ->> 'on', 'ok') <> all ('{ok,any,not_ok}')
+                    or jsonb_typeof(a.value -> 'keep_waiting') <> 'boolean'
+                    or case when jsonb_typeof(a.value) = 'object'
+                            then exists (select from jsonb_object_keys(a.value) as k (key)
+                                         where k.key <> all ('{id,on,keep_waiting}')) end)
       then 'after: want {id, on: ok, any or not_ok, keep_waiting}'
   end;
 end $$;

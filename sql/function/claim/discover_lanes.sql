@@ -1,14 +1,19 @@
--- discover_lanes: find lanes with tickets in ready inside the given gaps, and queues with tickets in scheduled that are not known yet.
---   lows, highs   the gaps: lanes strictly between (low_queue, low_priority, low_channel) and (high_…); the caller leaves out
---                 the lanes it knows, because below a known lane's mark lie the dead tickets a scan would walk over
---   queues        known or chosen queues; any_queue: look for others in scheduled
--- Moves nothing. Returns lanes, and queues with priority null. Index: a loose scan over the primary keys, one descent a lane.
---
--- A gap is searched in steps: the rest of a priority, the rest of a queue, the queues between, and down again to the gap's end.
--- Each step is bounded in one column while those before it are equal, for only such a bound ends a b-tree's scan. The bound
--- written as one row comparison is right too, but the scan runs on over every dead ticket of the lane it should leave out.
+-- discover_lanes finds lanes with tickets in ready inside the given gaps, and queues with tickets in scheduled that
+-- the caller does not know yet.
+--   lows, highs   the gaps: lanes strictly between (low_queue, low_priority, low_channel) and (high_…). The caller
+--                 leaves out the lanes it knows, because a scan would read every dead ticket below the mark of such
+--                 a lane
+--   queues        the queues that the caller knows or serves
+--   any_queue     look for other queues in scheduled
+-- Moves nothing. Returns lanes, and queues with priority null.
+-- Index: a loose scan over the primary keys, one descent for each lane.
+-- A gap is searched in steps: the rest of a priority, the rest of a queue, the queues between, and down to the end
+-- of the gap. Each step is bounded in one column while the columns before it are equal, because only such a bound
+-- ends the scan of a b-tree. One row comparison as the bound is correct too, but the scan then reads every dead
+-- ticket of the lane to leave out.
 create or replace function pawl.discover_lanes(
-  low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[],
+  low_queues text[], low_priorities integer[], low_channels text[],
+  high_queues text[], high_priorities integer[], high_channels text[],
   queues text[], any_queue boolean
 ) returns table (queue text, priority integer, channel text)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -17,7 +22,7 @@ declare
   top_channel  constant text    := U&'\+10FFFF';
   top_priority constant integer := 2147483647;
   high_queue text; high_priority integer; high_channel text;
-  pos   bigint; -- The search goes on above (queue, priority, channel, pos).
+  pos   bigint; -- the search goes on above (queue, priority, channel, pos)
   most  text;
   below integer;
   hit   record;
@@ -30,7 +35,8 @@ begin
       most := case when queue = high_queue and priority = high_priority then high_channel else top_channel end;
       select t.channel into hit
       from pawl.ready t
-      where t.queue = queue and t.priority = priority and t.channel >= channel and (t.channel, t.pos) > (channel, pos) and t.channel < most
+      where t.queue = queue and t.priority = priority
+        and t.channel >= channel and (t.channel, t.pos) > (channel, pos) and t.channel < most
       order by t.channel, t.pos limit 1;
       if found then
         channel := hit.channel; pos := 9223372036854775807;

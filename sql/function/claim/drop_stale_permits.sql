@@ -1,6 +1,7 @@
--- drop_stale_permits: drop permits whose lease is gone: of workers that died, consumers that did not come back. Returns how many.
--- Index: none; permit has a row a running job of limited queues.
--- Survives: a claim at work (its permits and its lease come together).
+-- drop_stale_permits deletes permits whose lease is gone, because a worker died or a consumer did not return. It
+-- returns their number, and wakes runners that may wait for a permit.
+-- Index: none; permit has one row for each running job of limited queues.
+-- Survives: a claim at the same time (its permits and its lease are committed together).
 create or replace function pawl.drop_stale_permits() returns bigint language plpgsql as $$
 #variable_conflict use_column
 declare

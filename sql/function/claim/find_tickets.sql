@@ -1,8 +1,14 @@
--- find_tickets: where in line the first jobs of some kinds are, the most urgent first.
---   most   how many at most
--- Moves nothing. Index: ready's primary key, job's primary key: it reads the queue's tickets and their jobs from the first until it has enough.
-create or replace function pawl.find_tickets(queue text, kinds text[], most integer) returns table (priority integer, channel text, pos bigint, id bigint)
-language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
+-- find_tickets returns the tickets of the first ready jobs of some kinds in a queue, in the order in which they
+-- would be claimed.
+--   most   how many tickets to return at most
+-- Moves nothing.
+-- Index: ready's primary key, job's primary key. It reads the queue's tickets and their jobs from the first until
+-- it has enough.
+create or replace function pawl.find_tickets(queue text, kinds text[], most integer)
+returns table (priority integer, channel text, pos bigint, id bigint)
+language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
 #variable_conflict use_column
 begin
   return query

@@ -1,7 +1,10 @@
--- free_permits: give permits back, of jobs whose handlers have ended. A permit is the lease's: what the job has elsewhere stays.
--- Wakes who may wait for it.
+-- free_permits deletes the permits of jobs whose handlers have ended, and wakes runners that may wait for a permit.
+-- A permit belongs to a lease: a permit that the job has with another lease stays.
+-- Index: permit_job_id.
 create or replace function pawl.free_permits(ids bigint[], leases uuid[]) returns void
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   queues text[];

@@ -1,5 +1,6 @@
--- peek: is there something to claim in the queues, and if not, in how many seconds will something be due (null: unknown)?
--- Index: the head of each queue in ready and scheduled.
+-- peek returns whether the queues have anything to claim, and if not, in how many seconds the next job is due; null
+-- if unknown.
+-- Moves nothing. Index: the first ticket of each queue in ready and scheduled.
 create or replace function pawl.peek(queues text[]) returns table (ready boolean, wait double precision)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column

@@ -1,16 +1,21 @@
--- promote: make due jobs ready, at most `most` a queue, and tell when the next one is due.
---   queues, floors   scan a queue's scheduled tickets from its floor, below which nothing can be
--- Moves: tickets from scheduled to ready, the job row told its new position. The epoch stays: it is the same ticket.
--- Returns a row a queue: how many moved, whether more are due, seconds until the next is due (null: none).
--- Index: scheduled's primary key from the floor; job's primary key.
--- Survives: two promoters and a claimer (skip locked); a verb that holds the ticket or the job row (both skipped, so nothing
--- here waits).
+-- promote makes due jobs ready, at most `most` in each queue.
+--   queues, floors   the queues; the scan of a queue's scheduled tickets starts at its floor, below which there is
+--                    none
+-- Moves: tickets from scheduled to ready; the job rows get their new positions. The epoch stays, because it is the
+-- same ticket.
+-- Returns a row for each queue: how many tickets moved, whether more are due, and the seconds until the next is due
+-- (null: there is none).
+-- Index: scheduled's primary key, from the floor; job's primary key.
+-- Survives: two calls at once and a claim (skip locked); another function that has locked the ticket or the job row
+-- (both are skipped, so that this never waits).
 create or replace function pawl.promote(queues text[], floors timestamptz[], most integer)
 returns table (queue text, moved bigint, due boolean, wait double precision, moment timestamptz)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  moment timestamptz := clock_timestamp(); -- in a variable: an index condition takes no volatile function
+  moment timestamptz := clock_timestamp(); -- a variable, because an index condition takes no volatile function
 begin
   return query
   with due as materialized (
@@ -31,8 +36,8 @@ begin
     where s.ctid = any (array(select d.ticket from due d))
     returning s.job_id, s.epoch, s.run_at
   ),
-  -- Of what is gone, not of what is due: a ticket that somebody gave another time just now is locked in its new version, which this
-  -- statement cannot delete yet.
+  -- Only deleted tickets get a position. If another transaction has just changed the time of a due ticket, the lock
+  -- above is on the new version of the ticket, and this statement cannot delete it.
   numbered as materialized (
     select g.job_id as id, g.epoch, nextval('pawl.pos') as pos
     from (select g.job_id, g.epoch, g.run_at from gone g order by g.run_at, g.job_id) g

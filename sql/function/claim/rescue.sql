@@ -1,15 +1,19 @@
--- rescue: give back what lost leases hold.
+-- rescue returns the jobs of lost leases to their queues.
 --   most    how many leases to take at once
---   judge   look for workers whose heartbeat is late; false while the caller itself was cut off and cannot tell late from unheard
---   sweep   read all leases, not only those of workers that went within the last minute and those with an expiry: finds
---           what a claim left that committed long after its worker was gone
--- Moves: stale workers to lost; of every lost lease (its worker is gone, or its own expiry has passed) the jobs still at
--- its epoch: epoch one up, one strike more, a ticket in the returned lane, or to dead with the third strike; then the leases
--- without a live pair. Uses no attempt. Says how many workers, leases, jobs and of these dead ("poison").
--- Index: lease's worker_id and expires_at; none for a sweep, which the caller spaces by its cost.
--- Survives: two rescuers (the advisory lock, taken in a statement before); a completion at work (its job is skipped, the lease
--- stays for the next time); a claim that commits after its worker was taken for dead (found here, by its worker); a server
--- that was away (nobody is late until stale_after has passed since its start).
+--   judge   look for workers whose heartbeat is late; false while the caller itself was cut off, because then it
+--           cannot tell whether heartbeats are late or only unseen
+--   sweep   read all leases, not only those with an expiry and those of workers that went within the last minute.
+--           It finds a lease that was committed long after its worker was gone
+-- Moves: late workers become lost. A lease is lost if its worker is gone, or if its expiry has passed. Each job
+-- that is still at the epoch of a lost lease gets the next epoch, one crash more and a ticket in the lane of
+-- returned jobs; with the third crash it moves to dead. Then leases without a live job are deleted. No attempt is
+-- used.
+-- Returns how many workers, leases and jobs these were, and how many of the jobs died ("poison").
+-- Index: lease_worker_id and lease_expires_at; a sweep uses none, so the caller spaces sweeps by their cost.
+-- Survives: two calls at once (the advisory lock is taken in an earlier statement); a completion at the same time
+-- (its job is skipped, and the lease stays for the next call); a claim that commits after its worker was declared
+-- lost (the lease is found by its worker); a server that was down (no heartbeat is late until stale_after has
+-- passed since the server's start).
 create or replace function pawl.rescue(most integer, judge boolean, sweep boolean)
 returns table (workers bigint, leases bigint, jobs bigint, poisoned bigint)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_mergejoin = off set enable_hashjoin = off as $$
@@ -19,7 +23,7 @@ declare
   gone   bigint[];
   lost   uuid[];
   queues text[];
-  ended   jsonb;
+  ended  jsonb;
 begin
   workers := 0; leases := 0; jobs := 0; poisoned := 0;
   if not pg_try_advisory_xact_lock(hashtextextended('pawl.rescue', 0)) then
@@ -41,8 +45,9 @@ begin
     lost := array(
       select l.id from pawl.lease l
       where l.expires_at < moment
-         or l.worker_id is not null and not exists (select from pawl.worker w where w.id = l.worker_id and w.gone_at is null)
-      order by random() -- Leases that cannot be emptied now must not stand before the others for ever.
+         or l.worker_id is not null
+            and not exists (select from pawl.worker w where w.id = l.worker_id and w.gone_at is null)
+      order by random() -- Leases whose jobs are locked now must not block the others forever.
       limit most
       for update of l skip locked
     );
@@ -96,13 +101,15 @@ begin
     delete from pawl.job j
     using mine m
     where j.id = any (array[m.id]) and j.epoch = m.epoch and m.crashes >= 3
-    returning j.*, m.crashes as struck
+    returning j.*, m.crashes as new_crashes
   ),
   buried as (
-    insert into pawl.dead (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts, crashes, reason,
-                           queue, channel, kind, args, data, fingerprint, unique_key, opts, errors, checkpoint)
-    select o.id, o.epoch, moment, moment + t.retain, o.created_at, o.run_at, o.priority, o.attempt, o.max_attempts, o.struck,
-           'poison', o.queue, o.channel, o.kind, o.args, o.data, o.fingerprint, o.unique_key, o.opts, o.errors, o.checkpoint
+    insert into pawl.dead (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts,
+                           crashes, reason, queue, channel, kind, args, data, fingerprint, unique_key, opts, errors,
+                           checkpoint)
+    select o.id, o.epoch, moment, moment + t.retain, o.created_at, o.run_at, o.priority, o.attempt, o.max_attempts,
+           o.new_crashes, 'poison', o.queue, o.channel, o.kind, o.args, o.data, o.fingerprint, o.unique_key, o.opts,
+           o.errors, o.checkpoint
     from over o
     left join pawl.queue q on q.name = o.queue,
     lateral (select coalesce(q.retain_dead, interval '30 days') as retain) t

@@ -1,10 +1,15 @@
--- unclaim: undo a claim whose answer was lost.
---   lease    the id the claimer had chosen
--- Moves: the lease's live jobs back to ready as returned, without attempt or strike; the lease row away.
--- Survives: the claim still at work on the server. The tombstone has the lease's own id: either it waits for that claim and then
--- sees its lease, or the claim meets it and fails as a whole. Tombstones expire and go with the next rescue.
+-- unclaim reverses a claim whose reply was lost.
+--   lease   the id that the claimer had chosen
+-- Moves: the live jobs of the lease back to ready, in the lane of returned jobs, without an attempt or a crash; the
+-- lease row out. Returns how many jobs were returned.
+-- Index: lease's and job's primary keys.
+-- Survives: the claim, if it still runs on the server. This inserts an empty lease with the same id. Either the
+-- insert waits for the claim and then sees its lease, or the claim meets the empty lease and fails as a whole.
+-- Empty leases expire, and the next rescue deletes them.
 create or replace function pawl.unclaim(lease uuid) returns bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   returned bigint;

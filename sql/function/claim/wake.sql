@@ -1,8 +1,10 @@
--- wake: notify the runners asleep on these queues, and nobody if none is.
--- NOTIFY serialises all commits of the server, so it must not ride on every insert. A sleeper holds a shared session lock
--- on its queue's key ('*' for all queues); whoever can take that key alone knows that nobody sleeps.
--- Runs in the transaction of the change and is heard at its commit. The lock is given back at once (alone.sql), so a pooler is no danger.
--- Returns how many queues had a sleeper.
+-- wake notifies the runners that wait for jobs of these queues. It sends nothing if none waits.
+-- NOTIFY serialises all commits of the server, so not every insert can send one. A session that waits holds a
+-- shared lock on the key of its queue ('*' for all queues), so a session that gets such a lock alone knows that no
+-- other session waits.
+-- It runs in the transaction of the change, and the notification is delivered at the commit. The lock is released
+-- at once (see lock_is_free), so it is safe behind a pooler.
+-- Returns how many queues had a waiting session.
 create or replace function pawl.wake(queues text[]) returns integer language plpgsql as $$
 declare
   woken integer := 0;

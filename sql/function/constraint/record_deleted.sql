@@ -1,6 +1,8 @@
--- record_deleted: put down for settle that dead jobs were deleted, where others still wait for them (JobSpec.Hold): they would wait for ever.
---   ids   of rows that this transaction has deleted from dead, in a statement before: who makes a job wait for a dead one locks its row
--- Index: wait's primary key.
+-- record_deleted records, for run_followups, that dead jobs were deleted for which other jobs wait
+-- (JobSpec.KeepWaiting). Otherwise those would wait forever.
+--   ids   jobs whose rows this transaction has deleted from dead in an earlier statement. An insert that makes a
+--         job wait for a dead job locks the row of the dead job, so none is missed
+-- Index: dependency's primary key.
 create or replace function pawl.record_deleted(ids bigint[]) returns void
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 begin

@@ -1,16 +1,19 @@
--- unblock: let blocked jobs have their tickets, those of them that have nothing left to wait for. Returns the ids whose row is locked by
--- somebody: ask again.
--- Moves: tickets from blocked to ready or scheduled; the job rows told their positions.
--- Index: primary keys; turn from the head of the channel.
--- Survives: two issuers, a commit or a cancel at work (the job rows are locked before anything is looked at, in a statement whose
--- snapshot is younger). Whoever takes away what a job waits for commits first and issues then, or issues in the same
--- transaction under the lock that the others need.
+-- unblock gives blocked jobs their tickets if they have nothing left to wait for.
+-- Moves: tickets from blocked to ready or scheduled; the job rows get their new positions.
+-- Returns the ids of jobs whose row another transaction has locked: call it again for them.
+-- Index: primary keys; ordered_job's from the first position of the channel.
+-- Survives: two calls at once, a commit or a cancel at the same time. The job rows are locked before anything is
+-- read, and the reads are in a later statement, with a younger snapshot. A transaction that removes what a job
+-- waits for either commits first and calls this afterwards, or calls this in the same transaction, under the lock
+-- that the others need.
 create or replace function pawl.unblock(ids bigint[]) returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
-  locked bigint[];
-  free   bigint[];
+  locked bigint[]; -- jobs whose row this call has locked
+  free   bigint[]; -- jobs that wait for nothing
   queues text[];
 begin
   locked := array(
@@ -19,7 +22,7 @@ begin
          lateral (select j.id from pawl.job j where j.id = u.id for update skip locked) j);
   return query select j.id from pawl.job j where j.id = any (unblock.ids) and j.id <> all (locked);
 
-  -- Scalar, not exists: that may be turned into a join that reads a table whole.
+  -- A scalar subquery, because the planner may turn an exists into a join that reads a whole table.
   free := array(
     select j.id
     from unnest(locked) u (id)
@@ -50,7 +53,7 @@ begin
     select g.*, nextval('pawl.pos') as place
     from (select g.* from gone g where g.id not in (select l.job_id from later l) order by g.id) g
   ),
-  told as (
+  placed_job as (
     update pawl.job j set pos = p.place from placed p where j.id = any (array[p.id])
   ),
   ready as (

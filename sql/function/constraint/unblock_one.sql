@@ -1,4 +1,4 @@
--- unblock: the same for one job: false if its row is locked by somebody.
+-- unblock for one job. Returns false if another transaction has locked its row.
 create or replace function pawl.unblock(id bigint) returns boolean language plpgsql as $$
 begin
   perform pawl.unblock(array[unblock.id]);

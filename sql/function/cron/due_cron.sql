@@ -1,8 +1,10 @@
--- due_cron: seconds until the next tick of any schedule, negative if it is due; null if none is waited for. Moves nothing.
---   names, specs, zones   schedules to leave out, as long as they read like this
--- Index: the head of cron_next_at.
+-- due_cron returns the seconds until the next tick of any schedule; negative if a tick is due, null if there is no
+-- schedule.
+--   names, specs, zones   schedules to leave out, as long as their spec and zone are these
+-- Moves nothing. Index: cron_next_at, from its first entry.
 create or replace function pawl.due_cron(names text[], specs text[], zones text[]) returns double precision
-language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   return (
     select extract(epoch from c.next_at - clock_timestamp())::double precision

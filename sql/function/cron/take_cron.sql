@@ -1,12 +1,14 @@
--- take_cron: lock the schedule that has been due longest and that nobody holds, for the rest of the transaction, which then inserts
--- the jobs of its ticks and says tick_cron.
---   names, specs, zones   schedules to leave out, as long as they read like this
+-- take_cron locks the schedule that has been due longest, among those that no other transaction has locked, until
+-- the end of the transaction. The transaction then inserts the jobs of its ticks and calls tick_cron.
+--   names, specs, zones   schedules to leave out, as long as their spec and zone are these
 -- Moves nothing. Returns the schedule and the database's time, or no row.
--- Index: the head of cron_next_at.
--- Survives: two takers of one tick (skip locked, and the row is looked at again once it is locked); a taker that dies (its
--- transaction goes with it); one that is frozen or cut off (the server ends its session after ten seconds without a word).
+-- Index: cron_next_at, from its first entry.
+-- Survives: two calls for one tick (skip locked, and the row is read again once it is locked); a caller that dies
+-- (its transaction ends with it); a caller that hangs or is cut off (the server ends its session after ten idle
+-- seconds).
 create or replace function pawl.take_cron(names text[], specs text[], zones text[]) returns table (
-  name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamptz, next_at timestamptz, moment timestamptz
+  name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamptz,
+  next_at timestamptz, moment timestamptz
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
@@ -22,6 +24,7 @@ begin
     limit 1
     for update of c skip locked
   )
-  select m.name, m.spec, m.zone, m.job::text, extract(epoch from m.jitter)::double precision, m.catch_up, m.last_at, m.next_at, clock_timestamp()
+  select m.name, m.spec, m.zone, m.job::text, extract(epoch from m.jitter)::double precision, m.catch_up, m.last_at,
+         m.next_at, clock_timestamp()
   from mine m;
 end $$;

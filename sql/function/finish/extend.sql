@@ -1,13 +1,18 @@
--- extend: let held jobs keep their lease until now + lasting; never shortens.
---   ids, epochs, leases   what is held and by which lease
---   split                 id for the lease of the extended jobs, where they are only a part of theirs
--- Moves: nothing; a consumer's lease gets a later expiry, or its extended jobs go into a lease of their own, and their permits with them.
--- A worker's lease has no expiry and stays as it is. Returns id and lease of the jobs that are ours; the others are lost.
--- Index: lease's primary key, job's primary key.
--- Survives: rescue at work (it holds the lease row; afterwards no epoch matches); two extensions (the lease row is locked).
+-- extend extends the lease of claimed jobs until now + lasting. It never shortens a lease.
+--   ids, epochs, leases   the claimed jobs, each with its lease
+--   split                 id of a new lease for the extended jobs, if they are only a part of the jobs of their
+--                         lease
+-- Moves nothing; a consumer's lease gets a later expiry, or its extended jobs move into the lease `split`, with
+-- their permits. The lease of a worker has no expiry and stays as it is.
+-- Returns the id and the lease of each extended job. The others are lost.
+-- Index: lease's primary key, job's primary key, permit_job_id.
+-- Survives: a rescue at the same time (it locks the lease row, and afterwards no epoch matches); two extensions at
+-- once (the lease row is locked).
 create or replace function pawl.extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
 returns table (id bigint, lease uuid)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   until timestamptz := clock_timestamp() + lasting;
@@ -21,7 +26,8 @@ begin
     join pawl.lease l on l.id = u.lease
   ),
   part as materialized (
-    -- A lease all of whose live jobs are meant moves its own expiry; of another the meant ones are split off.
+    -- If all live jobs of a lease are extended, the lease gets the later expiry. Else the extended jobs are split
+    -- off.
     select l.id, l.expires_at, l.expires_at is null or not exists (
              select from unnest(l.jobs, l.epochs) as h (id, epoch)
              join pawl.job j on j.id = any (array[h.id]) and j.epoch = h.epoch

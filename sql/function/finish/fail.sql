@@ -1,20 +1,28 @@
--- fail: finish jobs with any outcome but success.
---   ids, epochs   what is held
---   outcomes      retry: a failed attempt   snooze: later, no attempt used   release: given back, no attempt used
---                 cancel: over, cancelled   dead, unprocessable: over, dead, whatever attempts are left
---   delays        seconds until it may run again; null: by the backoff of the job, else of `backoffs`, else of the queue
---   backoffs      the kind's {base, max, growth, power, jitter} (seconds) or null
---   errors        {error, stack} to be kept with the job, or null
---   waited, ran   milliseconds; -1: not known
---   worker        name of who ran them
--- Moves: the job row changed, its epoch one up, and a ticket in scheduled or ready; or the job row into archive or dead.
--- Returns id and what became of it: ready, scheduled, cancelled, dead; what is missing is locked by somebody or not ours.
+-- fail records the end of attempts that did not succeed.
+--   ids, epochs   the claimed jobs
+--   outcomes      retry: a failed attempt                     snooze: run again later; no attempt is used release:
+--                 returned; no attempt is used       cancel: finished, cancelled dead, unprocessable: finished,
+--                 dead, even if attempts are left
+--   delays        seconds until the job may run again; null: the backoff of the job, else that of `backoffs`, else
+--                 the queue's
+--   backoffs      the kind's {base, max, growth, power, jitter}, in seconds, or null
+--   errors        {error, stack} to keep with the job, or null
+--   waited, ran   milliseconds; -1 or null if not known
+--   worker        name of the worker that ran them
+-- Moves: either the job row changes, its epoch increases by one and a ticket goes to scheduled or ready; or the job
+-- row goes to archive or dead.
+-- Returns the id of each job and what it became: ready, scheduled, cancelled or dead. A job that is missing is
+-- locked by another transaction, or is not live at its epoch.
 -- Index: job's primary key.
--- Survives: as complete. A position is drawn after the row lock, which gave this transaction its number: the safe mark's need.
+-- Survives: what complete survives. A position is drawn after the row lock, which gave this transaction its number:
+-- the safe mark requires that.
 create or replace function pawl.fail(
   ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[],
   waited bigint[], ran bigint[], worker text
-) returns table (id bigint, became text) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+) returns table (id bigint, became text)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   done      bigint[];
@@ -39,14 +47,18 @@ begin
            clock_timestamp() + coalesce(u.delay, d.seconds) * interval '1 second' as run_at,
            case when u.error is null then j.errors
                 else case when jsonb_array_length(j.errors) >= 10 then j.errors - 0 else coalesce(j.errors, '[]') end
-                     || (jsonb_build_object('attempt', a.attempt, 'at', clock_timestamp(), 'worker', fail.worker) || u.error)
+                     || (jsonb_build_object('attempt', a.attempt, 'at', clock_timestamp(), 'worker', fail.worker)
+                         || u.error)
                 end as errors
     from pair u
     cross join lateral (select j.* from pawl.job j where j.id = u.id and j.epoch = u.epoch for update skip locked) j
-    cross join lateral (select (j.attempt + case when u.outcome in ('snooze', 'release') then 0 else 1 end)::smallint as attempt) a
+    cross join lateral (
+      select (j.attempt + case when u.outcome in ('snooze', 'release') then 0 else 1 end)::smallint as attempt
+    ) a
     left join pawl.queue q on q.name = j.queue
     left join lateral (
-      select pawl.backoff(coalesce(j.opts -> 'backoff', u.backoff, q.backoff), a.attempt) as seconds where u.outcome = 'retry'
+      select pawl.backoff(coalesce(j.opts -> 'backoff', u.backoff, q.backoff), a.attempt) as seconds
+      where u.outcome = 'retry'
     ) d on true
   ),
   back as (
@@ -74,34 +86,39 @@ begin
     delete from pawl.job j
     using mine m
     where j.id = any (array[m.id]) and j.epoch = m.epoch and m.became in ('cancelled', 'dead')
-    returning j.*, m.became, m.outcome, m.attempt as used, m.errors as told, m.waited, m.ran
+    returning j.*, m.became, m.outcome, m.attempt as used, m.errors as all_errors, m.waited, m.ran
   ),
   kept as (
-    insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority, attempt,
-                              max_attempts, state, queue, channel, kind, worker, args, data, fingerprint, unique_key, opts,
-                              errors, checkpoint)
-    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1), o.priority, o.used,
-           o.max_attempts, 'cancelled', o.queue, o.channel, o.kind, fail.worker, o.args, o.data, o.fingerprint, o.unique_key,
-           o.opts, o.told, o.checkpoint
+    insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority,
+                              attempt, max_attempts, state, queue, channel, kind, worker, args, data, fingerprint,
+                              unique_key, opts, errors, checkpoint)
+    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1),
+           o.priority, o.used, o.max_attempts, 'cancelled', o.queue, o.channel, o.kind, fail.worker, o.args, o.data,
+           o.fingerprint, o.unique_key, o.opts, o.all_errors, o.checkpoint
     from over o
     left join pawl.queue q on q.name = o.queue,
     lateral (select clock_timestamp() as now, coalesce(q.retain_cancelled, interval '1 day') as retain) t
     where o.became = 'cancelled' and t.retain > '0'
   ),
   buried as (
-    insert into pawl.dead (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority, attempt,
-                           max_attempts, crashes, reason, queue, channel, kind, worker, args, data, fingerprint, unique_key,
-                           opts, errors, checkpoint)
-    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1), o.priority, o.used,
-           o.max_attempts, o.crashes, case o.outcome when 'retry' then 'attempts' when 'dead' then 'handler' else o.outcome end,
-           o.queue, o.channel, o.kind, fail.worker, o.args, o.data, o.fingerprint, o.unique_key, o.opts, o.told, o.checkpoint
+    insert into pawl.dead (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority,
+                           attempt, max_attempts, crashes, reason, queue, channel, kind, worker, args, data,
+                           fingerprint, unique_key, opts, errors, checkpoint)
+    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1),
+           o.priority, o.used, o.max_attempts, o.crashes,
+           case o.outcome when 'retry' then 'attempts' when 'dead' then 'handler' else o.outcome end,
+           o.queue, o.channel, o.kind, fail.worker, o.args, o.data, o.fingerprint, o.unique_key, o.opts, o.all_errors,
+           o.checkpoint
     from over o
     left join pawl.queue q on q.name = o.queue,
     lateral (select clock_timestamp() as now, coalesce(q.retain_dead, interval '30 days') as retain) t
     where o.became = 'dead' and t.retain > '0'
   )
-  select array_agg(m.id), array_agg(m.became), (select jsonb_agg(pawl.followup_of(o.id, o.queue, o.channel, o.opts)) from over o where o.constrained and o.became = 'cancelled'),
-         (select jsonb_agg(pawl.followup_of(o.id, o.queue, o.channel, o.opts)) from over o where o.constrained and o.became = 'dead')
+  select array_agg(m.id), array_agg(m.became),
+         (select jsonb_agg(pawl.followup_of(o.id, o.queue, o.channel, o.opts)) from over o
+          where o.constrained and o.became = 'cancelled'),
+         (select jsonb_agg(pawl.followup_of(o.id, o.queue, o.channel, o.opts)) from over o
+          where o.constrained and o.became = 'dead')
   into done, states, cancelled, dead
   from mine m;
   if cancelled is not null then
@@ -111,10 +128,14 @@ begin
     perform pawl.record_followups(dead, 'dead');
   end if;
   if outcomes && '{retry,snooze,release}' then
-    perform pawl.wake(array(select distinct j.queue from unnest(ids) u (id) join pawl.job j on j.id = any (array[u.id])));
+    perform pawl.wake(array(
+      select distinct j.queue from unnest(ids) u (id) join pawl.job j on j.id = any (array[u.id])
+    ));
   end if;
   if states && '{cancelled,dead}' then
-    perform pawl.wake_awaiting(array(select u.id from unnest(done, states) as u (id, became) where u.became in ('cancelled', 'dead')));
+    perform pawl.wake_awaiting(array(
+      select u.id from unnest(done, states) as u (id, became) where u.became in ('cancelled', 'dead')
+    ));
   end if;
   return query select u.id, u.became from unnest(done, states) as u (id, became);
 end $$;

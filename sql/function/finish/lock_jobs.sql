@@ -1,7 +1,11 @@
--- lock_jobs: lock the rows of held jobs, waiting for whoever has them. For the verbs that skip locked rows: called before them in
--- the same transaction, nothing is left to skip but what is not ours. Returns the ids that are ours.
+-- lock_jobs locks the rows of claimed jobs, and waits for other transactions that have locked them. A caller uses
+-- it before a function that skips locked rows, in the same transaction: then that function skips only jobs that are
+-- lost.
+-- Returns the ids of the jobs that are live at their epoch. Index: job's primary key.
 create or replace function pawl.lock_jobs(ids bigint[], epochs integer[]) returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
   return query

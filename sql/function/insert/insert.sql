@@ -1,16 +1,21 @@
--- insert: put in jobs, one an array position, all or none.
---   args       json or null              data         bytes or null
---   delays     seconds from now or null  run_ats      a time or null; neither, or a time gone by: ready at once
---   attempts   most attempts; null: the queue's
---   opts       json or null
--- Moves: a job row and a ticket in ready or scheduled each. Returns the ids in input order.
+-- insert inserts jobs without constraints, one for each array position, all or none.
+--   args             json or null
+--   data             bytes or null
+--   delays           seconds from now, or null
+--   run_ats          a time, or null. A job with neither, or with a time in the past, is ready at once
+--   attempts         the number of attempts; null: the queue's
+--   opts             json or null
+-- Moves: a job row in for each job, and a ticket into ready or scheduled. Returns the ids in the order of the
+-- parameters.
 -- Index: appends to the primary keys.
--- Survives: the safe mark needs this transaction to have its number before it draws a position or reads the clock (lanes.go):
--- hence the first statement.
+-- Survives: the safe mark requires that this transaction has its number before it draws a position or reads the
+-- clock (see lanes.go). The first statement ensures that.
 create or replace function pawl.insert(
   queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[],
   delays double precision[], run_ats timestamptz[], attempts smallint[], fingerprints text[], opts text[]
-) returns setof bigint language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+) returns setof bigint
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz;
@@ -27,7 +32,8 @@ begin
            as u (queue, channel, priority, kind, args, data, delay, run_at, attempts, fingerprint, opts)
   ),
   job as (
-    insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data, fingerprint, opts)
+    insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data,
+                          fingerprint, opts)
     select s.id, moment, s.run_at, s.epoch, s.priority, s.attempts, s.queue, s.channel, s.kind, s.args::jsonb, s.data,
            s.fingerprint, s.opts::jsonb
     from spec s

@@ -1,7 +1,11 @@
--- insert_batch: a batch's row, in the transaction that has inserted its jobs; of no jobs it is finished, and what follows is inserted.
---   id, total                         drawn from pos; how many jobs say in their opts that they are of it
---   on_finish, on_success, on_death   what follows, as insert_constrained takes it, or null
-create or replace function pawl.insert_batch(id bigint, total integer, on_finish jsonb, on_success jsonb, on_death jsonb) returns void
+-- insert_batch inserts the row of a batch, in the transaction that has inserted its jobs. A batch without jobs is
+-- finished, and its callback jobs are inserted.
+--   id                                drawn from pos
+--   total                             the number of jobs that have this batch in their opts
+--   on_finish, on_success, on_death   callback jobs, as insert_constrained takes them, or null
+create or replace function pawl.insert_batch(
+  id bigint, total integer, on_finish jsonb, on_success jsonb, on_death jsonb
+) returns void
 language plpgsql as $$
 begin
   insert into pawl.batch (id, total, on_finish, on_success, on_death)

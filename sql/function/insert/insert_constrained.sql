@@ -1,22 +1,29 @@
--- insert_constrained: put in jobs that are constrained to others, all or none.
---   specs   a JSON array of {queue, channel, priority, kind, args, data (base64), delay, run_at, attempts, fingerprint, opts, ordered,
---           key, period, replace, reschedule, reserve, after: [{id, on, keep_waiting}], attempt (used already), errors}; times in seconds
--- Moves: a job row and a ticket each; a row in turn, hold, wait where asked for. Returns a row a spec, in input order: the id, and
--- whether it is that of the job that has the unique key, when nothing was put in.
+-- insert_constrained inserts jobs that have constraints, all or none.
+--   specs   a JSON array of {queue, channel, priority, kind, args, data (base64), delay, run_at, attempts,
+--           fingerprint, opts, ordered, key, period, replace, reschedule, reserve, after: [{id, on, keep_waiting}],
+--           attempt (attempts used), errors}; times in seconds
+-- Moves: a job row and a ticket in for each job; rows in ordered_job, unique_key and dependency where the specs ask
+-- for them.
+-- Returns a row for each spec, in order: the id, and whether that is the id of the job that has the unique key. In
+-- that case no job was inserted.
 -- Index: primary keys.
--- Survives: concurrent inserts into a channel (its lock, taken in a statement before the ids are drawn, so that order in the
--- channel is order of commit); two inserts of one key (the second waits for the first, then finds its row); a holder that goes
--- while it is looked at (tried again); a parent that finishes meanwhile (its row is locked, or gone and looked up).
--- Locks channels, then keys that are free, each sorted, then parents by id; of a key that is taken nothing but, to change it, its waiting job.
+-- Survives: concurrent inserts into a channel (its lock is taken in a statement before the ids are drawn, so that
+-- the order in the channel is the order of commits); two inserts with one key (the second waits for the first, then
+-- finds its row); a job with the key that ends while it is read (the insert is tried again); a parent that finishes
+-- meanwhile (its row is locked, or it is gone and is looked up).
+-- Locks channels, then free keys, each sorted, then parents by id. Of a key that is in use it locks nothing, or, to
+-- change it, the waiting job that has the key.
 create or replace function pawl.insert_constrained(specs jsonb) returns table (id bigint, duplicate boolean)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz;
   spec   record;
   ids    bigint[];
   taken  bigint[];
-  later  jsonb[]; -- Changes by duplicates of a job of this very call.
+  later  jsonb[]; -- changes by duplicates of a job of this call
   other  record;
   tries  integer;
 begin
@@ -25,7 +32,8 @@ begin
   from (
     select distinct u.class, u.object
     from (select pawl.channel_class(s.queue), pawl.channel_object(s.channel)
-          from jsonb_to_recordset(specs) as s (queue text, channel text, ordered boolean) where s.ordered) u (class, object)
+          from jsonb_to_recordset(specs) as s (queue text, channel text, ordered boolean)
+          where s.ordered) u (class, object)
     order by 1, 2
   ) c;
   moment := clock_timestamp();
@@ -34,12 +42,15 @@ begin
   later := array_fill(null::jsonb, array[cardinality(ids)]);
 
   for spec in
-    select s.value ->> 'key' as key, pawl.key_scope(coalesce(s.value ->> 'queue', 'default'), s.value -> 'opts') as scope, s.ord::integer,
+    select s.value ->> 'key' as key,
+           pawl.key_scope(coalesce(s.value ->> 'queue', 'default'), s.value -> 'opts') as scope, s.ord::integer,
            moment + (s.value ->> 'period')::double precision * interval '1 second' as keep_until,
            coalesce(s.value -> 'opts' ? 'until_start', false) as until_start,
-           -- What a duplicate changes, null: nothing. A null within args is the caller's, and stays.
+           -- What a duplicate changes; null: nothing. A null inside args is the caller's, and stays.
            (select jsonb_object_agg(c.key, c.value)
-            from (select e.key, e.value from jsonb_each(s.value) e union all select 'headers', s.value -> 'opts' -> 'headers') c
+            from (select e.key, e.value from jsonb_each(s.value) e
+                  union all
+                  select 'headers', s.value -> 'opts' -> 'headers') c
             where c.value is not null
               and ((s.value ->> 'replace')::boolean and c.key in ('kind', 'args', 'data', 'headers')
                    or (s.value ->> 'reschedule')::boolean and c.key in ('delay', 'run_at'))) as changes
@@ -49,49 +60,57 @@ begin
   loop
     tries := 0;
     loop
-      -- Nothing is locked of a key that is taken: its job must be able to start and finish meanwhile.
+      -- A key in use is not locked: its job must be able to start and finish meanwhile.
       insert into pawl.unique_key (scope, key, job_id, live, until_start, keep_until)
       values (spec.scope, spec.key, ids[spec.ord], true, spec.until_start, spec.keep_until)
       on conflict (scope, key) do nothing;
       exit when found;
-      select h.job_id, h.live, h.until_start, h.live or coalesce(h.keep_until > clock_timestamp(), false) as taken into other
+      select h.job_id, h.live, h.until_start, h.live or coalesce(h.keep_until > clock_timestamp(), false) as taken
+      into other
       from pawl.unique_key h where h.scope = spec.scope and h.key = spec.key;
       if found and other.taken then
         taken[spec.ord] := other.job_id;
         if other.job_id = any (ids) then
-          later[spec.ord] := spec.changes; -- It is put in below.
+          later[spec.ord] := spec.changes; -- That job is inserted below.
           exit;
         end if;
-        -- Until this transaction ends a job that gives its key up when it starts does not start: what it does not see would be lost.
+        -- A job that frees its key when it starts must not start before this transaction ends: it would run without
+        -- seeing what the duplicate stands for.
         if spec.changes is not null then
-          perform from pawl.update(array[other.job_id], spec.changes) c where not (other.until_start and c.became = 'running');
+          perform from pawl.update(array[other.job_id], spec.changes) c
+          where not (other.until_start and c.became = 'running');
         elsif other.until_start then
           perform from pawl.lock_waiting(other.job_id) as waits where waits;
         end if;
         exit when found or not other.live;
-        taken[spec.ord] := null; -- It has started or finished meanwhile.
+        taken[spec.ord] := null; -- The job has started or finished meanwhile.
       elsif found then
         update pawl.unique_key h
         set job_id = ids[spec.ord], live = true, until_start = spec.until_start, keep_until = spec.keep_until
-        where h.scope = spec.scope and h.key = spec.key and not h.live and (h.keep_until is null or h.keep_until <= clock_timestamp());
+        where h.scope = spec.scope and h.key = spec.key and not h.live
+          and (h.keep_until is null or h.keep_until <= clock_timestamp());
         exit when found;
       end if;
       tries := tries + 1;
       if tries > 1000 then
-        raise exception 'pawl: the unique key % is taken and freed too often to tell who has it', spec.key using errcode = '40001';
+        raise exception 'pawl: the unique key % was taken and freed too often: try again', spec.key
+          using errcode = '40001';
       end if;
     end loop;
   end loop;
 
-  insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data, fingerprint,
-                        unique_key, opts, constrained, attempt, errors)
+  insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data,
+                        fingerprint, unique_key, opts, constrained, attempt, errors)
   select ids[s.ord], moment,
-         coalesce((s.value ->> 'run_at')::timestamptz, moment + (s.value ->> 'delay')::double precision * interval '1 second'),
-         (random() * 1000000000)::integer, coalesce((s.value ->> 'priority')::smallint, 0::smallint), (s.value ->> 'attempts')::smallint,
-         coalesce(s.value ->> 'queue', 'default'), coalesce(s.value ->> 'channel', ''), s.value ->> 'kind', s.value -> 'args',
+         coalesce((s.value ->> 'run_at')::timestamptz,
+                  moment + (s.value ->> 'delay')::double precision * interval '1 second'),
+         (random() * 1000000000)::integer, coalesce((s.value ->> 'priority')::smallint, 0::smallint),
+         (s.value ->> 'attempts')::smallint, coalesce(s.value ->> 'queue', 'default'),
+         coalesce(s.value ->> 'channel', ''), s.value ->> 'kind', s.value -> 'args',
          decode(s.value ->> 'data', 'base64'), s.value ->> 'fingerprint', s.value ->> 'key',
          nullif(coalesce(s.value -> 'opts', '{}'), '{}'),
-         coalesce((s.value ->> 'ordered')::boolean, false) or s.value ->> 'key' is not null or coalesce(s.value -> 'opts' ? 'batch', false),
+         coalesce((s.value ->> 'ordered')::boolean, false) or s.value ->> 'key' is not null
+           or coalesce(s.value -> 'opts' ? 'batch', false),
          coalesce((s.value ->> 'attempt')::smallint, 0::smallint), s.value -> 'errors'
   from jsonb_array_elements(specs) with ordinality as s (value, ord)
   where taken[s.ord] is null
@@ -117,13 +136,15 @@ begin
     order by 2, 1
   loop
     if spec.parent >= spec.child then
-      raise exception 'pawl: a job comes after those inserted before it, and % is not', spec.parent using errcode = '22023';
+      raise exception 'pawl: a job can only depend on jobs inserted before it, and % was not', spec.parent
+        using errcode = '22023';
     end if;
-    insert into pawl.dependency (parent_id, child_id, on_state, keep_waiting) values (spec.parent, spec.child, spec.on_state, spec.keep_waiting)
+    insert into pawl.dependency (parent_id, child_id, on_state, keep_waiting)
+    values (spec.parent, spec.child, spec.on_state, spec.keep_waiting)
     on conflict do nothing;
     update pawl.job j set constrained = true where j.id = spec.parent;
     if not found then
-      -- Kept from being deleted or retried unseen; if it was retried just now, it lives again.
+      -- The lock keeps the parent from being deleted or retried unseen. If it was retried just now, it is live again.
       perform from pawl.dead d where d.id = spec.parent for key share;
       if not found then
         perform from pawl.archive a where a.id = spec.parent and a.state = 'cancelled' for key share;
@@ -132,7 +153,7 @@ begin
         update pawl.job j set constrained = true where j.id = spec.parent;
         continue when found;
       end if;
-      -- It is finished, or will never be: settled like any other end.
+      -- The parent has finished or does not exist: run_followups treats this as its end.
       insert into pawl.followup (job_id, queue, channel, ordered, became)
       values (spec.parent, '', '', false, coalesce(
         (select 'dead' from pawl.dead d where d.id = spec.parent),
@@ -141,6 +162,10 @@ begin
   end loop;
 
   perform pawl.unblock(i.id) from unnest(ids) with ordinality as i (id, ord) where taken[i.ord] is null;
-  perform pawl.update(array[taken[i.ord]], i.changes) from unnest(later) with ordinality as i (changes, ord) where i.changes is not null;
-  return query select coalesce(taken[i.ord], i.id), taken[i.ord] is not null from unnest(ids) with ordinality as i (id, ord) order by i.ord;
+  perform pawl.update(array[taken[i.ord]], i.changes)
+  from unnest(later) with ordinality as i (changes, ord) where i.changes is not null;
+  return query
+  select coalesce(taken[i.ord], i.id), taken[i.ord] is not null
+  from unnest(ids) with ordinality as i (id, ord)
+  order by i.ord;
 end $$;

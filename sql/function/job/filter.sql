@@ -1,11 +1,15 @@
--- filter: the condition of a filter on the rows t of a table with jobs, as SQL; null: no row of this table can meet it.
---   filter   {ids, queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after, run_before}: what is absent is not asked
---   source   job, dead, archive
--- It is made into a statement of its own each time, and that planned with its values: which index is best, the values decide.
+-- filter returns the condition of a filter on the rows t of a table with jobs, as SQL. Null: no row of this table
+-- can match.
+--   filter   {ids, queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before,
+--            created_after, run_before}; an absent field matches every job
+--   source   job, dead or archive
+-- The caller makes a statement of it, which is planned with its values each time, because the values decide which
+-- index is best.
 create or replace function pawl.filter(filter jsonb, source text) returns text language plpgsql stable as $$
 declare
   live   constant text[] := '{reserved,waiting,scheduled,ready,running}';
-  have   constant text[] := case source when 'job' then live when 'dead' then '{dead}' else '{completed,cancelled}' end;
+  have   constant text[] := case source when 'job' then live when 'dead' then '{dead}'
+                                        else '{completed,cancelled}' end;
   states text[];
   parts  text[];
   places text[];
@@ -27,9 +31,10 @@ begin
     end if;
   end if;
   if filter ? 'ids' then
-    parts := parts || format('t.id = any (%L)', array(select i::bigint from jsonb_array_elements_text(filter -> 'ids') i));
+    parts := parts || format('t.id = any (%L)', array(
+      select i::bigint from jsonb_array_elements_text(filter -> 'ids') i));
   elsif source = 'job' and (filter ?| array['states', 'queue']) then
-    -- Who is few is looked up by the tickets and leases, not searched for among all jobs.
+    -- If at most 10,000 jobs match, they are looked up by their tickets and leases, not searched for among all jobs.
     states := coalesce(states, live);
     queue := case when filter ? 'queue' then format('where s.queue = %L', filter ->> 'queue') else '' end;
     foreach ticket in array array['ready', 'scheduled', 'blocked'] loop
@@ -52,10 +57,15 @@ begin
     end if;
   end loop;
   if filter ? 'worker' and source = 'job' then
-    -- Also at that epoch: what was held and is ready again is in the lease until that goes.
-    parts := parts || format('t.id = any (array(%1$s)) and (t.id, t.epoch) in (select u.id, u.epoch from pawl.lease l join pawl.worker w on w.id = l.worker_id, unnest(l.jobs, l.epochs) u (id, epoch) where w.name = %2$L)',
-                             format('select unnest(l.jobs) from pawl.lease l join pawl.worker w on w.id = l.worker_id where w.name = %L', filter ->> 'worker'),
-                             filter ->> 'worker');
+    -- The epoch must match too: a job that was claimed and is ready again stays in its lease until the lease is
+    -- deleted.
+    parts := parts || format(
+      't.id = any (array(%1$s)) and (t.id, t.epoch) in ('
+      'select u.id, u.epoch from pawl.lease l join pawl.worker w on w.id = l.worker_id, '
+      'unnest(l.jobs, l.epochs) u (id, epoch) where w.name = %2$L)',
+      format('select unnest(l.jobs) from pawl.lease l join pawl.worker w on w.id = l.worker_id where w.name = %L',
+             filter ->> 'worker'),
+      filter ->> 'worker');
   elsif filter ? 'worker' then
     parts := parts || format('t.worker = %L', filter ->> 'worker');
   end if;

@@ -1,18 +1,23 @@
--- remove: take jobs out for good, whatever their state: cancel and delete.
---   ids, epochs   which; an epoch not null: only if still held at it
---   keep          cancel: to archive; else delete: leaves nothing, finished ones are deleted too
--- Moves: job row and ticket away, in one transaction. Returns the ids that were there. If one was running, its worker hears of it.
--- Index: primary keys; for finished ones archive's BRIN.
--- Survives: whoever holds the job row (waited for); a promotion or a claim at work (they skip a locked job; a ticket taken meanwhile
--- is waited for, and the job taken from under its holder: its epoch matches nothing any more).
--- Four statements, each with a snapshot of its own: lock, ticket, job. Locks jobs by id, then tickets; who takes tickets first waits for no job.
+-- remove ends jobs, whatever their state: it is cancel and delete.
+--   ids, epochs   the jobs; if an epoch is not null, only if the job is still claimed at it
+--   keep          true: cancel, the jobs go to archive; false: delete, also finished jobs, and nothing is left
+-- Moves: the job row and its ticket out, in one transaction. Returns the ids of the jobs that existed. If a job was
+-- running, its worker is notified.
+-- Index: primary keys; archive's BRIN for finished jobs.
+-- Survives: another transaction that has locked the job row (this waits for it); a promotion or a claim at the same
+-- time. They skip a locked job. If a claim took the ticket before, this waits for the claim and removes the running
+-- job: the epoch of its worker matches nothing any more.
+-- There are separate statements, each with its own snapshot: lock the jobs, delete the tickets, delete the jobs.
+-- Locks jobs by id, then tickets. A transaction that locks tickets first never waits for a job.
 create or replace function pawl.remove(ids bigint[], epochs integer[], keep boolean) returns setof bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   waiting  bigint[];
   removed  bigint[];
-  ended     jsonb;
+  ended    jsonb;
   dead     bigint[];
   archived bigint[];
 begin
@@ -27,7 +32,8 @@ begin
   ),
   ready as (
     delete from pawl.ready t using want w
-    where t.queue = any (array[w.queue]) and t.priority = any (array[w.priority, -32768, -32769]) and t.channel = w.channel and t.pos = w.pos
+    where t.queue = any (array[w.queue]) and t.priority = any (array[w.priority, -32768, -32769])
+      and t.channel = w.channel and t.pos = w.pos
     returning t.job_id
   ),
   blocked as (
@@ -49,16 +55,19 @@ begin
     returning j.*
   ),
   kept as (
-    insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts, state, queue,
-                              channel, kind, args, data, fingerprint, unique_key, opts, errors, checkpoint)
-    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, g.priority, g.attempt, g.max_attempts, 'cancelled', g.queue,
-           g.channel, g.kind, g.args, g.data, g.fingerprint, g.unique_key, g.opts, g.errors, g.checkpoint
+    insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts,
+                              state, queue, channel, kind, args, data, fingerprint, unique_key, opts, errors,
+                              checkpoint)
+    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, g.priority, g.attempt, g.max_attempts,
+           'cancelled', g.queue, g.channel, g.kind, g.args, g.data, g.fingerprint, g.unique_key, g.opts,
+           g.errors, g.checkpoint
     from gone g
     left join pawl.queue q on q.name = g.queue,
     lateral (select clock_timestamp() as now, coalesce(q.retain_cancelled, interval '1 day') as retain) t
     where remove.keep and t.retain > '0'
   )
-  select coalesce(array_agg(g.id), '{}'), jsonb_agg(pawl.followup_of(g.id, g.queue, g.channel, g.opts)) filter (where g.constrained)
+  select coalesce(array_agg(g.id), '{}'),
+         jsonb_agg(pawl.followup_of(g.id, g.queue, g.channel, g.opts)) filter (where g.constrained)
   into removed, ended
   from gone g;
   if ended is not null then
@@ -73,9 +82,14 @@ begin
   return query select unnest(removed);
 
   if not keep then
-    with rest as (select u.id from unnest(remove.ids, remove.epochs) as u (id, epoch) where u.epoch is null and u.id <> all (removed)),
+    with rest as (
+      select u.id from unnest(remove.ids, remove.epochs) as u (id, epoch)
+      where u.epoch is null and u.id <> all (removed)
+    ),
     dead as (delete from pawl.dead d using rest r where d.id = r.id returning d.id),
-    archived as (delete from pawl.archive a where a.id = any (array(select r.id from rest r)) returning a.id)
+    archived as (
+      delete from pawl.archive a where a.id = any (array(select r.id from rest r)) returning a.id
+    )
     select array(select d.id from dead d), array(select a.id from archived a) into dead, archived;
     if dead <> '{}' then
       perform pawl.record_deleted(dead);

@@ -1,6 +1,7 @@
--- delete_queue: forget what was said of a queue: its policy, its pause, its halted channels. Returns deleted; used: it has live jobs, or a
--- worker that lives and named it; unknown: nothing was said of it.
--- Survives: an insert at work is nothing to it: the queue is then used without a policy.
+-- delete_queue deletes what is recorded about a queue: its policy, its pause and its halted channels.
+-- Returns deleted; used, if the queue has live jobs or a live worker names it; unknown, if nothing is recorded
+-- about it.
+-- Survives: an insert at the same time (the queue then has jobs and no policy).
 create or replace function pawl.delete_queue(name text) returns text language plpgsql as $$
 #variable_conflict use_column
 begin

@@ -1,10 +1,13 @@
--- resume_channel: let an ordered channel go on that stands still because its head died. Returns whether it stood still.
--- Survives: inserts into the channel (its lock, taken in a statement before).
+-- resume_channel starts an ordered channel again that halted because its first job died. It returns whether the
+-- channel was halted.
+-- Moves: the row of halted_channel out; the ticket of the channel's next job, as unblock does.
+-- Index: primary keys of halted_channel and ordered_job.
+-- Survives: inserts into the channel (its lock is taken in an earlier statement).
 create or replace function pawl.resume_channel(queue text, channel text) returns boolean
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  head bigint;
+  next_job bigint;
 begin
   perform pg_current_xact_id();
   perform pg_advisory_xact_lock(pawl.channel_class(resume_channel.queue), pawl.channel_object(resume_channel.channel));
@@ -12,11 +15,11 @@ begin
   if not found then
     return false;
   end if;
-  select t.job_id into head from pawl.ordered_job t
+  select t.job_id into next_job from pawl.ordered_job t
   where t.queue = resume_channel.queue and t.channel = resume_channel.channel
   order by t.pos limit 1;
-  if found and not pawl.unblock(head) then
-    -- Somebody has it locked: its turn comes with the next settle.
+  if found and not pawl.unblock(next_job) then
+    -- Another transaction has locked the job: the next run_followups unblocks it.
     insert into pawl.followup (job_id, queue, channel, ordered, became)
     values (0, resume_channel.queue, resume_channel.channel, true, 'completed');
   end if;

@@ -1,4 +1,5 @@
--- estimate_rows: how many rows the planner expects of a query: the size of its table and the statistics, without reading either.
+-- estimate_rows returns how many rows the planner expects of a query, from the size of its table and the
+-- statistics. It does not run the query.
 create or replace function pawl.estimate_rows(query text) returns bigint language plpgsql as $$
 declare
   plan json;

@@ -1,5 +1,6 @@
--- poke_heartbeats: have every worker make its heartbeat now, because it will learn something by it: a job of its was cancelled, it was suspended.
--- The payload is empty, as no queue's name is. Heard at the commit; unheard, the news comes with the next heartbeat.
+-- poke_heartbeats asks every worker to send its heartbeat now, because the reply has news: a job was cancelled, or
+-- a worker was suspended. The notification is delivered at the commit. A worker that misses it learns the news with
+-- its next heartbeat. The payload is empty, and no queue has an empty name.
 create or replace function pawl.poke_heartbeats() returns void language sql as $$
   select pg_notify('pawl.wake', '')
 $$;

@@ -1,22 +1,29 @@
--- release_worker: give back what a worker holds, to be run again before all others, no attempt used and no strike. Returns how many.
--- Moves: jobs back to ready as returned, their epoch one up; the worker's leases away, but those that permits are kept by: its handlers
--- may still be at work, and count until they have ended.
--- Index: lease's worker_id, job's primary key.
--- Survives: a completion at work (its job is waited for, and not given back). Locks jobs by id, then leases, and leaves those that
--- somebody has locked: with no live pair they are cleared away as any.
+-- release_worker returns the jobs of a worker to their queues, to run before all others, without an attempt or a
+-- crash. It returns their number.
+-- Moves: jobs back to ready in the lane of returned jobs, their epoch one up; the worker's leases out, except those
+-- with permits: handlers may still run, and count against their limits until they end.
+-- Index: lease_worker_id, job's primary key.
+-- Survives: a completion at the same time (this waits for the job row, and does not return the job).
+-- Locks jobs by id, then leases. It skips leases that another transaction has locked: a rescue deletes them later,
+-- as leases without a live job.
 create or replace function pawl.release_worker(worker bigint) returns bigint
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off set enable_hashjoin = off set enable_bitmapscan = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  lost     uuid[];
+  leases   uuid[];
   woken    text[];
   returned bigint;
 begin
   perform pg_current_xact_id();
-  lost := array(select l.id from pawl.lease l where l.worker_id = release_worker.worker);
+  leases := array(select l.id from pawl.lease l where l.worker_id = release_worker.worker);
   with mine as materialized (
     select j.id, j.epoch
-    from (select u.id, u.epoch from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch) where l.id = any (lost) order by u.id) u,
+    from (select u.id, u.epoch
+          from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
+          where l.id = any (leases)
+          order by u.id) u,
          lateral (select j.id, j.epoch from pawl.job j where j.id = u.id and j.epoch = u.epoch for update) j
   ),
   back as (
@@ -35,9 +42,15 @@ begin
   delete from pawl.lease l
   where l.id = any (array(
     select l.id from pawl.lease l
-    where l.id = any (lost)
-      and not exists (select from unnest(l.jobs, l.epochs) as u (id, epoch) join pawl.job j on j.id = any (array[u.id]) and j.epoch = u.epoch)
-      and not exists (select from unnest(l.jobs) as u (id) join pawl.permit p on p.job_id = any (array[u.id]) and p.lease = l.id)
+    where l.id = any (leases)
+      and not exists (
+        select from unnest(l.jobs, l.epochs) as u (id, epoch)
+        join pawl.job j on j.id = any (array[u.id]) and j.epoch = u.epoch
+      )
+      and not exists (
+        select from unnest(l.jobs) as u (id)
+        join pawl.permit p on p.job_id = any (array[u.id]) and p.lease = l.id
+      )
     for update skip locked
   ));
   if returned > 0 then

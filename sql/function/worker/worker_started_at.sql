@@ -1,6 +1,7 @@
--- worker_started_at: when a worker's row was made, null if there is none. After the database went back in time (failed over to a standby that
--- lagged, restored in place) it gives ids of workers away once more: by this a worker tells its own row from another's.
--- Moves nothing. Index: the primary key.
+-- worker_started_at returns when the row of a worker was made; null if there is none. After the database went back
+-- in time (a failover to a lagging standby, or a restore in place) it gives ids of workers out again. By this time
+-- a worker tells its own row from another worker's.
+-- Moves nothing. Index: worker's primary key.
 create or replace function pawl.worker_started_at(worker bigint) returns timestamptz
 language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin

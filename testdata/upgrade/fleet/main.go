@@ -1,5 +1,6 @@
-// Command fleet is built in the tree of a kept version by scripts/old-binaries.sh: a process of the binary before, for TestRollingUpgrade.
-// It inserts jobs and runs jobs of all until it is told to stop, and writes down what was accepted.
+// Command fleet stands for the binary of one version in TestRollingUpgrade. It inserts jobs and runs jobs of all queues until it
+// receives SIGTERM, and records in the table accepted which jobs were inserted. scripts/old-binaries.sh builds the program that was
+// kept with each version, from git history.
 package main
 
 import (
@@ -32,7 +33,7 @@ func main() {
 	check(err)
 	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	check(err)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Work]) error {
 		if job.Attempt <= job.Args.Fail {
 			return pawl.RetryAfter(10*time.Millisecond, context.DeadlineExceeded)

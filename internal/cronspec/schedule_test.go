@@ -1,23 +1,13 @@
-package pawl
+package cronspec
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-	_ "time/tzdata" // The tests' zones are there on every machine.
 )
 
-// Retain and TickCrons do a chore once: tests need not wait for it.
-func (c *Client) Retain(ctx context.Context) error { return c.retain(ctx) }
-
-// MakePartitions does it once, too.
-func (c *Client) MakePartitions(ctx context.Context) error { return c.makePartitions(ctx) }
-
-func (c *Client) TickCrons(ctx context.Context) error { return (&cronTicker{client: c}).do(ctx) }
-
-func TestCronDue(t *testing.T) {
+func TestDue(t *testing.T) {
 	t.Parallel()
 	at := func(text string) time.Time {
 		if text == "" {
@@ -30,10 +20,10 @@ func TestCronDue(t *testing.T) {
 		return when
 	}
 	for _, test := range []struct {
-		name, spec, zone     string
-		waited, last, moment string
-		catchUp              int
-		ticks, next          string
+		name, spec, zone    string
+		expected, last, now string
+		catchUp             int
+		ticks, next         string
 	}{
 		{"on time", "0 * * * *", "UTC", "2026-01-01 10:00:00Z", "", "2026-01-01 10:00:00Z", 0, "01-01T10:00:00Z", "01-01T11:00:00Z"},
 		{"a minute late", "0 * * * *", "UTC", "2026-01-01 10:00:00Z", "", "2026-01-01 10:01:00Z", 0, "01-01T10:00:00Z", "01-01T11:00:00Z"},
@@ -64,11 +54,11 @@ func TestCronDue(t *testing.T) {
 		{"autumn, hourly", "30 * * * *", "Europe/Berlin", "2026-10-25 00:30:00Z", "", "2026-10-25 01:30:00Z", 9,
 			"10-25T00:30:00Z 10-25T01:30:00Z", "10-25T02:30:00Z"},
 	} {
-		table, err := readCron(test.spec, test.zone)
+		schedule, err := ParseSchedule(test.spec, test.zone)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ticks, next, err := table.due(at(test.waited), at(test.last), at(test.moment), test.catchUp)
+		ticks, next, err := schedule.Due(at(test.expected), at(test.last), at(test.now), test.catchUp)
 		if err != nil {
 			t.Errorf("%s: %v", test.name, err)
 			continue
