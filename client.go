@@ -132,6 +132,13 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	return c, nil
 }
 
+// Pool returns the pool that the client was made with, or nil if it was made without one. A client made by With has the
+// pool of the client it was made from.
+func (c *Client) Pool() *pgxpool.Pool { return c.pool }
+
+// Schema returns the name of the schema that has the client's tables and functions.
+func (c *Client) Schema() string { return c.config.Schema }
+
 // With returns the same client with db in the place of the pool: if db is a transaction, what the client does is part
 // of it. With a transaction of database/sql, see WithSQL. With panics if db is nil.
 //

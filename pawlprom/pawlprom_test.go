@@ -65,7 +65,7 @@ func TestCollect(t *testing.T) {
 	client := worked(t)
 	c := pawlprom.NewCollector(client, pawlprom.Options{})
 	want := `
-		# HELP pawl_queue_jobs Jobs of the queue by state: reserved, waiting, scheduled, ready, running, dead. Exact up to a bound, then estimated.
+		# HELP pawl_queue_jobs Jobs of the queue by state: reserved, waiting, scheduled, ready, running, dead. Exact up to a bound, then an estimate.
 		# TYPE pawl_queue_jobs gauge
 		pawl_queue_jobs{queue="mail",state="dead"} 0
 		pawl_queue_jobs{queue="mail",state="ready"} 2
@@ -79,15 +79,15 @@ func TestCollect(t *testing.T) {
 		pawl_queue_jobs{queue="other",state="running"} 0
 		pawl_queue_jobs{queue="other",state="scheduled"} 2
 		pawl_queue_jobs{queue="other",state="waiting"} 0
-		# HELP pawl_queue_archived_jobs Completed and cancelled jobs of the queue that are still kept; of a large archive an estimate.
+		# HELP pawl_queue_archived_jobs Completed and cancelled jobs of the queue that are still kept. An estimate in a large archive.
 		# TYPE pawl_queue_archived_jobs gauge
 		pawl_queue_archived_jobs{queue="mail"} 2
 		pawl_queue_archived_jobs{queue="other"} 0
-		# HELP pawl_client_inserted_jobs_total Jobs this process inserted.
+		# HELP pawl_client_inserted_jobs_total Jobs that this process inserted.
 		# TYPE pawl_client_inserted_jobs_total counter
 		pawl_client_inserted_jobs_total{queue="mail"} 5
 		pawl_client_inserted_jobs_total{queue="other"} 2
-		# HELP pawl_client_completed_jobs_total Jobs this process completed.
+		# HELP pawl_client_completed_jobs_total Jobs that this process completed.
 		# TYPE pawl_client_completed_jobs_total counter
 		pawl_client_completed_jobs_total{queue="mail"} 2
 		pawl_client_completed_jobs_total{queue="other"} 0
@@ -159,7 +159,7 @@ func TestCollectOptions(t *testing.T) {
 		t.Errorf("%d series of one queue", n)
 	}
 	want := `
-		# HELP pawl_channel_jobs Jobs of the channel by state: reserved, scheduled, ready, running, dead. Exact up to a bound, then estimated.
+		# HELP pawl_channel_jobs Jobs of the channel by state: reserved, scheduled, ready, running, dead. Exact up to a bound, then an estimate.
 		# TYPE pawl_channel_jobs gauge
 		pawl_channel_jobs{channel="",queue="mail",state="dead"} 0
 		pawl_channel_jobs{channel="",queue="mail",state="ready"} 0
@@ -187,7 +187,7 @@ func TestCollectWithoutADatabase(t *testing.T) {
 		# HELP pawl_stats_up Whether the statements of this collection worked: 1 or 0.
 		# TYPE pawl_stats_up gauge
 		pawl_stats_up 0
-		# HELP pawl_client_completed_jobs_total Jobs this process completed.
+		# HELP pawl_client_completed_jobs_total Jobs that this process completed.
 		# TYPE pawl_client_completed_jobs_total counter
 		pawl_client_completed_jobs_total{queue="mail"} 2
 		pawl_client_completed_jobs_total{queue="other"} 0

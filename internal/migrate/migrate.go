@@ -114,7 +114,8 @@ func (s *Source) index(text string) (string, error) {
 		}
 		return "", nil
 	}
-	build := `(?i)^create\s+(?:unique\s+)?index\s+concurrently\s+(\w+)\s+on\s+` + regexp.QuoteMeta(s.Prefix) + `\w+[^;]*;?$`
+	build := `(?i)^create\s+(?:unique\s+)?index\s+concurrently\s+(\w+)\s+on\s+` +
+		regexp.QuoteMeta(s.Prefix) + `\w+[^;]*;?$`
 	found := regexp.MustCompile(build).FindStringSubmatch(code)
 	if found == nil {
 		return "", fmt.Errorf("is %q: want one statement, create index concurrently NAME on %sTABLE …;", outside, s.Prefix)
@@ -154,12 +155,13 @@ func (s *Source) Into(schema, text string) string {
 // Have returns the version of a schema; 0 if it does not exist.
 func (s *Source) Have(ctx context.Context, conn *pgx.Conn, schema string) (int, error) {
 	var exists bool
-	err := conn.QueryRow(ctx, "select to_regclass($1) is not null", once, pgx.Identifier{schema, "migration"}.Sanitize()).Scan(&exists)
+	table := pgx.Identifier{schema, "migration"}.Sanitize()
+	err := conn.QueryRow(ctx, "select to_regclass($1) is not null", once, table).Scan(&exists)
 	if err != nil || !exists {
 		return 0, err
 	}
 	var version int
-	err = conn.QueryRow(ctx, s.Into(schema, "select coalesce(max(version), 0) from "+s.Prefix+"migration"), once).Scan(&version)
+	err = conn.QueryRow(ctx, "select coalesce(max(version), 0) from "+table, once).Scan(&version)
 	return version, err
 }
 
@@ -270,8 +272,8 @@ func (s *Source) next(schema string, have int, exists bool, o Options) part {
 
 // record returns the statement that records that a step was applied.
 func (s *Source) record(schema string, step *Step) statement {
-	return statement{step.String(), s.Into(schema, fmt.Sprintf("insert into %smigration (version, name) values (%d, '%s');",
-		s.Prefix, step.Version, strings.ReplaceAll(step.Name, "'", "''")))}
+	return statement{step.String(), s.Into(schema, fmt.Sprintf(
+		"insert into %smigration (version, name) values (%d, '%s');", s.Prefix, step.Version, strings.ReplaceAll(step.Name, "'", "''")))}
 }
 
 // lock returns the statement that takes the lock of a schema's migrators until the end of the transaction.
@@ -420,7 +422,8 @@ func (s *Source) build(ctx context.Context, tx pgx.Tx, schema string, step *Step
 func (s *Source) building(ctx context.Context, conn *pgx.Conn, schema string, step *Step) ([]string, error) {
 	name := s.Into(schema, step.Index)
 	var valid bool
-	err := conn.QueryRow(ctx, "select i.indisvalid from pg_index i where i.indexrelid = to_regclass($1)", once, name).Scan(&valid)
+	const query = "select i.indisvalid from pg_index i where i.indexrelid = to_regclass($1)"
+	err := conn.QueryRow(ctx, query, once, name).Scan(&valid)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return []string{s.Into(schema, step.SQL)}, nil
