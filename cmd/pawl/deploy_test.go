@@ -20,11 +20,13 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
 	"github.com/pawlhq/pawl/pawlprom"
 )
 
-// The files with which pawl is deployed name its commands, flags, settings and metrics. Nothing else would tell when one of them is
-// renamed.
+// The files that deploy pawl name its commands, flags, settings and metrics. These tests fail when one of them is renamed.
 
 const repository = "../.."
 
@@ -37,7 +39,7 @@ func readFile(t *testing.T, name string) string {
 	return string(content)
 }
 
-// documents are those of a YAML file.
+// documents returns the documents of a YAML file.
 func documents[T any](t *testing.T, name string) (all []T) {
 	t.Helper()
 	decoder := yaml.NewDecoder(strings.NewReader(readFile(t, name)))
@@ -54,10 +56,10 @@ func documents[T any](t *testing.T, name string) (all []T) {
 	}
 }
 
-// accepts fails the test if pawl would not take these arguments.
+// accepts fails the test if pawl does not accept the arguments.
 func accepts(t *testing.T, place string, args []string) (command *cobra.Command) {
 	t.Helper()
-	command, rest, err := rootCommand(&program{}).Find(args)
+	command, rest, err := rootCommand(&program.Program{}).Find(args)
 	if err == nil {
 		err = command.ParseFlags(rest)
 	}
@@ -65,7 +67,7 @@ func accepts(t *testing.T, place string, args []string) (command *cobra.Command)
 		err = command.ValidateArgs(command.Flags().Args())
 	}
 	if err == nil && !command.Runnable() {
-		err = errors.New("it is no command that runs")
+		err = errors.New("the command does not run")
 	}
 	if err != nil {
 		t.Errorf("%s: pawl %s: %v", place, strings.Join(args, " "), err)
@@ -73,22 +75,14 @@ func accepts(t *testing.T, place string, args []string) (command *cobra.Command)
 	return command
 }
 
-// isSetting fails the test if an environment has a variable PAWL_… that is no setting, or a value that is none.
+// isSetting fails the test if a variable PAWL_… is not a setting, or its value is not valid.
 func isSetting(t *testing.T, place, name, value string) {
 	t.Helper()
 	if !strings.HasPrefix(name, "PAWL_") {
 		return
 	}
-	i := slices.IndexFunc(allSettings, func(s *setting) bool { return s.env() == name })
-	if i < 0 {
-		t.Errorf("%s: %s is no setting", place, name)
-		return
-	}
-	s := &settings{text: map[string]string{}, origin: map[string]string{}}
-	if value != "" {
-		if err := s.apply(allSettings[i], allSettings[i].split(value), place); err != nil {
-			t.Error(err)
-		}
+	if err := settings.CheckVariable(name, value); err != nil {
+		t.Errorf("%s: %v", place, err)
 	}
 }
 
@@ -170,7 +164,7 @@ func TestKubernetes(t *testing.T) {
 		Images    []struct{ Name string }
 	}](t, folder+"/kustomization.yaml")[0]
 	secret := documents[manifest](t, folder+"/secret.yaml")[0]
-	pods := map[string]map[string]string{} // Labels of the pods that deployments make.
+	pods := map[string]map[string]string{} // By deployment: the labels of its pods.
 	var budgets []manifest
 	for _, name := range listed.Resources {
 		for _, m := range documents[manifest](t, folder+"/"+name) {
@@ -199,7 +193,7 @@ func TestKubernetes(t *testing.T) {
 					t.Errorf("%s: the probes ask %+v and %+v", place, c.LivenessProbe, c.ReadinessProbe)
 				}
 				if grace := time.Duration(m.Spec.Template.Spec.Grace * float64(time.Second)); m.Kind == "Deployment" && grace < longestStop(t, command) {
-					t.Errorf("%s: it has %v to end and may need %v", place, grace, longestStop(t, command))
+					t.Errorf("%s: it has %v to stop and may need %v", place, grace, longestStop(t, command))
 				}
 			}
 		}
@@ -222,16 +216,16 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
-// longestStop is how long a command that was told to stop may take: the drain, and as long again for what cannot be delivered
-// because the database is away (pawl.Client.Run).
+// longestStop returns the longest time that a command needs to stop. A worker needs its drain timeout, and the same time again
+// if the database is away and it cannot deliver results (see pawl.Client.Run).
 func longestStop(t *testing.T, command *cobra.Command) time.Duration {
 	t.Helper()
 	if command.Name() != "consume" {
-		return 10 * time.Second // Five for requests.
+		return 10 * time.Second // Requests have five seconds.
 	}
 	var drain time.Duration
 	for _, name := range []string{"drain-timeout", "grace"} {
-		d, err := parseDuration(command.Flag(name).Value.String())
+		d, err := flagvalue.ParseDuration(command.Flag(name).Value.String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +250,7 @@ func TestCompose(t *testing.T) {
 	for name, s := range file.Services {
 		for other := range s.DependsOn {
 			if _, ok := file.Services[other]; !ok {
-				t.Errorf("compose.yaml: %s depends on %s, which is no service", name, other)
+				t.Errorf("compose.yaml: %s depends on %s, which is not a service", name, other)
 			}
 		}
 		if !strings.HasPrefix(s.Image, "pawl") {
@@ -272,15 +266,15 @@ func TestCompose(t *testing.T) {
 			isSetting(t, "compose.yaml: "+name, variable, defaults.ReplaceAllString(value, "$1"))
 		}
 		if grace, _ := time.ParseDuration(s.Grace); command.Name() == "consume" && grace < longestStop(t, command) {
-			t.Errorf("compose.yaml: %s has %q to end and may need %v", name, s.Grace, longestStop(t, command))
+			t.Errorf("compose.yaml: %s has %q to stop and may need %v", name, s.Grace, longestStop(t, command))
 		}
 	}
 	if seen < 3 {
-		t.Errorf("compose.yaml: %d services of pawl, want those that migrate, serve and work", seen)
+		t.Errorf("compose.yaml: %d services of pawl, want services that migrate, serve and run jobs", seen)
 	}
 }
 
-// dockerfileCommand is what the last instruction of a name says, in the form of a JSON array.
+// dockerfileCommand returns the JSON array of the last instruction of a name.
 func dockerfileCommand(t *testing.T, instruction string) (args []string) {
 	t.Helper()
 	for line := range strings.Lines(readFile(t, "Dockerfile")) {
@@ -299,7 +293,7 @@ func TestDockerfile(t *testing.T) {
 	text := readFile(t, "Dockerfile")
 	checks := regexp.MustCompile(`(?m)^HEALTHCHECK .* CMD \["/?pawl", "(.*)"\]$`).FindAllStringSubmatch(text, -1)
 	if len(checks) != 1 {
-		t.Errorf("Dockerfile: %d health checks, want one of the image that serves", len(checks))
+		t.Errorf("Dockerfile: %d health checks, want one, in the image that serves", len(checks))
 	}
 	for _, check := range checks {
 		accepts(t, "Dockerfile: HEALTHCHECK", strings.Split(check[1], `", "`))
@@ -335,15 +329,15 @@ func TestUnits(t *testing.T) {
 			t.Errorf("%s, started for send-mail, has %q", path, args)
 		}
 		if stop, _ := time.ParseDuration(unit["TimeoutStopSec"] + "s"); unit["TimeoutStopSec"] != "" && stop < longestStop(t, command) {
-			t.Errorf("%s has %v to end and may need %v", path, stop, longestStop(t, command))
+			t.Errorf("%s has %v to stop and may need %v", path, stop, longestStop(t, command))
 		}
 		for _, page := range regexp.MustCompile(`man:([\w-]+)\(1\)`).FindAllStringSubmatch(unit["Documentation"], -1) {
-			if _, _, err := rootCommand(&program{}).Find(strings.Split(page[1], "-")[1:]); err != nil {
+			if _, _, err := rootCommand(&program.Program{}).Find(strings.Split(page[1], "-")[1:]); err != nil {
 				t.Errorf("%s: there is no page %s: %v", path, page[1], err)
 			}
 		}
 	}
-	// What is in them that is shipped commented out is read when the comment goes.
+	// Settings in comments must be valid when a user removes the comment.
 	for _, line := range regexp.MustCompile(`(?m)^# (PAWL_\w+)=(.*)$`).FindAllStringSubmatch(readFile(t, "deploy/package/pawl.env"), -1) {
 		isSetting(t, "pawl.env", line[1], line[2])
 	}
@@ -351,13 +345,14 @@ func TestUnits(t *testing.T) {
 	if err := os.WriteFile(file, regexp.MustCompile(`(?m)^# ([a-z_.]+: )`).ReplaceAll([]byte(readFile(t, "deploy/package/pawl.yaml")), []byte("$1")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &program{configFile: file}
-	if s, err := p.settings(); err != nil || s.origin["dsn"] == "default" {
-		t.Errorf("pawl.yaml, without its comments: dsn of %s, %v", s.origin["dsn"], err)
+	if s, err := settings.Load(nil, file); err != nil {
+		t.Errorf("pawl.yaml, without its comments: %v", err)
+	} else if s.Origin("dsn") == "default" {
+		t.Error("pawl.yaml, without its comments, sets no dsn")
 	}
 }
 
-// Each file that nfpm and goreleaser take is there, but for those that scripts/package.sh makes.
+// Each file in the package exists, except those that scripts/package.sh creates.
 func TestPackageContents(t *testing.T) {
 	t.Parallel()
 	nfpm := documents[struct {
@@ -388,7 +383,7 @@ func TestPackageContents(t *testing.T) {
 		if fields[0] == "man" {
 			fields = append(fields, "there")
 		}
-		root := rootCommand(&program{})
+		root := rootCommand(&program.Program{})
 		root.InitDefaultCompletionCmd()
 		if _, rest, err := root.Find(fields); err != nil || fields[0] == "completion" && len(rest) > 0 {
 			t.Errorf("scripts/package.sh: pawl %s: %v %v", args[1], rest, err)
@@ -396,7 +391,7 @@ func TestPackageContents(t *testing.T) {
 	}
 }
 
-// The alerts are of metrics that there are.
+// The alerts use metrics that exist.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	client, err := pawl.New(nil, pawl.Config{})
@@ -437,7 +432,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// The page's commands are ones.
+// The commands on the page are valid.
 func TestOperationsPage(t *testing.T) {
 	t.Parallel()
 	commands := 0
