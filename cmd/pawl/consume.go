@@ -162,8 +162,8 @@ func (c *consumer) mux() *pawl.Mux {
 	return mux
 }
 
-// waitUntilEmpty returns when the queues have no ready or running job, and no scheduled job whose time has come. It also
-// returns when ctx ends.
+// waitUntilEmpty returns when the queues have no ready or running job, and no scheduled job whose time has come. It
+// also returns when ctx ends.
 func waitUntilEmpty(ctx context.Context, client *pawl.Client, queues []string) {
 	const interval = 250 * time.Millisecond
 	named := map[string]bool{}

@@ -20,7 +20,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// sharer is a Go program that runs jobs of a queue until SIGINT. It records each job in the transaction that completes it.
+// sharer is a Go program that runs jobs of a queue until SIGINT. It records each job in the transaction that completes
+// it.
 func sharer() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -56,7 +57,8 @@ func sharer() {
 	}
 }
 
-// psqlWorker runs jobs in a psql session: it claims and commits, and then completes the job in the transaction of its effects.
+// psqlWorker runs jobs in a psql session: it claims and commits, and then completes the job in the transaction of its
+// effects.
 const psqlWorker = `
 create procedure work_shared() language plpgsql as $$
 declare
@@ -78,8 +80,8 @@ begin
   end loop;
 end $$`
 
-// A Go program, a psql session and pawl consume share one queue, which Go, SQL and the command line fill. Each job runs once, and
-// each consumer runs some.
+// A Go program, a psql session and pawl consume share one queue, which Go, SQL and the command line fill. Each job runs
+// once, and each consumer runs some.
 func TestSharedQueue(t *testing.T) {
 	t.Parallel()
 	psql, err := exec.LookPath("psql")

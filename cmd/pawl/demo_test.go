@@ -137,7 +137,8 @@ func TestDemo(t *testing.T) {
 	})
 }
 
-// untilText reports when a text has been written. exec writes from one goroutine, because Stdout and Stderr are the same.
+// untilText reports when a text has been written. exec writes from one goroutine, because Stdout and Stderr are the
+// same.
 type untilText struct {
 	text string
 	all  bytes.Buffer

@@ -26,7 +26,8 @@ import (
 	"github.com/pawlhq/pawl/pawlprom"
 )
 
-// The files that deploy pawl name its commands, flags, settings and metrics. These tests fail when one of them is renamed.
+// The files that deploy pawl name its commands, flags, settings and metrics. These tests fail when one of them is
+// renamed.
 
 const repository = "../.."
 
@@ -216,8 +217,8 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
-// longestStop returns the longest time that a command needs to stop. A worker needs its drain timeout, and the same time again
-// if the database is away and it cannot deliver results (see pawl.Client.Run).
+// longestStop returns the longest time that a command needs to stop. A worker needs its drain timeout, and the same
+// time again if the database is away and it cannot deliver results (see pawl.Client.Run).
 func longestStop(t *testing.T, command *cobra.Command) time.Duration {
 	t.Helper()
 	if command.Name() != "consume" {

@@ -32,8 +32,8 @@ func printHelp(p *program.Program, command *cobra.Command) {
 	fmt.Fprint(p.Stdout, helpText(command, min(output.Width(p.Stdout), 120)))
 }
 
-// helpText returns a command's help, broken to fit a width. A width of 0 leaves all lines as they are. Examples are never
-// broken, so that users can copy them.
+// helpText returns a command's help, broken to fit a width. A width of 0 leaves all lines as they are. Examples are
+// never broken, so that users can copy them.
 func helpText(command *cobra.Command, width int) string {
 	long := command.Long
 	if long == "" {

@@ -129,8 +129,8 @@ func readMetrics(ctx context.Context, client *pawl.Client, names []string) ([]qu
 	return rows, err
 }
 
-// watchMetrics prints the figures at an interval until ctx ends. It continues through errors, so that it is there when the
-// database comes back.
+// watchMetrics prints the figures at an interval until ctx ends. It continues through errors, so that it is there when
+// the database comes back.
 func watchMetrics(
 	ctx context.Context, p *program.Program, client *pawl.Client, names []string, every time.Duration, rows []queueMetrics,
 ) error {

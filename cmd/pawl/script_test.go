@@ -36,8 +36,8 @@ func migrate(ctx context.Context, url string) error {
 	return client.Migrate(ctx)
 }
 
-// TestScripts runs testdata/script/*.txtar. Each script has a migrated database of its own, $PAWL_DSN, and these commands in
-// addition to those of testscript:
+// TestScripts runs testdata/script/*.txtar. Each script has a migrated database of its own, $PAWL_DSN, and these
+// commands in addition to those of testscript:
 //
 //	pawl ARGS…          runs this program; ! pawl if it must fail
 //	exits CODE ARGS…    runs pawl and checks its exit code

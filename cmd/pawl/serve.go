@@ -138,8 +138,8 @@ func httpHandler(p *program.Program, client *pawl.Client, options pawlprom.Optio
 	return mux
 }
 
-// maintain runs the maintenance tasks until ctx ends. If they cannot begin, because the database is away or not migrated,
-// it retries: /readyz reports the problem, and a restart would not help.
+// maintain runs the maintenance tasks until ctx ends. If they cannot begin, because the database is away or not
+// migrated, it retries: /readyz reports the problem, and a restart would not help.
 func maintain(ctx context.Context, client *pawl.Client, log *slog.Logger) {
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
 		err := client.Tend(ctx)

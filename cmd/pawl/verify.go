@@ -95,7 +95,8 @@ func printViolations(p *program.Program, found []pawl.Finding) error {
 	return fmt.Errorf("%s: %w", output.Count(left, "violation"), exit.ErrViolations)
 }
 
-// writeParagraphs writes violations for a terminal, one below the other. Columns would break the remedies, which users copy.
+// writeParagraphs writes violations for a terminal, one below the other. Columns would break the remedies, which users
+// copy.
 func writeParagraphs(out io.Writer, rows []violation, width int) error {
 	for _, v := range rows {
 		head := output.Bold.Render(v.Check)

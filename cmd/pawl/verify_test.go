@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// A problem is wrapped between words. A remedy is not wrapped, so that users can copy it. Control characters are escaped.
+// A problem is wrapped between words. A remedy is not wrapped, so that users can copy it. Control characters are
+// escaped.
 func TestWriteParagraphs(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder

@@ -75,8 +75,8 @@ type workerCounts struct {
 	newestHeartbeat time.Duration // The time since the last heartbeat of any worker.
 }
 
-// countWorkers counts the workers that run a queue, or all workers if the queue is "". The running jobs of a worker may be of
-// other queues.
+// countWorkers counts the workers that run a queue, or all workers if the queue is "". The running jobs of a worker may
+// be of other queues.
 func countWorkers(workers []pawl.Worker, queue string) workerCounts {
 	var c workerCounts
 	live := 0

@@ -24,8 +24,8 @@ const (
 	tryLock       = "select pg_try_advisory_xact_lock(hashtextextended('pawl demo', 0))"
 )
 
-// shopTables creates the application's tables. The table invoice has no unique constraint: the queue alone must write each
-// invoice exactly once.
+// shopTables creates the application's tables. The table invoice has no unique constraint: the queue alone must write
+// each invoice exactly once.
 const shopTables = `
 	create table pawl_demo_app.orders (
 		id bigint generated always as identity primary key, tenant text not null, cents bigint not null);
@@ -42,7 +42,8 @@ type database struct {
 	version string
 }
 
-// openDatabase starts a server if there is no URL, and creates the schemas. If it fails, it removes what it has created.
+// openDatabase starts a server if there is no URL, and creates the schemas. If it fails, it removes what it has
+// created.
 func openDatabase(ctx context.Context, url string) (_ *database, err error) {
 	db := &database{url: url}
 	defer func() {

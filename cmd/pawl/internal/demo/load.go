@@ -93,8 +93,8 @@ func (l *load) insert(ctx context.Context) error {
 	return first
 }
 
-// emails inserts half of the emails at once, for one tenant. The emails of the other tenants come in batches, and must not
-// wait for the first half.
+// emails inserts half of the emails at once, for one tenant. The emails of the other tenants come in batches, and must
+// not wait for the first half.
 func (l *load) emails(ctx context.Context) error {
 	const batches = 12
 	flood := l.want["email"] / 2

@@ -14,7 +14,8 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// URLVariable passes the database to a worker. A flag would be visible to all users, and the URL may contain a password.
+// URLVariable passes the database to a worker. A flag would be visible to all users, and the URL may contain a
+// password.
 const URLVariable = "PAWL_DEMO_DATABASE_URL"
 
 // An event is one line of a worker's standard output. It is written at once, so that a kill loses none.
@@ -84,7 +85,8 @@ func RunWorker(ctx context.Context, name string, heartbeat time.Duration) error 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
-		// Standard input ends when the demo stops the worker, and when the demo itself ends. The server may be gone then.
+		// Standard input ends when the demo stops the worker, and when the demo itself ends. The server may be gone
+		// then.
 		io.Copy(io.Discard, os.Stdin)
 		stop()
 		time.AfterFunc(stopTimeout, func() { os.Exit(1) })

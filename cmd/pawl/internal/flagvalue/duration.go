@@ -1,4 +1,5 @@
-// Package flagvalue parses and formats the values of flags, settings and input files: durations, rates, times and names.
+// Package flagvalue parses and formats the values of flags, settings and input files: durations, rates, times and
+// names.
 package flagvalue
 
 import (
@@ -14,7 +15,8 @@ const durationForm = "a duration such as 500ms, 90s, 1h30m or 7d; a number alone
 
 var leadingDays = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
 
-// ParseDuration parses a duration such as 500ms, 90s, 1h30m or 7d, or a number of seconds. It refuses negative durations.
+// ParseDuration parses a duration such as 500ms, 90s, 1h30m or 7d, or a number of seconds. It refuses negative
+// durations.
 func ParseDuration(text string) (time.Duration, error) {
 	invalid := fmt.Errorf("%q: want %s", text, durationForm)
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil {

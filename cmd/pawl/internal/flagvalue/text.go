@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Name is a flag that takes a name. It refuses an empty name: an unset variable in a script must not select every queue.
+// Name is a flag that takes a name. It refuses an empty name: an unset variable in a script must not select every
+// queue.
 type Name string
 
 // Set checks that the name is not empty.

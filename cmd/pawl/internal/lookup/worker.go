@@ -27,8 +27,8 @@ func workerOf(workers []pawl.Worker, id int64) (pawl.Worker, error) {
 	return workers[i], nil
 }
 
-// JobsOfWorker returns a worker and at most 10,000 jobs that it runs. It writes a note if another live worker has the same
-// name, because the jobs of both are returned.
+// JobsOfWorker returns a worker and at most 10,000 jobs that it runs. It writes a note if another live worker has the
+// same name, because the jobs of both are returned.
 func JobsOfWorker(
 	ctx context.Context, client *pawl.Client, id int64, notes io.Writer,
 ) (pawl.Worker, pawl.Jobs, error) {

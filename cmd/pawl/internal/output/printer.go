@@ -19,8 +19,8 @@ var Formats = []string{"table", "json", "csv", "yaml"}
 
 // A Printer writes the rows of a command in one of the Formats.
 //
-// A row is a struct. Each exported field has a name in its json tag. A tag `table:"-"` leaves the field out of tables of
-// a list. A tag `table:"-,omitempty"` also leaves it out of the table of a single row if it is empty. Any other text
+// A row is a struct. Each exported field has a name in its json tag. A tag `table:"-"` leaves the field out of tables
+// of a list. A tag `table:"-,omitempty"` also leaves it out of the table of a single row if it is empty. Any other text
 // before the comma is the column's title in a list. The name of a time.Duration must not contain its unit.
 type Printer struct {
 	Out    io.Writer
@@ -58,8 +58,8 @@ func (p *Printer) Print(rows any) error {
 	}
 }
 
-// PrintPages writes a list that arrives in slices of one type, in constant memory. It prints what Print prints, except that
-// the table of more than one page has no box. If there is more than one page, the first must not be empty.
+// PrintPages writes a list that arrives in slices of one type, in constant memory. It prints what Print prints, except
+// that the table of more than one page has no box. If there is more than one page, the first must not be empty.
 func (p *Printer) PrintPages(pages iter.Seq2[any, error]) error {
 	next, stop := iter.Pull2(pages)
 	defer stop()

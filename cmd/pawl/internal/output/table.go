@@ -87,8 +87,8 @@ func printTable(out io.Writer, list reflect.Value) error {
 	return err
 }
 
-// fit makes a box of the lines fit a width. It first cuts titles that are wider than the cells below them, and then wraps the
-// cells of the widest columns.
+// fit makes a box of the lines fit a width. It first cuts titles that are wider than the cells below them, and then
+// wraps the cells of the widest columns.
 func fit(lines [][]string, width int) [][]string {
 	widths, content := make([]int, len(lines[0])), make([]int, len(lines[0]))
 	total := 1

@@ -27,7 +27,8 @@ func Width(stream any) int {
 	return width
 }
 
-// Patience writes a line to a terminal if work takes longer than two seconds. The caller calls end when the work is done.
+// Patience writes a line to a terminal if work takes longer than two seconds. The caller calls end when the work is
+// done.
 func Patience(terminal io.Writer, line string) (end func()) {
 	if Width(terminal) == 0 {
 		return func() {}

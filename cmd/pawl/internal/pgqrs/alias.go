@@ -1,5 +1,5 @@
-// Package pgqrs holds the commands that have the names and forms of pgqrs, for users who migrate from it. The help leaves
-// them out.
+// Package pgqrs holds the commands that have the names and forms of pgqrs, for users who migrate from it. The help
+// leaves them out.
 package pgqrs
 
 import (

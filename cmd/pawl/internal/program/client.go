@@ -16,8 +16,8 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
 )
 
-// Open connects to the database of the settings. The client is usable until the command ends. Open does not check whether
-// Pawl is installed.
+// Open connects to the database of the settings. The client is usable until the command ends. Open does not check
+// whether Pawl is installed.
 func (p *Program) Open(ctx context.Context) (*pawl.Client, error) {
 	s, err := p.LoadSettings()
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 // Input returns standard input. Its Read returns an error when the command is interrupted.
 func (p *Program) Input() io.Reader { return &interruptible{p.command.Context(), p.Stdin} }
 
-// ReadArgument returns what an argument stands for: the content of a file for @FILE, standard input for -, else the text.
+// ReadArgument returns what an argument stands for: the content of a file for @FILE, standard input for -, else the
+// text.
 func (p *Program) ReadArgument(text string) ([]byte, error) {
 	if text == "-" {
 		return io.ReadAll(p.Input())

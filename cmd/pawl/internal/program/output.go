@@ -36,8 +36,8 @@ func (p *Program) PrintNext(row any) error {
 	return printer.PrintNext(row)
 }
 
-// PrintCount writes how many jobs a command changed. If the command failed after it changed some, it writes the count and
-// returns the error.
+// PrintCount writes how many jobs a command changed. If the command failed after it changed some, it writes the count
+// and returns the error.
 func (p *Program) PrintCount(n int64, row any, err error) error {
 	if err != nil && n == 0 {
 		return err

@@ -1,4 +1,5 @@
-// Package program holds what every command needs: settings, connections to the database, input, output and confirmation.
+// Package program holds what every command needs: settings, connections to the database, input, output and
+// confirmation.
 package program
 
 import (

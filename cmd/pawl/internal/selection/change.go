@@ -16,14 +16,15 @@ import (
 // Change is what a command does to jobs.
 type Change struct {
 	Verb string // As in "delete 3 jobs".
-	// Noun names the jobs, as in "dead job". If it is empty, they are "jobs", and Apply reports IDs that were not changed.
+	// Noun names the jobs, as in "dead job". If it is empty, they are "jobs", and Apply reports IDs that were not
+	// changed.
 	Noun   string
 	States []pawl.State // The states of jobs that can be changed; nil for all.
 	Do     func(context.Context, pawl.Selector) (int64, error)
 }
 
-// Apply changes the jobs with these IDs, or else the jobs that the flags select. It asks for confirmation unless IDs are
-// given. It returns the number of changed jobs.
+// Apply changes the jobs with these IDs, or else the jobs that the flags select. It asks for confirmation unless IDs
+// are given. It returns the number of changed jobs.
 func (f *Filter) Apply(
 	command *cobra.Command, p *program.Program, client *pawl.Client, ids []string, change Change,
 ) (int64, error) {

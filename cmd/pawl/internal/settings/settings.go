@@ -36,8 +36,8 @@ type Settings struct {
 	origin map[string]string // By name: the flag, variable or line of a file that gave it.
 }
 
-// Load reads each setting from the first place that has it: a flag of the command, the environment, the file, the default.
-// The command may be nil.
+// Load reads each setting from the first place that has it: a flag of the command, the environment, the file, the
+// default. The command may be nil.
 func Load(command *cobra.Command, configFile string) (*Settings, error) {
 	file, err := readFile(configFile)
 	if err != nil {

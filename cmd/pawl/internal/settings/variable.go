@@ -24,8 +24,8 @@ func UnknownVariables(known ...string) (names []string) {
 	return names
 }
 
-// CheckVariable checks a variable PAWL_… of an environment. It returns an error if there is no such setting or its value
-// is not valid. It accepts every empty variable of a setting.
+// CheckVariable checks a variable PAWL_… of an environment. It returns an error if there is no such setting or its
+// value is not valid. It accepts every empty variable of a setting.
 func CheckVariable(name, value string) error {
 	i := slices.IndexFunc(definitions, func(d *definition) bool { return d.variable() == name })
 	if i < 0 {

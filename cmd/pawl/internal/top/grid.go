@@ -19,8 +19,8 @@ type grid struct {
 
 func (g *grid) height() int { return 1 + max(len(g.rows), 1) }
 
-// lines returns the grid as text. A width of 0 and a height of -1 are unlimited. A grid that is too wide first cuts its widest
-// columns of words, and then drops columns at the right.
+// lines returns the grid as text. A width of 0 and a height of -1 are unlimited. A grid that is too wide first cuts its
+// widest columns of words, and then drops columns at the right.
 func (g *grid) lines(width, height int) []string {
 	widths := make([]int, len(g.titles))
 	for _, row := range append([][]string{g.titles}, g.rows...) {

@@ -116,8 +116,8 @@ func (s *Snapshot) jobGrid() grid {
 	return g
 }
 
-// divide divides lines among grids. Small grids get all they need, and the others share the rest. It reports whether each
-// grid has room for more than its titles and one line.
+// divide divides lines among grids. Small grids get all they need, and the others share the rest. It reports whether
+// each grid has room for more than its titles and one line.
 func divide(lines int, parts []grid) (heights []int, enough bool) {
 	order := make([]int, len(parts))
 	for i := range order {
