@@ -16,8 +16,8 @@ func archiveCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "archive",
 		Short: "Show and purge completed and cancelled jobs",
-		Long: `The archive keeps completed and cancelled jobs for the retention of their queue (pawl queue set --retain-completed), by
-default a day.`,
+		Long: `The archive keeps completed and cancelled jobs for the retention of their queue (pawl queue set
+--retain-completed), by default a day.`,
 		GroupID: groupJobs,
 	}
 	archive := finishedJobs{noun: "archived", states: selection.Archived}

@@ -14,11 +14,12 @@ func configurationTopic() *cobra.Command {
      max_connections: 4
   4. the default
 
-A dot in a name is a level in the file (validation: {depth: 5}) and _ in the environment (PAWL_VALIDATION_DEPTH). Lists are
-sequences in the file and are separated by commas elsewhere. If a value is not valid, or a name in the file is not a setting, the
-command fails and names the place. pawl config show prints every setting, its value and its source.
+A dot in a name is a level in the file (validation: {depth: 5}) and _ in the environment
+(PAWL_VALIDATION_DEPTH). Lists are sequences in the file and are separated by commas elsewhere. If a value is
+not valid, or a name in the file is not a setting, the command fails and names the place. pawl config show
+prints every setting, its value and its source.
 
-Passwords: as with psql, PGPASSWORD or a password file can hold the password instead of the dsn. All users of the machine can see
-the flags of a process.`,
+Passwords: as with psql, PGPASSWORD or a password file can hold the password instead of the dsn. All users of
+the machine can see the flags of a process.`,
 	}
 }

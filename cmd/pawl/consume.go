@@ -40,14 +40,16 @@ Its exit code decides what happens to the job:
   other  the attempt failed, and the end of standard error is its error. The job runs again after its backoff, or is dead if it
          has no attempts left. The same happens if a signal ends the program
 
-If a job is cancelled or taken away, or --timeout is over, the program gets SIGTERM, and after --grace SIGKILL. Both signals go to
-its whole process group. When the program ends, consume kills the processes that it has left in the group.
+If a job is cancelled or taken away, or --timeout is over, the program gets SIGTERM, and after --grace SIGKILL.
+Both signals go to its whole process group. When the program ends, consume kills the processes that it has left
+in the group.
 
-On SIGTERM or ^C, consume claims no more jobs. Running programs have --drain-timeout to end. Then they get SIGTERM, after --grace
-SIGKILL, and their jobs run elsewhere; this uses no attempt. Then consume exits with code 0. A second ^C ends consume at once.
+On SIGTERM or ^C, consume claims no more jobs. Running programs have --drain-timeout to end. Then they get
+SIGTERM, after --grace SIGKILL, and their jobs run elsewhere; this uses no attempt. Then consume exits with code
+0. A second ^C ends consume at once.
 
-With --listen, consume serves /healthz, /readyz and /metrics like pawl serve, with the figures of this process only. Without the
-flag it serves no HTTP, even if the environment or a file sets listen.`
+With --listen, consume serves /healthz, /readyz and /metrics like pawl serve, with the figures of this process
+only. Without the flag it serves no HTTP, even if the environment or a file sets listen.`
 
 func consumeCommand(p *program.Program) *cobra.Command {
 	c := &consumer{drainTimeout: 30 * time.Second}

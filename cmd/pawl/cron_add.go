@@ -19,12 +19,13 @@ func cronAddCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "add NAME SPEC KIND [ARGS]",
 		Short: "Create a cron, or change the cron of this name",
-		Long: `Add creates a cron, which inserts a job of KIND at each tick of SPEC. If a cron of this name exists, add changes it. The cron
-keeps its pause and its last tick, and its next tick unless the spec or the zone changes.
+		Long: `Add creates a cron, which inserts a job of KIND at each tick of SPEC. If a cron of this name
+exists, add changes it. The cron keeps its pause and its last tick, and its next tick unless the spec or the
+zone changes.
 
-SPEC has five fields: minute, hour, day of month, month, day of week. A sixth field at the front is for seconds. SPEC may also be
-@hourly, @daily, @weekly, @monthly, @yearly or "@every 90s". pawl cron preview --spec shows the ticks of a spec. ARGS and the job
-flags are those of pawl job insert.
+SPEC has five fields: minute, hour, day of month, month, day of week. A sixth field at the front is for seconds.
+SPEC may also be @hourly, @daily, @weekly, @monthly, @yearly or "@every 90s". pawl cron preview --spec shows the
+ticks of a spec. ARGS and the job flags are those of pawl job insert.
 
 Jobs are inserted while a worker runs: pawl serve, pawl consume, or a Go program that runs jobs or maintenance.`,
 		Example: `  pawl cron add digest '30 8 * * mon-fri' digest '{"to": "all"}' --zone Europe/Berlin --queue mail --catch-up 1

@@ -18,8 +18,9 @@ func deadCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "dead",
 		Short: "Show, retry and purge dead jobs",
-		Long: `A job is dead if it has used all its attempts, its handler gave it up, its args cannot be decoded, or three workers crashed
-while they ran it. Dead jobs are kept for the retention of their queue (pawl queue set --retain-dead), by default 30 days.`,
+		Long: `A job is dead if it has used all its attempts, its handler gave it up, its args cannot be decoded,
+or three workers crashed while they ran it. Dead jobs are kept for the retention of their queue (pawl queue set
+--retain-dead), by default 30 days.`,
 		GroupID: groupJobs,
 	}
 	dead := finishedJobs{noun: "dead", states: selection.Dead, rows: deadJobsOf}
@@ -62,8 +63,8 @@ func deadRetryCommand(p *program.Program, dead finishedJobs) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "retry [ID...]",
 		Short: "Let dead jobs run again, by ID or by filter",
-		Long: `Retry lets dead jobs run now. The jobs keep their attempts and errors. A job without attempts left gets one more. A job stays
-dead if another live job has its unique key.`,
+		Long: `Retry lets dead jobs run now. The jobs keep their attempts and errors. A job without attempts left
+gets one more. A job stays dead if another live job has its unique key.`,
 		RunE: func(command *cobra.Command, args []string) error {
 			ctx := command.Context()
 			client, err := p.Open(ctx)

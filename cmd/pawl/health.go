@@ -18,9 +18,9 @@ func healthCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "health",
 		Short: "Check a pawl that serves HTTP on this machine",
-		Long: `Health requests /healthz at the address of --listen, or /readyz with --ready. The exit code is 0 if the process is
-healthy, and 1 if it is not; standard error says why. Health waits at most four seconds. Use it for the health checks of
-containers that contain no other program.`,
+		Long: `Health requests /healthz at the address of --listen, or /readyz with --ready. The exit code is 0
+if the process is healthy, and 1 if it is not; standard error says why. Health waits at most four seconds. Use
+it for the health checks of containers that contain no other program.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupRun,
 		RunE: func(command *cobra.Command, _ []string) error {

@@ -20,10 +20,11 @@ func importCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "import",
 		Short: "Import the jobs of another queue on PostgreSQL",
-		Long: `Import moves the live jobs of another queue into Pawl, with their schedules, used attempts, errors and args. It reports
-what it cannot move. One transaction deletes each job there and inserts it here. If the other queue is in another database
-(--from), jobs pass through a table in that database, pawl_import, which no worker reads. You may interrupt an import and run it
-again. The producers and workers of the other queue may run at the same time.
+		Long: `Import moves the live jobs of another queue into Pawl, with their schedules, used attempts, errors
+and args. It reports what it cannot move. One transaction deletes each job there and inserts it here. If the
+other queue is in another database (--from), jobs pass through a table in that database, pawl_import, which no
+worker reads. You may interrupt an import and run it again. The producers and workers of the other queue may run
+at the same time.
 
 Begin with --dry-run. docs/import.md describes a migration step by step.`,
 		GroupID: groupJobs,

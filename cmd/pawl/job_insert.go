@@ -48,14 +48,15 @@ func jobInsertCommand(p *program.Program) *cobra.Command {
 		Short: "Insert a job, or many jobs from a file",
 		Long: `Insert inserts a job of KIND. ARGS is JSON, @FILE, or - for standard input.
 
-With --from FILE (- is standard input), insert inserts a job for each line of the file. A line is a JSON object with the fields below.
-KIND and the flags of the command apply where a line leaves a field out:
+With --from FILE (- is standard input), insert inserts a job for each line of the file. A line is a JSON object
+with the fields below. KIND and the flags of the command apply where a line leaves a field out:
   {"kind": "email", "args": {"to": "ann@example.com"}, "queue": "mail", "delay": 90, "unique": {"key": "welcome ann"}}
   fields: kind args data (base64) queue channel ordered priority delay run_at max_attempts fingerprint headers reserve
           after_ok after_any after_not_ok keep_waiting backoff {base max growth power jitter}
           unique {key period global until_start replace reschedule}
-Durations are numbers of seconds, or text such as "7d". Lines are inserted in batches of --batch-size, each of them completely or
-not at all. If a line fails, the error names it and says up to which line all jobs are inserted. At insert_rate, insert waits.`,
+Durations are numbers of seconds, or text such as "7d". Lines are inserted in batches of --batch-size, each of
+them completely or not at all. If a line fails, the error names it and says up to which line all jobs are
+inserted. At insert_rate, insert waits.`,
 		Example: `  pawl job insert email '{"to": "ann@example.com"}' --queue mail --delay 1h
   pawl job insert resize --data @cat.png --channel acme --wait
   jq -c '{args: .}' users.json | pawl job insert welcome --from - --queue mail`,

@@ -12,9 +12,9 @@ func jobListCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, newest first: live, dead and archived ones",
-		Long: `List prints a page of the jobs that match all flags, newest first: live, dead and archived jobs. If there are more, standard
-error shows the flag that prints the next page. A page is fast if its jobs are among the newest. To find rare jobs in a
-large archive, the command has to read the archive.`,
+		Long: `List prints a page of the jobs that match all flags, newest first: live, dead and archived jobs.
+If there are more, standard error shows the flag that prints the next page. A page is fast if its jobs are among
+the newest. To find rare jobs in a large archive, the command has to read the archive.`,
 		Example: `  pawl job list --queue mail --state dead,cancelled --created-after 1d
   pawl job list --kind email --args '{"to": "ann@example.com"}' --format json
   pawl job list --all --format csv --out jobs.csv`,

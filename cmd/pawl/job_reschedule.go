@@ -25,8 +25,8 @@ func jobRescheduleCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "reschedule [ID...]",
 		Short: "Change the time or the priority of jobs that are not running, by ID or by filter",
-		Long: `Reschedule changes the time or the priority of jobs that are not running. Jobs given by ID are changed at once. Flags
-select jobs; the command then shows their number and asks for confirmation.`,
+		Long: `Reschedule changes the time or the priority of jobs that are not running. Jobs given by ID are
+changed at once. Flags select jobs; the command then shows their number and asks for confirmation.`,
 		Example: `  pawl job reschedule 12 --delay 1h
   pawl job reschedule --queue mail --state scheduled --run-at '2030-01-31 08:00'`,
 		RunE: func(command *cobra.Command, args []string) error {

@@ -47,11 +47,12 @@ func jobTailCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "tail",
 		Short: "Follow jobs as they are inserted and as they finish",
-		Long: `Tail prints a line for each job that is inserted and for each job that finishes, from now until ^C, if the job matches the
-filter. The event is the state of a new job (reserved, waiting, scheduled, ready, running) or of a finished one (completed,
-cancelled, dead). A job that finishes before tail sees it has only the second line. Tail polls for new jobs twice a second. The
-server notifies it of finished jobs. Behind a pooler without listen_dsn, tail shows only the ends of jobs that it has seen
-before. It does not show the ends of jobs that their queue does not keep (a retention of zero).`,
+		Long: `Tail prints a line for each job that is inserted and for each job that finishes, from now until
+^C, if the job matches the filter. The event is the state of a new job (reserved, waiting, scheduled, ready,
+running) or of a finished one (completed, cancelled, dead). A job that finishes before tail sees it has only the
+second line. Tail polls for new jobs twice a second. The server notifies it of finished jobs. Behind a pooler
+without listen_dsn, tail shows only the ends of jobs that it has seen before. It does not show the ends of jobs
+that their queue does not keep (a retention of zero).`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			client, err := p.Open(command.Context())

@@ -14,8 +14,8 @@ func messageCountCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "count QUEUE",
 		Short: "Count the messages that can be read now, or with --archive finished ones",
-		Long: `Count counts exactly, which reads every counted message. It does not count messages that a reader holds, that are delayed, or
-that wait for others.`,
+		Long: `Count counts exactly, which reads every counted message. It does not count messages that a reader
+holds, that are delayed, or that wait for others.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.Open(command.Context())

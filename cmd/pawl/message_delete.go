@@ -14,9 +14,10 @@ func messageDeleteCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "delete QUEUE ID",
 		Short: "Delete a message; this finishes a message that was read",
-		Long: `Delete deletes a message in any state. The archive does not keep it. Without --epoch, delete deletes the message even if another
-reader holds it, for example because your lock time has run out. With --epoch, the number that pawl message read has printed, delete
-deletes the message only if you still hold it. Otherwise it changes nothing, and the exit code is 1.`,
+		Long: `Delete deletes a message in any state. The archive does not keep it. Without --epoch, delete
+deletes the message even if another reader holds it, for example because your lock time has run out. With
+--epoch, the number that pawl message read has printed, delete deletes the message only if you still hold it.
+Otherwise it changes nothing, and the exit code is 1.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.Open(command.Context())

@@ -20,10 +20,11 @@ import (
 
 const readLong = `
 
-A reader holds a message until its vt. To finish the message, delete it before that time (pawl message delete). Otherwise any reader
-can read it again, and read returns it alone, whatever --count says. After the third time the message is dead, because it may be what
-kills its readers. read_ct counts attempts; a lock time that ran out is not an attempt. Read does not wait for messages: it returns
-none if the queue is empty, is paused or has reached its limits.`
+A reader holds a message until its vt. To finish the message, delete it before that time (pawl message delete).
+Otherwise any reader can read it again, and read returns it alone, whatever --count says. After the third time
+the message is dead, because it may be what kills its readers. read_ct counts attempts; a lock time that ran out
+is not an attempt. Read does not wait for messages: it returns none if the queue is empty, is paused or has
+reached its limits.`
 
 func messageReadCommand(p *program.Program) *cobra.Command {
 	var reader messageReader

@@ -15,9 +15,10 @@ func messageShowCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "show QUEUE ID",
 		Short: "Show a message, or with --archive a finished one",
-		Long: `Show prints a live message, or with --archive a finished one. vt is the time since or from which the message can be read. If a
-reader holds the message, vt is the time at which the hold ends. vt is empty if a worker runs the job, because it holds the job for as
-long as it lives. pawl job show prints the other fields of the job.`,
+		Long: `Show prints a live message, or with --archive a finished one. vt is the time since or from which
+the message can be read. If a reader holds the message, vt is the time at which the hold ends. vt is empty if a
+worker runs the job, because it holds the job for as long as it lives. pawl job show prints the other fields of
+the job.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(command *cobra.Command, args []string) error {
 			ctx := command.Context()

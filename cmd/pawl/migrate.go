@@ -23,9 +23,9 @@ func migrateCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "migrate",
 		Short: "Upgrade the schema to a version",
-		Long: `Migrate upgrades the schema to the version of this binary, or to the older version of --to. Like install, it creates
-the schema if it does not exist. Workers of this version and of the previous one may run jobs during a migration. A schema cannot
-go back to an older version.
+		Long: `Migrate upgrades the schema to the version of this binary, or to the older version of --to. Like
+install, it creates the schema if it does not exist. Workers of this version and of the previous one may run
+jobs during a migration. A schema cannot go back to an older version.
 
 With --dry-run, migrate prints the SQL that it would run, for psql.`,
 		Example: `  pawl migrate

@@ -17,8 +17,8 @@ func queueCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "queue",
 		Short: "Show queues, pause them, set their policies",
-		Long: `A queue exists from the first insert of a job into it; you do not have to create it. These commands store a policy for a queue in
-the database, and every worker follows it.`,
+		Long: `A queue exists from the first insert of a job into it; you do not have to create it. These
+commands store a policy for a queue in the database, and every worker follows it.`,
 		GroupID: groupJobs,
 	}
 	command.AddCommand(
@@ -95,8 +95,8 @@ func queueShowCommand(p *program.Program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME",
 		Short: "Show a queue, its jobs by state and its policy",
-		Long: `Show prints the figures of a queue and the fields of its policy that are set. pawl queue set --help shows the defaults of
-the other fields.`,
+		Long: `Show prints the figures of a queue and the fields of its policy that are set. pawl queue set
+--help shows the defaults of the other fields.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.Open(command.Context())

@@ -27,10 +27,10 @@ func queueChannelsCommand(p *program.Program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "channels NAME",
 		Short: "List a queue's channels, with their jobs by state",
-		Long: `Channels prints the figures of a queue's channels. Jobs without a channel are in the channel without a name. A channel is halted if the
-job at its head died and the queue's policy is to halt (see pawl queue resume-channel). In an ordered channel, the jobs
-behind the head are waiting, and these figures do not include them. If a queue has more than 10,000 jobs of a state, the figures are
-estimates.`,
+		Long: `Channels prints the figures of a queue's channels. Jobs without a channel are in the channel
+without a name. A channel is halted if the job at its head died and the queue's policy is to halt (see pawl
+queue resume-channel). In an ordered channel, the jobs behind the head are waiting, and these figures do not
+include them. If a queue has more than 10,000 jobs of a state, the figures are estimates.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.Open(command.Context())
@@ -62,8 +62,9 @@ func queueResumeChannelCommand(p *program.Program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "resume-channel NAME CHANNEL",
 		Short: "Resume a halted channel",
-		Long: `An ordered channel is halted if the job at its head died and the queue's policy is to halt (pawl queue set --halt-on-dead).
-Resume-channel lets the channel continue without that job. pawl dead retry lets it continue with the job.`,
+		Long: `An ordered channel is halted if the job at its head died and the queue's policy is to halt (pawl
+queue set --halt-on-dead). Resume-channel lets the channel continue without that job. pawl dead retry lets it
+continue with the job.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.Open(command.Context())

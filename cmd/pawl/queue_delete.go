@@ -15,8 +15,8 @@ func queuePurgeCommand(p *program.Program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "purge NAME",
 		Short: "Delete a queue's live jobs, including running ones",
-		Long: `Purge deletes the live jobs of a queue without a trace. It keeps jobs that are inserted while it runs, finished jobs (see pawl archive
-purge and pawl dead purge), and the queue's policy.`,
+		Long: `Purge deletes the live jobs of a queue without a trace. It keeps jobs that are inserted while it
+runs, finished jobs (see pawl archive purge and pawl dead purge), and the queue's policy.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			ctx, name := command.Context(), args[0]
@@ -50,8 +50,9 @@ func queueDeleteCommand(p *program.Program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a queue's policy",
-		Long: `Delete deletes a queue's policy, its pause and the marks of its halted channels. It fails while the queue has live jobs (see pawl
-queue purge), or while a live worker runs the queue by name. Finished jobs stay until their retention ends.`,
+		Long: `Delete deletes a queue's policy, its pause and the marks of its halted channels. It fails while
+the queue has live jobs (see pawl queue purge), or while a live worker runs the queue by name. Finished jobs
+stay until their retention ends.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			ctx, name := command.Context(), args[0]

@@ -63,7 +63,8 @@ func queueMetricsCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "metrics [NAME]",
 		Short: "Show the main figures of all queues, or all figures of one queue",
-		Long: `Metrics prints figures that are cheap at any size. Large figures are estimates, and are marked as such.
+		Long: `Metrics prints figures that are cheap at any size. Large figures are estimates, and are marked as
+such.
 
   total messages           live jobs, in any state
   pending messages         ready jobs

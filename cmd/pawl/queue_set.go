@@ -18,8 +18,9 @@ func queueCreateCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create a queue with a policy",
-		Long: `Create stores a policy for a queue, possibly before its first job. You do not have to create a queue before you insert jobs into
-it. Create fails if the queue has a policy already: use pawl queue set to change it.`,
+		Long: `Create stores a policy for a queue, possibly before its first job. You do not have to create a
+queue before you insert jobs into it. Create fails if the queue has a policy already: use pawl queue set to
+change it.`,
 		Example: `  pawl queue create mail --max-running 50 --rate 1000/m
   pawl queue create tenants --channel-max-running 2 --weight gold=3`,
 		Args: cobra.ExactArgs(1),
@@ -56,8 +57,9 @@ func queueSetCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "set NAME",
 		Short: "Change the policy of a queue",
-		Long: `Set changes the fields of a queue's policy whose flags are given, and keeps the other fields. Workers follow the new policy within
-a second; limits apply at once. If two sets of one queue run at the same time, the later one may undo changes of the other.`,
+		Long: `Set changes the fields of a queue's policy whose flags are given, and keeps the other fields.
+Workers follow the new policy within a second; limits apply at once. If two sets of one queue run at the same
+time, the later one may undo changes of the other.`,
 		Example: `  pawl queue set mail --max-running 50 --rate 1000/m --burst 100
   pawl queue set mail --rate none --retain-completed 0
   pawl queue set mail --reset`,

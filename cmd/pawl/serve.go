@@ -25,15 +25,16 @@ func serveCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "Run maintenance, and serve health probes and metrics over HTTP",
-		Long: `Serve runs the maintenance tasks (rescue, cron, retention, partitions) and serves HTTP until it is stopped:
+		Long: `Serve runs the maintenance tasks (rescue, cron, retention, partitions) and serves HTTP until it is
+stopped:
 
   /healthz   200 while the process is alive
   /readyz    200 if the database is reachable and writable, and its schema fits; else 503 and the reason
   /metrics   figures of the whole installation, for Prometheus
 
-Several pawl serve may run at once. If the database goes away, or the schema does not exist yet, serve keeps running and retries. On
-SIGTERM it gives requests five seconds to end, and exits with code 0. HTTP has no password: let --listen be an address
-that only you can reach, or put a proxy with authentication in front of it.`,
+Several pawl serve may run at once. If the database goes away, or the schema does not exist yet, serve keeps
+running and retries. On SIGTERM it gives requests five seconds to end, and exits with code 0. HTTP has no
+password: let --listen be an address that only you can reach, or put a proxy with authentication in front of it.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupRun,
 		RunE: func(command *cobra.Command, _ []string) error {

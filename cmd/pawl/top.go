@@ -19,11 +19,12 @@ func topCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "top",
 		Short: "Watch queues, workers and running jobs; q quits",
-		Long: `Top shows the depth and the throughput of queues, the workers, and the running jobs, newest first. It refreshes them
-in place. q or ^C quits. If standard output is not a terminal, or --format is not table, top prints one snapshot and exits.
+		Long: `Top shows the depth and the throughput of queues, the workers, and the running jobs, newest first.
+It refreshes them in place. q or ^C quits. If standard output is not a terminal, or --format is not table, top
+prints one snapshot and exits.
 
-IN, OUT and FAIL are inserted jobs, completed jobs and failed attempts per second, over the last minute. OLDEST is how long the
-oldest ready job has been ready. A figure with ~ is an estimate.`,
+IN, OUT and FAIL are inserted jobs, completed jobs and failed attempts per second, over the last minute. OLDEST
+is how long the oldest ready job has been ready. A figure with ~ is an estimate.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupRun,
 		RunE: func(command *cobra.Command, _ []string) error {

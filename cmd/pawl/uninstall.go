@@ -23,9 +23,9 @@ func uninstallCommand(p *program.Program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "uninstall",
 		Short: "Drop the schema and everything in it, including all jobs",
-		Long: `Uninstall drops the schema with all jobs, live and finished. First it shows their numbers and asks for confirmation. It
-refuses to drop a schema that contains tables, views or extensions of others. The roles of pawl install --roles stay, because
-other databases of the server may use them.`,
+		Long: `Uninstall drops the schema with all jobs, live and finished. First it shows their numbers and asks
+for confirmation. It refuses to drop a schema that contains tables, views or extensions of others. The roles of
+pawl install --roles stay, because other databases of the server may use them.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) error {

@@ -28,9 +28,9 @@ func verifyCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "verify",
 		Short: "Check that the stored data is consistent",
-		Long: `Verify reads all live jobs and checks that each job is in exactly one place. It also checks that the tables, indexes and
-functions are those of this version. It changes nothing. With --repair it asks for confirmation and then repairs the violations.
-It reports the violations that it cannot repair.`,
+		Long: `Verify reads all live jobs and checks that each job is in exactly one place. It also checks that
+the tables, indexes and functions are those of this version. It changes nothing. With --repair it asks for
+confirmation and then repairs the violations. It reports the violations that it cannot repair.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) error {

@@ -18,8 +18,8 @@ func workerCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "worker",
 		Short: "Show workers, suspend and stop them",
-		Long: `A worker is a process that runs jobs: a Go program, or pawl consume. The database remembers workers for a day after they have
-gone.`,
+		Long: `A worker is a process that runs jobs: a Go program, or pawl consume. The database remembers
+workers for a day after they have gone.`,
 		GroupID: groupRun,
 	}
 	command.AddCommand(
@@ -50,8 +50,9 @@ func workerStopCommand(p *program.Program) *cobra.Command {
 	return workersCommand(p, &cobra.Command{
 		Use:   "stop ID...",
 		Short: "Let workers finish their running jobs and exit; this cannot be undone",
-		Long: `Stop tells workers to claim no more jobs, to finish their running jobs, and to exit, as SIGTERM does. Workers are notified at once,
-or behind a pooler at their next heartbeat. When its drain timeout ends, a worker releases the jobs that still run.`,
+		Long: `Stop tells workers to claim no more jobs, to finish their running jobs, and to exit, as SIGTERM
+does. Workers are notified at once, or behind a pooler at their next heartbeat. When its drain timeout ends, a
+worker releases the jobs that still run.`,
 	}, (*pawl.Client).StopWorker)
 }
 
@@ -103,8 +104,8 @@ func workerReleaseCommand(p *program.Program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "release ID",
 		Short: "Release a worker's jobs, so that they run again before all others",
-		Long: `Release releases the jobs that a worker runs. This uses no attempt. The handlers are told to end, and their results are discarded. A live
-worker that is not suspended may claim the jobs again.`,
+		Long: `Release releases the jobs that a worker runs. This uses no attempt. The handlers are told to end,
+and their results are discarded. A live worker that is not suspended may claim the jobs again.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			id, err := flagvalue.ParseWorkerID(args[0])

@@ -45,9 +45,10 @@ func workerListCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List the live workers",
-		Long: `List prints the live workers, oldest first. A live worker is ready, suspended or stopping; one that has gone is stopped or lost. RUNNING is
-the number of its running jobs at its last heartbeat. QUEUES is empty if the worker runs all queues. SILENT is the time
-since its last heartbeat. A stale worker will soon count as dead.`,
+		Long: `List prints the live workers, oldest first. A live worker is ready, suspended or stopping; one
+that has gone is stopped or lost. RUNNING is the number of its running jobs at its last heartbeat. QUEUES is
+empty if the worker runs all queues. SILENT is the time since its last heartbeat. A stale worker will soon count
+as dead.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			client, err := p.Open(command.Context())

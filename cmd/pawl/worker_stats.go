@@ -30,9 +30,9 @@ func workerStatsCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "stats [QUEUE]",
 		Short: "Show the figures of all workers, or of the workers that run a queue",
-		Long: `Stats counts workers by state, including those that have gone within the last day. The average is the number of running jobs per
-live worker, at their last heartbeats. It includes all jobs of a worker that runs several queues. The ages are those of live
-workers.`,
+		Long: `Stats counts workers by state, including those that have gone within the last day. The average is
+the number of running jobs per live worker, at their last heartbeats. It includes all jobs of a worker that runs
+several queues. The ages are those of live workers.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) == 1 {

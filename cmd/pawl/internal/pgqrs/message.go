@@ -19,9 +19,10 @@ func MessageArchive(p *program.Program) *cobra.Command {
 		Use:    "archive QUEUE ID",
 		Short:  "Finish a message and keep it in the archive",
 		Hidden: true,
-		Long: `Archive finishes a message. A message that a reader holds becomes completed, any other becomes cancelled. With
---epoch, only the reader that got this epoch can archive the message. The archive keeps the message for as long as the queue's
-retention says. It keeps a completed message for a day if that retention is zero.`,
+		Long: `Archive finishes a message. A message that a reader holds becomes completed, any other becomes
+cancelled. With --epoch, only the reader that got this epoch can archive the message. The archive keeps the
+message for as long as the queue's retention says. It keeps a completed message for a day if that retention is
+zero.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.Open(command.Context())

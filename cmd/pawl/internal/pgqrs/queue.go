@@ -73,8 +73,9 @@ func queueArchiveDLQ(p *program.Program) *cobra.Command {
 		Use:    "archive-dlq [NAME]",
 		Short:  "List dead messages, which need no move to a dead letter queue",
 		Hidden: true,
-		Long: `There is nothing to move: a message is dead as soon as its last attempt has failed, and is not read again. This
-command lists the dead messages. pawl dead retry lets them run again, pawl dead purge deletes them.`,
+		Long: `There is nothing to move: a message is dead as soon as its last attempt has failed, and is not
+read again. This command lists the dead messages. pawl dead retry lets them run again, pawl dead purge deletes
+them.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) == 1 {

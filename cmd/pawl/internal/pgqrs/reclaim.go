@@ -28,9 +28,9 @@ func AdminReclaim(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "reclaim",
 		Short: "Release the jobs of silent workers",
-		Long: `Reclaim releases the jobs of workers that have been silent for too long. Every worker and every claim does this
-on its own; the command is for installations without a live worker. A worker that is alive although it was silent loses its
-jobs, and its results are discarded.`,
+		Long: `Reclaim releases the jobs of workers that have been silent for too long. Every worker and every
+claim does this on its own; the command is for installations without a live worker. A worker that is alive
+although it was silent loses its jobs, and its results are discarded.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			byAge := command.Flags().Changed("older-than")

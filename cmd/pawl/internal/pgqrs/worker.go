@@ -60,9 +60,10 @@ func workerCreate(p *program.Program, version string) *cobra.Command {
 		Use:    "create QUEUE HOST PORT",
 		Short:  "Register a worker that reads messages by hand",
 		Hidden: true,
-		Long: `Create registers a worker with the name HOST:PORT. The worker runs nothing: pawl message dequeue QUEUE ID reads
-for it. It is listed among the workers and can be suspended. If it is silent for longer than --stale-after, its messages are
-given to others. pawl worker heartbeat and pawl message dequeue count as signs of life.`,
+		Long: `Create registers a worker with the name HOST:PORT. The worker runs nothing: pawl message dequeue
+QUEUE ID reads for it. It is listed among the workers and can be suspended. If it is silent for longer than
+--stale-after, its messages are given to others. pawl worker heartbeat and pawl message dequeue count as signs
+of life.`,
 		Args: cobra.ExactArgs(3),
 		RunE: func(command *cobra.Command, args []string) error {
 			ctx := command.Context()
