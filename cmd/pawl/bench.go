@@ -22,9 +22,9 @@ func benchCommand(p *program.Program) *cobra.Command {
 		Use:     "bench [SCENARIO...]",
 		Short:   "Measure Pawl on this machine",
 		GroupID: groupRun,
-		Long: "Bench measures Pawl on this machine. It starts a private server with fsync on. With --dsn it uses that server, and\n" +
-			"creates a database of its own there, pawl_bench. It ignores a dsn in the environment or in a file. Without a scenario,\n" +
-			"it runs the short scenarios.\n\nScenarios:\n" + bench.Names(),
+		Long: "Bench measures Pawl on this machine. It starts a private server with fsync on. With --dsn it uses\n" +
+			"that server, and creates a database of its own there, pawl_bench. It ignores a dsn in the environment or\n" +
+			"in a file. Without a scenario, it runs the short scenarios.\n\nScenarios:\n" + bench.Names(),
 		RunE: func(command *cobra.Command, args []string) (err error) {
 			if config.Out, err = p.Output(); err != nil {
 				return err

@@ -9,7 +9,8 @@ func configurationTopic() *cobra.Command {
 		Long: `Pawl looks for each setting in these places. The first place that has the setting wins:
 
   1. a flag, if the command has one: --max-connections 4
-  2. the environment: PAWL_MAX_CONNECTIONS=4. For the dsn, DATABASE_URL comes after PAWL_DSN. Empty variables are ignored
+  2. the environment: PAWL_MAX_CONNECTIONS=4. For the dsn, DATABASE_URL comes after PAWL_DSN. Empty
+     variables are ignored
   3. the file that --config names, else the file that PAWL_CONFIG names, else pawl.yaml in the working directory:
      max_connections: 4
   4. the default

@@ -29,16 +29,17 @@ type consumer struct {
 const consumeLong = `Consume is a worker that runs PROGRAM once for each job, until it is stopped.
 
 The program reads the job's args, as JSON, from standard input (see --stdin). Its environment describes the job:
-  PAWL_JOB_ID, PAWL_KIND, PAWL_QUEUE, PAWL_CHANNEL, PAWL_PRIORITY, PAWL_ATTEMPT (1 in the first run), PAWL_MAX_ATTEMPTS,
-  PAWL_CREATED_AT, PAWL_RUN_AT (RFC 3339), PAWL_FINGERPRINT, PAWL_UNIQUE_KEY, PAWL_HEADERS (JSON), PAWL_BATCH, PAWL_WORKER
+  PAWL_JOB_ID, PAWL_KIND, PAWL_QUEUE, PAWL_CHANNEL, PAWL_PRIORITY, PAWL_ATTEMPT (1 in the first run),
+  PAWL_MAX_ATTEMPTS, PAWL_CREATED_AT, PAWL_RUN_AT (RFC 3339), PAWL_FINGERPRINT, PAWL_UNIQUE_KEY,
+  PAWL_HEADERS (JSON), PAWL_BATCH, PAWL_WORKER
 
 Its exit code decides what happens to the job:
   0      the job is completed
   75     the job is put off for --snooze (EX_TEMPFAIL); this uses no attempt
   100    the job is dead, even if attempts are left
   101    the job is cancelled
-  other  the attempt failed, and the end of standard error is its error. The job runs again after its backoff, or is dead if it
-         has no attempts left. The same happens if a signal ends the program
+  other  the attempt failed, and the end of standard error is its error. The job runs again after its
+         backoff, or is dead if it has no attempts left. The same happens if a signal ends the program
 
 If a job is cancelled or taken away, or --timeout is over, the program gets SIGTERM, and after --grace SIGKILL.
 Both signals go to its whole process group. When the program ends, consume kills the processes that it has left
@@ -87,11 +88,13 @@ func consumeCommand(p *program.Program) *cobra.Command {
 	flags.Var(&c.subprocess.Input, "stdin", "what the program reads: args, data or job (the whole job, as JSON)")
 	flags.BoolVar(&c.subprocess.Result, "result", false,
 		"keep standard output as the job's result: as JSON if it is JSON, else as a string; at most 1 MiB")
-	flags.Var((*flagvalue.Duration)(&c.subprocess.Snooze), "snooze", "how long a job is put off if the program exits with 75")
+	flags.Var((*flagvalue.Duration)(&c.subprocess.Snooze), "snooze",
+		"how long a job is put off if the program exits with 75")
 	flags.BoolVar(&c.untilEmpty, "until-empty", false,
 		"end when no job of the queues is ready or running; jobs that are scheduled for later, such as retries, stay")
 	flags.StringVar(&c.runner.Name, "name", "", "name of the worker; if empty, host:pid")
-	flags.Var((*flagvalue.Duration)(&c.drainTimeout), "drain-timeout", "how long running programs may continue when consume is stopped")
+	flags.Var((*flagvalue.Duration)(&c.drainTimeout), "drain-timeout",
+		"how long running programs may continue when consume is stopped")
 	flags.Var((*flagvalue.Duration)(&c.subprocess.Grace), "grace", "time from SIGTERM to SIGKILL")
 	settings.AddFlags(command, flags, "heartbeat", "poll_interval", "listen")
 	complete := cobra.FixedCompletions(subprocess.Inputs(), cobra.ShellCompDirectiveNoFileComp)
@@ -148,7 +151,8 @@ func (c *consumer) run(ctx context.Context, p *program.Program, queues, args []s
 		return err
 	}
 	defer end()
-	p.Log.Info("pawl: running a program for each job", "program", args[0], "queues", queues, "concurrency", c.runner.Max)
+	p.Log.Info("pawl: running a program for each job",
+		"program", args[0], "queues", queues, "concurrency", c.runner.Max)
 	return client.Run(running, c.mux(), c.runner)
 }
 

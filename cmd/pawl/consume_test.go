@@ -82,6 +82,7 @@ end $$`
 
 // A Go program, a psql session and pawl consume share one queue, which Go, SQL and the command line fill. Each job runs
 // once, and each consumer runs some.
+// The consumers share one database, so the test is one function.
 func TestSharedQueue(t *testing.T) {
 	t.Parallel()
 	psql, err := exec.LookPath("psql")
@@ -106,9 +107,10 @@ func TestSharedQueue(t *testing.T) {
 	dir := t.TempDir()
 	did := filepath.Join(dir, "did")
 	programs := map[string]*exec.Cmd{
-		"go":      self(t, dir, "sharer"),
-		"consume": self(t, dir, "pawl", "consume", "shared", "--concurrency", "2", "--", "sh", "-c", `echo "$PAWL_JOB_ID" >> "$DID"`),
-		"psql":    exec.Command(psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", psqlWorker, "-c", "call work_shared()", url),
+		"go": self(t, dir, "sharer"),
+		"consume": self(t, dir, "pawl", "consume", "shared", "--concurrency", "2", "--",
+			"sh", "-c", `echo "$PAWL_JOB_ID" >> "$DID"`),
+		"psql": exec.Command(psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", psqlWorker, "-c", "call work_shared()", url),
 	}
 	output := map[string]*bytes.Buffer{}
 	for name, program := range programs {
@@ -159,7 +161,9 @@ func TestSharedQueue(t *testing.T) {
 		return done["go"] >= 10 && done["psql"] >= 10 && done["consume"] >= 10
 	})
 	live := func() int64 {
-		n, err := client.Count(ctx, pawl.Filter{States: []pawl.State{pawl.StateReady, pawl.StateRunning, pawl.StateScheduled}})
+		n, err := client.Count(ctx, pawl.Filter{
+			States: []pawl.State{pawl.StateReady, pawl.StateRunning, pawl.StateScheduled},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,12 +190,15 @@ func TestSharedQueue(t *testing.T) {
 	counts := each()
 	t.Logf("%d jobs: %v", inserted, counts)
 	var jobs, distinct, completed int
-	if err := pool.QueryRow(ctx, `select (select count(*) from did), (select count(distinct job_id) from did),
-		(select count(*) from pawl.archive a where a.state = 'completed' and a.id in (select job_id from did))`).Scan(&jobs, &distinct, &completed); err != nil {
+	err = pool.QueryRow(ctx, `select (select count(*) from did), (select count(distinct job_id) from did),
+		(select count(*) from pawl.archive a where a.state = 'completed' and a.id in (select job_id from did))`).
+		Scan(&jobs, &distinct, &completed)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if jobs != inserted || distinct != inserted || completed != inserted {
-		t.Errorf("%d jobs were inserted; %d ran, %d distinct ones; %d of these are completed in the archive", inserted, jobs, distinct, completed)
+		t.Errorf("%d jobs were inserted; %d ran, %d distinct ones; %d of these are completed in the archive",
+			inserted, jobs, distinct, completed)
 	}
 	if found, err := client.Verify(ctx); err != nil || len(found) > 0 {
 		t.Errorf("verify: %v, %v", found, err)
@@ -254,7 +261,8 @@ func TestConsumeListens(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	hold := filepath.Join(t.TempDir(), "hold")
-	r := serving(ctx, t, "consume", "default", "--listen", "127.0.0.1:0", "--dsn", url, "--", "sh", "-c", `touch "$0"; while [ -e "$0" ]; do sleep 0.02; done`, hold)
+	r := serving(ctx, t, "consume", "default", "--listen", "127.0.0.1:0", "--dsn", url, "--",
+		"sh", "-c", `touch "$0"; while [ -e "$0" ]; do sleep 0.02; done`, hold)
 	if status, body := r.get(t, "/readyz"); status != http.StatusOK {
 		t.Errorf("/readyz is %d %q", status, body)
 	}

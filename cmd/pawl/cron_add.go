@@ -60,8 +60,10 @@ Jobs are inserted while a worker runs: pawl serve, pawl consume, or a Go program
 	flags := command.Flags()
 	flags.StringVar(&cron.Zone, "zone", "", "time zone of SPEC, such as Europe/Berlin; if not given, UTC")
 	flags.IntVar(&cron.CatchUp, "catch-up", 0, "number of missed ticks to insert: 0 none, 1 the latest, at most 1000")
-	flags.Var((*flagvalue.Duration)(&cron.Jitter), "jitter", "random delay of each job after its tick, at most this long")
-	flags.IntVar(&cron.Version, "version", 0, "version of this cron; a stored cron with a higher version stays as it is")
+	flags.Var((*flagvalue.Duration)(&cron.Jitter), "jitter",
+		"random delay of each job after its tick, at most this long")
+	flags.IntVar(&cron.Version, "version", 0,
+		"version of this cron; a stored cron with a higher version stays as it is")
 	spec.AddFlags(flags)
 	return command
 }

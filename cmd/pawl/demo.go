@@ -17,7 +17,8 @@ func demoCommand(p *program.Program) *cobra.Command {
 Midway it kills one of the workers. At the end it checks that no job was lost and that every invoice was written
 exactly once. Then it removes everything.
 
-With --dsn it uses that server. There it creates the schemas ` + demo.Schema + ` and ` + demo.AppSchema + `, and drops them at the end.
+With --dsn it uses that server. There it creates the schemas ` + demo.Schema + ` and ` +
+			demo.AppSchema + `, and drops them at the end.
 It ignores a dsn in the environment or in a file.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupRun,
@@ -32,7 +33,8 @@ It ignores a dsn in the environment or in a file.`,
 			return demo.Run(command.Context(), config, out)
 		},
 	}
-	command.Flags().BoolVar(&config.Keep, "keep", false, "keep everything after the summary until ^C, to look around with psql")
+	command.Flags().BoolVar(&config.Keep, "keep", false,
+		"keep everything after the summary until ^C, to look around with psql")
 	command.Flags().Float64Var(&config.Scale, "scale", 1, "size of the load")
 	command.Flags().Lookup("scale").Hidden = true // For tests.
 	command.AddCommand(demoWorkerCommand())

@@ -69,8 +69,9 @@ func (c jobChange) command(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   c.verb + " [ID...]",
 		Short: c.short,
-		Long: c.short + ".\nJobs given by ID are changed at once. Flags select jobs; the command then shows their number and asks " +
-			"for confirmation.",
+		Long: c.short + ".\n" +
+			"Jobs given by ID are changed at once. Flags select jobs; the command then shows their number and asks for\n" +
+			"confirmation.",
 		Example: fmt.Sprintf("  pawl job %[1]s 12 13\n  pawl job %[1]s --queue mail --kind welcome", c.verb),
 		RunE: func(command *cobra.Command, args []string) error {
 			client, err := p.Open(command.Context())

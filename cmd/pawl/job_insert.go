@@ -74,7 +74,8 @@ inserted. At insert_rate, insert waits.`,
 	flags := command.Flags()
 	flags.StringVar(&i.from, "from", "", "insert a job for each line of this file; - is standard input")
 	flags.BoolVar(&i.dry, "dry-run", false, "check the jobs as far as that needs no database, and insert nothing")
-	flags.BoolVar(&i.wait, "wait", false, "wait until the job has finished, and print it; exit code 1 if it is not completed")
+	flags.BoolVar(&i.wait, "wait", false,
+		"wait until the job has finished, and print it; exit code 1 if it is not completed")
 	flags.Var((*flagvalue.Duration)(&i.timeout), "timeout", "maximum time of --wait; 0: no limit")
 	settings.AddFlags(command, flags, "batch_size")
 	flags.Var((*flagvalue.Time)(&i.spec.RunAt), "run-at", "time before which the job does not run")
@@ -141,7 +142,8 @@ func await(ctx context.Context, p *program.Program, client *pawl.Client, id pawl
 	job, err := client.Await(waiting, id)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("job %d has not finished in %s; to see it: pawl job show %[1]d", id, flagvalue.FormatDuration(timeout))
+		return fmt.Errorf("job %d has not finished in %s; to see it: pawl job show %[1]d",
+			id, flagvalue.FormatDuration(timeout))
 	case errors.Is(err, pawl.ErrNotFound):
 		return fmt.Errorf("job %d has finished, and its queue does not keep it: %w", id, err)
 	case err != nil:

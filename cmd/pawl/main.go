@@ -28,7 +28,8 @@ func main() {
 	go func() {
 		<-signals
 		stop()
-		<-signals // A second signal ends the process at once, even if a script started it in the background with SIGINT ignored.
+		// A second signal ends the process at once, even if a script started it in the background with SIGINT ignored.
+		<-signals
 		os.Exit(exit.CodeInterrupted)
 	}()
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)

@@ -54,8 +54,10 @@ func messageSendCommand(p *program.Program) *cobra.Command {
 			return p.Print(view.MessageOf(job))
 		},
 	}
-	command.Flags().Var((*flagvalue.Duration)(&spec.Delay), "delay", "time from now before which the message cannot be read")
-	command.Flags().StringVar(&kind, "message-type", messageKind, "type of the message: the kind that selects a worker's handler")
+	command.Flags().Var((*flagvalue.Duration)(&spec.Delay), "delay",
+		"time from now before which the message cannot be read")
+	command.Flags().StringVar(&kind, "message-type", messageKind,
+		"type of the message: the kind that selects a worker's handler")
 	return command
 }
 

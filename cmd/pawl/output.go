@@ -9,9 +9,10 @@ func outputTopic() *cobra.Command {
 		Long: `Output goes to standard output, or to the file of --out. Questions, progress, warnings and the log
 go to standard error.
 
-  --format table  for people. On a terminal, tables have a box and long texts are cut. Elsewhere, tables are plain columns under a
-                  header. The form of tables may change
-  --format json   a list is an array, [] if it is empty; a single row is an object. Fields keep their names; new fields may appear
+  --format table  for people. On a terminal, tables have a box and long texts are cut. Elsewhere, tables are plain
+                  columns under a header. The form of tables may change
+  --format json   a list is an array, [] if it is empty; a single row is an object. Fields keep their names; new
+                  fields may appear
   --format csv    a header and one line per row
   --format yaml   the same structure as json
 

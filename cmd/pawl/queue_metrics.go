@@ -72,13 +72,13 @@ such.
   archived messages        completed and cancelled jobs that are kept
   oldest pending message   when the job that has been ready for the longest time became ready
   newest message           when the newest live job was inserted
-  scheduled                jobs whose time is in the future, and jobs whose time has come but that no claim has promoted yet
+  scheduled                jobs whose time is in the future, or has come although no claim has promoted them yet
   waiting                  jobs that wait for other jobs
   reserved                 jobs that wait for their commit
   dead                     dead jobs that are kept
   permits                  permits of the queue's limits that are in use
   lag                      how long ago the time of the oldest unclaimed job came
-  … per second             inserted and completed jobs and failed attempts, over the last minute, as clients report them`,
+  … per second             inserted and completed jobs and failed attempts, over the last minute, by clients`,
 		Example: `  pawl queue metrics
   pawl queue metrics mail --watch
   pawl queue metrics --watch=10s --format csv >> metrics.csv`,
@@ -133,7 +133,8 @@ func readMetrics(ctx context.Context, client *pawl.Client, names []string) ([]qu
 // watchMetrics prints the figures at an interval until ctx ends. It continues through errors, so that it is there when
 // the database comes back.
 func watchMetrics(
-	ctx context.Context, p *program.Program, client *pawl.Client, names []string, every time.Duration, rows []queueMetrics,
+	ctx context.Context, p *program.Program, client *pawl.Client, names []string, every time.Duration,
+	rows []queueMetrics,
 ) error {
 	var err error
 	for reported := ""; ; rows, err = readMetrics(ctx, client, names) {

@@ -37,7 +37,9 @@ func TestWatchThroughAnOutage(t *testing.T) {
 	if err := server.StopServer(t.Context(), localpg.Immediate); err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Wait(t, "a message about the outage", func() bool { return strings.Contains(log.logged(), "retrying every 100ms") })
+	pgtest.Wait(t, "a message about the outage", func() bool {
+		return strings.Contains(log.logged(), "retrying every 100ms")
+	})
 	if err := server.StartServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}

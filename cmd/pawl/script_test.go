@@ -58,7 +58,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "load": scriptLoad, "keep": scriptKeep,
+			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "load": scriptLoad,
+			"keep": scriptKeep,
 		},
 		RequireExplicitExec: false,
 		RequireUniqueNames:  true,

@@ -77,7 +77,8 @@ func (r *running) get(t *testing.T, path string) (status int, body string) {
 	return response.StatusCode, string(content)
 }
 
-// pawl serve starts without a schema, rescues jobs, survives an outage of the database, and stops.
+// pawl serve starts without a schema, rescues jobs, survives an outage of the database, and stops. One process goes
+// through all of this, so the test is one function.
 func TestServe(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t)
@@ -98,12 +99,14 @@ func TestServe(t *testing.T) {
 	becomes(http.StatusServiceUnavailable, "not installed")
 	health := func(args ...string) error {
 		address := strings.TrimPrefix(r.url, "http://")
-		return run(t.Context(), append([]string{"health", "--listen", address}, args...), strings.NewReader(""), io.Discard, io.Discard)
+		args = append([]string{"health", "--listen", address}, args...)
+		return run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard)
 	}
 	if err := health(); err != nil {
 		t.Errorf("pawl health: %v", err)
 	}
-	if err := health("--ready"); err == nil || !strings.Contains(err.Error(), "not installed") || exit.Code(err) != exit.CodeFailure {
+	err := health("--ready")
+	if err == nil || !strings.Contains(err.Error(), "not installed") || exit.Code(err) != exit.CodeFailure {
 		t.Errorf("pawl health --ready: %v, exit code %d", err, exit.Code(err))
 	}
 
@@ -139,8 +142,13 @@ func TestServe(t *testing.T) {
 		})
 	}
 	lose()
-	if status, body := r.get(t, "/metrics"); status != http.StatusOK || !strings.Contains(body, `pawl_queue_jobs{queue="default",state="ready"} 1`) || !strings.Contains(body, "pawl_stats_up 1") || !strings.Contains(body, "go_goroutines") {
-		t.Errorf("/metrics is %d:\n%s", status, body)
+	status, body := r.get(t, "/metrics")
+	for _, want := range []string{
+		`pawl_queue_jobs{queue="default",state="ready"} 1`, "pawl_stats_up 1", "go_goroutines",
+	} {
+		if status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("/metrics is %d, want %s in:\n%s", status, want, body)
+		}
 	}
 
 	if err := server.StopServer(t.Context(), localpg.Immediate); err != nil {

@@ -44,7 +44,8 @@ func TestTopOnATerminal(t *testing.T) {
 		}
 		shows("QUEUE")
 		shows("q: quit")
-		if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("a", nil), Queue: "müll" + quit[:1]}); err != nil {
+		spec := pawl.JobSpec{Args: pawl.Raw("a", nil), Queue: "müll" + quit[:1]}
+		if _, err := client.Insert(t.Context(), spec); err != nil {
 			t.Fatal(err)
 		}
 		shows("müll")

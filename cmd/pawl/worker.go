@@ -133,8 +133,9 @@ func workerPurgeCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "purge",
 		Short: "Delete workers that have gone, which otherwise happens after a day",
-		Long:  "Purge deletes workers that have been gone for longer than --older-than. It keeps a worker whose jobs are not rescued yet.",
-		Args:  cobra.NoArgs,
+		Long: "Purge deletes workers that have been gone for longer than --older-than. It keeps a worker whose jobs are\n" +
+			"not rescued yet.",
+		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx := command.Context()
 			client, err := p.Open(ctx)
@@ -159,7 +160,8 @@ func workerPurgeCommand(p *program.Program) *cobra.Command {
 			}{purged})
 		},
 	}
-	command.Flags().Var((*flagvalue.Duration)(&age), "older-than", "only workers that have been gone for longer than this, such as 7d")
+	command.Flags().Var((*flagvalue.Duration)(&age), "older-than",
+		"only workers that have been gone for longer than this, such as 7d")
 	return command
 }
 

@@ -30,13 +30,14 @@ const shopTables = `
 	create table pawl_demo_app.orders (
 		id bigint generated always as identity primary key, tenant text not null, cents bigint not null);
 	create table pawl_demo_app.invoice (
-		order_id bigint not null, job_id bigint not null, cents bigint not null, written_at timestamptz not null default now())`
+		order_id bigint not null, job_id bigint not null, cents bigint not null,
+		written_at timestamptz not null default now())`
 
 // database is the database of a demo. close removes what the demo has created in it.
 type database struct {
 	url     string
 	server  *localpg.Server // Nil if the user gave a URL.
-	lock    *pgx.Conn       // Excludes a second demo in the database. A transaction holds the lock, so that it works through a pooler.
+	lock    *pgx.Conn       // Excludes a second demo. A transaction holds the lock, which also works through a pooler.
 	pool    *pgxpool.Pool
 	client  *pawl.Client
 	version string

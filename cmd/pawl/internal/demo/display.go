@@ -52,7 +52,8 @@ func (b *bars) show(c counts) {
 }
 
 func (b *bars) say(format string, args ...any) {
-	io.WriteString(b.all, wrapped(b.width, fmt.Sprintf(format, args...))) // Above the bars. It fails if the bars have ended.
+	// The line appears above the bars. Writing fails if the bars have ended.
+	io.WriteString(b.all, wrapped(b.width, fmt.Sprintf(format, args...)))
 }
 
 func (b *bars) end() {

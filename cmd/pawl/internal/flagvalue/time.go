@@ -12,7 +12,8 @@ type Time time.Time
 func (v *Time) Set(text string) error {
 	t, ok := parseTime(text, time.RFC3339, time.DateTime, "2006-01-02 15:04", time.DateOnly)
 	if !ok {
-		return fmt.Errorf("%q: want a time such as 2026-01-31 08:00 or 2026-01-31T08:00:00+01:00; without a zone it is in UTC", text)
+		return fmt.Errorf("%q: want a time such as 2026-01-31 08:00 or 2026-01-31T08:00:00+01:00; "+
+			"without a zone it is in UTC", text)
 	}
 	*v = Time(t)
 	return nil
@@ -39,7 +40,8 @@ func (v *PastTime) Set(text string) error {
 	}
 	t, ok := parseTime(text, time.RFC3339, time.DateTime, time.DateOnly)
 	if !ok {
-		return fmt.Errorf("%q: want a time such as 2026-01-31 or 2026-01-31T08:00:00Z, or a duration before now such as 90s or 7d", text)
+		return fmt.Errorf("%q: want a time such as 2026-01-31 or 2026-01-31T08:00:00Z, "+
+			"or a duration before now such as 90s or 7d", text)
 	}
 	*v = PastTime(t)
 	return nil

@@ -20,10 +20,12 @@ type Flags struct {
 // AddFlags gives a command the flags.
 func (s *Flags) AddFlags(flags *pflag.FlagSet) {
 	flags.SortFlags = false
-	flags.StringVar(&s.data, "data", "", "bytes in addition to args or instead of them: the bytes, @FILE, or - for standard input")
+	flags.StringVar(&s.data, "data", "",
+		"bytes in addition to args or instead of them: the bytes, @FILE, or - for standard input")
 	flags.Var((*flagvalue.Name)(&s.Queue), "queue", `the job's queue; if not given, "default"`)
 	flags.StringVar(&s.Channel, "channel", "", "the job's channel in the queue, such as a tenant or an account")
-	flags.BoolVar(&s.Ordered, "ordered", false, "run the channel's ordered jobs one at a time, in the order of their inserts")
+	flags.BoolVar(&s.Ordered, "ordered", false,
+		"run the channel's ordered jobs one at a time, in the order of their inserts")
 	flags.Var(&flagvalue.Number{To: &s.Priority, Least: math.MinInt16, Most: math.MaxInt16}, "priority",
 		"-32768 to 32767; lower runs first")
 	flags.Var((*flagvalue.Duration)(&s.Delay), "delay", "time from now before which the job does not run")

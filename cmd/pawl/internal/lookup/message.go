@@ -20,7 +20,8 @@ type EpochFlag struct {
 
 // Add gives a command the flag.
 func (f *EpochFlag) Add(command *cobra.Command) {
-	command.Flags().Int64Var(&f.epoch, "epoch", 0, "act only if the reader that got this epoch from pawl message read still holds the message")
+	command.Flags().Int64Var(&f.epoch, "epoch", 0,
+		"act only if the reader that got this epoch from pawl message read still holds the message")
 }
 
 // Given reports whether the flag was given.

@@ -50,8 +50,8 @@ func (p *Program) Connect(ctx context.Context, dsn string) (*pgxpool.Pool, error
 		return nil, err
 	}
 	if dsn == "" && os.Getenv("PGHOST") == "" && os.Getenv("PGDATABASE") == "" && os.Getenv("PGSERVICE") == "" {
-		return nil, exit.Usagef("no database: set --dsn postgres://user@host/database, PAWL_DSN, DATABASE_URL or dsn in %s",
-			settings.DefaultFile)
+		return nil, exit.Usagef("no database: set --dsn postgres://user@host/database, PAWL_DSN, DATABASE_URL "+
+			"or dsn in %s", settings.DefaultFile)
 	}
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -108,7 +108,8 @@ func (p *Program) ExplainSchema(err *pawl.SchemaError) error {
 		text = fmt.Sprintf("the schema %s is at version %d, older than this pawl's %d; to upgrade it: %s migrate",
 			schema, err.Have, err.Want, command)
 	default:
-		text = fmt.Sprintf("the schema %s is at version %d, newer than this pawl's %d: use a newer pawl", schema, err.Have, err.Want)
+		text = fmt.Sprintf("the schema %s is at version %d, newer than this pawl's %d: use a newer pawl",
+			schema, err.Have, err.Want)
 	}
 	return rewordedError{err, text}
 }

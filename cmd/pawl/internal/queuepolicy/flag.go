@@ -26,14 +26,18 @@ func (f *Flags) AddFlags(flags *pflag.FlagSet) {
 	number := func(to *int, most int, name, usage string) {
 		flags.Var(&flagvalue.Number{To: to, Least: 0, Most: most}, name, usage)
 	}
-	number(&f.policy.MaxRunning, math.MaxInt32, "max-running", "maximum number of jobs that run at once, over all workers; 0: no limit")
+	number(&f.policy.MaxRunning, math.MaxInt32, "max-running",
+		"maximum number of jobs that run at once, over all workers; 0: no limit")
 	number(&f.policy.ChannelMaxRunning, math.MaxInt32, "channel-max-running", "the same for each channel")
 	flags.Var((*flagvalue.Rate)(&f.policy.Rate), "rate", "maximum rate at which jobs start, such as 1000/s or 5/10m")
-	number(&f.policy.Rate.Burst, math.MaxInt32, "burst", "maximum number of jobs that start at once after a pause; 0: the number in the rate")
+	number(&f.policy.Rate.Burst, math.MaxInt32, "burst",
+		"maximum number of jobs that start at once after a pause; 0: the number in the rate")
 	flags.Var((*flagvalue.Rate)(&f.policy.ChannelRate), "channel-rate", "the same as --rate for each channel")
 	number(&f.policy.ChannelRate.Burst, math.MaxInt32, "channel-burst", "the same as --burst for each channel")
-	flags.Var((*weightsFlag)(&f.weights), "weight", "CHANNEL=N: a channel's share of a claim, 1 to 1000; the default is 1; repeatable")
-	number(&f.policy.MaxAttempts, math.MaxInt16, "max-attempts", "maximum attempts of jobs that set none, up to 32767; 0: 20")
+	flags.Var((*weightsFlag)(&f.weights), "weight",
+		"CHANNEL=N: a channel's share of a claim, 1 to 1000; the default is 1; repeatable")
+	number(&f.policy.MaxAttempts, math.MaxInt16, "max-attempts",
+		"maximum attempts of jobs that set none, up to 32767; 0: 20")
 	f.addBackoff(flags)
 	flags.Var((*flagvalue.Duration)(&f.policy.Lease), "lease", "lease of claims by hand that set none; 0: 30s")
 	flags.BoolVar(&f.policy.HaltOnDead, "halt-on-dead", false, "halt an ordered channel when the job at its head dies")
@@ -41,7 +45,8 @@ func (f *Flags) AddFlags(flags *pflag.FlagSet) {
 		*to = standard
 		flags.Var((*flagvalue.Duration)(to), name, usage)
 	}
-	retention(&f.retention.Completed, pawl.DefaultRetention.Completed, "retain-completed", "how long completed jobs are kept; 0: not at all")
+	retention(&f.retention.Completed, pawl.DefaultRetention.Completed, "retain-completed",
+		"how long completed jobs are kept; 0: not at all")
 	retention(&f.retention.Cancelled, pawl.DefaultRetention.Cancelled, "retain-cancelled", "the same for cancelled jobs")
 	retention(&f.retention.Dead, pawl.DefaultRetention.Dead, "retain-dead", "the same for dead jobs")
 }
@@ -69,7 +74,10 @@ func (f *Flags) Apply(policy *pawl.QueuePolicy, flags *pflag.FlagSet) (given int
 	for _, rate := range []struct {
 		name, burst string
 		from, to    *pawl.Rate
-	}{{"rate", "burst", &from.Rate, &policy.Rate}, {"channel-rate", "channel-burst", &from.ChannelRate, &policy.ChannelRate}} {
+	}{
+		{"rate", "burst", &from.Rate, &policy.Rate},
+		{"channel-rate", "channel-burst", &from.ChannelRate, &policy.ChannelRate},
+	} {
 		on(rate.name, func() {
 			rate.to.N, rate.to.Per = rate.from.N, rate.from.Per
 			if rate.to.N == 0 {

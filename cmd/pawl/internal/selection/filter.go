@@ -39,7 +39,8 @@ func (f *Filter) AddFlags(command *cobra.Command, except ...string) {
 		}
 	}
 	if has("cursor") {
-		flags.Var((*flagvalue.Cursor)(&f.Cursor), "cursor", "continue a list after this job; the previous page ends with the cursor")
+		flags.Var((*flagvalue.Cursor)(&f.Cursor), "cursor",
+			"continue a list after this job; the previous page ends with the cursor")
 	}
 	if has("state") {
 		flags.Var((*statesFlag)(&f.States), "state", "jobs in one of these states, separated by commas: "+allStates())
@@ -58,7 +59,8 @@ func (f *Filter) AddFlags(command *cobra.Command, except ...string) {
 			"jobs inserted after this time, or less than this long ago")
 	}
 	if has("limit") {
-		flags.Var(&flagvalue.Number{To: &f.Limit, Least: 1, Most: math.MaxInt32}, "limit", "at most this many jobs, the newest")
+		flags.Var(&flagvalue.Number{To: &f.Limit, Least: 1, Most: math.MaxInt32}, "limit",
+			"at most this many jobs, the newest")
 	}
 	if has("all") {
 		flags.BoolVar(&f.All, "all", false, "all jobs")

@@ -130,7 +130,8 @@ func (c *Command) stop(ctx context.Context, group int, ended <-chan struct{}) (c
 		case errors.Is(cause, pawl.ErrTimeout):
 			cause = errTimeout
 		case errors.Is(cause, pawl.ErrShutdown):
-			grace = min(grace, 700*time.Millisecond) // Another process stopped the worker, which releases the job in a second.
+			// Another process stopped the worker, which releases the job in a second.
+			grace = min(grace, 700*time.Millisecond)
 		}
 	}
 	syscall.Kill(group, syscall.SIGTERM)

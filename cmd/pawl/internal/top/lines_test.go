@@ -16,7 +16,8 @@ func TestLines(t *testing.T) {
 		At: time.Date(2027, 1, 31, 8, 0, 0, 0, time.UTC), LiveWorkers: 2, StaleWorkers: 1, XminAge: 3 * time.Hour,
 		Archived: 12_345_678,
 	}
-	if got := strings.Join(snapshot.Lines(0, 0), "\n"); !strings.Contains(got, "08:00:00 UTC") || strings.Count(got, "none") != 3 {
+	got := strings.Join(snapshot.Lines(0, 0), "\n")
+	if !strings.Contains(got, "08:00:00 UTC") || strings.Count(got, "none") != 3 {
 		t.Errorf("an empty installation:\n%s", got)
 	}
 	for i := range 40 {
