@@ -8,33 +8,29 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// Await waits until a job has finished, whoever runs it, and returns it: completed with its Result, cancelled, or dead. Insert-and-wait
-// is Insert, then Await. ErrNotFound: it is not kept (its queue's retention is zero, or it was deleted), or never was.
+// Await waits until a job has finished, whichever worker runs it, and returns the job: completed with its Result, cancelled, or dead.
+// To insert a job and wait for it, call Insert, then Await. It returns ErrNotFound if the job does not exist. A finished job does not
+// exist any more if its queue keeps none, or if it was deleted.
 //
-// It looks for the job's row, at growing intervals from 1 ms to 100 ms: a read of one index entry each. If that is not enough, the
-// client opens a connection (Config.ListenURL's), one for all that is awaited and as long as something is, on which it hears at once
-// of the finish, and then looks once a second. Behind a pooler without a ListenURL it goes on looking every 100 ms.
+// Await first looks for the job in the database, at intervals that grow from 1 ms to 100 ms. Each look reads one index entry. If that
+// is not enough, the client opens one connection (see Config.ListenURL) for all its calls of Await. The server notifies it of each
+// finish, and Await looks only once a second. The connection is closed after the last call returns. Behind a transaction pooler,
+// without a ListenURL, Await goes on looking every 100 ms.
 func (c *Client) Await(ctx context.Context, id ID) (*JobInfo, error) {
-	if err := c.standing("Await"); err != nil {
+	if err := c.requirePool("Await"); err != nil {
 		return nil, err
 	}
-	a := &awaiting{id: id, woken: make(chan struct{}, 1)}
+	a := &awaited{id: id, woken: make(chan struct{}, 1)}
 	defer c.awaiter.leave(a)
 	for wait := time.Millisecond; ; {
-		heard := c.awaiter.hears(a) // Before the look: what finishes after it is told.
-		var live bool
-		err := c.row(ctx, "select exists (select from pawl.job where id = $1::bigint)", []any{int64(id)}, &live)
-		if err == nil && !live {
-			job, err := c.Get(ctx, id)
-			if err == nil && !job.FinishedAt.IsZero() || errors.Is(err, ErrNotFound) {
-				return job, err
-			}
-			// It lives again: retried in between.
-		}
-		if err != nil && (!isPassing(err) || ctx.Err() != nil) {
-			return nil, fmt.Errorf("pawl: await job %d: %w", id, err)
+		heard := c.awaiter.hears(a) // Asked before the look: a finish after the look is then notified.
+		job, err := c.findAwaited(ctx, id)
+		if job != nil || err != nil {
+			return job, err
 		}
 		if heard {
 			wait = time.Second
@@ -45,7 +41,7 @@ func (c *Client) Await(ctx context.Context, id ID) (*JobInfo, error) {
 		select {
 		case <-timer.C:
 		case <-a.woken:
-			wait = time.Millisecond // It may have been another job, or not be seen yet.
+			wait = time.Millisecond // The notification may be for another job, or come before the commit is visible.
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -55,158 +51,131 @@ func (c *Client) Await(ctx context.Context, id ID) (*JobInfo, error) {
 	}
 }
 
-// awaiting is a call of Await.
-type awaiting struct {
+// findAwaited returns a finished job. It returns nil without an error if the job is live, or the database cannot be reached now.
+func (c *Client) findAwaited(ctx context.Context, id ID) (*JobInfo, error) {
+	var live bool
+	err := c.row(ctx, "select exists (select from pawl.job where id = $1::bigint)", []any{int64(id)}, &live)
+	if err != nil && (!pg.IsTransient(err) || ctx.Err() != nil) {
+		return nil, fmt.Errorf("pawl: await job %d: %w", id, err)
+	}
+	if err != nil || live {
+		return nil, nil
+	}
+	job, err := c.Get(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, err
+	case err != nil && (!pg.IsTransient(err) || ctx.Err() != nil):
+		return nil, fmt.Errorf("pawl: await job %d: %w", id, err)
+	case err != nil || job.FinishedAt.IsZero(): // It cannot be read now, or was retried between the two statements.
+		return nil, nil
+	}
+	return job, nil
+}
+
+// awaited is the job of one call of Await.
+type awaited struct {
 	id     ID
 	joined bool
-	heard  bool // The slot's lock is held, so that the finish will be told.
+	heard  bool // The locks of the job's slot are held, so the server notifies of its finish.
 	woken  chan struct{}
 }
 
-func (a *awaiting) wake() {
+func (a *awaited) wake() {
 	select {
 	case a.woken <- struct{}{}:
 	default:
 	}
 }
 
-// awaiter hears of finished jobs for all that await some: see wake_awaiting.sql. Its connection lives while somebody does.
+// awaiter hears of finished jobs for all calls of Await of a client: see wake_awaiting.sql. Its listener runs from the first join to
+// the last leave.
 type awaiter struct {
-	mu        sync.Mutex
-	joined    map[*awaiting]struct{}
-	stop      context.CancelFunc // Of the session; nil: none.
-	interrupt context.CancelFunc // Of its waiting, to take locks.
+	mu       sync.Mutex
+	joined   map[*awaited]struct{}
+	slots    map[string]bool // The keys of the locks that the listener is to hold.
+	listener *pg.Listener    // nil if nothing is awaited.
+	stop     context.CancelFunc
 }
 
-const awaitSlots = 64 // As in wake_awaiting.sql.
+const (
+	awaitSlots   = 64 // As in wake_awaiting.sql.
+	awaitLockKey = "pawl.await_key(nullif(k, '')::bigint)"
+	anySlot      = "" // The key of the lock that says that any job is awaited.
+)
 
-func (w *awaiter) hears(a *awaiting) bool {
+func (a *awaited) slot() string { return strconv.FormatInt(int64(a.id)%awaitSlots, 10) }
+
+func (w *awaiter) hears(a *awaited) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return a.heard
 }
 
-func (w *awaiter) join(c *Client, a *awaiting) {
+func (w *awaiter) join(c *Client, a *awaited) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if a.joined {
 		return
 	}
 	a.joined = true
-	if w.joined == nil {
-		w.joined = map[*awaiting]struct{}{}
+	if w.listener == nil {
+		w.begin(c)
 	}
 	w.joined[a] = struct{}{}
-	if w.stop == nil {
-		ctx, stop := context.WithCancel(context.Background())
-		w.stop = stop
-		go w.run(ctx, c)
-	} else if w.interrupt != nil {
-		w.interrupt()
+	w.slots[a.slot()] = true
+	keys := []string{anySlot}
+	for slot := range w.slots {
+		keys = append(keys, slot)
 	}
-}
-
-func (w *awaiter) leave(a *awaiting) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.joined, a)
-	if len(w.joined) == 0 && w.stop != nil {
-		w.stop()
-		w.stop = nil
-	}
-}
-
-func (w *awaiter) run(ctx context.Context, c *Client) {
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
-		err := w.session(ctx, c)
-		if ctx.Err() != nil {
-			return
-		}
-		w.deaf()
-		if errors.Is(err, errPooled) {
-			<-ctx.Done() // What is awaited is looked for.
-			return
-		}
-		c.config.Logger.Warn("pawl: LISTEN connection of Await lost, connecting again", "error", err)
-		pause(ctx, wait)
-	}
-}
-
-// deaf has everybody look for themselves again.
-func (w *awaiter) deaf() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for a := range w.joined {
-		a.heard = false
+	w.listener.Want(keys...)
+	if w.listener.Holds(anySlot, a.slot()) {
+		a.heard = true
 		a.wake()
 	}
 }
 
-func (w *awaiter) session(ctx context.Context, c *Client) error {
-	conn, err := c.listen(ctx, "pawl.finished")
-	if err != nil {
-		return err
+// begin starts the listener. w.mu is locked.
+func (w *awaiter) begin(c *Client) {
+	l := c.newListener("pawl.finished", awaitLockKey, "Await")
+	l.Notify = w.notify
+	l.Changed = func() { w.update(l) }
+	w.joined, w.slots, w.listener = map[*awaited]struct{}{}, map[string]bool{}, l
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(context.Background())
+	go l.Run(ctx) // It ends when the last call of Await leaves.
+}
+
+func (w *awaiter) leave(a *awaited) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.joined, a)
+	if len(w.joined) == 0 && w.listener != nil {
+		w.stop()
+		w.listener = nil
 	}
-	defer conn.close(ctx)
-	held := map[int64]bool{}
-	for {
-		waiting, cancel := context.WithCancel(ctx)
-		w.mu.Lock()
-		if ctx.Err() != nil { // Nobody awaits any more; if somebody does again, it has a session of its own.
-			w.mu.Unlock()
-			cancel()
-			return ctx.Err()
-		}
-		w.interrupt = cancel
-		slots := []*int64{}
-		var asking []*awaiting
-		for a := range w.joined {
-			if a.heard {
-				continue
-			}
-			asking = append(asking, a)
-			if slot := int64(a.id) % awaitSlots; !held[slot] {
-				held[slot] = true
-				slots = append(slots, &slot)
-			}
-		}
-		w.mu.Unlock()
-		if len(asking) > 0 {
-			cancel()
-			if len(held) == len(slots) {
-				slots = append(slots, nil) // The first ones: also the lock of all.
-			}
-			if err := conn.lock(ctx, "pg_advisory_lock_shared(pawl.await_key(k))", "unnest($1::bigint[])", slots, len(slots)); err != nil {
-				return err
-			}
-			w.mu.Lock()
-			for _, a := range asking {
-				a.heard = ctx.Err() == nil
-				a.wake()
-			}
-			w.mu.Unlock()
-			continue
-		}
-		n, err := conn.WaitForNotification(waiting)
-		interrupted := waiting.Err() != nil
-		cancel()
-		switch {
-		case err == nil:
-			w.tell(n.Payload)
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !interrupted || conn.IsClosed():
-			return err
+}
+
+// update finds out which calls of Await hear of their jobs now. Those for which that has changed look again.
+func (w *awaiter) update(l *pg.Listener) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.listener != l {
+		return // It was stopped.
+	}
+	for a := range w.joined {
+		if heard := l.Holds(anySlot, a.slot()); heard != a.heard {
+			a.heard = heard
+			a.wake()
 		}
 	}
 }
 
-// tell wakes those that await one of the jobs.
-func (w *awaiter) tell(payload string) {
+// notify wakes the calls of Await for the jobs of a notification.
+func (w *awaiter) notify(payload string) {
 	finished := map[ID]bool{}
-	for text := range strings.SplitSeq(payload, ",") {
-		id, _ := strconv.ParseInt(text, 10, 64)
-		finished[ID(id)] = true
+	for _, id := range finishedIDs(payload) {
+		finished[id] = true
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -215,4 +184,14 @@ func (w *awaiter) tell(payload string) {
 			a.wake()
 		}
 	}
+}
+
+// finishedIDs reads the payload of a notification of wake_awaiting.sql.
+func finishedIDs(payload string) (ids []ID) {
+	for text := range strings.SplitSeq(payload, ",") {
+		if id, err := strconv.ParseInt(text, 10, 64); err == nil {
+			ids = append(ids, ID(id))
+		}
+	}
+	return ids
 }

@@ -65,7 +65,7 @@ func TestBackoffIsTheSameInSQL(t *testing.T) {
 		}
 		attempt := rapid.IntRange(-1, 32767).Draw(r, "attempt")
 		// As the library stores it: by way of a queue's policy.
-		if err := client.PutQueue(t.Context(), "q", pawl.QueuePolicy{Backoff: b}); err != nil {
+		if err := client.PutQueue(t.Context(), pawl.Queue{Name: "q", Backoff: b}); err != nil {
 			r.Fatal(err)
 		}
 		inSQL := value[float64](t, pool, "select pawl.backoff(backoff, $1) from pawl.queue", attempt)

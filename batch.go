@@ -3,247 +3,163 @@ package pawl
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"strconv"
+	"time"
 )
 
-// Batch is jobs inserted together, and jobs to follow.
-type Batch struct {
-	ID        ID // Read only, as the counts.
-	Jobs      []JobSpec
-	OnFinish  *JobSpec // Inserted once, when all have ended in any way;
-	OnSuccess *JobSpec // when all have completed;
-	OnDeath   *JobSpec // when the first has died.
-
-	Total, Completed, Cancelled, Dead int // Cancelled: deleted ones too.
+// A BatchSpec is a batch to insert: jobs, and callbacks that are inserted as jobs when the jobs have finished. A callback that is
+// nil is not inserted. Callbacks carry the batch's id in the header "batch".
+type BatchSpec struct {
+	Jobs []JobSpec
+	// OnFinish is inserted once, when every job has finished in any way.
+	OnFinish *JobSpec
+	// OnSuccess is inserted once, when every job has completed.
+	OnSuccess *JobSpec
+	// OnDeath is inserted once, when the first job is dead.
+	OnDeath *JobSpec
 }
 
-var followers = [3]string{"OnFinish", "OnSuccess", "OnDeath"}
+// A Batch is the progress of a batch. A retried job counts as not finished again.
+type Batch struct {
+	ID         ID
+	Total      int // Total is the number of jobs that were inserted. Duplicates of a unique key are not among them.
+	Completed  int // Completed is the number of jobs that have completed.
+	Cancelled  int // Cancelled is the number of jobs that were cancelled or deleted.
+	Dead       int // Dead is the number of jobs that are dead.
+	CreatedAt  time.Time
+	FinishedAt time.Time // FinishedAt is when the last job finished. It is zero while a job is live.
+}
 
-// headerBatch is the header of a job that follows a batch: the batch's id.
+// callbackNames are the fields of BatchSpec in the order of insert_batch's parameters.
+var callbackNames = [3]string{"OnFinish", "OnSuccess", "OnDeath"}
+
+// headerBatch is the header of a callback that has the batch's id.
 const headerBatch = "batch"
 
-// InsertBatch inserts a batch, all or none. Jobs that follow carry its id in the header "batch". A batch of no jobs is finished and a
-// success at once. A job of it that is retried counts as live again; what has followed already does not follow twice.
-// Counts are kept for 30 days after the end.
-func (c *Client) InsertBatch(ctx context.Context, batch Batch) (ID, error) {
-	var id ID
-	rows := make([]row, len(batch.Jobs))
-	for i := range batch.Jobs {
-		r, err := c.prepare(i, &batch.Jobs[i])
-		if err != nil {
-			return 0, err
-		}
-		rows[i] = r
+// InsertBatch inserts the jobs of a batch, all or none, and returns the batch's id. A batch without jobs is finished and a success at
+// once. If a finished job is retried, a callback that was inserted already is not inserted again. Callbacks cannot be reserved.
+func (c *Client) InsertBatch(ctx context.Context, batch BatchSpec) (ID, error) {
+	rows, err := c.prepareMany(batch.Jobs)
+	if err != nil {
+		return 0, err
 	}
-	follow := [3]*row{}
+	callbacks := [3]*insertRow{}
 	for i, spec := range []*JobSpec{batch.OnFinish, batch.OnSuccess, batch.OnDeath} {
 		if spec == nil {
 			continue
 		}
 		r, err := c.prepare(len(rows)+i, spec)
-		if err == nil && r.ties != nil && r.ties.Reserve > 0 {
-			err = &InvalidError{Index: len(rows) + i, Field: "Reserve", Reason: "is set; nobody would commit what follows a batch"}
+		if err == nil && r.constraints != nil && r.constraints.Reserve > 0 {
+			err = &InvalidError{Index: len(rows) + i, Field: "Reserve", Reason: "is set: a batch's callback cannot be reserved"}
 		}
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", followers[i], err)
+			return 0, fmt.Errorf("pawl: insert batch: %s: %w", callbackNames[i], err)
 		}
-		follow[i] = &r
-	}
-	if err := c.limit(ctx, len(rows)); err != nil {
-		return 0, err
-	}
-	err := c.inTx(ctx, func(c *Client) (err error) {
-		id, err = c.insertBatch(ctx, rows, follow)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("pawl: insert batch: %w", c.explain(ctx, err))
-	}
-	c.settleSoon(ctx, len(rows) == 0)
-	return id, nil
-}
-
-// insertBatch is in a transaction.
-func (c *Client) insertBatch(ctx context.Context, rows []row, follow [3]*row) (id ID, err error) {
-	var n int64
-	if err := c.row(ctx, "select nextval('pawl.pos')", nil, &n); err != nil {
-		return 0, err
-	}
-	id = ID(n)
-	texts := [3]*string{}
-	for i, r := range follow {
-		if r == nil {
-			continue
-		}
-		if r.ties != nil {
-			// They are inserted when the batch ends, by a chore that an error would stop.
-			for _, after := range r.ties.After {
-				if after.ID >= id {
-					return 0, fmt.Errorf("%s: a job comes after those inserted before it, and %d is not", followers[i], after.ID)
-				}
-			}
-		}
-		if err := r.options(func(o *opts) {
-			if o.Headers = maps.Clone(o.Headers); o.Headers == nil {
-				o.Headers = map[string]string{}
-			}
-			o.Headers[headerBatch] = strconv.FormatInt(n, 10)
-		}); err != nil {
-			return 0, err
-		}
-		b, err := json.Marshal([]*ties{r.spec()})
-		if err != nil {
-			return 0, err
-		}
-		s := string(b)
-		texts[i] = &s
-	}
-	for i := range rows {
-		if err := rows[i].options(func(o *opts) { o.Batch = id }); err != nil {
-			return 0, err
-		}
-		if rows[i].ties == nil {
-			rows[i].ties = &ties{}
-		}
-	}
-	total := 0
-	if len(rows) > 0 {
-		results, err := c.insertTied(ctx, rows)
-		if err != nil {
-			return 0, err
-		}
-		for _, r := range results {
-			if !r.Duplicate { // Duplicates are another's; the batch is of those that were put in.
-				total++
-			}
-		}
-	}
-	return id, c.query(ctx, putBatch, []any{n, total, texts[0], texts[1], texts[2]}, nil)
-}
-
-const putBatch = "select pawl.insert_batch($1::bigint, $2::integer, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb)"
-
-// options changes a row's opts.
-func (r *row) options(change func(*opts)) error {
-	var o opts
-	if r.opts != nil {
-		if err := json.Unmarshal([]byte(*r.opts), &o); err != nil {
-			return err
-		}
-	}
-	change(&o)
-	b, err := json.Marshal(o)
-	s := string(b)
-	r.opts = &s
-	return err
-}
-
-// Batch is a batch's counts. ErrNotFound: it never was, or is not kept any more.
-func (c *Client) Batch(ctx context.Context, id ID) (*Batch, error) {
-	b := &Batch{ID: id}
-	err := c.row(ctx, "select total, completed, cancelled, dead from pawl.batch where id = $1::bigint", []any{int64(id)}, &b.Total, &b.Completed, &b.Cancelled, &b.Dead)
-	if errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("batch %d: %w", id, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("pawl: batch: %w", err)
-	}
-	return b, nil
-}
-
-// SagaStep is something to do, and how to undo it.
-type SagaStep struct{ Do, Undo JobSpec }
-
-// InsertSaga inserts steps that run one after the other, as a batch. If one dies, or is cancelled, those after it are cancelled and
-// the Undo of those completed before it run in reverse, each when the one before it has ended in any way. If all complete, the
-// Undos are cancelled. A step without args in Undo has nothing to undo, and the last one's
-// Undo is never needed. If the last step is deleted, not cancelled, nothing is undone.
-func (c *Client) InsertSaga(ctx context.Context, steps ...SagaStep) (ID, error) {
-	if len(steps) == 0 {
-		return 0, errors.New("pawl: InsertSaga: no steps")
-	}
-	rows := make([]row, 0, 2*len(steps))
-	for i := range steps {
-		for _, spec := range []*JobSpec{&steps[i].Do, &steps[i].Undo} {
-			if spec == &steps[i].Undo && spec.Args == nil {
-				rows = append(rows, row{})
-				continue
-			}
-			r, err := c.prepare(i, spec)
-			if err == nil && r.ties != nil && len(r.ties.After) > 0 {
-				err = &InvalidError{Index: i, Field: "After", Reason: "is set; a saga's order is its own"}
-			}
-			if err == nil && r.ties != nil && r.ties.Reserve > 0 {
-				err = &InvalidError{Index: i, Field: "Reserve", Reason: "is set; nobody would commit a saga's jobs"}
-			}
-			if err != nil {
-				return 0, err
-			}
-			if r.ties == nil {
-				r.ties = &ties{}
-			}
-			rows = append(rows, r)
-		}
+		callbacks[i] = &r
 	}
 	if err := c.limit(ctx, len(rows)); err != nil {
 		return 0, err
 	}
 	var id ID
-	err := c.inTx(ctx, func(c *Client) error {
-		if err := c.row(ctx, "select nextval('pawl.pos')", nil, (*int64)(&id)); err != nil {
-			return err
-		}
-		total := 0
-		insert := func(r *row, after ...tieAfter) (ID, error) {
-			if err := r.options(func(o *opts) { o.Batch = id }); err != nil {
-				return 0, err
-			}
-			r.ties.After = after
-			total++
-			results, err := c.insertTied(ctx, []row{*r})
-			if err != nil {
-				return 0, err
-			}
-			if results[0].Duplicate {
-				return 0, fmt.Errorf("job %d has the unique key %q of a step", results[0].ID, r.ties.Key)
-			}
-			return results[0].ID, nil
-		}
-		does := make([]ID, len(steps))
-		for i := range steps {
-			var after []tieAfter
-			if i > 0 {
-				after = []tieAfter{{ID: does[i-1], On: "ok"}}
-			}
-			var err error
-			if does[i], err = insert(&rows[2*i], after...); err != nil {
-				return err
-			}
-		}
-		// The last step is not ok whenever one before it is not: it is cancelled then.
-		last := does[len(does)-1]
-		var later ID
-		for i := len(steps) - 2; i >= 0; i-- {
-			undo := &rows[2*i+1]
-			if undo.ties == nil {
-				continue
-			}
-			after := []tieAfter{{ID: does[i], On: "ok"}, {ID: last, On: "not_ok"}}
-			if later != 0 {
-				after = append(after, tieAfter{ID: later, On: "any"})
-			}
-			var err error
-			if later, err = insert(undo, after...); err != nil {
-				return err
-			}
-		}
-		return c.query(ctx, putBatch, []any{int64(id), total, nil, nil, nil}, nil)
+	err = c.inTx(ctx, func(c *Client) (err error) {
+		id, err = c.insertBatch(ctx, rows, callbacks)
+		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("pawl: insert saga: %w", c.explain(ctx, err))
+		return 0, fmt.Errorf("pawl: insert batch: %w", c.explainMissingSchema(ctx, err))
 	}
+	c.runFollowupsSoon(ctx, len(rows) == 0)
 	return id, nil
+}
+
+// insertBatch inserts a batch in the caller's transaction.
+func (c *Client) insertBatch(ctx context.Context, rows []insertRow, callbacks [3]*insertRow) (id ID, err error) {
+	if id, err = c.nextID(ctx); err != nil {
+		return 0, err
+	}
+	texts := [3]*string{}
+	for i, r := range callbacks {
+		if r == nil {
+			continue
+		}
+		text, err := r.encodeCallback(id)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", callbackNames[i], err)
+		}
+		texts[i] = &text
+	}
+	for i := range rows {
+		if err := rows[i].putInBatch(id); err != nil {
+			return 0, err
+		}
+	}
+	total := 0
+	if len(rows) > 0 {
+		results, err := c.insertConstrained(ctx, rows)
+		if err != nil {
+			return 0, err
+		}
+		for _, r := range results {
+			if !r.Duplicate { // A duplicate is a job of another insert and not in this batch.
+				total++
+			}
+		}
+	}
+	return id, c.query(ctx, insertBatchText, []any{int64(id), total, texts[0], texts[1], texts[2]}, nil)
+}
+
+const insertBatchText = "select pawl.insert_batch($1::bigint, $2::integer, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb)"
+
+// nextID draws an id for a batch from the sequence of job ids.
+func (c *Client) nextID(ctx context.Context) (id ID, err error) {
+	err = c.row(ctx, "select nextval('pawl.pos')", nil, (*int64)(&id))
+	return id, err
+}
+
+// putInBatch makes a row a job of a batch.
+func (r *insertRow) putInBatch(id ID) error {
+	if r.constraints == nil {
+		r.constraints = &constraintSpec{}
+	}
+	return r.changeOptions(func(o *jobOptions) { o.Batch = id })
+}
+
+// encodeCallback returns a row as insert_constrained.sql takes it, with the header that names the batch.
+func (r *insertRow) encodeCallback(batch ID) (string, error) {
+	if r.constraints != nil {
+		// Maintenance inserts callbacks when the batch finishes. An error in one of them would stop it for all batches.
+		for _, after := range r.constraints.After {
+			if after.ID >= batch {
+				return "", fmt.Errorf("job %d was not inserted before the batch: a callback can depend on earlier jobs only", after.ID)
+			}
+		}
+	}
+	err := r.changeOptions(func(o *jobOptions) {
+		if o.Headers = maps.Clone(o.Headers); o.Headers == nil {
+			o.Headers = map[string]string{}
+		}
+		o.Headers[headerBatch] = strconv.FormatInt(int64(batch), 10)
+	})
+	if err != nil {
+		return "", err
+	}
+	b, err := json.Marshal([]*constraintSpec{r.constraintSpec()})
+	return string(b), err
+}
+
+// GetBatch returns the progress of a batch. It returns ErrNotFound if there is no batch with this id, or if it is no longer kept: a
+// batch is kept for 30 days after it finished.
+func (c *Client) GetBatch(ctx context.Context, id ID) (*Batch, error) {
+	b := &Batch{ID: id}
+	var finished *time.Time
+	err := c.row(ctx, `select b.total, b.completed, b.cancelled, b.dead, b.created_at, b.finished_at
+		from pawl.batch b where b.id = $1::bigint`,
+		[]any{int64(id)}, &b.Total, &b.Completed, &b.Cancelled, &b.Dead, &b.CreatedAt, &finished)
+	if err != nil {
+		return nil, fmt.Errorf("pawl: get batch %d: %w", id, err)
+	}
+	b.FinishedAt = valueOrZero(finished)
+	return b, nil
 }

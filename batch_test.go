@@ -34,7 +34,7 @@ func TestBatch(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			id, err := client.InsertBatch(t.Context(), pawl.Batch{
+			id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{
 				Jobs: notes(len(test.ends)), OnFinish: follower(onFinish), OnSuccess: follower(onSuccess), OnDeath: follower(onDeath),
 			})
 			must(t, err)
@@ -55,7 +55,7 @@ func TestBatch(t *testing.T) {
 				}
 			}
 			settle(t, pool)
-			b, err := client.Batch(t.Context(), id)
+			b, err := client.GetBatch(t.Context(), id)
 			must(t, err)
 			if b.Total != len(test.ends) || b.Completed != test.completed || b.Cancelled != test.cancelled || b.Dead != test.dead {
 				t.Errorf("the counts are %+v", b)
@@ -80,22 +80,22 @@ func TestBatch(t *testing.T) {
 func TestABatchsJobIsRetried(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	id, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: notes(1), OnFinish: &pawl.JobSpec{Args: Note{9}, Queue: "follow"}})
+	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(1), OnFinish: &pawl.JobSpec{Args: Note{9}, Queue: "follow"}})
 	must(t, err)
 	job := claim(t, client, 1)[0]
 	must(t, client.Fail(t.Context(), job, pawl.Dead(errBoom)))
 	must1(t, 1)(client.Retry(t.Context(), job.ID))
-	if b, _ := client.Batch(t.Context(), id); b.Dead != 0 {
+	if b, _ := client.GetBatch(t.Context(), id); b.Dead != 0 {
 		t.Errorf("after the retry: %+v", b)
 	}
 	must(t, client.Complete(t.Context(), claim(t, client, 1)))
-	if b, _ := client.Batch(t.Context(), id); b.Dead != 0 || b.Completed != 1 {
+	if b, _ := client.GetBatch(t.Context(), id); b.Dead != 0 || b.Completed != 1 {
 		t.Errorf("in the end: %+v", b)
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.job where queue = 'follow'"); n != 1 {
 		t.Errorf("%d jobs follow, want 1", n)
 	}
-	if _, err := client.Batch(t.Context(), 1e9); !errors.Is(err, pawl.ErrNotFound) {
+	if _, err := client.GetBatch(t.Context(), 1e9); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("an unknown batch: %v", err)
 	}
 }
@@ -108,14 +108,14 @@ func TestABatchOfDuplicates(t *testing.T) {
 		return pawl.JobSpec{Args: Note{n}, Unique: pawl.Unique{Key: key}}
 	}
 	insert(t, client, unique(1, "taken"))
-	some, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
+	some, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
 	must(t, err)
-	if b, err := client.Batch(t.Context(), some); err != nil || b.Total != 2 {
+	if b, err := client.GetBatch(t.Context(), some); err != nil || b.Total != 2 {
 		t.Errorf("a batch of three with one duplicate: %+v, %v", b, err)
 	}
-	all, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{unique(5, "taken")}, OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
+	all, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(5, "taken")}, OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
 	must(t, err)
-	if b, err := client.Batch(t.Context(), all); err != nil || b.Total != 0 {
+	if b, err := client.GetBatch(t.Context(), all); err != nil || b.Total != 0 {
 		t.Errorf("a batch of one duplicate: %+v, %v", b, err)
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.job where queue = 'follow'"); n != 1 {
@@ -129,21 +129,21 @@ func TestABatchRuns(t *testing.T) {
 	client, pool := install(t)
 	var mu sync.Mutex
 	ran := map[int]int{}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		defer mu.Unlock()
 		ran[job.Args.N]++
 		return nil
 	})
-	id, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: notes(500), OnSuccess: &pawl.JobSpec{Args: Note{1000}}})
+	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(500), OnSuccess: &pawl.JobSpec{Args: Note{1000}}})
 	must(t, err)
 	for range 2 {
 		start(t, client, mux, pawl.RunnerConfig{})
 	}
 	pgtest.Wait(t, "the callback", func() bool { mu.Lock(); defer mu.Unlock(); return ran[1000] > 0 })
 	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
-	b, err := client.Batch(t.Context(), id)
+	b, err := client.GetBatch(t.Context(), id)
 	must(t, err)
 	if b.Completed != 500 || len(ran) != 501 || ran[1000] != 1 {
 		t.Errorf("%+v; %d kinds of jobs ran, the callback %d times", b, len(ran), ran[1000])
@@ -166,7 +166,7 @@ func TestSaga(t *testing.T) {
 			client, pool := install(t)
 			var mu sync.Mutex
 			var ran []int
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 				mu.Lock()
 				defer mu.Unlock()
@@ -176,14 +176,14 @@ func TestSaga(t *testing.T) {
 				}
 				return nil
 			})
-			step := func(n int) pawl.SagaStep {
-				return pawl.SagaStep{Do: pawl.JobSpec{Args: Note{n}}, Undo: pawl.JobSpec{Args: Note{-n}}}
+			step := func(n int) pawl.JobSpec {
+				return pawl.JobSpec{Args: Note{n}, Undo: &pawl.JobSpec{Args: Note{-n}}}
 			}
 			id, err := client.InsertSaga(t.Context(), step(1), step(2), step(3))
 			must(t, err)
 			start(t, client, mux, pawl.RunnerConfig{})
 			pgtest.Wait(t, "all jobs", func() bool {
-				b, err := client.Batch(t.Context(), id)
+				b, err := client.GetBatch(t.Context(), id)
 				return err == nil && b.Completed+b.Cancelled+b.Dead == b.Total
 			})
 			if live(t, pool) != 0 || !slices.Equal(ran, test.want) {

@@ -18,18 +18,10 @@ type Checkpoint struct {
 	Extend   time.Duration // Of a consumer's lease: see Extend.
 }
 
-// stored is a checkpoint in the database.
-type stored struct {
-	Value   json.RawMessage            `json:"value"`
-	Steps   map[string]json.RawMessage `json:"steps"`
-	Percent int                        `json:"percent"`
-	Message string                     `json:"message"`
-}
-
 // Checkpoint keeps what a held job has reached: the next attempt sees it, also after a crash. With With(tx) it commits with the
 // effects it stands for. ErrLeaseLost, if the job is not held any more: roll back.
-func (c *Client) Checkpoint(ctx context.Context, job Held, checkpoint Checkpoint) error {
-	jobs := job.held()
+func (c *Client) Checkpoint(ctx context.Context, job ClaimedJobs, checkpoint Checkpoint) error {
+	jobs := job.claimed()
 	if len(jobs) != 1 {
 		return fmt.Errorf("pawl: checkpoint: %d jobs; a checkpoint is of one", len(jobs))
 	}
@@ -49,7 +41,7 @@ func (c *Client) Checkpoint(ctx context.Context, job Held, checkpoint Checkpoint
 		}
 		if err == nil && args != nil && string(args) != "null" {
 			text := string(args)
-			r := row{kind: jobs[0].Kind, args: &text}
+			r := insertRow{kind: jobs[0].Kind, args: &text}
 			err = c.encode(0, &r)
 			args = json.RawMessage(*r.args)
 		}
@@ -85,7 +77,7 @@ func (c *Client) checkpoint(ctx context.Context, job *JobInfo, changes map[strin
 	if reason := checkJSON(b); reason != "" {
 		return fmt.Errorf("pawl: checkpoint: its values %s", reason)
 	}
-	if job.unstored {
+	if job.inMemory {
 		return nil
 	}
 	var ours bool
@@ -98,28 +90,28 @@ func (c *Client) checkpoint(ctx context.Context, job *JobInfo, changes map[strin
 	return nil
 }
 
-// Progress tells others how far a handler is: Get shows percent, 0 to 100, and message. Only in a handler.
-func Progress(ctx context.Context, percent int, message string) error {
-	job := FromContext(ctx)
-	if job == nil || job.client == nil {
-		return errors.New("pawl: Progress: only in a handler, with its context")
+// Progress records how far the job's handler is, for others to see: Get shows percent, 0 to 100, and message, of which the first
+// 1024 bytes are kept. It returns ErrLeaseLost if the job is no longer claimed, and an error if no handler has the job.
+func (j *JobInfo) Progress(ctx context.Context, percent int, message string) error {
+	if j.client == nil {
+		return errors.New("pawl: record progress: no handler runs this job: call it in the handler, on the handler's job")
 	}
 	if percent < 0 || percent > 100 {
-		return fmt.Errorf("pawl: Progress: %d percent; want 0 to 100", percent)
+		return fmt.Errorf("pawl: record progress: %d percent: want 0 to 100", percent)
 	}
-	return job.client.checkpoint(ctx, job, map[string]any{"percent": percent, "message": bounded(message, 1024)})
+	return j.client.checkpoint(ctx, j, map[string]any{"percent": percent, "message": truncate(message, 1024)})
 }
 
 // Step does a part of a handler's work once: its result is kept with the job, and a later attempt gets that instead of doing it
 // again. A crash after do and before its result is stored does it again: what it does elsewhere must bear that. The name is
 // unique within the job. Only in a handler, with its context.
 func Step[T any](ctx context.Context, name string, do func(context.Context) (T, error)) (result T, err error) {
-	job := FromContext(ctx)
+	job := JobFromContext(ctx)
 	if job == nil || job.client == nil {
 		return result, errors.New("pawl: Step: only in a handler, with its context")
 	}
 	if quoted, _ := json.Marshal(name); !utf8.ValidString(name) || checkJSON(quoted) != "" {
-		return result, fmt.Errorf("pawl: Step: the name %q cannot be stored; want UTF-8 text without zero bytes", bounded(name, 64))
+		return result, fmt.Errorf("pawl: Step: the name %q cannot be stored; want UTF-8 text without zero bytes", truncate(name, 64))
 	}
 	job.stepping.Lock()
 	done, ok := job.steps[name]

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Whoever finishes a job tells those that await it, and nobody where nobody does.
@@ -78,13 +79,13 @@ func TestResultAndAwait(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	type sum struct{ Total int }
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleResult(mux, func(_ context.Context, job *pawl.Job[Note]) (sum, error) {
 		switch job.Args.N {
 		case 13:
 			return sum{}, pawl.Dead(errBoom)
 		case 14:
-			return sum{14}, pawl.Skip
+			return sum{14}, pawl.ErrSkip
 		}
 		return sum{job.Args.N * 2}, nil
 	})
@@ -93,16 +94,16 @@ func TestResultAndAwait(t *testing.T) {
 	for n, want := range map[int]string{4: `{"Total": 8}`, 13: "", 14: `{"Total": 14}`} {
 		job, err := client.Await(t.Context(), insert(t, client, Note{n}))
 		must(t, err)
-		if string(job.Result) != want || (job.State == pawl.StateDead) != (n == 13) {
+		if string(job.Result) != want || (job.State == pawlstate.Dead) != (n == 13) {
 			t.Errorf("%d: %s with the result %s, want %s", n, job.State, job.Result, want)
 		}
 	}
 	job, err := client.Await(t.Context(), insert(t, client, pawl.JobSpec{Args: pawl.Raw("bad", nil), MaxAttempts: 1}))
 	must(t, err)
-	if job.State != pawl.StateDead {
+	if job.State != pawlstate.Dead {
 		t.Errorf("with a result that does not marshal the job is %s", job.State)
 	}
-	must(t, client.PutQueue(t.Context(), "gone", pawl.QueuePolicy{Retention: &pawl.Retention{}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "gone", RetainCompleted: -1, RetainCancelled: -1, RetainDead: -1}))
 	if _, err := client.Await(t.Context(), insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "gone"})); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("of a job that is not kept: %v", err)
 	}
@@ -125,12 +126,12 @@ func TestChunks(t *testing.T) {
 	must(t, err)
 	var mu sync.Mutex
 	var sizes []int
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleChunk(mux, func(_ context.Context, chunk []*pawl.Job[Note]) error {
 		mu.Lock()
 		sizes = append(sizes, len(chunk))
 		mu.Unlock()
-		failed := pawl.Errors{}
+		failed := pawl.JobErrors{}
 		for _, job := range chunk {
 			switch job.Args.N {
 			case 3:
@@ -151,12 +152,12 @@ func TestChunks(t *testing.T) {
 	start(t, client, mux, pawl.RunnerConfig{Min: 50, Max: 100})
 	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
 	for i, r := range results {
-		want := pawl.StateCompleted
+		want := pawlstate.Completed
 		switch i {
 		case 3, 7:
-			want = pawl.StateDead
+			want = pawlstate.Dead
 		case 4:
-			want = pawl.StateCancelled
+			want = pawlstate.Cancelled
 		}
 		await(t, client, r.ID, want)
 	}
@@ -187,11 +188,11 @@ func TestChunkFails(t *testing.T) {
 			}
 			results, err := client.InsertMany(t.Context(), jobs)
 			must(t, err)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.HandleChunk(mux, func(ctx context.Context, _ []*pawl.Job[Note]) error { return do(ctx) }, pawl.KindOptions{Timeout: 50 * time.Millisecond})
 			start(t, client, mux, pawl.RunnerConfig{})
 			for _, r := range results {
-				if job := await(t, client, r.ID, pawl.StateDead); len(job.Errors) != 1 {
+				if job := await(t, client, r.ID, pawlstate.Dead); len(job.Errors) != 1 {
 					t.Errorf("it has the errors %v", job.Errors)
 				}
 			}
@@ -206,7 +207,7 @@ func TestAChunkIsCancelled(t *testing.T) {
 	results, err := client.InsertMany(t.Context(), notes(3))
 	must(t, err)
 	running, cause := make(chan int, 10), make(chan error, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleChunk(mux, func(ctx context.Context, chunk []*pawl.Job[Note]) error {
 		running <- len(chunk)
 		<-ctx.Done()
@@ -224,7 +225,7 @@ func TestAChunkIsCancelled(t *testing.T) {
 		t.Errorf("the cause is %v, want ErrCancelled", err)
 	}
 	for _, r := range results {
-		await(t, client, r.ID, pawl.StateCancelled)
+		await(t, client, r.ID, pawlstate.Cancelled)
 	}
 }
 
@@ -233,7 +234,7 @@ func TestPermit(t *testing.T) {
 	client, pool := install(t)
 	var mu sync.Mutex
 	asked, released := map[int]int{}, 0
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N != 0 && job.Args.N != 5 {
 			t.Errorf("job %d ran without a permit", job.Args.N)
@@ -250,7 +251,7 @@ func TestPermit(t *testing.T) {
 		case 1:
 			return nil, pawl.Cancel(nil)
 		case 2:
-			return nil, pawl.Skip
+			return nil, pawl.ErrSkip
 		case 3:
 			return nil, pawl.Dead(errBoom)
 		case 4:
@@ -262,7 +263,7 @@ func TestPermit(t *testing.T) {
 		}
 		return release, nil
 	}})
-	want := []pawl.State{pawl.StateCompleted, pawl.StateCancelled, pawl.StateCompleted, pawl.StateDead, pawl.StateDead, pawl.StateCompleted}
+	want := []pawlstate.State{pawlstate.Completed, pawlstate.Cancelled, pawlstate.Completed, pawlstate.Dead, pawlstate.Dead, pawlstate.Completed}
 	jobs := notes(len(want))
 	for i := range jobs {
 		jobs[i].MaxAttempts = 1
@@ -287,7 +288,7 @@ func TestCheckpointsAndSteps(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	did := map[string]int{}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		charge, err := pawl.Step(ctx, "charge", func(context.Context) (string, error) {
 			did["charge"]++
@@ -302,7 +303,7 @@ func TestCheckpointsAndSteps(t *testing.T) {
 			}
 			return did["send"], nil
 		}); err != nil {
-			must(t, pawl.Progress(ctx, 50, "half"))
+			must(t, job.Progress(ctx, 50, "half"))
 			must(t, client.Checkpoint(ctx, job, pawl.Checkpoint{Args: Note{7}, Data: []byte("d"), Value: map[string]int{"at": 1}, Attempts: 2}))
 			return pawl.RetryAfter(0, err)
 		}
@@ -319,7 +320,7 @@ func TestCheckpointsAndSteps(t *testing.T) {
 	})
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 	start(t, client, mux, pawl.RunnerConfig{})
-	job := await(t, client, id, pawl.StateCompleted)
+	job := await(t, client, id, pawlstate.Completed)
 	if did["charge"] != 1 || did["send"] != 2 || job.Attempt != 2 {
 		t.Errorf("steps done: %v in %d attempts", did, job.Attempt)
 	}
@@ -358,14 +359,14 @@ func TestACheckpointIsFenced(t *testing.T) {
 func TestAHandlerWritesNonsenseIntoResult(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		job.Result = json.RawMessage("no JSON")
 		return nil
 	})
 	id := insert(t, client, Note{1})
 	start(t, client, mux, pawl.RunnerConfig{})
-	if job := await(t, client, id, pawl.StateCompleted); job.Result != nil {
+	if job := await(t, client, id, pawlstate.Completed); job.Result != nil {
 		t.Errorf("its result is %s", job.Result)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // newLeaseID is a random UUID (RFC 9562, version 4).
@@ -33,7 +35,7 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 	if c.config.OnClaim != nil {
 		defer func(began time.Time) {
 			if len(jobs) > 0 || err != nil {
-				c.claimed(ctx, jobs, time.Since(began), err)
+				c.notifyOnClaim(ctx, jobs, time.Since(began), err)
 			}
 		}(time.Now())
 	}
@@ -61,14 +63,14 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 			if err := reader.read(s); err != nil {
 				return err
 			}
-			if t.blocked {
-				lanes.block(p, t.laneKey, time.Duration(t.id)*time.Millisecond)
+			if t.throttled {
+				lanes.throttle(p, t.laneKey, time.Duration(t.id)*time.Millisecond)
 				return nil
 			}
 			if total++; total == 1 {
 				claimed = time.Now()
 			}
-			from := lanes.took(p, t.laneKey, t.pos)
+			from := lanes.recordTicket(p, t.laneKey, t.pos)
 			if !t.found {
 				return nil
 			}
@@ -77,15 +79,15 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 			}
 			slab = slab[:len(slab)+1]
 			job := &slab[len(slab)-1]
-			job.ID, job.Kind, job.Queue, job.Channel, job.epoch, job.strikes = ID(t.id), t.kind, t.queue, t.channel, t.epoch, t.strikes
+			job.ID, job.Kind, job.Queue, job.Channel, job.epoch, job.crashes = ID(t.id), t.kind, t.queue, t.channel, t.epoch, t.crashes
 			job.Args, job.Data, job.Priority, job.Attempt, job.MaxAttempts = t.args, t.data, int(t.own), int(t.attempt)+1, int(t.most)
-			job.State, job.Worker, job.CreatedAt, job.RunAt, job.StartedAt, job.lease = StateRunning, who.name, t.created, t.runAt, t.now, held
+			job.State, job.Worker, job.CreatedAt, job.RunAt, job.StartedAt, job.lease = pawlstate.Running, who.name, t.created, t.runAt, t.now, held
 			due := t.created
 			if !t.runAt.IsZero() {
 				due = t.runAt
 			}
-			job.waited, job.claimed = max(t.now.Sub(due), 0), claimed
-			job.tied, job.permit, job.Fingerprint, job.UniqueKey = t.tied, t.permit, t.fingerprint, t.unique
+			job.waited, job.claimedAt = max(t.now.Sub(due), 0), claimed
+			job.constrained, job.permit, job.Fingerprint, job.UniqueKey = t.constrained, t.permit, t.fingerprint, t.unique
 			if err := job.unpack(t.opts, t.errs, t.save); err != nil {
 				return err
 			}
@@ -120,40 +122,16 @@ func (c *Client) claim(ctx context.Context, lanes *lanes, p *plan, who claimer, 
 	return jobs, total, nil
 }
 
-func (c *Client) claimed(ctx context.Context, jobs Jobs, took time.Duration, err error) {
+func (c *Client) notifyOnClaim(ctx context.Context, jobs Jobs, took time.Duration, err error) {
 	if p := caught(func() error { c.config.OnClaim(ctx, jobs, took, err); return nil }); p != nil {
 		c.config.Logger.Error("pawl: OnClaim panicked", "error", p)
 	}
 }
 
-// unpack reads the columns few jobs have.
-func (j *JobInfo) unpack(options, errs, checkpoint []byte) error {
-	if len(checkpoint) > 0 {
-		var c stored
-		if err := json.Unmarshal(checkpoint, &c); err != nil {
-			return fmt.Errorf("checkpoint of job %d: %w", j.ID, err)
-		}
-		j.Checkpoint, j.steps, j.Percent, j.Message = c.Value, c.Steps, c.Percent, c.Message
-	}
-	if len(options) > 0 {
-		var o opts
-		if err := json.Unmarshal(options, &o); err != nil {
-			return fmt.Errorf("opts of job %d: %w", j.ID, err)
-		}
-		j.Headers, j.Ordered, j.Batch = o.Headers, o.Ordered, o.Batch
-	}
-	if len(errs) > 0 {
-		if err := json.Unmarshal(errs, &j.Errors); err != nil {
-			return fmt.Errorf("errors of job %d: %w", j.ID, err)
-		}
-	}
-	return nil
-}
-
 // unclaim undoes a claim whose answer was lost, and tries until it is told so.
 func (c *Client) unclaim(ctx context.Context, id string) error {
 	var returned int64
-	return persist(ctx, func() error { return c.row(ctx, "select pawl.unclaim($1::uuid)", []any{id}, &returned) })
+	return retryUntil(ctx, func() error { return c.row(ctx, "select pawl.unclaim($1::uuid)", []any{id}, &returned) })
 }
 
 // promote makes due jobs of the queues ready and learns when the next are due. moved is how many.
@@ -197,10 +175,10 @@ func (c *Client) promote(ctx context.Context, lanes *lanes, queues []string) (mo
 }
 
 // look finds lanes and queues not known yet, of the chosen queues or of all.
-func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found int, err error) {
-	lanes.looked = time.Now()
-	if lanes.looked.Sub(lanes.weighed) >= time.Second {
-		lanes.weighed = lanes.looked
+func (c *Client) discoverLanes(ctx context.Context, lanes *lanes, chosen []string) (found int, err error) {
+	lanes.discoveredAt = time.Now()
+	if lanes.discoveredAt.Sub(lanes.weighedAt) >= time.Second {
+		lanes.weighedAt = lanes.discoveredAt
 		if err := c.weigh(ctx, lanes); err != nil {
 			return 0, err
 		}
@@ -218,7 +196,7 @@ func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found
 	for name := range lanes.queues {
 		queues = append(queues, name)
 	}
-	err = c.query(ctx, `select * from pawl.lanes($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::boolean)`,
+	err = c.query(ctx, `select * from pawl.discover_lanes($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::boolean)`,
 		[]any{lowQueues, lowPriorities, lowChannels, highQueues, highPriorities, highChannels, queues, chosen == nil},
 		func(s scanner) error {
 			var queue string
@@ -239,9 +217,9 @@ func (c *Client) look(ctx context.Context, lanes *lanes, chosen []string) (found
 }
 
 // survey reads one snapshot and advances what it can: safe marks, floors. It also sees which lanes have tickets again.
-func (c *Client) survey(ctx context.Context, lanes *lanes) error {
-	on, scheduled := lanes.surveyed()
-	if len(on)+len(scheduled) == 0 && lanes.history != "" {
+func (c *Client) advanceMarks(ctx context.Context, lanes *lanes) error {
+	on, scheduled := lanes.lanesToAdvance()
+	if len(on)+len(scheduled) == 0 && lanes.identity != "" {
 		return nil
 	}
 	var (
@@ -268,7 +246,7 @@ func (c *Client) survey(ctx context.Context, lanes *lanes) error {
 	lows := make([]low, len(on)+len(scheduled))
 	err := c.query(ctx, `select m.ord, m.low_pos, m.low_at, m.oldest, m.next,
 			case when m.ord = 0 then pg_postmaster_start_time()::text || ' ' || 'pawl.ready'::regclass::oid::text end
-		from pawl.marks($1::text[], $2::integer[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::timestamptz[], $8::bigint[]) m`,
+		from pawl.read_marks($1::text[], $2::integer[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::timestamptz[], $8::bigint[]) m`,
 		[]any{queues, priorities, channels, safes, needs, scheduled, floors, needsAt},
 		func(s scanner) error {
 			var ord int64
@@ -293,7 +271,7 @@ func (c *Client) survey(ctx context.Context, lanes *lanes) error {
 	if err != nil {
 		return err
 	}
-	if lanes.moved(history) {
+	if lanes.resetIfMoved(history) {
 		return nil
 	}
 	for i, ln := range on {
@@ -306,27 +284,23 @@ func (c *Client) survey(ctx context.Context, lanes *lanes) error {
 	return nil
 }
 
-// persist tries until it works, the error is not a passing one, or ctx ends; between tries it waits longer and longer, at most 5 s.
-func persist(ctx context.Context, try func() error) error {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := try()
-		if err == nil || !isPassing(err) || ctx.Err() != nil {
+// weigh brings the weights of channels, which plans share claims by.
+func (c *Client) weigh(ctx context.Context, lanes *lanes) error {
+	weights := map[string]map[string]int{}
+	err := c.query(ctx, "select name, weights::text from pawl.queue where weights is not null", nil, func(s scanner) error {
+		var name, text string
+		if err := s.Scan(&name, &text); err != nil {
 			return err
 		}
-		if !pause(ctx, wait) {
-			return err
+		var of map[string]int
+		if err := json.Unmarshal([]byte(text), &of); err != nil {
+			return fmt.Errorf("weights of queue %q: %w", name, err)
 		}
+		weights[name] = of
+		return nil
+	})
+	if err == nil {
+		lanes.weights = weights
 	}
-}
-
-// pause waits; false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return err
 }

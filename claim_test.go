@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func TestClaimTakesInOrder(t *testing.T) {
@@ -74,11 +75,11 @@ func TestDelayAndRunAt(t *testing.T) {
 	if got := numbers(t, claim(t, client, 10)); !slices.Equal(got, []int{3}) {
 		t.Errorf("claimed %v, want the one whose time has passed", got)
 	}
-	job := await(t, client, delayed, pawl.StateScheduled)
+	job := await(t, client, delayed, pawlstate.Scheduled)
 	if d := job.RunAt.Sub(job.CreatedAt); d < time.Hour || d > time.Hour+time.Second {
 		t.Errorf("a delay of an hour is due %v after the insert", d)
 	}
-	if job := await(t, client, timed, pawl.StateScheduled); !job.RunAt.Equal(at) {
+	if job := await(t, client, timed, pawlstate.Scheduled); !job.RunAt.Equal(at) {
 		t.Errorf("RunAt %v became %v", at, job.RunAt)
 	}
 	elapse(t, pool)
@@ -93,22 +94,21 @@ func TestClaimInATransaction(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Data: []byte("data"), Headers: map[string]string{"k": "v"}, Fingerprint: "f"})
-			db := func() (pawl.DB, func() error) {
+			open := func() (*pawl.Client, func() error) {
 				if driver == "pgx" {
 					tx := begin(t, pool)
-					return tx, func() error { return tx.Rollback(t.Context()) }
+					return client.With(tx), func() error { return tx.Rollback(t.Context()) }
 				}
 				tx := stdTx(t, pool)
-				return tx, tx.Rollback
+				return client.WithSQL(tx), tx.Rollback
 			}
-			tx, rollback := db()
-			in := client.With(tx)
+			in, rollback := open()
 			jobs, err := in.Claim(t.Context(), "default", 5, time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if len(jobs) != 1 || jobs[0].ID != id || string(jobs[0].Data) != "data" || jobs[0].Headers["k"] != "v" || jobs[0].Fingerprint != "f" ||
-				jobs[0].Attempt != 1 || jobs[0].MaxAttempts != 20 || jobs[0].State != pawl.StateRunning {
+				jobs[0].Attempt != 1 || jobs[0].MaxAttempts != 20 || jobs[0].State != pawlstate.Running {
 				t.Fatalf("claimed %+v", jobs)
 			}
 			if err := in.Extend(t.Context(), jobs, time.Hour); err != nil {
@@ -117,7 +117,7 @@ func TestClaimInATransaction(t *testing.T) {
 			if err := in.Complete(t.Context(), jobs); err != nil {
 				t.Errorf("Complete: %v", err)
 			}
-			if job, err := in.Get(t.Context(), id); err != nil || job.State != pawl.StateCompleted {
+			if job, err := in.Get(t.Context(), id); err != nil || job.State != pawlstate.Completed {
 				t.Errorf("Get in the transaction: %+v, %v", job, err)
 			}
 			if err := rollback(); err != nil {
@@ -145,11 +145,11 @@ func TestPausedQueue(t *testing.T) {
 	if err := client.Complete(t.Context(), held); err != nil {
 		t.Errorf("a job that ran when its queue was paused: %v", err)
 	}
-	if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxAttempts: 3}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxAttempts: 3}); err != nil {
 		t.Fatal(err)
 	}
 	queues, err := client.Queues(t.Context())
-	if err != nil || len(queues) != 1 || !queues[0].Paused || queues[0].Policy.MaxAttempts != 3 {
+	if err != nil || len(queues) != 1 || !queues[0].Paused || queues[0].MaxAttempts != 3 {
 		t.Errorf("queues are %+v, %v; a policy must keep the pause", queues, err)
 	}
 	if err := client.ResumeQueue(t.Context(), "default"); err != nil {
@@ -163,11 +163,11 @@ func TestPausedQueue(t *testing.T) {
 func TestPutQueue(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	policy := pawl.QueuePolicy{
-		MaxAttempts: 7, Lease: 90 * time.Second, Retention: &pawl.Retention{Completed: time.Hour, Cancelled: 0, Dead: 48 * time.Hour},
+	policy := pawl.Queue{
+		Name: "q", MaxAttempts: 7, Lease: 90 * time.Second, RetainCompleted: time.Hour, RetainCancelled: -1, RetainDead: 48 * time.Hour,
 		Backoff: pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3, Power: 1.5, Jitter: 0.25},
 	}
-	if err := client.PutQueue(t.Context(), "q", policy); err != nil {
+	if err := client.PutQueue(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "used"})
@@ -176,17 +176,63 @@ func TestPutQueue(t *testing.T) {
 	if err != nil || len(queues) != 3 || queues[0].Name != "later" || queues[1].Name != "q" || queues[2].Name != "used" {
 		t.Fatalf("queues are %+v, %v", queues, err)
 	}
-	got := queues[1].Policy
-	if *got.Retention != *policy.Retention {
-		t.Errorf("retention is %+v", *got.Retention)
+	got := queues[1]
+	if got.CreatedAt.IsZero() {
+		t.Error("CreatedAt is zero")
 	}
-	got.Retention = policy.Retention
+	got.CreatedAt = time.Time{}
 	if !reflect.DeepEqual(got, policy) {
 		t.Errorf("policy is %+v, want %+v", got, policy)
 	}
-	for _, wrong := range []pawl.QueuePolicy{{MaxAttempts: -1}, {MaxAttempts: 40_000}, {Lease: -1}, {Retention: &pawl.Retention{Dead: -1}}, {Backoff: pawl.Backoff{Jitter: 2}}} {
-		if err := client.PutQueue(t.Context(), "q", wrong); err == nil {
+	for _, wrong := range []pawl.Queue{{MaxAttempts: -1}, {MaxAttempts: 40_000}, {Lease: -1}, {Weights: map[string]int{"a": 0}}, {Rate: pawl.Rate{Burst: 1}}, {Backoff: pawl.Backoff{Jitter: 2}}} {
+		wrong.Name = "q"
+		if err := client.PutQueue(t.Context(), wrong); err == nil {
 			t.Errorf("PutQueue accepted %+v", wrong)
+		}
+	}
+}
+
+// Each retention has a default of its own.
+func TestPutQueueOfOneRetention(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	finish := func() (completed, cancelled, dead time.Duration) {
+		t.Helper()
+		if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
+			t.Fatal(err)
+		}
+		jobs := claim(t, client, 3)
+		must(t, client.Complete(t.Context(), jobs[0]))
+		must(t, client.Fail(t.Context(), jobs[1], pawl.Cancel(nil)))
+		must(t, client.Fail(t.Context(), jobs[2], pawl.Dead(nil)))
+		kept := func(id pawl.ID) time.Duration {
+			seconds := value[int](t, pool, `select coalesce(max(extract(epoch from e - f)), 0)::int
+				from (select expires_at, finished_at from pawl.archive where id = $1
+				union all select expires_at, finished_at from pawl.dead where id = $1) x (e, f)`, int64(id))
+			return time.Duration(seconds) * time.Second
+		}
+		return kept(jobs[0].ID), kept(jobs[1].ID), kept(jobs[2].ID)
+	}
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		queue                      pawl.Queue
+		completed, cancelled, dead time.Duration
+	}{
+		"defaults":  {pawl.Queue{}, day, day, 30 * day},
+		"completed": {pawl.Queue{RetainCompleted: 3 * day}, 3 * day, day, 30 * day},
+		"cancelled": {pawl.Queue{RetainCancelled: 3 * day}, day, 3 * day, 30 * day},
+		"dead":      {pawl.Queue{RetainDead: 3 * day}, day, day, 3 * day},
+		"at once":   {pawl.Queue{RetainCompleted: -1}, 0, day, 30 * day},
+	} {
+		c.queue.Name = "default"
+		must(t, client.PutQueue(t.Context(), c.queue))
+		if completed, cancelled, dead := finish(); completed != c.completed || cancelled != c.cancelled || dead != c.dead {
+			t.Errorf("%s: kept for %v, %v and %v, want %v, %v and %v", name, completed, cancelled, dead, c.completed, c.cancelled, c.dead)
+		}
+		queues, err := client.Queues(t.Context())
+		must(t, err)
+		if q := queues[0]; q.RetainCompleted != c.queue.RetainCompleted || q.RetainCancelled != c.queue.RetainCancelled || q.RetainDead != c.queue.RetainDead {
+			t.Errorf("%s: Queues has %v, %v and %v", name, q.RetainCompleted, q.RetainCancelled, q.RetainDead)
 		}
 	}
 }
@@ -194,7 +240,7 @@ func TestPutQueue(t *testing.T) {
 func TestLeaseOfTheQueue(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Lease: 10 * time.Minute}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", Lease: 10 * time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	insert(t, client, Note{1})
@@ -221,7 +267,6 @@ func TestExpiredLeaseIsRedelivered(t *testing.T) {
 	}
 	verbs := map[string]func() error{
 		"Complete": func() error { return client.Complete(t.Context(), stale) },
-		"Archive":  func() error { return client.Archive(t.Context(), stale) },
 		"Fail":     func() error { return client.Fail(t.Context(), stale, errors.New("late")) },
 		"Snooze":   func() error { return client.Fail(t.Context(), stale, pawl.Snooze(time.Hour)) },
 		"Dead":     func() error { return client.Fail(t.Context(), stale, pawl.Dead(nil)) },
@@ -314,7 +359,7 @@ func TestExtendKeepsWhatItSaysBeyondTheRest(t *testing.T) {
 		t.Errorf("the extended job: %v", err)
 	}
 	err := client.Complete(t.Context(), jobs)
-	if lost, ok := errors.AsType[pawl.Errors](err); !ok || len(lost) != 2 {
+	if lost, ok := errors.AsType[pawl.JobErrors](err); !ok || len(lost) != 2 {
 		t.Errorf("got %v, want Errors of both jobs", err)
 	}
 }
@@ -367,7 +412,7 @@ func TestReleasedJobIsNext(t *testing.T) {
 	if err := client.Release(t.Context(), jobs[0], time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	await(t, client, jobs[0].ID, pawl.StateScheduled)
+	await(t, client, jobs[0].ID, pawlstate.Scheduled)
 	elapse(t, pool)
 	claim(t, client, 1)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -12,37 +11,51 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/pawlhq/pawl/internal/migrate"
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/sql"
 )
 
 // Client is where everything starts. It is safe for concurrent use and has nothing to close.
 type Client struct {
 	*installation
-	db     DB      // Where statements run; nil: the pool.
-	worker *Worker // Whose claims its Claim's are: see As.
+	db pg.DB // Where statements run. If nil, on the pool.
 }
 
 // installation is what the clients of one New share.
 type installation struct {
-	pool     *pgxpool.Pool
-	config   Config
-	source   *migrate.Source
-	inserter inserter
-	limiter  *limiter // Of Config.InsertRate; nil: none.
-	consumer consumer
-	awaiter  awaiter
-	tally    *tally
-	deaf     *atomic.Bool // A pooler was met where LISTEN was tried: it is not tried again.
+	pool          *pgxpool.Pool
+	config        Config
+	source        *migrate.Source
+	insertBatcher insertBatcher
+	limiter       *limiter // Of Config.InsertRate; nil: none.
+	consumer      consumer
+	awaiter       awaiter
+	counters      *counters
+	noListen      *atomic.Bool // Set once LISTEN met a transaction pooler: it is not tried again.
 }
 
 // Config is for New; its zero value works.
 type Config struct {
-	Schema     string       // If zero, "pawl".
-	ListenURL  string       // For LISTEN: behind a transaction pooler, a URL past it or through one in session mode. If zero, as the pool connects.
-	Logger     *slog.Logger // If nil, slog.Default().
-	Defaults   JobSpec      // Of every insert.
-	Validation Validation   // Beyond it Insert returns *InvalidError.
+	Schema    string       // If zero, "pawl".
+	ListenURL string       // For LISTEN: behind a transaction pooler, a URL past it or through one in session mode. If zero, as the pool connects.
+	Logger    *slog.Logger // If nil, slog.Default().
+	Defaults  JobSpec      // Of every insert.
+
+	// These fields bound what may be inserted; beyond them Insert and Update return an *InvalidError. All but MaxArgsBytes apply to the args of
+	// every kind as JSON, and not to Data.
+
+	// MaxArgsBytes is the largest size of a job's args as JSON, before Codec, and of its Data. It defaults to 1 MiB.
+	MaxArgsBytes int
+	// MaxStringBytes is the largest size of a string in the args, unescaped. The keys of objects are strings too. If zero, there is no limit.
+	MaxStringBytes int
+	// MaxDepth is the largest number of objects and arrays inside each other: {"a":[1]} is 2 deep. If zero, there is no limit.
+	MaxDepth int
+	// ForbiddenKeys are keys that no object in the args may have, at any level.
+	ForbiddenKeys []string
+	// RequiredKeys are keys that the args must have at the top level; null is a value. Args that are not an object have no keys, nor has a job without args.
+	RequiredKeys []string
 
 	// InsertRate bounds the jobs this client inserts, those of With included; over it Insert and InsertMany insert nothing and
 	// return *RateError. Each client counts for itself, in memory: n processes insert n times as many. A job counts once it is
@@ -57,7 +70,7 @@ type Config struct {
 	// and is not to keep or change them.
 	OnClaim func(ctx context.Context, jobs Jobs, took time.Duration, err error)
 
-	// InsertMiddleware runs around every Insert and InsertMany (not batches, sagas, cron, SQL), the first outermost, before Validation and InsertRate. It gets a
+	// InsertMiddleware runs around every Insert and InsertMany (not batches, sagas, cron, SQL), the first outermost, before the checks and InsertRate. It gets a
 	// copy of the jobs with defaults filled in and Headers not nil, and may change them in place; what it leaves zero is "not set"
 	// again. It calls next once, before it returns: then the jobs are inserted, in a transaction if the client is one of With. To
 	// refuse the jobs it returns an error without calling next. Its error after next has succeeded is returned beside the results
@@ -74,7 +87,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if err := migrate.CheckName(config.Schema); err != nil {
 		return nil, fmt.Errorf("pawl: Config.Schema: %w", err)
 	}
-	if err := config.Validation.check(); err != nil {
+	if err := config.checkRules(); err != nil {
 		return nil, err
 	}
 	if err := config.InsertRate.check(); err != nil {
@@ -95,54 +108,84 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{installation: &installation{pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate), deaf: new(atomic.Bool)}}
-	c.inserter.client, c.tally = c, newTally(c)
+	c := &Client{installation: &installation{
+		pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate), noListen: new(atomic.Bool),
+	}}
+	c.insertBatcher.client, c.counters = c, newCounters(c)
 	return c, nil
 }
 
-// With is the same client whose statements run on db, and commit with it. It panics at once on any type but those of DB.
-// What outlives a transaction (Run, Tend, Wait, Migrate, Uninstall) returns an error on it.
+// With returns the same client with db in the place of the pool: if db is a transaction, what the client does is part of it. With a
+// transaction of database/sql, see WithSQL. With panics if db is nil.
+//
+// What outlives a transaction (Run, Maintain, Wait, Migrate, Uninstall) returns an error on such a client.
 func (c *Client) With(db DB) *Client {
-	return &Client{installation: c.installation, db: dbOf(db), worker: c.worker}
+	if db == nil {
+		panic("pawl: With(nil): want a Tx, Conn or Pool of pgx")
+	}
+	return c.withDB(pg.Pgx{Querier: db})
 }
 
-// query runs a statement where the client's statements run. Its text names the schema "pawl.".
-func (c *Client) query(ctx context.Context, text string, args []any, each func(scanner) error) error {
-	db := c.db
+// WithSQL is With for a Tx, Conn or DB of database/sql, with any driver for PostgreSQL, and for their wrappers. It panics if db is nil.
+//
+// If a wrapper rewrites statements or prepares them by name (bun, gorm with PrepareStmt) and embeds a *sql.Tx or *sql.Conn, statements
+// run on that, and the wrapper does not see them.
+func (c *Client) WithSQL(db SQLDB) *Client {
 	if db == nil {
-		if c.pool == nil {
-			return errors.New("pawl: this client has no pool: use With, or give New a pool")
-		}
-		db = c.pool
+		panic("pawl: WithSQL(nil): want a Tx, Conn or DB of database/sql")
 	}
-	if c.config.Schema != "pawl" {
-		text = strings.ReplaceAll(text, "pawl.", pgx.Identifier{c.config.Schema}.Sanitize()+".")
-	}
+	return c.withDB(pg.OnSQL(db))
+}
+
+// withDB returns the same client whose statements run on db.
+func (c *Client) withDB(db pg.DB) *Client {
+	return &Client{installation: c.installation, db: db}
+}
+
+// query runs a statement and calls each, if it is not nil, for every row. The statement names the schema "pawl.". Without With it runs
+// on the pool, and an error that the state of the schema explains says so.
+func (c *Client) query(ctx context.Context, text string, args []any, each func(scanner) error) error {
 	if each == nil {
 		each = func(scanner) error { return nil }
 	}
-	err := query(ctx, db, text, args, each)
-	if err == nil || c.db != nil {
-		return err
+	text = c.inSchema(text)
+	if c.db != nil {
+		return c.db.Query(ctx, text, args, each)
 	}
-	if sqlState(err) == noPartition && c.makePartitions(ctx) == nil {
-		err = query(ctx, db, text, args, each)
+	if c.pool == nil {
+		return errors.New("pawl: this client has no pool: use With or WithSQL, or give New a pool")
 	}
-	return c.explain(ctx, err)
+	pool := pg.Pgx{Querier: c.pool}
+	err := pool.Query(ctx, text, args, each)
+	if err == nil {
+		return nil
+	}
+	if pg.SQLState(err) == noPartition && c.makePartitions(ctx) == nil {
+		err = pool.Query(ctx, text, args, each)
+	}
+	return c.explainMissingSchema(ctx, err)
 }
 
-// noPartition: the archive has no partition for the day. Nobody tended for a week, or a retention is new.
+// inSchema puts the name of the client's schema into a statement that names it "pawl.".
+func (c *Client) inSchema(text string) string {
+	if c.config.Schema == "pawl" {
+		return text
+	}
+	return strings.ReplaceAll(text, "pawl.", pgx.Identifier{c.config.Schema}.Sanitize()+".")
+}
+
+// noPartition is the SQLSTATE if the archive has no partition for a row: no worker did maintenance for a week, or a retention is new.
 const noPartition = "23514"
 
-// explain adds to an error of a missing table or function what is the matter with the schema.
-func (c *Client) explain(ctx context.Context, err error) error {
-	if err != nil && isMissing(err) && c.db == nil {
+// explainMissingSchema adds the state of the schema to the error of a missing table or function.
+func (c *Client) explainMissingSchema(ctx context.Context, err error) error {
+	if err != nil && pg.IsMissing(err) && c.db == nil {
 		return errors.Join(c.checkSchema(ctx), err)
 	}
 	return err
 }
 
-// row runs a statement that returns one row.
+// row runs a statement and scans its one row. It returns ErrNotFound if there is none.
 func (c *Client) row(ctx context.Context, text string, args []any, dest ...any) error {
 	found := false
 	err := c.query(ctx, text, args, func(s scanner) error {
@@ -155,8 +198,8 @@ func (c *Client) row(ctx context.Context, text string, args []any, dest ...any) 
 	return err
 }
 
-// standing is an error on a client made by With: the verb outlives a transaction.
-func (c *Client) standing(verb string) error {
+// requirePool returns an error if the client was made by With, or has no pool. verb names what needs the pool.
+func (c *Client) requirePool(verb string) error {
 	if c.db != nil {
 		return fmt.Errorf("pawl: %s outlives a transaction: call it on the client itself, not on one made by With", verb)
 	}
@@ -166,98 +209,18 @@ func (c *Client) standing(verb string) error {
 	return nil
 }
 
-// apart is a client like c with a few connections of its own, made as the pool makes its.
-func (c *Client) apart(ctx context.Context) (*Client, error) {
+// clonePool returns a client like c with up to eight connections of its own, made as the pool makes its connections.
+func (c *Client) clonePool(ctx context.Context) (*Client, error) {
 	config := c.pool.Config()
-	config.MaxConns, config.MinConns, config.MinIdleConns = 8, 0, 0 // To claim, to finish twice and what was passed by, to beat, to tend.
+	// They are for claims, three writers of results, heartbeats, cron, counters and maintenance.
+	config.MaxConns, config.MinConns, config.MinIdleConns = 8, 0, 0
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
 	if err != nil {
 		return nil, err
 	}
-	own := &Client{installation: &installation{pool: pool, config: c.config, source: c.source, tally: c.tally, deaf: c.deaf}}
-	own.inserter.client = own
+	own := &Client{installation: &installation{
+		pool: pool, config: c.config, source: c.source, counters: c.counters, noListen: c.noListen,
+	}}
+	own.insertBatcher.client = own
 	return own, nil
-}
-
-// MigrateOptions are for Migrate.
-type MigrateOptions struct {
-	To     int       // Schema version. If zero, this binary's.
-	DryRun io.Writer // If not nil, what would be run is written there, for psql, and nothing is changed.
-
-	// Roles makes the roles of docs/roles.md, where they are missing, and gives them their rights; functions are then not everybody's
-	// any more. It takes a role that may create roles, or that they are there. Once they are installed, every Migrate sees to it
-	// that they have what they need.
-	Roles bool
-}
-
-// Migrate brings the schema to this binary's version, making it where there is none, and puts back every function. Several at once wait
-// for each other. A schema newer than the binary is an error, *SchemaError, and left alone.
-//
-// It may run beside a fleet of this version or the one before (docs/upgrades.md): it is one transaction, but for indexes that are
-// built concurrently, and tries for its locks for 100 ms at a time, every second until ctx ends. Killed, it is continued by the next.
-func (c *Client) Migrate(ctx context.Context, opts ...MigrateOptions) error {
-	if err := c.standing("Migrate"); err != nil {
-		return err
-	}
-	var o MigrateOptions
-	if len(opts) > 0 {
-		o = opts[0]
-	}
-	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		after := []string{fmt.Sprintf("select pawl.make_partitions(%d);", daysAhead), fmt.Sprintf("select pawl.roles(%t);", o.Roles)}
-		err := c.source.Up(ctx, conn.Conn(), c.config.Schema, migrate.Options{To: o.To, Dry: o.DryRun, After: after, Blocked: func(by string) {
-			c.config.Logger.Warn("pawl: migrate did not get its locks within 100 ms, it tries again", "oldest", by)
-		}})
-		if version, ok := errors.AsType[*migrate.VersionError](err); ok {
-			return &SchemaError{Have: version.Have, Want: version.Want}
-		}
-		if err != nil {
-			return fmt.Errorf("pawl: migrate: %w", err)
-		}
-		return nil
-	})
-}
-
-// Uninstall drops the schema and all that is in it, jobs included. Where others have tables, views or extensions in it, it is refused.
-func (c *Client) Uninstall(ctx context.Context) error {
-	if err := c.standing("Uninstall"); err != nil {
-		return err
-	}
-	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		if err := c.source.Down(ctx, conn.Conn(), c.config.Schema); err != nil {
-			return fmt.Errorf("pawl: uninstall: %w", err)
-		}
-		return nil
-	})
-}
-
-// Ready is nil if the database answers, takes writes, and has a schema this binary can work with: its own version or a newer one.
-// Else the error says what is wrong; of the schema it is a *SchemaError. It takes a connection of the pool and waits for one until ctx ends.
-func (c *Client) Ready(ctx context.Context) error {
-	if err := c.standing("Ready"); err != nil {
-		return err
-	}
-	var readOnly bool
-	err := c.row(ctx, "select current_setting('transaction_read_only')::boolean", nil, &readOnly)
-	switch {
-	case err == nil && readOnly:
-		return errors.New("pawl: the database is read-only: a standby, or default_transaction_read_only is on")
-	case err == nil:
-		err = c.checkSchema(ctx)
-	}
-	if _, ok := errors.AsType[*SchemaError](err); ok || err == nil {
-		return err
-	}
-	return fmt.Errorf("pawl: the database cannot be used: %w", err)
-}
-
-// checkSchema is a *SchemaError if the database's schema is not this binary's. Newer is fine: migrations only add.
-func (c *Client) checkSchema(ctx context.Context) error {
-	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		have, err := c.source.Have(ctx, conn.Conn(), c.config.Schema)
-		if err == nil && have < c.source.Version() {
-			err = &SchemaError{Have: have, Want: c.source.Version()}
-		}
-		return err
-	})
 }

@@ -10,13 +10,14 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func TestNewMistakes(t *testing.T) {
 	t.Parallel()
 	for _, config := range []pawl.Config{
 		{Schema: "a-b"}, {Schema: `a"b`}, {Schema: "1a"}, {Schema: strings.Repeat("x", 64)}, {ListenURL: "postgres://%"},
-		{Validation: pawl.Validation{ArgsBytes: -1}},
+		{MaxArgsBytes: -1},
 	} {
 		if _, err := pawl.New(nil, config); err == nil {
 			t.Errorf("New accepted %+v", config)
@@ -43,10 +44,10 @@ func TestNotInstalled(t *testing.T) {
 	want("InsertMany", err)
 	_, err = client.Claim(t.Context(), "default", 1, 0)
 	want("Claim", err)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	want("Run", client.Run(t.Context(), mux, pawl.RunnerConfig{}))
-	want("Tend", client.Tend(t.Context()))
+	want("Tend", client.Maintain(t.Context()))
 }
 
 func TestMigrateConcurrently(t *testing.T) {
@@ -86,7 +87,7 @@ func TestMigrateTo(t *testing.T) {
 	t.Parallel()
 	client, pool := connect(t, pgtest.Empty(t))
 	var dry bytes.Buffer
-	if err := client.Migrate(t.Context(), pawl.MigrateOptions{DryRun: &dry}); err != nil {
+	if err := client.WriteMigration(t.Context(), &dry, 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range []string{"create table \"pawl\".job", "function \"pawl\".claim"} {
@@ -97,14 +98,16 @@ func TestMigrateTo(t *testing.T) {
 	if value[bool](t, pool, "select exists (select from pg_namespace where nspname = 'pawl')") {
 		t.Fatal("a dry run made the schema")
 	}
-	if err := client.Migrate(t.Context(), pawl.MigrateOptions{To: 1}); err != nil {
+	if err := client.MigrateTo(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	if v := value[int](t, pool, "select max(version) from pawl.migration"); v != 1 {
 		t.Errorf("the schema is at version %d, want 1", v)
 	}
-	if err := client.Migrate(t.Context(), pawl.MigrateOptions{To: 1000}); err == nil {
-		t.Error("migrating to a version nobody knows returned nil")
+	for _, version := range []int{-1, 0, 1000} {
+		if err := client.MigrateTo(t.Context(), version); err == nil {
+			t.Errorf("MigrateTo %d returned nil", version)
+		}
 	}
 	if err := client.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
@@ -156,15 +159,15 @@ func TestTwoInstallations(t *testing.T) {
 	if err := second.ResumeQueue(t.Context(), "default"); err != nil {
 		t.Fatal(err)
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	start(t, second, mux, pawl.RunnerConfig{PollInterval: hour})
 	asleep(t, pool, 1)
-	await(t, second, insert(t, second, Note{1}), pawl.StateCompleted)
-	if err := second.PutQueue(t.Context(), "default", pawl.QueuePolicy{Retention: &pawl.Retention{Completed: 40 * 24 * hour}}); err != nil {
+	await(t, second, insert(t, second, Note{1}), pawlstate.Completed)
+	if err := second.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: 40 * 24 * hour, RetainCancelled: -1, RetainDead: -1}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, second, insert(t, second, Note{1}), pawl.StateCompleted)
+	await(t, second, insert(t, second, Note{1}), pawlstate.Completed)
 	if n := value[int](t, pool, "select count(*) from pawl.archive"); n != 2500 {
 		t.Errorf("the first archive has %d jobs", n)
 	}

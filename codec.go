@@ -12,7 +12,7 @@ import (
 
 // Codec changes args on their way into the database and back: it encrypts, compresses. It is called from many goroutines at once.
 //
-// Encode gets a job's args as JSON, after Validation; not called for a job without args. Its error is Insert's, and nothing is
+// Encode gets a job's args as JSON, after the checks of Config; not called for a job without args. Its error is Insert's, and nothing is
 // inserted. Decode gets what Encode returned, and returns what it got. Its error, or a panic, makes the job dead,
 // "unprocessable"; Client.Retry runs it again once the codec can read it. Neither may change or keep the slice it gets. kind is
 // the job's as inserted, a former name where KindOptions.Aliases has one.
@@ -32,7 +32,7 @@ type Codec interface {
 const encodedMark = `"pawl:codec:`
 
 // encode passes a row's args through the codec.
-func (c *Client) encode(index int, r *row) error {
+func (c *Client) encode(index int, r *insertRow) error {
 	codec := c.config.Codec
 	if codec == nil || r.args == nil {
 		return nil
@@ -92,7 +92,7 @@ func (c *Client) decodeClaimed(ctx context.Context, jobs Jobs) Jobs {
 	})
 	for text, dead := range bad {
 		c.config.Logger.Warn("pawl: args of claimed jobs do not decode", "error", text, "jobs", len(dead), "job", dead[0])
-		if err := c.answer(ctx, dead, answerTo(nil, nil, &unprocessable{dead[0].undecoded})); err != nil {
+		if err := c.finishClaimed(ctx, dead, resultOf(nil, nil, &unprocessable{dead[0].undecoded})); err != nil {
 			c.config.Logger.Warn("pawl: jobs whose args do not decode are held until their lease expires", "jobs", len(dead), "job", dead[0], "error", err)
 		}
 	}

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // xor is a codec whose output is no JSON and no UTF-8. It names the kind, and can be told to fail.
@@ -82,7 +84,7 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 	coded, pool := connect(t, url, with(xor{}))
 	plain, _ := connect(t, url)
 	ran := make(chan string, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[pawl.RawArgs]) error {
 		ran <- string(job.Args.JSON)
 		return nil
@@ -105,7 +107,7 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 		t.Errorf("inserted by SQL without args: became %s", got)
 	}
 	forged := insert(t, plain, pawl.Raw("raw", []byte(`"pawl:codec:***"`)))
-	if got := await(t, plain, forged, pawl.StateDead); got.Reason != "unprocessable" || !strings.Contains(got.Errors[0].Error, "base64") {
+	if got := await(t, plain, forged, pawlstate.Dead); got.Reason != "unprocessable" || !strings.Contains(got.Errors[0].Error, "base64") {
 		t.Errorf("what only looks encoded: %q, %v", got.Reason, got.Errors)
 	}
 	if err := stop(); err != nil {
@@ -114,7 +116,7 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 
 	id := insert(t, coded, pawl.Raw("raw", []byte(`{"n": 1}`)))
 	stop = start(t, plain, mux, pawl.RunnerConfig{})
-	job := await(t, plain, id, pawl.StateDead)
+	job := await(t, plain, id, pawlstate.Dead)
 	if job.Reason != "unprocessable" || len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "set Config.Codec") {
 		t.Errorf("without the codec: %q, %v", job.Reason, job.Errors)
 	}
@@ -128,7 +130,7 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, coded, mux, pawl.RunnerConfig{})
-	await(t, coded, id, pawl.StateCompleted)
+	await(t, coded, id, pawlstate.Completed)
 }
 
 type unreadable struct{ xor }
@@ -149,7 +151,7 @@ func TestDecodeFails(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, with(codec))
 			seen := make(chan error, 1)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
 				err := next(ctx)
 				seen <- err
@@ -158,7 +160,7 @@ func TestDecodeFails(t *testing.T) {
 			pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { t.Error("the handler ran"); return nil })
 			id := insert(t, client, Note{1})
 			stop := start(t, client, mux, pawl.RunnerConfig{})
-			job := await(t, client, id, pawl.StateDead)
+			job := await(t, client, id, pawlstate.Dead)
 			if job.Reason != "unprocessable" || len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, name) {
 				t.Errorf("reason %q, errors %v", job.Reason, job.Errors)
 			}
@@ -170,12 +172,11 @@ func TestDecodeFails(t *testing.T) {
 			}
 
 			// A consumer: the others of the batch are its own, in a transaction too.
-			for _, db := range []interface {
-				Commit(context.Context) error
-			}{nil, begin(t, pool)} {
-				c := client
-				if db != nil {
-					c = client.With(db)
+			for _, inTx := range []bool{false, true} {
+				c, tx := client, pgx.Tx(nil)
+				if inTx {
+					tx = begin(t, pool)
+					c = client.With(tx)
 				}
 				id := insert(t, client, Note{2})
 				insert(t, client, Note{3})
@@ -187,14 +188,14 @@ func TestDecodeFails(t *testing.T) {
 				if err := c.Complete(t.Context(), jobs); err != nil {
 					t.Error(err)
 				}
-				if db == nil {
+				if !inTx {
 					if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 0 {
 						t.Errorf("%d leases are left", n)
 					}
-				} else if err := db.Commit(t.Context()); err != nil {
+				} else if err := tx.Commit(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if job := await(t, client, id, pawl.StateDead); job.Reason != "unprocessable" {
+				if job := await(t, client, id, pawlstate.Dead); job.Reason != "unprocessable" {
 					t.Errorf("reason %q, errors %v", job.Reason, job.Errors)
 				}
 			}
@@ -245,7 +246,7 @@ func TestKeyRotation(t *testing.T) {
 		t.Errorf("%d keys are named in what is stored, want 2", n)
 	}
 	ran := make(chan int, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	stop := start(t, after, mux, pawl.RunnerConfig{})
 	sum := <-ran + <-ran + <-ran
@@ -258,7 +259,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 	old := insert(t, before, Note{4})
 	stop = start(t, last, mux, pawl.RunnerConfig{})
-	if job := await(t, last, old, pawl.StateDead); !strings.Contains(job.Errors[0].Error, `"spring" is not on the ring`) {
+	if job := await(t, last, old, pawlstate.Dead); !strings.Contains(job.Errors[0].Error, `"spring" is not on the ring`) {
 		t.Errorf("errors are %v", job.Errors)
 	}
 	if err := stop(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // The examples of docs/concepts.md: the first is the declarations below, the others are the bodies of functions. concepts_test.go runs
@@ -98,7 +99,7 @@ func conceptInsertInSQLTx(ctx context.Context, client *pawl.Client, pool *pgxpoo
 		return err
 	}
 	defer tx.Rollback()
-	if _, err := client.With(tx).Insert(ctx, Email{To: "ann@example.com"}); err != nil {
+	if _, err := client.WithSQL(tx).Insert(ctx, Email{To: "ann@example.com"}); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -116,7 +117,7 @@ func conceptHandle(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool,
 		case errors.Is(err, errBusy) && job.Attempt == 1:
 			return pawl.RetryAfter(10*time.Millisecond, err) // A failed attempt, with its own wait.
 		case errors.Is(err, errBusy):
-			return pawl.Skip // Finished, completed.
+			return pawl.ErrSkip // Finished, completed.
 		}
 		return err // nil completes; else a failed attempt.
 	}, pawl.KindOptions{Timeout: 30 * time.Second})
@@ -171,7 +172,7 @@ func conceptPriority(ctx context.Context, client *pawl.Client, pool *pgxpool.Poo
 }
 
 func conceptChannels(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	if err := client.PutQueue(ctx, "mail", pawl.QueuePolicy{Weights: map[string]int{"gold": 3}}); err != nil {
+	if err := client.PutQueue(ctx, pawl.Queue{Name: "mail", Weights: map[string]int{"gold": 3}}); err != nil {
 		return err
 	}
 	jobs := make([]pawl.JobSpec, 0, 200)
@@ -208,7 +209,7 @@ func conceptOrdered(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool
 }
 
 func conceptHalt(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	if err := client.PutQueue(ctx, "default", pawl.QueuePolicy{HaltOnDead: true}); err != nil {
+	if err := client.PutQueue(ctx, pawl.Queue{Name: "default", HaltOnDead: true}); err != nil {
 		return err
 	}
 	order := pawl.JobSpec{Args: Email{To: "ann@example.com"}, Channel: "account 42", Ordered: true}
@@ -265,16 +266,17 @@ func conceptTwoPhase(ctx context.Context, client *pawl.Client, pool *pgxpool.Poo
 		return err
 	}
 	if err := send(ctx, Email{To: "elsewhere@example.com"}); err != nil { // What another system has to agree to.
-		return client.Abort(ctx, reserved.ID)
+		return client.AbortReserved(ctx, reserved.ID)
 	}
-	if err := client.ExtendReserve(ctx, 5*time.Minute, reserved.ID); err != nil {
+	if err := client.ExtendReserved(ctx, 5*time.Minute, reserved.ID); err != nil {
 		return err
 	}
-	return client.Commit(ctx, reserved.ID) // Now it may run. ErrExpired: it is gone.
+	return client.CommitReserved(ctx, reserved.ID) // Now it may run. ErrExpired: it is gone.
 }
 
 func conceptLimits(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	err := client.PutQueue(ctx, "mail", pawl.QueuePolicy{
+	err := client.PutQueue(ctx, pawl.Queue{
+		Name:              "mail",
 		MaxRunning:        50, // Over all processes.
 		ChannelMaxRunning: 5,
 		Rate:              pawl.Rate{N: 1000, Per: time.Minute, Burst: 100},
@@ -351,7 +353,7 @@ func conceptStep(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, m
 		if err != nil {
 			return err
 		}
-		if err := pawl.Progress(ctx, 50, "rendered"); err != nil {
+		if err := job.Progress(ctx, 50, "rendered"); err != nil {
 			return err
 		}
 		if job.Attempt == 1 {
@@ -386,7 +388,7 @@ func conceptAwait(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 
 func conceptChunk(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
 	pawl.HandleChunk(mux, func(ctx context.Context, jobs []*pawl.Job[Email]) error {
-		failed := pawl.Errors{}
+		failed := pawl.JobErrors{}
 		for _, job := range jobs { // Rather one call for all of them.
 			if err := send(ctx, job.Args); err != nil {
 				failed[job.ID] = pawl.Dead(err)
@@ -401,7 +403,7 @@ func conceptChunk(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 }
 
 func conceptBatch(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	id, err := client.InsertBatch(ctx, pawl.Batch{
+	id, err := client.InsertBatch(ctx, pawl.BatchSpec{
 		Jobs: []pawl.JobSpec{
 			{Args: Email{To: "ann@example.com"}},
 			{Args: Email{To: "bob@example.com"}},
@@ -412,7 +414,7 @@ func conceptBatch(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 	if err != nil {
 		return err
 	}
-	batch, err := client.Batch(ctx, id)
+	batch, err := client.GetBatch(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -438,14 +440,14 @@ func conceptAfter(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, 
 }
 
 func conceptSaga(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	step := func(do, undo string) pawl.SagaStep {
-		return pawl.SagaStep{
-			Do:   pawl.JobSpec{Args: Email{To: "ann@example.com", Subject: do}},
-			Undo: pawl.JobSpec{Args: Email{To: "ann@example.com", Subject: undo}},
+	step := func(do, undo string) pawl.JobSpec {
+		return pawl.JobSpec{
+			Args: Email{To: "ann@example.com", Subject: do},
+			Undo: &pawl.JobSpec{Args: Email{To: "ann@example.com", Subject: undo}},
 		}
 	}
 	id, err := client.InsertSaga(ctx, step("flight booked", "flight given back"), step("hotel booked", "hotel given back"),
-		pawl.SagaStep{Do: pawl.JobSpec{Args: Email{To: "nobody@example.com", Subject: "have a good time"}}})
+		pawl.JobSpec{Args: Email{To: "nobody@example.com", Subject: "have a good time"}})
 	fmt.Println("saga", id)
 	return err
 }
@@ -494,11 +496,11 @@ func conceptExactlyOnce(ctx context.Context, client *pawl.Client, pool *pgxpool.
 }
 
 func conceptDead(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	dead, err := client.List(ctx, pawl.Filter{Kind: "email", States: []pawl.State{pawl.StateDead}})
+	dead, err := client.List(ctx, pawl.Filter{Kind: "email", States: []pawlstate.State{pawlstate.Dead}})
 	if err != nil {
 		return err
 	}
-	for _, job := range dead.Jobs {
+	for _, job := range dead {
 		fmt.Println(job.ID, job.Reason, job.Attempt, job.Errors[len(job.Errors)-1].Error)
 		if _, err := client.Retry(ctx, job.ID); err != nil {
 			return err
@@ -508,9 +510,9 @@ func conceptDead(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, m
 }
 
 func conceptValidation(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	strict, err := pawl.New(pool, pawl.Config{Validation: pawl.Validation{
-		ArgsBytes: 64 << 10, StringBytes: 1000, Depth: 5, Forbidden: []string{"__proto__"}, Required: []string{"to"},
-	}})
+	strict, err := pawl.New(pool, pawl.Config{
+		MaxArgsBytes: 64 << 10, MaxStringBytes: 1000, MaxDepth: 5, ForbiddenKeys: []string{"__proto__"}, RequiredKeys: []string{"to"},
+	})
 	if err != nil {
 		return err
 	}
@@ -585,11 +587,13 @@ func conceptMiddleware(ctx context.Context, client *pawl.Client, pool *pgxpool.P
 }
 
 func conceptQueues(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
-	err := client.PutQueue(ctx, "mail", pawl.QueuePolicy{
-		MaxAttempts: 10,
-		Backoff:     pawl.Backoff{Base: 5 * time.Second},
-		Lease:       time.Minute,
-		Retention:   &pawl.Retention{Completed: time.Hour, Cancelled: time.Hour, Dead: 90 * 24 * time.Hour},
+	err := client.PutQueue(ctx, pawl.Queue{
+		Name:            "mail",
+		MaxAttempts:     10,
+		Backoff:         pawl.Backoff{Base: 5 * time.Second},
+		Lease:           time.Minute,
+		RetainCompleted: time.Hour,
+		RetainDead:      90 * 24 * time.Hour,
 	})
 	if err != nil {
 		return err
@@ -602,7 +606,7 @@ func conceptQueues(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool,
 		return err
 	}
 	i := slices.IndexFunc(queues, func(queue pawl.Queue) bool { return queue.Name == "mail" })
-	fmt.Println(queues[i].Paused, queues[i].Policy.MaxAttempts) // true 10
+	fmt.Println(queues[i].Paused, queues[i].MaxAttempts) // true 10
 	return client.ResumeQueue(ctx, "mail")
 }
 
@@ -615,5 +619,5 @@ func conceptSQL(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mu
 func conceptTend(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
 	ctx, stop := context.WithTimeout(ctx, 100*time.Millisecond) // Or signal.NotifyContext.
 	defer stop()
-	return client.Tend(ctx) // Beside runners with NoChores, or where consumers alone work.
+	return client.Maintain(ctx) // Beside runners with NoChores, or where consumers alone work.
 }

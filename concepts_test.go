@@ -16,6 +16,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 const conceptsPage, conceptsSource = "docs/concepts.md", "concepts_example_test.go"
@@ -28,11 +29,11 @@ type scene struct {
 }
 
 // jobs checks how many jobs there are of each state.
-func (w *scene) jobs(want map[pawl.State]int64) {
+func (w *scene) jobs(want map[pawlstate.State]int64) {
 	w.Helper()
-	for _, state := range []pawl.State{pawl.StateReserved, pawl.StateWaiting, pawl.StateScheduled, pawl.StateReady, pawl.StateRunning,
-		pawl.StateCompleted, pawl.StateCancelled, pawl.StateDead} {
-		n, err := w.client.Count(w.Context(), pawl.Filter{States: []pawl.State{state}})
+	for _, state := range []pawlstate.State{pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready, pawlstate.Running,
+		pawlstate.Completed, pawlstate.Cancelled, pawlstate.Dead} {
+		n, err := w.client.Count(w.Context(), pawl.Filter{States: []pawlstate.State{state}})
 		if err != nil || n != want[state] {
 			w.Errorf("%d jobs are %s (%v), want %d", n, state, err, want[state])
 		}
@@ -42,11 +43,11 @@ func (w *scene) jobs(want map[pawl.State]int64) {
 // all are the args' subjects and addresses of the jobs that meet a filter, oldest first.
 func (w *scene) all(filter pawl.Filter) (list []string) {
 	w.Helper()
-	page, err := w.client.List(w.Context(), filter)
+	jobs, err := w.client.List(w.Context(), filter)
 	if err != nil {
 		w.Fatal(err)
 	}
-	for _, job := range page.Jobs {
+	for _, job := range jobs {
 		list = append(list, string(job.Args))
 	}
 	slices.Reverse(list)
@@ -68,7 +69,7 @@ func to(addresses ...string) (emails []Email) {
 	return emails
 }
 
-type states = map[pawl.State]int64
+type states = map[pawlstate.State]int64
 
 // concepts are the examples of the page, in its order. before, do; then, with run, a runner until no job is live; check.
 var concepts = []struct {
@@ -79,39 +80,39 @@ var concepts = []struct {
 	check  func(w *scene)
 }{
 	{name: "Insert", do: conceptInsert, check: func(w *scene) {
-		w.jobs(states{pawl.StateReady: 2})
+		w.jobs(states{pawlstate.Ready: 2})
 	}},
 	{name: "InsertMany", do: conceptInsertMany, check: func(w *scene) {
-		w.jobs(states{pawl.StateReady: 10_000})
+		w.jobs(states{pawlstate.Ready: 10_000})
 	}},
 	{name: "InsertInTx", do: conceptInsertInTx, check: func(w *scene) {
-		w.jobs(states{pawl.StateReady: 1})
+		w.jobs(states{pawlstate.Ready: 1})
 	}},
 	{name: "InsertInSQLTx", do: conceptInsertInSQLTx, check: func(w *scene) {
-		w.jobs(states{pawl.StateReady: 1})
+		w.jobs(states{pawlstate.Ready: 1})
 	}},
 	{name: "Handle", do: conceptHandle, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com", "nobody@example.com", "busy@example.com")...)
 		w.add(Email{To: "ann@example.com"})
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 2, pawl.StateDead: 1, pawl.StateCancelled: 1})
+		w.jobs(states{pawlstate.Completed: 2, pawlstate.Dead: 1, pawlstate.Cancelled: 1})
 	}},
 	{name: "Run", do: conceptRun, before: func(w *scene, _ *pawl.Mux) {
 		for _, queue := range []string{"mail", "reports", "other"} {
 			insert(w.T, w.client, pawl.JobSpec{Args: Email{To: "ann@example.com"}, Queue: queue})
 		}
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 2, pawl.StateReady: 1})
+		w.jobs(states{pawlstate.Completed: 2, pawlstate.Ready: 1})
 	}},
 	{name: "Retries", do: conceptRetries, run: true, check: func(w *scene) {
-		page, err := w.client.List(w.Context(), pawl.Filter{})
+		jobs, err := w.client.List(w.Context(), pawl.Filter{})
 		must(w.T, err)
-		if job := page.Jobs[0]; job.State != pawl.StateCompleted || job.Attempt != 3 || len(job.Errors) != 2 {
+		if job := jobs[0]; job.State != pawlstate.Completed || job.Attempt != 3 || len(job.Errors) != 2 {
 			w.Errorf("it is %s after %d attempts and %v", job.State, job.Attempt, job.Errors)
 		}
 	}},
 	{name: "Delay", do: conceptDelay, check: func(w *scene) {
-		w.jobs(states{pawl.StateScheduled: 1})
+		w.jobs(states{pawlstate.Scheduled: 1})
 		if year := value[int](w.T, w.pool, "select extract(year from run_at)::integer from pawl.job"); year != 2050 {
 			w.Errorf("it is due in %d", year)
 		}
@@ -125,22 +126,22 @@ var concepts = []struct {
 		if n := value[int](w.T, w.pool, "select 100 - count(*) from pawl.ready where channel = 'gold'"); n != 30 {
 			w.Errorf("%d of gold, want 30", n)
 		}
-		w.jobs(states{pawl.StateReady: 160, pawl.StateRunning: 40})
+		w.jobs(states{pawlstate.Ready: 160, pawlstate.Running: 40})
 	}},
 	{name: "Ordered", do: conceptOrdered, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 1, pawl.StateRunning: 1, pawl.StateWaiting: 1})
-		if first := w.all(pawl.Filter{States: []pawl.State{pawl.StateCompleted}}); !strings.Contains(first[0], "opened") {
+		w.jobs(states{pawlstate.Completed: 1, pawlstate.Running: 1, pawlstate.Waiting: 1})
+		if first := w.all(pawl.Filter{States: []pawlstate.State{pawlstate.Completed}}); !strings.Contains(first[0], "opened") {
 			w.Errorf("%s was first", first[0])
 		}
 	}},
 	{name: "Halt", do: conceptHalt, check: func(w *scene) {
-		w.jobs(states{pawl.StateDead: 1, pawl.StateReady: 1})
+		w.jobs(states{pawlstate.Dead: 1, pawlstate.Ready: 1})
 	}},
 	{name: "Unique", do: conceptUnique, check: func(w *scene) {
-		w.jobs(states{pawl.StateReady: 1})
+		w.jobs(states{pawlstate.Ready: 1})
 	}},
 	{name: "Debounce", do: conceptDebounce, check: func(w *scene) {
-		w.jobs(states{pawl.StateScheduled: 1, pawl.StateReady: 1})
+		w.jobs(states{pawlstate.Scheduled: 1, pawlstate.Ready: 1})
 		if got := w.all(pawl.Filter{UniqueKey: "digest ann"}); !strings.Contains(got[0], "3 changes") {
 			w.Errorf("the debounced is %s", got[0])
 		}
@@ -149,23 +150,23 @@ var concepts = []struct {
 		}
 	}},
 	{name: "TwoPhase", do: conceptTwoPhase, check: func(w *scene) {
-		w.jobs(states{pawl.StateReady: 1})
+		w.jobs(states{pawlstate.Ready: 1})
 	}},
 	{name: "Limits", do: conceptLimits, check: func(w *scene) {
-		w.jobs(states{pawl.StateRunning: 5, pawl.StateReady: 15})
+		w.jobs(states{pawlstate.Running: 5, pawlstate.Ready: 15})
 	}},
 	{name: "Semaphore", do: conceptSemaphore, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com", "bob@example.com", "cleo@example.org")...)
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 3})
+		w.jobs(states{pawlstate.Completed: 3})
 	}},
 	{name: "Cancel", do: conceptCancel, check: func(w *scene) {
-		w.jobs(states{pawl.StateCancelled: 1})
+		w.jobs(states{pawlstate.Cancelled: 1})
 	}},
 	{name: "Checkpoint", do: conceptCheckpoint, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("all")...)
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 1})
+		w.jobs(states{pawlstate.Completed: 1})
 		if n := value[string](w.T, w.pool, "select checkpoint ->> 'value' from pawl.archive"); n != "3" {
 			w.Errorf("the last checkpoint is %s", n)
 		}
@@ -173,17 +174,17 @@ var concepts = []struct {
 	{name: "Step", do: conceptStep, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com")...)
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 1})
-		page, err := w.client.List(w.Context(), pawl.Filter{})
+		w.jobs(states{pawlstate.Completed: 1})
+		jobs, err := w.client.List(w.Context(), pawl.Filter{})
 		must(w.T, err)
-		if job := page.Jobs[0]; job.Attempt != 2 || job.Percent != 50 || job.Message != "rendered" {
+		if job := jobs[0]; job.Attempt != 2 || job.Percent != 50 || job.Message != "rendered" {
 			w.Errorf("attempt %d, %d %% %s", job.Attempt, job.Percent, job.Message)
 		}
 	}},
 	{name: "Result", do: conceptResult, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com")...)
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 1})
+		w.jobs(states{pawlstate.Completed: 1})
 	}},
 	{name: "Await", do: conceptAwait, before: func(w *scene, mux *pawl.Mux) {
 		must(w.T, conceptResult(w.Context(), w.client, w.pool, mux))
@@ -196,19 +197,19 @@ var concepts = []struct {
 	{name: "Chunk", do: conceptChunk, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com", "nobody@example.com", "bob@example.com")...)
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 2, pawl.StateDead: 1})
+		w.jobs(states{pawlstate.Completed: 2, pawlstate.Dead: 1})
 	}},
 	{name: "Batch", do: conceptBatch, run: true, before: sending, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 3})
+		w.jobs(states{pawlstate.Completed: 3})
 		if got := w.all(pawl.Filter{}); !strings.Contains(got[2], "all sent") {
 			w.Errorf("there followed %s", got[2])
 		}
 	}},
 	{name: "After", do: conceptAfter, run: true, before: sending, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 4, pawl.StateCancelled: 1})
+		w.jobs(states{pawlstate.Completed: 4, pawlstate.Cancelled: 1})
 	}},
 	{name: "Saga", do: conceptSaga, run: true, before: sending, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 4, pawl.StateDead: 1})
+		w.jobs(states{pawlstate.Completed: 4, pawlstate.Dead: 1})
 		ended := values[string](w.T, w.pool, "select args ->> 'subject' from pawl.archive order by finished_at")
 		if want := []string{"flight booked", "hotel booked", "hotel given back", "flight given back"}; !slices.Equal(ended, want) {
 			w.Errorf("done: %q, want %q", ended, want)
@@ -224,12 +225,12 @@ var concepts = []struct {
 			insert(w.T, w.client, pawl.JobSpec{Args: email, Queue: "mail"})
 		}
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateScheduled: 2, pawl.StateCompleted: 2})
+		w.jobs(states{pawlstate.Scheduled: 2, pawlstate.Completed: 2})
 	}},
 	{name: "ExactlyOnce", do: conceptExactlyOnce, run: true, before: func(w *scene, _ *pawl.Mux) {
 		w.add(to("ann@example.com")...)
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 1})
+		w.jobs(states{pawlstate.Completed: 1})
 		if n := value[int](w.T, w.pool, "select count(*) from account"); n != 1 {
 			w.Errorf("%d effects", n)
 		}
@@ -238,13 +239,13 @@ var concepts = []struct {
 		w.add(to("nobody@example.com")...)
 		must(w.T, w.client.Fail(w.Context(), claim(w.T, w.client, 1), pawl.Dead(errNoSuchUser)))
 	}, check: func(w *scene) {
-		w.jobs(states{pawl.StateReady: 1})
+		w.jobs(states{pawlstate.Ready: 1})
 	}},
 	{name: "Validation", do: conceptValidation, check: func(w *scene) {
 		w.jobs(states{})
 	}},
 	{name: "InsertRate", do: conceptInsertRate, check: func(w *scene) {
-		w.jobs(states{pawl.StateReady: 5})
+		w.jobs(states{pawlstate.Ready: 5})
 	}},
 	{name: "Codec", do: conceptCodec, check: func(w *scene) {
 		if got := w.all(pawl.Filter{}); !strings.HasPrefix(got[0], `"pawl:codec:`) {
@@ -252,15 +253,15 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Middleware", do: conceptMiddleware, run: true, check: func(w *scene) {
-		page, err := w.client.List(w.Context(), pawl.Filter{})
+		jobs, err := w.client.List(w.Context(), pawl.Filter{})
 		must(w.T, err)
-		if job := page.Jobs[0]; job.Headers["trace"] != "4bf92f35" || job.State != pawl.StateCompleted {
+		if job := jobs[0]; job.Headers["trace"] != "4bf92f35" || job.State != pawlstate.Completed {
 			w.Errorf("it is %s with %v", job.State, job.Headers)
 		}
 	}},
 	{name: "Queues", do: conceptQueues, check: func(w *scene) {}},
 	{name: "SQL", do: conceptSQL, run: true, check: func(w *scene) {
-		w.jobs(states{pawl.StateCompleted: 1})
+		w.jobs(states{pawlstate.Completed: 1})
 	}},
 	{name: "Tend", do: conceptTend, check: func(w *scene) {}},
 }
@@ -282,7 +283,7 @@ func TestConcepts(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			exec(t, pool, "create table account (id bigint primary key, email text not null)")
-			w, mux := &scene{t, client, pool}, pawl.NewMux()
+			w, mux := &scene{t, client, pool}, new(pawl.Mux)
 			if c.before != nil {
 				c.before(w, mux)
 			}
@@ -291,7 +292,7 @@ func TestConcepts(t *testing.T) {
 				stop := start(t, client, mux, pawl.RunnerConfig{})
 				pgtest.Wait(t, "all jobs", func() bool {
 					// One statement: what is loose becomes a job between two.
-					return value[bool](t, pool, "select not exists (select from pawl.job) and not exists (select from pawl.loose)")
+					return value[bool](t, pool, "select not exists (select from pawl.job) and not exists (select from pawl.followup)")
 				})
 				must(t, stop())
 			}

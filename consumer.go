@@ -13,44 +13,44 @@ import (
 
 // consumer is what the clients of one New remember for Claim: caches of lanes, one a claim under way.
 type consumer struct {
-	mu      sync.Mutex
-	idle    map[string][]*lanes
-	rescued time.Time
-	vain    map[string]vain // By queue: Wait must not send a consumer round and round what it cannot have.
+	mu          sync.Mutex
+	idle        map[string][]*lanes
+	rescued     time.Time
+	emptyClaims map[string]emptyClaims // By queue: Wait must not send a consumer round and round what it cannot have.
 }
 
 // vain are claims in a row that found nothing, and until when Wait does not believe that the next will.
-type vain struct {
+type emptyClaims struct {
 	claims int
 	until  time.Time
 }
 
-func (co *consumer) told(queue string, jobs int) {
+func (co *consumer) recordClaim(queue string, jobs int) {
 	co.mu.Lock()
 	defer co.mu.Unlock()
 	if jobs > 0 {
-		delete(co.vain, queue)
+		delete(co.emptyClaims, queue)
 		return
 	}
-	if co.vain == nil {
-		co.vain = map[string]vain{}
+	if co.emptyClaims == nil {
+		co.emptyClaims = map[string]emptyClaims{}
 	}
-	v := co.vain[queue]
+	v := co.emptyClaims[queue]
 	v.claims++
-	v.until = time.Now().Add(min(firstCheck<<min(v.claims, 10), maxVain))
-	co.vain[queue] = v
+	v.until = time.Now().Add(min(firstCheck<<min(v.claims, 10), maxEmptyClaimWait))
+	co.emptyClaims[queue] = v
 }
 
 // maxVain is how long a job may wait for a consumer that has asked in vain before: over a limit that has room again, say.
-const maxVain = 100 * time.Millisecond
+const maxEmptyClaimWait = 100 * time.Millisecond
 
 // hopeful are the queues worth looking at now, and in how long another is; 0: all are.
-func (co *consumer) hopeful(queues []string) (now []string, next time.Duration) {
+func (co *consumer) worthClaiming(queues []string) (now []string, next time.Duration) {
 	co.mu.Lock()
 	defer co.mu.Unlock()
 	now = make([]string, 0, len(queues))
 	for _, queue := range queues {
-		if left := time.Until(co.vain[queue].until); left > 0 {
+		if left := time.Until(co.emptyClaims[queue].until); left > 0 {
 			if next == 0 || left < next {
 				next = left
 			}
@@ -71,33 +71,38 @@ func (co *consumer) hopeful(queues []string) (now []string, next time.Duration) 
 //
 // In a transaction (With) the jobs are taken when it commits.
 func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (Jobs, error) {
+	return c.claimAs(ctx, nil, queue, n, lease, kinds)
+}
+
+// claimAs is Claim for a worker; if worker is nil, for none.
+func (c *Client) claimAs(ctx context.Context, worker *Worker, queue string, n int, lease time.Duration, kinds []string) (Jobs, error) {
 	if queue == "" || n < 1 || lease < 0 {
 		return nil, fmt.Errorf("pawl: Claim(%q, %d, %v): want a queue's name, n ≥ 1 and a lease not negative", queue, n, lease)
 	}
 	who := claimer{}
-	if lease > 0 || c.worker != nil {
+	if lease > 0 || worker != nil {
 		s := interval(lease)
 		who.lasting = &s
 	}
-	if c.worker != nil {
-		who.worker, who.name = &c.worker.ID, c.worker.Name
+	if worker != nil {
+		who.worker, who.name = &worker.ID, worker.Name
 	}
-	l := c.borrow(queue)
-	jobs, err := c.claimByHand(ctx, l, queue, n, who, kinds)
+	l := c.takeLanes(queue)
+	jobs, err := c.claimManually(ctx, l, queue, n, who, kinds)
 	if err != nil {
 		return nil, fmt.Errorf("pawl: claim: %w", err) // The cache is dropped with it.
 	}
-	c.giveBack(queue, l)
-	if c.worker != nil && c.db == nil { // In a transaction it would keep the worker's row locked.
-		if _, err := c.Heartbeat(ctx, c.worker.ID); err != nil && len(jobs) == 0 {
+	c.returnLanes(queue, l)
+	if worker != nil && c.db == nil { // In a transaction it would keep the worker's row locked.
+		if _, err := worker.Heartbeat(ctx); err != nil && len(jobs) == 0 {
 			return nil, err // With jobs the lease says how long they stay.
 		}
 	}
-	c.consumer.told(queue, len(jobs))
+	c.consumer.recordClaim(queue, len(jobs))
 	return c.decodeClaimed(ctx, jobs), nil
 }
 
-func (c *Client) borrow(queue string) *lanes {
+func (c *Client) takeLanes(queue string) *lanes {
 	fresh := &lanes{}
 	fresh.reset()
 	fresh.queue(queue)
@@ -114,7 +119,7 @@ func (c *Client) borrow(queue string) *lanes {
 	return fresh
 }
 
-func (c *Client) giveBack(queue string, l *lanes) {
+func (c *Client) returnLanes(queue string, l *lanes) {
 	if c.db != nil {
 		return
 	}
@@ -126,8 +131,8 @@ func (c *Client) giveBack(queue string, l *lanes) {
 	c.consumer.idle[queue] = append(c.consumer.idle[queue], l)
 }
 
-func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int, who claimer, kinds []string) (Jobs, error) {
-	l.unblock()
+func (c *Client) claimManually(ctx context.Context, l *lanes, queue string, n int, who claimer, kinds []string) (Jobs, error) {
+	l.unthrottle()
 	if c.db == nil {
 		c.consumer.mu.Lock()
 		due := time.Since(c.consumer.rescued) >= time.Second
@@ -140,7 +145,7 @@ func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int,
 				return nil, err
 			}
 		}
-		if err := c.survey(ctx, l); err != nil {
+		if err := c.advanceMarks(ctx, l); err != nil {
 			return nil, err
 		}
 	}
@@ -155,15 +160,15 @@ func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int,
 			go c.unclaim(context.WithoutCancel(ctx), id)
 		}
 		if len(jobs) > 0 {
-			jobs[0].lease.byHand = true
+			jobs[0].lease.manual = true
 		}
 		return jobs, err
 	}
 	if len(kinds) > 0 {
 		return c.claimKinds(ctx, queue, n, kinds, take)
 	}
-	if time.Since(l.looked) >= time.Second {
-		if _, err := c.look(ctx, l, []string{queue}); err != nil {
+	if time.Since(l.discoveredAt) >= time.Second {
+		if _, err := c.discoverLanes(ctx, l, []string{queue}); err != nil {
 			return nil, err
 		}
 	}
@@ -181,7 +186,7 @@ func (c *Client) claimByHand(ctx context.Context, l *lanes, queue string, n int,
 		if looked {
 			return nil, nil
 		}
-		if _, err := c.look(ctx, l, []string{queue}); err != nil {
+		if _, err := c.discoverLanes(ctx, l, []string{queue}); err != nil {
 			return nil, err
 		}
 	}
@@ -192,7 +197,7 @@ func (c *Client) claimKinds(ctx context.Context, queue string, n int, kinds []st
 	for range 3 {
 		p := &plan{first: map[*lane]int{}}
 		order := map[ID]int{}
-		err := c.query(ctx, "select * from pawl.tickets($1::text, $2::text[], $3::integer)", []any{queue, kinds, min(n, math.MaxInt32)}, func(s scanner) error {
+		err := c.query(ctx, "select * from pawl.find_tickets($1::text, $2::text[], $3::integer)", []any{queue, kinds, min(n, math.MaxInt32)}, func(s scanner) error {
 			ln, pos, id := &lane{laneKey: laneKey{queue: queue}}, int64(0), ID(0)
 			if err := s.Scan(&ln.priority, &ln.channel, &pos, (*int64)(&id)); err != nil {
 				return err
@@ -218,7 +223,7 @@ func (c *Client) claimKinds(ctx context.Context, queue string, n int, kinds []st
 // Wait returns when a Claim of one of the queues may find something, or with ctx's error. After claims that found nothing although
 // something is there (others have it, or a limit keeps it) it takes longer and longer to, up to 100 ms.
 func (c *Client) Wait(ctx context.Context, queues ...string) error {
-	if err := c.standing("Wait"); err != nil {
+	if err := c.requirePool("Wait"); err != nil {
 		return err
 	}
 	if len(queues) == 0 {
@@ -234,7 +239,7 @@ func (c *Client) Wait(ctx context.Context, queues ...string) error {
 	for check, began := firstCheck, time.Now(); ; check = min(2*check, time.Second) {
 		var ready bool
 		var next *float64
-		now, soon := c.consumer.hopeful(queues)
+		now, soon := c.consumer.worthClaiming(queues)
 		if len(now) > 0 {
 			if err := c.row(ctx, "select * from pawl.peek($1::text[])", []any{now}, &ready, &next); err != nil {
 				return fmt.Errorf("pawl: wait: %w", err)
@@ -246,13 +251,13 @@ func (c *Client) Wait(ctx context.Context, queues ...string) error {
 		if time.Since(tended) >= time.Second {
 			// Where consumers alone work, nobody else does. What comes of it is seen by the next look.
 			tended = time.Now()
-			for _, do := range []func(context.Context) error{c.expire, c.settle, c.reclaim} {
+			for _, do := range []func(context.Context) error{c.expire, c.runFollowups, c.reclaim} {
 				if err := do(ctx); err != nil {
 					return fmt.Errorf("pawl: wait: %w", err)
 				}
 			}
 		}
-		if !asleep && time.Since(began) >= awake {
+		if !asleep && time.Since(began) >= stayAwake {
 			asleep = true
 			around.Go(func() { sleep.run(listening) })
 			sleep.announce(ctx)
@@ -279,38 +284,34 @@ func (c *Client) Wait(ctx context.Context, queues ...string) error {
 
 // Complete finishes held jobs as completed. With With it is part of that transaction: effects written there and the completion
 // commit together, or not at all, so that the effects happen exactly once. A job that is not held any more is ErrLeaseLost, of
-// several an Errors with those; the others are completed. In a transaction ErrLeaseLost means: roll back.
-func (c *Client) Complete(ctx context.Context, jobs Held) error {
-	return c.answer(ctx, jobs, answer{verb: verbComplete})
-}
-
-// Archive is Complete, and keeps the job in the archive even where the queue's retention is zero.
-func (c *Client) Archive(ctx context.Context, jobs Held) error {
-	return c.answer(ctx, jobs, answer{verb: verbComplete, keep: true})
+// several an Errors with those; the others are completed. In a transaction ErrLeaseLost means: roll back. A job with Keep set is kept
+// in the archive even if its queue keeps no completed jobs.
+func (c *Client) Complete(ctx context.Context, jobs ClaimedJobs) error {
+	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete})
 }
 
 // Fail finishes an attempt of held jobs as failed, or as err says if it is an outcome (Snooze, RetryAfter, Cancel, Dead, …).
 // A nil err is an error: say Complete.
-func (c *Client) Fail(ctx context.Context, jobs Held, err error) error {
+func (c *Client) Fail(ctx context.Context, jobs ClaimedJobs, err error) error {
 	if err == nil {
 		return errors.New("pawl: Fail: err is nil; a job that succeeded is completed with Complete")
 	}
-	return c.answer(ctx, jobs, answerTo(nil, nil, err))
+	return c.finishClaimed(ctx, jobs, resultOf(nil, nil, err))
 }
 
 // Release gives held jobs back to be run again after the given time (0: at once, and next), no attempt used.
-func (c *Client) Release(ctx context.Context, jobs Held, after time.Duration) error {
+func (c *Client) Release(ctx context.Context, jobs ClaimedJobs, after time.Duration) error {
 	s := max(after, 0).Seconds()
-	return c.answer(ctx, jobs, answer{verb: "release", delay: &s})
+	return c.finishClaimed(ctx, jobs, attemptResult{verb: "release", delay: &s})
 }
 
-func (c *Client) answer(ctx context.Context, which Held, like answer) error {
-	jobs := which.held()
+func (c *Client) finishClaimed(ctx context.Context, which ClaimedJobs, like attemptResult) error {
+	jobs := which.claimed()
 	if len(jobs) == 0 {
 		return nil
 	}
 	worker := jobs[0].Worker
-	answers := make([]answer, 0, len(jobs))
+	answers := make([]attemptResult, 0, len(jobs))
 	counts := map[*lease]int32{}
 	named := make(map[ID]bool, len(jobs))
 	for _, job := range jobs {
@@ -324,30 +325,30 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 		a := like
 		a.job = job
 		switch {
-		case job.claimed.IsZero(): // By another process.
-			a.ran = unknown
-		case job.lease.byHand:
-			a.waited, a.ran = job.waitedAt(job.claimed), time.Since(job.claimed)
+		case job.claimedAt.IsZero(): // By another process.
+			a.ran = unknownDuration
+		case job.lease.manual:
+			a.waited, a.ran = job.waitedAt(job.claimedAt), time.Since(job.claimedAt)
 		}
 		answers = append(answers, a)
 		counts[job.lease]++
 	}
 	var ending []string
 	for l, n := range counts {
-		if l.byHand && l.left.Load() == n {
+		if l.manual && l.left.Load() == n {
 			ending = append(ending, *l.id.Load())
 		}
 	}
-	var became verdicts
+	var became outcomes
 	var err, undecided error
 	if c.db == nil {
 		became, err = c.finish(ctx, answers, worker, ending)
 	}
 	if err == nil && became.all == "" {
-		rest := slices.DeleteFunc(slices.Clone(answers), func(a answer) bool { _, ok := became.of(a.job.ID); return ok })
-		var more verdicts
+		rest := slices.DeleteFunc(slices.Clone(answers), func(a attemptResult) bool { _, ok := became.of(a.job.ID); return ok })
+		var more outcomes
 		if len(rest) > 0 {
-			more, err = c.finishWaiting(ctx, rest, worker, ending)
+			more, err = c.finishLocking(ctx, rest, worker, ending)
 		}
 		if err != nil && len(rest) < len(answers) {
 			undecided, err = fmt.Errorf("pawl: %s: %w", like.verb, err), nil // The others are finished, which has to be said.
@@ -364,9 +365,9 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 	if err != nil {
 		return fmt.Errorf("pawl: %s: %w", like.verb, err)
 	}
-	lost := Errors{}
+	lost := JobErrors{}
 	if undecided != nil {
-		answers = slices.DeleteFunc(answers, func(a answer) bool {
+		answers = slices.DeleteFunc(answers, func(a attemptResult) bool {
 			_, ok := became.of(a.job.ID)
 			if !ok {
 				lost[a.job.ID] = undecided
@@ -377,15 +378,15 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 	if err := c.freeAnswered(ctx, answers); err != nil {
 		return err
 	}
-	c.settleSoon(ctx, slices.ContainsFunc(answers, func(a answer) bool { return a.job.tied }))
-	c.tally.answered(answers, func(id ID) string { what, _ := became.of(id); return what })
+	c.runFollowupsSoon(ctx, slices.ContainsFunc(answers, func(a attemptResult) bool { return a.job.constrained }))
+	c.counters.finished(answers, func(id ID) string { what, _ := became.of(id); return what })
 	for _, a := range answers {
 		if _, ok := became.of(a.job.ID); !ok {
 			lost[a.job.ID] = ErrLeaseLost
 			continue
 		}
-		a.job.answered.Store(true)
-		if a.job.lease.byHand && c.db == nil {
+		a.job.finishedByHand.Store(true)
+		if a.job.lease.manual && c.db == nil {
 			a.job.lease.left.Add(-1)
 		}
 	}
@@ -393,7 +394,7 @@ func (c *Client) answer(ctx context.Context, which Held, like answer) error {
 }
 
 // orNil is e as an error; of a single job its own.
-func (e Errors) orNil(of int) error {
+func (e JobErrors) orNil(of int) error {
 	if len(e) == 0 {
 		return nil
 	}
@@ -408,8 +409,8 @@ func (e Errors) orNil(of int) error {
 // Extend lets held jobs keep their lease until now + lease; it never shortens. Of a part of a claimed batch it splits the lease:
 // the rest expires as before. A job a runner runs needs none: its lease lasts as long as the worker lives.
 // Jobs not held any more are ErrLeaseLost; the others are extended.
-func (c *Client) Extend(ctx context.Context, which Held, lasting time.Duration) error {
-	jobs := which.held()
+func (c *Client) Extend(ctx context.Context, which ClaimedJobs, lasting time.Duration) error {
+	jobs := which.claimed()
 	if len(jobs) == 0 {
 		return nil
 	}
@@ -423,7 +424,7 @@ func (c *Client) Extend(ctx context.Context, which Held, lasting time.Duration) 
 		}
 		leases[i] = *job.lease.id.Load()
 	}
-	ids, epochs := pairs(jobs)
+	ids, epochs := idsAndEpochs(jobs)
 	split := newLeaseID()
 	now := map[ID]string{}
 	err := c.query(ctx, "select * from pawl.extend($1::bigint[], $2::integer[], $3::uuid[], $4::uuid, $5::interval)",
@@ -437,8 +438,8 @@ func (c *Client) Extend(ctx context.Context, which Held, lasting time.Duration) 
 	if err != nil {
 		return fmt.Errorf("pawl: extend: %w", err)
 	}
-	lost := Errors{}
-	apart := &lease{byHand: true}
+	lost := JobErrors{}
+	apart := &lease{manual: true}
 	apart.id.Store(&split)
 	move := func(job *JobInfo, to *lease) {
 		job.lease.left.Add(-1)
@@ -448,22 +449,22 @@ func (c *Client) Extend(ctx context.Context, which Held, lasting time.Duration) 
 	var again Jobs
 	for _, job := range jobs {
 		switch lease, ours := now[job.ID]; {
-		case !ours && job.before != nil:
+		case !ours && job.splitFrom != nil:
 			// Split off in a transaction that was rolled back?
-			move(job, job.before)
-			job.before, again = nil, append(again, job)
+			move(job, job.splitFrom)
+			job.splitFrom, again = nil, append(again, job)
 		case !ours:
 			lost[job.ID] = ErrLeaseLost
 		case lease == split:
 			if c.db != nil {
-				job.before = job.lease
+				job.splitFrom = job.lease
 			}
 			move(job, apart)
 		}
 	}
 	if len(again) > 0 {
 		err := c.Extend(ctx, again, lasting)
-		some, each := errors.AsType[Errors](err)
+		some, each := errors.AsType[JobErrors](err)
 		switch {
 		case each:
 			maps.Copy(lost, some)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // hourly is a cron that does not tick during a test unless it is moved.
@@ -72,7 +73,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 		Delay: 90 * time.Minute, MaxAttempts: 7, Backoff: pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3, Power: 1, NoJitter: true},
 		Fingerprint: "f", Headers: map[string]string{"trace": "1", "cron": "a user's"},
 		Unique:  pawl.Unique{Key: "reports", Period: time.Hour, Global: true, UntilStart: true, Replace: true, Reschedule: true},
-		AfterOK: []pawl.ID{1}, AfterAny: []pawl.ID{2}, AfterNotOK: []pawl.ID{3}, Hold: true,
+		AfterOK: []pawl.ID{1}, AfterAny: []pawl.ID{2}, AfterNotOK: []pawl.ID{3}, KeepWaiting: true,
 		Attempt: 2, Errors: []pawl.AttemptError{{Attempt: 2, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "no", Stack: "here"}},
 	}
 	exec(t, pool, "select setval('pawl.pos', 10)") // The jobs it comes after have been.
@@ -88,7 +89,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 	// A field that JobSpec has got and crons do not keep is found here.
 	spec := reflect.ValueOf(cron.Job)
 	for i := range spec.NumField() {
-		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" && name != "Ordered" {
+		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" && name != "Ordered" && name != "Undo" {
 			t.Errorf("JobSpec.%s was not kept, or is not set by this test", name)
 		}
 	}
@@ -112,7 +113,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Kind != "report" || got.Queue != "reports" || got.Channel != "acme" || got.Priority != -3 || got.MaxAttempts != 7 || got.Fingerprint != "f" ||
-		!bytes.Equal(got.Data, job.Data) || got.State != pawl.StateWaiting {
+		!bytes.Equal(got.Data, job.Data) || got.State != pawlstate.Waiting {
 		t.Errorf("the job is %+v", got)
 	}
 	if after := got.RunAt.Sub(tick); after < job.Delay || after > job.Delay+put.Jitter {
@@ -301,11 +302,11 @@ func TestCronPause(t *testing.T) {
 		t.Errorf("after DeleteCron: %v, %v", crons, err)
 	}
 	for verb, do := range map[string]func(context.Context, string) error{
-		"PauseCron": client.PauseCron, "ResumeCron": client.ResumeCron, "DeleteCron": client.DeleteCron,
-		"RunCron": func(ctx context.Context, name string) error { _, err := client.RunCron(ctx, name); return err },
+		"pause cron": client.PauseCron, "resume cron": client.ResumeCron, "delete cron": client.DeleteCron,
+		"run cron": func(ctx context.Context, name string) error { _, err := client.RunCron(ctx, name); return err },
 	} {
 		if err := do(t.Context(), "a"); !errors.Is(err, pawl.ErrNotFound) || !strings.Contains(err.Error(), verb) {
-			t.Errorf("%s of none: %v, want ErrNotFound", verb, err)
+			t.Errorf("%s that does not exist: %v, want ErrNotFound", verb, err)
 		}
 	}
 }
@@ -332,7 +333,7 @@ func TestRunCron(t *testing.T) {
 	if late := job.CreatedAt.Sub(tick); err != nil || late < 0 || late > time.Minute || job.Headers["cron"] != "a" {
 		t.Errorf("headers %v of a job of %v (%v)", job.Headers, job.CreatedAt, err)
 	}
-	if job.State != pawl.StateScheduled {
+	if job.State != pawlstate.Scheduled {
 		t.Errorf("its Delay is forgotten: %s", job.State)
 	}
 	if after := oneCron(t, client, "a"); !reflect.DeepEqual(before, after) {
@@ -424,28 +425,28 @@ func TestPutCronRefuses(t *testing.T) {
 	client, pool := install(t)
 	good := hourly("good")
 	for part, change := range map[string]func(*pawl.Cron){
-		"1 to 255 bytes, this one has 0":   func(c *pawl.Cron) { c.Name = "" },
-		"1 to 255 bytes, this one has 256": func(c *pawl.Cron) { c.Name = strings.Repeat("☕", 85) + "x" },
-		"UTF-8":                            func(c *pawl.Cron) { c.Name = "a\xff" },
-		"zero byte":                        func(c *pawl.Cron) { c.Name = "a\x00b" },
-		"given twice":                      func(c *pawl.Cron) { c.Name = "good" },
-		"never":                            func(c *pawl.Cron) { c.Spec = "0 0 30 2 *" },
-		"4 fields":                         func(c *pawl.Cron) { c.Spec = "* * * *" },
-		"empty spec":                       func(c *pawl.Cron) { c.Spec = "" },
-		"Mars/Olympus":                     func(c *pawl.Cron) { c.Zone = "Mars/Olympus" },
-		"machine to machine":               func(c *pawl.Cron) { c.Zone = "Local" },
-		"Jitter":                           func(c *pawl.Cron) { c.Jitter = -1 },
-		"CatchUp":                          func(c *pawl.Cron) { c.CatchUp = 1001 },
-		"CatchUp is -1":                    func(c *pawl.Cron) { c.CatchUp = -1 },
-		"Version":                          func(c *pawl.Cron) { c.Version = -1 },
-		"RunAt":                            func(c *pawl.Cron) { c.Job.RunAt = time.Unix(1, 0) },
-		"Args":                             func(c *pawl.Cron) { c.Job.Args = nil },
-		"Queue":                            func(c *pawl.Cron) { c.Job.Queue = strings.Repeat("q", 256) },
-		`\u0000`:                           func(c *pawl.Cron) { c.Job.Args = pawl.Raw("x", []byte(`"\u0000"`)) },
+		"has 0 bytes: want 1 to 255":   func(c *pawl.Cron) { c.Name = "" },
+		"has 256 bytes: want 1 to 255": func(c *pawl.Cron) { c.Name = strings.Repeat("☕", 85) + "x" },
+		"UTF-8":                        func(c *pawl.Cron) { c.Name = "a\xff" },
+		"zero byte":                    func(c *pawl.Cron) { c.Name = "a\x00b" },
+		"given twice":                  func(c *pawl.Cron) { c.Name = "good" },
+		"never":                        func(c *pawl.Cron) { c.Spec = "0 0 30 2 *" },
+		"4 fields":                     func(c *pawl.Cron) { c.Spec = "* * * *" },
+		"empty spec":                   func(c *pawl.Cron) { c.Spec = "" },
+		"Mars/Olympus":                 func(c *pawl.Cron) { c.Zone = "Mars/Olympus" },
+		"machine to machine":           func(c *pawl.Cron) { c.Zone = "Local" },
+		"Jitter":                       func(c *pawl.Cron) { c.Jitter = -1 },
+		"CatchUp":                      func(c *pawl.Cron) { c.CatchUp = 1001 },
+		"CatchUp is -1":                func(c *pawl.Cron) { c.CatchUp = -1 },
+		"Version":                      func(c *pawl.Cron) { c.Version = -1 },
+		"RunAt":                        func(c *pawl.Cron) { c.Job.RunAt = time.Unix(1, 0) },
+		"Args":                         func(c *pawl.Cron) { c.Job.Args = nil },
+		"Queue":                        func(c *pawl.Cron) { c.Job.Queue = strings.Repeat("q", 256) },
+		`\u0000`:                       func(c *pawl.Cron) { c.Job.Args = pawl.Raw("x", []byte(`"\u0000"`)) },
 	} {
 		bad := hourly("bad")
 		change(&bad)
-		if err := client.PutCron(t.Context(), good, bad); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "PutCron") {
+		if err := client.PutCron(t.Context(), good, bad); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "put cron") {
 			t.Errorf("got %v, want it to say %q", err, part)
 		}
 		if part == "given twice" {
@@ -497,7 +498,7 @@ func TestCronInTransactions(t *testing.T) {
 					}
 				} else {
 					tx := stdTx(t, pool)
-					in, finish = client.With(tx), tx.Rollback
+					in, finish = client.WithSQL(tx), tx.Rollback
 					if end == "commit" {
 						finish = tx.Commit
 					}
@@ -592,7 +593,7 @@ func tend(t testing.TB, client *pawl.Client) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- client.Tend(ctx) }()
+	go func() { ended <- client.Maintain(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

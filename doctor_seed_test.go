@@ -2,16 +2,30 @@ package pawl
 
 import (
 	"context"
+	"slices"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/inspect"
+	"github.com/pawlhq/pawl/internal/migrate"
 )
 
-// DoctorAnxious is a Doctor whom everything worries at once: tests need not wait for what is old, or make what is large.
-func (c *Client) DoctorAnxious(ctx context.Context) ([]Finding, error) {
-	return c.doctor(ctx, concerns{late: time.Millisecond, locked: time.Millisecond, transactions: 1, bloat: 1 << 20, archive: 1 << 20, now: time.Now})
+// DoctorStrict is Doctor with thresholds near zero, so that tests need not wait for age or make something large.
+func (c *Client) DoctorStrict(ctx context.Context) ([]Finding, error) {
+	return c.doctor(ctx, inspect.Thresholds{
+		Overdue: time.Millisecond, Locked: time.Millisecond, Horizon: 1, Bloat: 1 << 20, Archive: 1 << 20,
+	}, time.Now)
 }
 
-// DoctorAhead is a Doctor on a machine whose clock is ahead.
+// DoctorAhead is Doctor on a machine whose clock is ahead.
 func (c *Client) DoctorAhead(ctx context.Context, by time.Duration) ([]Finding, error) {
-	return c.doctor(ctx, concerns{late: time.Hour, locked: time.Hour, transactions: 1 << 40, bloat: 1 << 40, archive: 1 << 50,
-		now: func() time.Time { return time.Now().Add(by) }})
+	return c.doctor(ctx, inspect.DefaultThresholds, func() time.Time { return time.Now().Add(by) })
+}
+
+// LaterBinary returns the client of a binary with one more migration.
+func (c *Client) LaterBinary() *Client {
+	source := *c.source
+	source.Steps = append(slices.Clone(source.Steps), migrate.Step{Version: source.Version() + 1, Name: "later"})
+	return &Client{installation: &installation{
+		pool: c.pool, config: c.config, source: &source, counters: c.counters, noListen: c.noListen,
+	}}
 }

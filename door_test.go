@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // What SQL inserts, Go sees and runs, and the other way round.
@@ -22,7 +23,7 @@ func TestTheSQLDoor(t *testing.T) {
 	job, err := client.Get(t.Context(), pawl.ID(id))
 	must(t, err)
 	if job.Queue != "q" || job.Channel != "c" || job.Priority != -3 || job.MaxAttempts != 4 || job.Fingerprint != "f" || job.Headers["trace"] != "1" ||
-		string(job.Data) != "hi" || job.UniqueKey != "k" || job.State != pawl.StateScheduled || string(job.Args) != `{"n": 7}` {
+		string(job.Data) != "hi" || job.UniqueKey != "k" || job.State != pawlstate.Scheduled || string(job.Args) != `{"n": 7}` {
 		t.Errorf("the job is %+v", job)
 	}
 	if again := value[int64](t, pool, `select pawl.insert('note', null, '{"queue": "other", "unique": {"key": "k", "global": true}}')`); again != id {
@@ -40,7 +41,7 @@ func TestTheSQLDoor(t *testing.T) {
 		`select pawl.insert('x', null, '{"priority": 1.5}')`, `select pawl.insert('x', null, '{"max_attempts": 2.5}')`,
 		`select pawl.insert('x', null, '{"unique": {"key": 5}}')`, `select pawl.insert('x', null, '{"unique": {"key": "a", "period": "1 hour"}}')`,
 		`select pawl.insert('x', null, '{"unique": {"key": "a", "replace": "yes"}}')`, `select pawl.insert('x', null, '{"after": [5]}')`,
-		`select pawl.insert('x', null, '{"after": [{"id": 1.5}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1, "hold": "x"}]}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1.5}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1, "keep_waiting": "x"}]}')`,
 		`select pawl.insert('x', null, '{"after": [{"id": 1, "when": "ok"}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1e30}]}')`,
 		`select pawl.insert_many('[{"kind": "x", "arg": {}}]')`, `select pawl.insert_many('[5]')`, `select pawl.insert_many('[null]')`,
 		`select pawl.extend(1, 1, gen_random_uuid(), '0')`, `select pawl.fail(1, 1, 'x', outcome => 'sometimes')`} {
@@ -84,7 +85,7 @@ func TestTheSQLDoor(t *testing.T) {
 	}
 	yes(true, `select pawl.complete($1, $2, '{"ok": true}')`, "complete")
 	yes(false, "select pawl.complete($1, $2)", "complete")
-	if got, _ := client.Get(t.Context(), ids["complete"]); got.State != pawl.StateCompleted || string(got.Result) != `{"ok": true}` {
+	if got, _ := client.Get(t.Context(), ids["complete"]); got.State != pawlstate.Completed || string(got.Result) != `{"ok": true}` {
 		t.Errorf("completed, it is %s with %s", got.State, got.Result)
 	}
 	yes(true, "select pawl.fail($1, $2, 'boom', 60) = 'scheduled'", "fail")
@@ -119,7 +120,7 @@ func TestATriggerInserts(t *testing.T) {
 		end $$;
 		create trigger welcome after insert on users for each row execute function welcome()`)
 	ran := make(chan int, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
 	tx := begin(t, pool)
@@ -135,7 +136,7 @@ func TestATriggerInserts(t *testing.T) {
 func TestASQLSessionWorksAQueue(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 2}))
 	exec(t, pool, `select pawl.insert_many('[{"kind": "a", "opts": {"ordered": true, "channel": "x"}}, {"kind": "b", "opts": {"ordered": true, "channel": "x"}},
 		{"kind": "c"}, {"kind": "d"}, {"kind": "e", "opts": {"delay": 0.001}}]')`)
 	if n := value[int](t, pool, "select count(*) from pawl.claim('default', 10, '1 minute')"); n != 2 {
@@ -143,7 +144,7 @@ func TestASQLSessionWorksAQueue(t *testing.T) {
 	}
 	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	var order []string
 	for range 50 {
 		rows := values[string](t, pool, "select kind from pawl.claim('default', 1) c, lateral (select pawl.complete(c.id, c.epoch)) done")

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Sentinels, found by errors.Is through any wrapping.
@@ -81,9 +79,9 @@ func (e *SchemaError) Error() string {
 }
 
 // Errors says which of several jobs failed, and why. errors.Is and errors.As see into it.
-type Errors map[ID]error
+type JobErrors map[ID]error
 
-func (e Errors) Error() string {
+func (e JobErrors) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pawl: %d jobs failed", len(e))
 	for i, id := range slices.Sorted(maps.Keys(e)) {
@@ -96,67 +94,4 @@ func (e Errors) Error() string {
 	return b.String()
 }
 
-func (e Errors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
-
-// sqlState is the error's SQLSTATE, "" if the server did not say one: then the connection failed.
-func sqlState(err error) string {
-	var state interface{ SQLState() string }
-	if errors.As(err, &state) {
-		return state.SQLState()
-	}
-	return ""
-}
-
-// isData says whether the server refused the data, so that another job's might pass.
-func isData(err error) bool {
-	s := sqlState(err)
-	return strings.HasPrefix(s, "22") || strings.HasPrefix(s, "23") || strings.HasPrefix(s, "54")
-}
-
-// isMissing says whether Pawl's schema, or a part of it, is not there.
-func isMissing(err error) bool {
-	switch sqlState(err) {
-	case "3F000", "42P01", "42703", "42883": // A schema, table, column, function.
-		return true
-	}
-	return false
-}
-
-// IsRetryable says whether a transaction that failed with err, and so did nothing, is worth running again from its beginning: it
-// collided with another (serialization failure, deadlock, a lock not to be had), or never reached the server. It is false where the
-// server may have committed and only its answer was lost: then look before you repeat.
-func IsRetryable(err error) bool {
-	if err == nil {
-		return false
-	}
-	switch sqlState(err) {
-	case "40001", "40P01", "55P03":
-		return true
-	case "":
-		_, connecting := errors.AsType[*pgconn.ConnectError](err)
-		return connecting || pgconn.SafeToRetry(err)
-	}
-	return false
-}
-
-// isPassing says whether trying again may help: the connection failed, the server is restarting, locks collided.
-func isPassing(err error) bool {
-	switch s := sqlState(err); {
-	case s == "":
-		return true
-	case s == "40001", s == "40P01", s == "55P03", s == "25006":
-		return true
-	default:
-		return strings.HasPrefix(s, "08") || strings.HasPrefix(s, "53") || strings.HasPrefix(s, "57")
-	}
-}
-
-// isAmbiguous says whether the statement may have been carried out and only its answer lost: it was sent, and then the connection
-// failed or the server ended it, which it may do between the commit and the answer.
-func isAmbiguous(err error) bool {
-	if err == nil || pgconn.SafeToRetry(err) {
-		return false
-	}
-	s := sqlState(err)
-	return s == "" || strings.HasPrefix(s, "57P") || strings.HasPrefix(s, "08")
-}
+func (e JobErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }

@@ -35,7 +35,7 @@ func (Invoice) Defaults() pawl.JobSpec {
 
 // A first job: a kind, a handler, an insert, a runner.
 func Example() {
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Welcome]) error {
 		log.Println("welcome, user", job.Args.UserID)
 		return nil
@@ -67,14 +67,14 @@ func ExampleClient_With_insert() {
 }
 
 // The same through database/sql, with any driver for PostgreSQL.
-func ExampleClient_With_databaseSQL() {
+func ExampleClient_WithSQL() {
 	var db *sql.DB
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer tx.Rollback()
-	if _, err := client.With(tx).Insert(ctx, Welcome{UserID: 42}); err != nil {
+	if _, err := client.WithSQL(tx).Insert(ctx, Welcome{UserID: 42}); err != nil {
 		log.Fatal(err)
 	}
 	if err := tx.Commit(); err != nil {
@@ -85,7 +85,7 @@ func ExampleClient_With_databaseSQL() {
 // Effects exactly once: the invoice and the completion of its job are one transaction. When the job has been given to somebody
 // else meanwhile, Complete is ErrLeaseLost and the invoice is rolled back.
 func ExampleClient_With_complete() {
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Invoice]) error {
 		tx, err := pool.Begin(ctx)
 		if err != nil {
@@ -117,7 +117,7 @@ func ExampleClient_Insert_scheduled() {
 func ExampleHandle_retries() {
 	errRateLimited, errNoSuchUser := errors.New("429"), errors.New("404")
 	send := func(int64) error { return nil }
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Welcome]) error {
 		err := send(job.Args.UserID)
 		switch {

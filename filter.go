@@ -6,109 +6,127 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Filter chooses jobs by what they are: those that meet every field that is not zero, live, dead or in the archive.
+// A Filter chooses jobs by their properties. A job is chosen if it meets every field that is set, whether it is live, dead or in
+// the archive.
 //
-// Fingerprint and UniqueKey are quick among live jobs. What else is rare among many jobs is found by reading them.
+// Fingerprint and UniqueKey use an index for live jobs, and IDs uses one for all jobs. To find other rare properties among many
+// jobs, the database reads those jobs.
 type Filter struct {
-	All bool // Every job is meant: without it an otherwise empty Filter changes nothing. List and Count do not ask for it.
+	// All confirms that every job is meant. Cancel, Delete, Retry and Update refuse a Filter that is empty without it.
+	All bool
 
-	Queue, Channel, Kind, Fingerprint, UniqueKey string
+	// IDs, if not nil, chooses only the jobs with these ids. An empty slice that is not nil chooses no job.
+	// A Filter with no other field set acts on all its jobs in one statement.
+	IDs []ID
 
-	Worker string // The name of who runs the job, or of who ran it last: then among jobs that are finished.
+	Queue       string // Queue is the name of the jobs' queue.
+	Channel     string // Channel is the name of the jobs' channel.
+	Kind        string // Kind is the jobs' kind.
+	Fingerprint string // Fingerprint is the label of JobSpec.Fingerprint.
+	UniqueKey   string // UniqueKey is the key of JobSpec.Unique.
 
-	States        []State         // One of these.
-	Args          json.RawMessage // JSON that the job's args contain, as jsonb's @>. Args under a Codec are no such JSON.
-	CreatedBefore time.Time
-	CreatedAfter  time.Time
-	RunBefore     time.Time // Due before it: JobInfo.RunAt, or CreatedAt of one that was due at once.
+	// Worker is the name of the worker that runs the job or, for a finished job, that ran it last.
+	Worker string
 
-	Cursor string // A Page's Next: only what comes after that page.
-	Limit  int    // If zero: 100 in List, else none.
+	// States are the states to choose from. If empty, every state is.
+	States []pawlstate.State
 
-	Progress func(done int64) // If not nil, told how many have been changed, after each batch: of Cancel, Delete, Retry and Update.
+	// Args is JSON that the job's args contain, as PostgreSQL's operator @> of jsonb defines it.
+	// Args that a Codec has encoded cannot be found this way.
+	Args json.RawMessage
+
+	CreatedBefore time.Time // CreatedBefore chooses jobs that were inserted before this time.
+	CreatedAfter  time.Time // CreatedAfter chooses jobs that were inserted after this time.
+
+	// RunBefore chooses jobs whose JobInfo.RunAt is before this time or, if they have none, whose CreatedAt is.
+	RunBefore time.Time
+
+	// Before chooses only jobs whose id is below it. For the next page of List, set it to the id of the last job of the page before.
+	Before ID
+
+	// Limit is the largest number of jobs, the newest first. If zero, List returns at most 100 jobs; other methods have no limit.
+	Limit int
+
+	// Progress, if not nil, is called by Cancel, Delete, Retry and Update after each batch with the number of jobs changed so far.
+	Progress func(done int64)
 }
 
-func (f Filter) selection() ([]int64, []*int32) { return nil, nil } // What takes a Selector looks for a Filter first.
-
-// Page is some of the jobs that meet a Filter.
-type Page struct {
-	Jobs Jobs   // Newest first.
-	Next string // The Cursor of the next page; empty: this is the last.
-}
-
-var (
-	liveStates     = []State{StateReserved, StateWaiting, StateScheduled, StateReady, StateRunning}
-	finishedStates = []State{StateCompleted, StateCancelled, StateDead}
-)
-
-// storedFilter is a Filter as filter.sql takes it.
-type storedFilter struct {
-	Queue         string          `json:"queue,omitempty"`
-	Channel       string          `json:"channel,omitempty"`
-	Kind          string          `json:"kind,omitempty"`
-	Fingerprint   string          `json:"fingerprint,omitempty"`
-	UniqueKey     string          `json:"unique_key,omitempty"`
-	Worker        string          `json:"worker,omitempty"`
-	States        []State         `json:"states,omitempty"`
-	Args          json.RawMessage `json:"args,omitempty"`
-	CreatedBefore any             `json:"created_before,omitempty"`
-	CreatedAfter  any             `json:"created_after,omitempty"`
-	Above         int64           `json:"above,omitempty"` // Of list alone: see Tail.
-	RunBefore     any             `json:"run_before,omitempty"`
+// byIDs reports whether the ids alone choose the jobs.
+func (f *Filter) byIDs() bool {
+	ids := *f
+	ids.IDs = nil
+	return f.IDs != nil && ids.empty() && !f.All && f.Before == 0 && f.Limit == 0
 }
 
 func (f *Filter) empty() bool {
-	return f.Queue == "" && f.Channel == "" && f.Kind == "" && f.Fingerprint == "" && f.UniqueKey == "" && f.Worker == "" && len(f.States) == 0 &&
-		len(f.Args) == 0 && f.CreatedBefore.IsZero() && f.CreatedAfter.IsZero() && f.RunBefore.IsZero()
+	return f.IDs == nil && f.Queue == "" && f.Channel == "" && f.Kind == "" && f.Fingerprint == "" && f.UniqueKey == "" &&
+		f.Worker == "" && len(f.States) == 0 && len(f.Args) == 0 &&
+		f.CreatedBefore.IsZero() && f.CreatedAfter.IsZero() && f.RunBefore.IsZero()
 }
 
-// stored checks a filter. among, if not nil, are the states a verb can do anything about; none: there is nothing to look for.
-func (f *Filter) stored(among []State) (text string, below *int64, none bool, err error) {
+// storedFilter is a Filter in the form that filter.sql takes.
+type storedFilter struct {
+	IDs           []ID              `json:"ids,omitzero"`
+	Queue         string            `json:"queue,omitempty"`
+	Channel       string            `json:"channel,omitempty"`
+	Kind          string            `json:"kind,omitempty"`
+	Fingerprint   string            `json:"fingerprint,omitempty"`
+	UniqueKey     string            `json:"unique_key,omitempty"`
+	Worker        string            `json:"worker,omitempty"`
+	States        []pawlstate.State `json:"states,omitempty"`
+	Args          json.RawMessage   `json:"args,omitempty"`
+	CreatedBefore any               `json:"created_before,omitempty"`
+	CreatedAfter  any               `json:"created_after,omitempty"`
+	RunBefore     any               `json:"run_before,omitempty"`
+	Above         int64             `json:"above,omitempty"` // Only list reads it: see Tail.
+}
+
+// stored checks a filter and encodes it. among, if not nil, are the states that the caller can change; none is true if the filter
+// leaves none of them.
+func (f *Filter) stored(among []pawlstate.State) (text string, below *int64, none bool, err error) {
 	return f.storedAbove(among, 0)
 }
 
-// storedAbove is stored, and only ids above that are looked at by list.
-func (f *Filter) storedAbove(among []State, above int64) (text string, below *int64, none bool, err error) {
-	s := storedFilter{Above: above, Queue: f.Queue, Channel: f.Channel, Kind: f.Kind, Fingerprint: f.Fingerprint, UniqueKey: f.UniqueKey, Worker: f.Worker, States: f.States, Args: f.Args}
-	for _, state := range f.States {
-		if !slices.Contains(liveStates, state) && !slices.Contains(finishedStates, state) {
-			return "", nil, false, fmt.Errorf("Filter.States: there is no state %q", state)
-		}
+// storedAbove is stored for list, which then reads only ids above the given one.
+func (f *Filter) storedAbove(among []pawlstate.State, above int64) (text string, below *int64, none bool, err error) {
+	if err := f.check(); err != nil {
+		return "", nil, false, err
+	}
+	s := storedFilter{
+		IDs: f.IDs, Queue: f.Queue, Channel: f.Channel, Kind: f.Kind, Fingerprint: f.Fingerprint, UniqueKey: f.UniqueKey,
+		Worker: f.Worker, States: f.States, Args: f.Args, Above: above,
 	}
 	if among != nil {
 		s.States = among
 		if len(f.States) > 0 {
-			s.States = slices.DeleteFunc(slices.Clone(f.States), func(state State) bool { return !slices.Contains(among, state) })
+			s.States = slices.DeleteFunc(slices.Clone(f.States), func(state pawlstate.State) bool { return !slices.Contains(among, state) })
 			if len(s.States) == 0 {
 				return "", nil, true, nil
 			}
 		}
 	}
-	if len(f.Args) > 0 && !json.Valid(f.Args) {
-		return "", nil, false, errors.New("Filter.Args: not valid JSON")
-	}
-	if !f.CreatedBefore.IsZero() {
-		s.CreatedBefore = textParam(f.CreatedBefore)
-	}
-	if !f.CreatedAfter.IsZero() {
-		s.CreatedAfter = textParam(f.CreatedAfter)
-	}
-	if !f.RunBefore.IsZero() {
-		s.RunBefore = textParam(f.RunBefore)
-	}
-	if f.Limit < 0 {
-		return "", nil, false, errors.New("Filter.Limit is negative")
-	}
-	if f.Cursor != "" {
-		id, err := strconv.ParseInt(f.Cursor, 10, 64)
-		if err != nil || id < 0 {
-			return "", nil, false, fmt.Errorf("Filter.Cursor: %q is no Page's Next", bounded(f.Cursor, 64))
+	for _, moment := range []struct {
+		from time.Time
+		to   *any
+	}{{f.CreatedBefore, &s.CreatedBefore}, {f.CreatedAfter, &s.CreatedAfter}, {f.RunBefore, &s.RunBefore}} {
+		if !moment.from.IsZero() {
+			*moment.to = textParam(moment.from)
 		}
-		below = &id
+	}
+	if f.Before > 0 {
+		below = new(int64(f.Before))
+	}
+	if len(f.IDs) > 0 {
+		// Windows of the archive outside of these ids need not be read.
+		s.Above = max(s.Above, int64(slices.Min(f.IDs))-1)
+		if highest := int64(slices.Max(f.IDs)) + 1; below == nil || highest < *below {
+			below = &highest
+		}
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -120,64 +138,33 @@ func (f *Filter) storedAbove(among []State, above int64) (text string, below *in
 	return string(b), below, false, nil
 }
 
-// List is a page of the jobs that meet a filter, newest first, be they live, dead or in the archive.
-//
-// A page is quick to find where the jobs of it are among the newest, whatever the size of the archive. To learn that there are few, or none,
-// takes reading all, or all below Cursor; with States that are not in the archive, all that are live or dead.
-func (c *Client) List(ctx context.Context, filter Filter) (Page, error) {
-	text, below, _, err := filter.stored(nil)
-	if err != nil {
-		return Page{}, fmt.Errorf("pawl: list: %w", err)
-	}
-	limit := filter.Limit
-	if limit == 0 {
-		limit = 100
-	}
-	limit = min(limit, 100_000)
-	var page Page
-	more := false
-	err = c.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)", []any{text, below, limit + 1}, func(s scanner) error {
-		if len(page.Jobs) == limit {
-			more = true
-			return nil
+// check returns an error that names the field of the filter that is wrong.
+func (f *Filter) check() error {
+	for _, state := range f.States {
+		if !slices.Contains(pawlstate.Live(), state) && !slices.Contains(pawlstate.Finished(), state) {
+			return fmt.Errorf("Filter.States: there is no state %q", state)
 		}
-		job, err := c.scanJob(s)
-		page.Jobs = append(page.Jobs, job)
-		return err
-	})
-	if err != nil {
-		return Page{}, fmt.Errorf("pawl: list: %w", err)
 	}
-	if more {
-		page.Next = strconv.FormatInt(int64(page.Jobs[limit-1].ID), 10)
+	switch {
+	case len(f.Args) > 0 && !json.Valid(f.Args):
+		return errors.New("Filter.Args: not valid JSON")
+	case f.Limit < 0:
+		return errors.New("Filter.Limit is negative")
+	case f.Before < 0:
+		return errors.New("Filter.Before is negative: want the id of a job")
 	}
-	return page, nil
+	return nil
 }
 
-// Count is how many jobs meet a filter, live, dead or in the archive: exactly, so it reads all it counts, and where no index
-// helps whole tables. For figures of a queue that are cheap at any size see Stats.
-func (c *Client) Count(ctx context.Context, filter Filter) (n int64, err error) {
-	text, below, _, err := filter.stored(nil)
-	if err == nil {
-		var most *int64
-		if filter.Limit > 0 {
-			limit := int64(filter.Limit)
-			most = &limit
-		}
-		err = c.row(ctx, "select pawl.count($1::text::jsonb, $2::bigint, $3::bigint)", []any{text, below, most}, &n)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("pawl: count: %w", err)
-	}
-	return n, nil
-}
+// maxChangedAtOnce is the number of jobs of a Filter that are changed in one transaction.
+const maxChangedAtOnce = 1000
 
-// atOnce is how many jobs of a Filter are changed in one transaction.
-const atOnce = 1000
-
-// each finds the jobs of a filter that are in one of the states, newest first, and has them changed in batches, each a transaction
-// of its own if the client has none. It goes down by id, so that jobs inserted meanwhile are not met, and none twice.
-func (c *Client) each(ctx context.Context, filter Filter, among []State, do func(ids []int64) (int64, error)) (total int64, err error) {
+// each finds the jobs of a filter that are in one of the states, newest first, and calls do with batches of them. Each batch is a
+// transaction of its own if the client has none. It goes down by id: jobs that are inserted meanwhile are not found, and none is
+// found twice.
+func (c *Client) each(
+	ctx context.Context, filter Filter, among []pawlstate.State, do func(ids []int64) (int64, error),
+) (total int64, err error) {
 	if filter.empty() && !filter.All {
 		return 0, errors.New("the Filter is empty: to change every job set Filter.All")
 	}
@@ -186,7 +173,7 @@ func (c *Client) each(ctx context.Context, filter Filter, among []State, do func
 		return 0, err
 	}
 	for left := filter.Limit; ; {
-		most := atOnce
+		most := maxChangedAtOnce
 		if filter.Limit > 0 {
 			most = min(most, left)
 		}

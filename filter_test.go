@@ -11,39 +11,40 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // zoo is one job in each state, by state; of all kinds of fields.
-func zoo(t testing.TB, client *pawl.Client) map[pawl.State]pawl.ID {
+func zoo(t testing.TB, client *pawl.Client) map[pawlstate.State]pawl.ID {
 	t.Helper()
-	ids := map[pawl.State]pawl.ID{}
-	for _, state := range []pawl.State{pawl.StateCompleted, pawl.StateDead, pawl.StateRunning} {
+	ids := map[pawlstate.State]pawl.ID{}
+	for _, state := range []pawlstate.State{pawlstate.Completed, pawlstate.Dead, pawlstate.Running} {
 		ids[state] = insert(t, client, pawl.JobSpec{Args: Note{1}, Fingerprint: "f"})
 		jobs := claim(t, client, 1)
 		switch state {
-		case pawl.StateCompleted:
+		case pawlstate.Completed:
 			must(t, client.Complete(t.Context(), jobs))
-		case pawl.StateDead:
+		case pawlstate.Dead:
 			must(t, client.Fail(t.Context(), jobs, pawl.Dead(errBoom)))
 		}
 	}
-	ids[pawl.StateCancelled] = insert(t, client, Note{2})
-	must1(t, 1)(client.Cancel(t.Context(), ids[pawl.StateCancelled]))
-	ids[pawl.StateReserved] = insert(t, client, pawl.JobSpec{Args: Note{3}, Reserve: time.Hour})
-	ids[pawl.StateWaiting] = insert(t, client, pawl.JobSpec{Args: Note{4}, AfterOK: []pawl.ID{ids[pawl.StateRunning]}})
-	ids[pawl.StateScheduled] = insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
-	ids[pawl.StateReady] = insert(t, client, pawl.JobSpec{Args: Note{6}, Queue: "other", Channel: "c"})
+	ids[pawlstate.Cancelled] = insert(t, client, Note{2})
+	must1(t, 1)(client.Cancel(t.Context(), ids[pawlstate.Cancelled]))
+	ids[pawlstate.Reserved] = insert(t, client, pawl.JobSpec{Args: Note{3}, Reserve: time.Hour})
+	ids[pawlstate.Waiting] = insert(t, client, pawl.JobSpec{Args: Note{4}, AfterOK: []pawl.ID{ids[pawlstate.Running]}})
+	ids[pawlstate.Scheduled] = insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
+	ids[pawlstate.Ready] = insert(t, client, pawl.JobSpec{Args: Note{6}, Queue: "other", Channel: "c"})
 	return ids
 }
 
 func listed(t testing.TB, client *pawl.Client, filter pawl.Filter) []pawl.ID {
 	t.Helper()
-	page, err := client.List(t.Context(), filter)
+	jobs, err := client.List(t.Context(), filter)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ids := []pawl.ID{}
-	for _, job := range page.Jobs {
+	for _, job := range jobs {
 		ids = append(ids, job.ID)
 	}
 	return ids
@@ -54,14 +55,14 @@ func TestListAndCount(t *testing.T) {
 	client, _ := install(t)
 	ids := zoo(t, client)
 	all := make([]pawl.ID, 0, len(ids))
-	states := map[pawl.ID]pawl.State{}
+	states := map[pawl.ID]pawlstate.State{}
 	for state, id := range ids {
 		all = append(all, id)
 		states[id] = state
 	}
 	slices.Sort(all)
 	slices.Reverse(all)
-	of := func(states ...pawl.State) (list []pawl.ID) {
+	of := func(states ...pawlstate.State) (list []pawl.ID) {
 		for _, state := range states {
 			list = append(list, ids[state])
 		}
@@ -69,9 +70,9 @@ func TestListAndCount(t *testing.T) {
 		slices.Reverse(list)
 		return list
 	}
-	page, err := client.List(t.Context(), pawl.Filter{})
+	jobs, err := client.List(t.Context(), pawl.Filter{})
 	must(t, err)
-	for _, job := range page.Jobs {
+	for _, job := range jobs {
 		got, err := client.Get(t.Context(), job.ID)
 		must(t, err)
 		if job.State != states[job.ID] || got.State != job.State || got.Kind != job.Kind || string(got.Args) != string(job.Args) || got.Attempt != job.Attempt ||
@@ -86,26 +87,30 @@ func TestListAndCount(t *testing.T) {
 		want   []pawl.ID
 	}{
 		"all":           {pawl.Filter{}, all},
-		"queue":         {pawl.Filter{Queue: "other"}, of(pawl.StateReady)},
-		"channel":       {pawl.Filter{Channel: "c"}, of(pawl.StateReady)},
+		"queue":         {pawl.Filter{Queue: "other"}, of(pawlstate.Ready)},
+		"channel":       {pawl.Filter{Channel: "c"}, of(pawlstate.Ready)},
 		"no kind":       {pawl.Filter{Kind: "other"}, []pawl.ID{}},
-		"fingerprint":   {pawl.Filter{Fingerprint: "f"}, of(pawl.StateCompleted, pawl.StateDead, pawl.StateRunning)},
-		"unique key":    {pawl.Filter{UniqueKey: "k"}, of(pawl.StateScheduled)},
-		"args":          {pawl.Filter{Args: json.RawMessage(`{"n": 3}`)}, of(pawl.StateReserved)},
+		"fingerprint":   {pawl.Filter{Fingerprint: "f"}, of(pawlstate.Completed, pawlstate.Dead, pawlstate.Running)},
+		"unique key":    {pawl.Filter{UniqueKey: "k"}, of(pawlstate.Scheduled)},
+		"args":          {pawl.Filter{Args: json.RawMessage(`{"n": 3}`)}, of(pawlstate.Reserved)},
 		"before":        {pawl.Filter{CreatedBefore: middle.CreatedAt}, all[5:]},
 		"after":         {pawl.Filter{CreatedAfter: middle.CreatedAt}, all[:4]},
-		"live":          {pawl.Filter{States: []pawl.State{"ready", "running", "scheduled", "waiting", "reserved"}}, of("ready", "running", "scheduled", "waiting", "reserved")},
-		"finished":      {pawl.Filter{States: []pawl.State{"completed", "dead", "cancelled"}}, of("completed", "dead", "cancelled")},
-		"parked":        {pawl.Filter{States: []pawl.State{"waiting", "reserved"}}, of("waiting", "reserved")},
-		"some and args": {pawl.Filter{States: []pawl.State{"waiting", "cancelled"}, Args: json.RawMessage(`{"n": 2}`)}, of("cancelled")},
-		"cursor":        {pawl.Filter{Cursor: fmt.Sprint(int64(all[4]))}, all[5:]},
+		"live":          {pawl.Filter{States: []pawlstate.State{"ready", "running", "scheduled", "waiting", "reserved"}}, of("ready", "running", "scheduled", "waiting", "reserved")},
+		"finished":      {pawl.Filter{States: []pawlstate.State{"completed", "dead", "cancelled"}}, of("completed", "dead", "cancelled")},
+		"blocked":       {pawl.Filter{States: []pawlstate.State{"waiting", "reserved"}}, of("waiting", "reserved")},
+		"some and args": {pawl.Filter{States: []pawlstate.State{"waiting", "cancelled"}, Args: json.RawMessage(`{"n": 2}`)}, of("cancelled")},
+		"before an id":  {pawl.Filter{Before: all[4]}, all[5:]},
+		"ids":           {pawl.Filter{IDs: []pawl.ID{all[2], all[6], 999, all[2]}}, []pawl.ID{all[2], all[6]}},
+		"ids and state": {pawl.Filter{IDs: all[:4], States: []pawlstate.State{states[all[1]]}}, []pawl.ID{all[1]}},
+		"ids below one": {pawl.Filter{IDs: all[2:6], Before: all[3]}, all[4:6]},
+		"no ids":        {pawl.Filter{IDs: []pawl.ID{}}, []pawl.ID{}},
 		"quoted":        {pawl.Filter{Queue: `o'th\er"`, Kind: "$1 %s"}, []pawl.ID{}},
 	}
 	for state, id := range ids {
 		tests[string(state)] = struct {
 			filter pawl.Filter
 			want   []pawl.ID
-		}{pawl.Filter{States: []pawl.State{state}}, []pawl.ID{id}}
+		}{pawl.Filter{States: []pawlstate.State{state}}, []pawl.ID{id}}
 	}
 	for name, test := range tests {
 		if got := listed(t, client, test.filter); !slices.Equal(got, test.want) {
@@ -119,7 +124,7 @@ func TestListAndCount(t *testing.T) {
 		t.Errorf("counted %d, %v, up to 3", n, err)
 	}
 	for name, filter := range map[string]pawl.Filter{
-		"state": {States: []pawl.State{"redy"}}, "args": {Args: json.RawMessage(`{`)}, "limit": {Limit: -1}, "cursor": {Cursor: "x"}, "zero byte": {Queue: "a\x00"},
+		"state": {States: []pawlstate.State{"redy"}}, "args": {Args: json.RawMessage(`{`)}, "limit": {Limit: -1}, "before": {Before: -1}, "zero byte": {Queue: "a\x00"},
 	} {
 		if _, err := client.List(t.Context(), filter); err == nil || !strings.Contains(err.Error(), "Filter") {
 			t.Errorf("List with a wrong %s: %v", name, err)
@@ -141,15 +146,16 @@ func TestPages(t *testing.T) {
 	var got []int
 	filter := pawl.Filter{Fingerprint: "f", Limit: 10}
 	for pages := 1; ; pages++ {
-		page, err := client.List(t.Context(), filter)
+		jobs, err := client.List(t.Context(), filter)
 		must(t, err)
-		got = append(got, numbers(t, page.Jobs)...)
-		if filter.Cursor = page.Next; page.Next == "" {
+		got = append(got, numbers(t, jobs)...)
+		if len(jobs) < filter.Limit {
 			if pages != 3 {
 				t.Errorf("%d pages, want 3", pages)
 			}
 			break
 		}
+		filter.Before = jobs[len(jobs)-1].ID
 		insert(t, client, pawl.JobSpec{Args: Note{99}, Fingerprint: "f"}) // Newer than the page: not in the next.
 	}
 	if len(got) != 25 || !slices.IsSortedFunc(got, func(a, b int) int { return b - a }) {
@@ -173,8 +179,8 @@ func TestListOfALargeArchive(t *testing.T) {
 	if n := value[int](t, tx, read) - before; n > 10000 {
 		t.Errorf("a page of 100 reads %d rows of 100,000", n)
 	}
-	if page, err := client.List(t.Context(), pawl.Filter{Queue: "none"}); err != nil || len(page.Jobs) != 0 {
-		t.Error(page, err)
+	if jobs, err := client.List(t.Context(), pawl.Filter{Queue: "none"}); err != nil || len(jobs) != 0 {
+		t.Error(jobs, err)
 	}
 }
 
@@ -189,7 +195,7 @@ func TestChangesByFilter(t *testing.T) {
 			return client.Update(t.Context(), f, pawl.JobUpdate{Delay: time.Hour})
 		},
 	} {
-		if _, err := verb(pawl.Filter{Limit: 3, Cursor: "7"}); err == nil || !strings.Contains(err.Error(), "Filter.All") {
+		if _, err := verb(pawl.Filter{Limit: 3, Before: 7}); err == nil || !strings.Contains(err.Error(), "Filter.All") {
 			t.Errorf("%s of an empty filter: %v", name, err)
 		}
 		if n, err := verb(pawl.Filter{Queue: "nobody's"}); n != 0 || err != nil {
@@ -216,7 +222,7 @@ func TestChangesByFilter(t *testing.T) {
 	}
 	must1(t, 1245)(client.Retry(t.Context(), pawl.Filter{Fingerprint: "f1"}))
 	must1(t, 1245)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{Delay: time.Hour}))
-	must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateCompleted, pawl.StateReady}}))
+	must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Completed, pawlstate.Ready}}))
 	var told []int64
 	must1(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true, Progress: func(done int64) { told = append(told, done) }}))
 	if !slices.Equal(told, []int64{1000, 2000, 2500}) {
@@ -255,7 +261,7 @@ func TestNoSuchJob(t *testing.T) {
 		if n, err := verb(client.With(begin(t, pool)), pawl.ID(77)); n != 0 || !errors.Is(err, pawl.ErrNotFound) {
 			t.Errorf("%s in a transaction: %d, %v", name, n, err)
 		}
-		if n, err := verb(client, pawl.IDs{77, 78}); n != 0 || err != nil {
+		if n, err := verb(client, pawl.Filter{IDs: []pawl.ID{77, 78}}); n != 0 || err != nil {
 			t.Errorf("%s of several: %d, %v", name, n, err)
 		}
 	}
@@ -276,13 +282,13 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("%s of a running job: %d, %v", name, n, err)
 		}
 	}
-	n, err := client.Update(t.Context(), pawl.IDs{first, second, 999}, pawl.JobUpdate{Delay: time.Hour})
-	if each, ok := errors.AsType[pawl.Errors](err); n != 1 || !ok || !errors.Is(each[second], pawl.ErrRunning) || !errors.Is(each[999], pawl.ErrNotFound) || len(each) != 2 {
+	n, err := client.Update(t.Context(), pawl.Filter{IDs: []pawl.ID{first, second, 999}}, pawl.JobUpdate{Delay: time.Hour})
+	if each, ok := errors.AsType[pawl.JobErrors](err); n != 1 || !ok || !errors.Is(each[second], pawl.ErrRunning) || !errors.Is(each[999], pawl.ErrNotFound) || len(each) != 2 {
 		t.Errorf("of several: %d, %v", n, err)
 	}
-	await(t, client, first, pawl.StateScheduled)
+	await(t, client, first, pawlstate.Scheduled)
 	must1(t, 1)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{RunAt: time.Unix(0, 0)})) // The running one is passed by.
-	await(t, client, first, pawl.StateReady)
+	await(t, client, first, pawlstate.Ready)
 	must1(t, 1)(client.Update(t.Context(), first, pawl.JobUpdate{Args: pawl.Raw("note", nil), Data: []byte{}}))
 	if job, err := client.Get(t.Context(), first); err != nil || job.Args != nil || job.Data != nil {
 		t.Errorf("cleared: %s, %s, %v", job.Args, job.Data, err)
@@ -339,7 +345,7 @@ func TestUpdateWhilePromoted(t *testing.T) {
 	blocked(t, pool, 1)
 	commit(t, tx)
 	must(t, within(t, "the update", said))
-	await(t, client, id, pawl.StateScheduled)
+	await(t, client, id, pawlstate.Scheduled)
 }
 
 // Statements that are put together name the schema they are in.
@@ -349,7 +355,7 @@ func TestSeeInAnotherSchema(t *testing.T) {
 	exec(t, pool, "drop schema pawl cascade")
 	must(t, client.Migrate(t.Context()))
 	ids := zoo(t, client)
-	if got := listed(t, client, pawl.Filter{States: []pawl.State{pawl.StateReady, pawl.StateDead}, Kind: "note"}); len(got) != 2 {
+	if got := listed(t, client, pawl.Filter{States: []pawlstate.State{pawlstate.Ready, pawlstate.Dead}, Kind: "note"}); len(got) != 2 {
 		t.Errorf("listed %v", got)
 	}
 	if n, err := client.Count(t.Context(), pawl.Filter{}); n != int64(len(ids)) || err != nil {
@@ -361,7 +367,7 @@ func TestSeeInAnotherSchema(t *testing.T) {
 	if channels, err := client.Channels(t.Context(), "other"); err != nil || len(channels) != 1 {
 		t.Errorf("channels are %+v, %v", channels, err)
 	}
-	must1(t, 1)(client.Update(t.Context(), ids[pawl.StateReady], pawl.JobUpdate{Delay: time.Hour}))
+	must1(t, 1)(client.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour}))
 	must1(t, 1)(client.PurgeQueue(t.Context(), "other"))
 }
 
@@ -376,10 +382,10 @@ func TestUpdateWithCodecAndDefaults(t *testing.T) {
 	client, pool := install(t, func(c *pawl.Config) {
 		c.Codec = reverse{}
 		c.Defaults = pawl.JobSpec{Delay: time.Hour, MaxAttempts: 9}
-		c.Validation.Required = []string{"n"}
+		c.RequiredKeys = []string{"n"}
 	})
 	id := insert(t, client, Note{1})
-	before := await(t, client, id, pawl.StateScheduled)
+	before := await(t, client, id, pawlstate.Scheduled)
 	must1(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Args: Note{2}}))
 	must1(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Data: []byte("d")}))
 	job, err := client.Get(t.Context(), id)
@@ -412,15 +418,15 @@ func TestSeeThroughDatabaseSQL(t *testing.T) {
 	client, pool := install(t)
 	ids := zoo(t, client)
 	tx := stdTx(t, pool)
-	in := client.With(tx)
-	page, err := in.List(t.Context(), pawl.Filter{Limit: 3})
-	if err != nil || len(page.Jobs) != 3 || page.Next == "" {
-		t.Fatalf("listed %+v, %v", page, err)
+	in := client.WithSQL(tx)
+	jobs, err := in.List(t.Context(), pawl.Filter{Limit: 3})
+	if err != nil || len(jobs) != 3 {
+		t.Fatalf("listed %+v, %v", jobs, err)
 	}
-	if n, err := in.Count(t.Context(), pawl.Filter{Cursor: page.Next}); n != int64(len(ids)-3) || err != nil {
+	if n, err := in.Count(t.Context(), pawl.Filter{Before: jobs[2].ID}); n != int64(len(ids)-3) || err != nil {
 		t.Errorf("counted %d, %v", n, err)
 	}
-	must1(t, 1)(in.Update(t.Context(), ids[pawl.StateReady], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
+	must1(t, 1)(in.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
 	must1(t, 1)(in.Cancel(t.Context(), pawl.Filter{Queue: "other"}))
 	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 2 || stats.Queues[1].Live() != 0 || stats.Queues[1].Archived != 1 {
 		t.Errorf("stats are %+v, %v", stats, err)
@@ -432,14 +438,14 @@ func TestSeeThroughDatabaseSQL(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, tx.Rollback())
-	await(t, client, ids[pawl.StateReady], pawl.StateReady)
+	await(t, client, ids[pawlstate.Ready], pawlstate.Ready)
 }
 
 func TestFilterByWorker(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	began, end := make(chan pawl.ID, 1), make(chan error)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		began <- job.ID
 		return <-end
@@ -447,7 +453,7 @@ func TestFilterByWorker(t *testing.T) {
 	start(t, client, mux, pawl.RunnerConfig{Name: "anna", Queues: map[string]pawl.RunnerQueue{"default": {}}})
 	id, other := insert(t, client, Note{1}), insert(t, client, pawl.JobSpec{Args: Note{2}, Queue: "elsewhere"})
 	<-began
-	of := func(worker string, states ...pawl.State) []pawl.ID {
+	of := func(worker string, states ...pawlstate.State) []pawl.ID {
 		filter := pawl.Filter{Worker: worker, States: states}
 		ids := listed(t, client, filter)
 		n, err := client.Count(t.Context(), filter)
@@ -456,28 +462,28 @@ func TestFilterByWorker(t *testing.T) {
 		}
 		return ids
 	}
-	if got := of("anna", pawl.StateRunning); !slices.Equal(got, []pawl.ID{id}) {
+	if got := of("anna", pawlstate.Running); !slices.Equal(got, []pawl.ID{id}) {
 		t.Errorf("anna runs %d, want %d", got, id)
 	}
 	if got := of("bert"); len(got) > 0 {
 		t.Errorf("bert runs %d", got)
 	}
-	if job := await(t, client, id, pawl.StateRunning); job.Worker != "anna" {
+	if job := await(t, client, id, pawlstate.Running); job.Worker != "anna" {
 		t.Errorf("a running job's worker is %q", job.Worker)
 	}
-	if job := await(t, client, other, pawl.StateReady); job.Worker != "" {
+	if job := await(t, client, other, pawlstate.Ready); job.Worker != "" {
 		t.Errorf("a ready job's worker is %q", job.Worker)
 	}
 	// Given back, it is in the lease at another epoch: not held any more.
 	end <- pawl.Snooze(time.Hour)
-	await(t, client, id, pawl.StateScheduled)
+	await(t, client, id, pawlstate.Scheduled)
 	if got := of("anna"); len(got) > 0 {
 		t.Errorf("anna, having given it back, runs %d", got)
 	}
 	must1(t, 1)(client.Retry(t.Context(), id))
 	<-began
 	end <- nil
-	await(t, client, id, pawl.StateCompleted)
+	await(t, client, id, pawlstate.Completed)
 	if got := of("anna"); !slices.Equal(got, []pawl.ID{id}) {
 		t.Errorf("anna ran %d, want %d", got, id)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func TestArchiveKeepsWhatWasDone(t *testing.T) {
@@ -31,7 +32,7 @@ func TestArchiveKeepsWhatWasDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if job.State != pawl.StateCompleted || note(t, job).N != 7 || string(job.Data) != "data" || job.Channel != "c" || job.Priority != 3 ||
+	if job.State != pawlstate.Completed || note(t, job).N != 7 || string(job.Data) != "data" || job.Channel != "c" || job.Priority != 3 ||
 		job.Attempt != 2 || job.MaxAttempts != 5 || job.Fingerprint != "f" || job.Headers["trace"] != "1" || len(job.Errors) != 1 || job.FinishedAt.IsZero() {
 		t.Errorf("the archived job is %+v", job)
 	}
@@ -50,9 +51,9 @@ func TestArchiveKeepsWhatWasDone(t *testing.T) {
 func TestRetention(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	put := func(r pawl.Retention) {
+	put := func(completed, cancelled, dead time.Duration) {
 		t.Helper()
-		if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Retention: &r}); err != nil {
+		if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: completed, RetainCancelled: cancelled, RetainDead: dead}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,8 +63,9 @@ func TestRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 		jobs := claim(t, client, 5)
+		jobs[1].Keep = true
 		for _, err := range []error{
-			client.Complete(t.Context(), jobs[0]), client.Archive(t.Context(), jobs[1]),
+			client.Complete(t.Context(), jobs[0]), client.Complete(t.Context(), jobs[1]),
 			client.Fail(t.Context(), jobs[2], pawl.Cancel(nil)), client.Fail(t.Context(), jobs[4], pawl.Dead(nil)),
 		} {
 			if err != nil {
@@ -75,21 +77,21 @@ func TestRetention(t *testing.T) {
 		}
 		return jobs[0].ID, jobs[1].ID, jobs[2].ID, jobs[3].ID, jobs[4].ID
 	}
-	put(pawl.Retention{})
+	put(-1, -1, -1)
 	completed, archived, cancelled, removed, dead := finish()
 	for _, id := range []pawl.ID{completed, cancelled, removed, dead} {
 		if _, err := client.Get(t.Context(), id); !errors.Is(err, pawl.ErrNotFound) {
 			t.Errorf("retention zero: Get(%d) returned %v, want ErrNotFound", id, err)
 		}
 	}
-	if job, err := client.Get(t.Context(), archived); err != nil || job.State != pawl.StateCompleted {
+	if job, err := client.Get(t.Context(), archived); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("retention zero, Archive: got %+v, %v", job, err)
 	}
 	// A retention that needs partitions nobody had made.
-	put(pawl.Retention{Completed: 40 * 24 * time.Hour, Cancelled: 50 * 24 * time.Hour, Dead: time.Hour})
+	put(40*24*time.Hour, 50*24*time.Hour, time.Hour)
 	completed, archived, cancelled, removed, dead = finish()
-	for id, want := range map[pawl.ID]pawl.State{
-		completed: pawl.StateCompleted, archived: pawl.StateCompleted, cancelled: pawl.StateCancelled, removed: pawl.StateCancelled, dead: pawl.StateDead,
+	for id, want := range map[pawl.ID]pawlstate.State{
+		completed: pawlstate.Completed, archived: pawlstate.Completed, cancelled: pawlstate.Cancelled, removed: pawlstate.Cancelled, dead: pawlstate.Dead,
 	} {
 		if job, err := client.Get(t.Context(), id); err != nil || job.State != want {
 			t.Errorf("got %+v, %v, want it %s", job, err, want)
@@ -148,8 +150,8 @@ func TestRetry(t *testing.T) {
 	if err := client.Fail(t.Context(), claim(t, client, 1), errBoom); err != nil {
 		t.Fatal(err)
 	}
-	await(t, client, spent, pawl.StateDead)
-	n, err := client.Retry(t.Context(), pawl.IDs{dead, cancelled, running, ready, scheduled, spent, 999})
+	await(t, client, spent, pawlstate.Dead)
+	n, err := client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{dead, cancelled, running, ready, scheduled, spent, 999}})
 	if n != 4 || err != nil {
 		t.Errorf("Retry changed %d, %v; want 4: what is ready, running or unknown is left", n, err)
 	}
@@ -179,13 +181,13 @@ func TestRetry(t *testing.T) {
 }
 
 func TestDeleteAndCancel(t *testing.T) {
-	states := map[pawl.State]func(t *testing.T, c *pawl.Client) pawl.ID{
-		pawl.StateReady: func(t *testing.T, c *pawl.Client) pawl.ID { return insert(t, c, Note{1}) },
-		pawl.StateScheduled: func(t *testing.T, c *pawl.Client) pawl.ID {
+	states := map[pawlstate.State]func(t *testing.T, c *pawl.Client) pawl.ID{
+		pawlstate.Ready: func(t *testing.T, c *pawl.Client) pawl.ID { return insert(t, c, Note{1}) },
+		pawlstate.Scheduled: func(t *testing.T, c *pawl.Client) pawl.ID {
 			return insert(t, c, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})
 		},
-		pawl.StateRunning: func(t *testing.T, c *pawl.Client) pawl.ID { insert(t, c, Note{1}); return claim(t, c, 1)[0].ID },
-		pawl.StateCompleted: func(t *testing.T, c *pawl.Client) pawl.ID {
+		pawlstate.Running: func(t *testing.T, c *pawl.Client) pawl.ID { insert(t, c, Note{1}); return claim(t, c, 1)[0].ID },
+		pawlstate.Completed: func(t *testing.T, c *pawl.Client) pawl.ID {
 			insert(t, c, Note{1})
 			jobs := claim(t, c, 1)
 			if err := c.Complete(t.Context(), jobs); err != nil {
@@ -193,7 +195,7 @@ func TestDeleteAndCancel(t *testing.T) {
 			}
 			return jobs[0].ID
 		},
-		pawl.StateDead: func(t *testing.T, c *pawl.Client) pawl.ID {
+		pawlstate.Dead: func(t *testing.T, c *pawl.Client) pawl.ID {
 			insert(t, c, Note{1})
 			jobs := claim(t, c, 1)
 			if err := c.Fail(t.Context(), jobs, pawl.Dead(nil)); err != nil {
@@ -207,7 +209,7 @@ func TestDeleteAndCancel(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			id := reach(t, client)
-			finished := state == pawl.StateCompleted || state == pawl.StateDead
+			finished := state == pawlstate.Completed || state == pawlstate.Dead
 			want := int64(1)
 			if finished {
 				want = 0
@@ -219,7 +221,7 @@ func TestDeleteAndCancel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !finished && job.State != pawl.StateCancelled || finished && job.State != state {
+			if !finished && job.State != pawlstate.Cancelled || finished && job.State != state {
 				t.Errorf("after Cancel it is %s", job.State)
 			}
 			if n, err := client.Delete(t.Context(), id); n != 1 || err != nil {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // A fleet says what the binary of a kept version says, in the order it says it: producers, workers with heartbeats, chores.
@@ -63,11 +64,6 @@ func (l *ledger) accept(by string, numbers ...int) {
 	for _, n := range numbers {
 		l.due[n] = by
 	}
-}
-
-// says tells whether the binary has a statement that begins so: versions differ in few.
-func (f *fleet) says(part string) bool {
-	return slices.ContainsFunc(f.texts, func(s frozenStatement) bool { return strings.HasPrefix(s.text, part) })
 }
 
 // find is the one statement that begins so.
@@ -122,15 +118,15 @@ func (f *fleet) insert(ctx context.Context, queue, channel string, priority int1
 	return rows[n-1]["insert"].(int64), nil
 }
 
-// tied puts in a job that is tied, by the statement of Insert; spec is merged over it.
-func (f *fleet) tied(ctx context.Context, db queryer, job Work, spec map[string]any) (id int64, err error) {
+// constrained puts in a job that is constrained, by the statement of Insert; spec is merged over it.
+func (f *fleet) constrained(ctx context.Context, db queryer, job Work, spec map[string]any) (id int64, err error) {
 	all := map[string]any{"kind": "work", "args": job}
 	maps.Copy(all, spec)
 	if all["ordered"] == true {
 		all["opts"] = map[string]any{"ordered": true}
 	}
 	b, _ := json.Marshal([]any{all})
-	rows, err := f.say(ctx, db, "select * from pawl.insert_tied(", string(b))
+	rows, err := f.say(ctx, db, "select * from pawl.insert_constrained(", string(b))
 	if err != nil {
 		return 0, err
 	}
@@ -145,16 +141,12 @@ func (f *fleet) copy(ctx context.Context, queue string, n int) error {
 		if err := tx.QueryRow(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null").Scan(&now); err != nil {
 			return err
 		}
-		draw, as := "select case when has_table_privilege(", "case"
-		if !f.says(draw) { // Version 6.
-			draw, as = "select array(select nextval(", "array"
-		}
-		drawn, err := f.say(ctx, tx, draw, n)
+		drawn, err := f.say(ctx, tx, "select case when has_table_privilege(", n)
 		if err != nil {
 			return err
 		}
 		var job, ready [][]any
-		for i, id := range drawn[0][as].([]any) {
+		for i, id := range drawn[0]["case"].([]any) {
 			numbers[i] = f.next()
 			args, _ := json.Marshal(Work{N: numbers[i]})
 			job = append(job, []any{id, now, nil, int32(7), int16(0), nil, queue, "", "work", args, nil, nil, nil})
@@ -190,8 +182,8 @@ func (f *fleet) produce(ctx context.Context) {
 			_, err = f.insert(context.WithoutCancel(ctx), "fair", fmt.Sprint("tenant ", i%7), int16(i%3), &soon, Work{N: f.next()})
 		case 2:
 			job := Work{N: f.next(), Fail: i / 5 % 2}
-			if _, err = f.tied(context.WithoutCancel(ctx), f.pool, job, map[string]any{"queue": "ordered", "channel": fmt.Sprint("line ", i%3), "ordered": true}); err == nil {
-				f.accept("old tied", job.N)
+			if _, err = f.constrained(context.WithoutCancel(ctx), f.pool, job, map[string]any{"queue": "ordered", "channel": fmt.Sprint("line ", i%3), "ordered": true}); err == nil {
+				f.accept("old constrained", job.N)
 			}
 		case 3:
 			err = f.copy(context.WithoutCancel(ctx), "plain", 10)
@@ -211,16 +203,16 @@ func (f *fleet) produce(ctx context.Context) {
 // work is a worker: it registers, beats, claims, handles and answers until ctx ends.
 func (f *fleet) work(ctx context.Context, name string) error {
 	all := context.WithoutCancel(ctx)
-	rows, err := f.say(all, f.pool, "select pawl.register(", name, "host", 1, "old", nil, "9 seconds", "ready")
+	rows, err := f.say(all, f.pool, "select pawl.register_worker(", name, "host", 1, "old", nil, "9 seconds", "ready")
 	if err != nil {
 		return err
 	}
-	worker := rows[0]["register"].(int64)
+	worker := rows[0]["register_worker"].(int64)
 	beaten := time.Now()
 	for round := 0; ctx.Err() == nil; round++ {
 		if time.Since(beaten) > time.Second {
 			beaten = time.Now()
-			rows, err := f.say(all, f.pool, "select * from pawl.beat(", worker, 0, []int64{}, []int32{})
+			rows, err := f.say(all, f.pool, "select * from pawl.heartbeat(", worker, 0, []int64{}, []int32{})
 			if err != nil {
 				return err
 			}
@@ -239,7 +231,7 @@ func (f *fleet) work(ctx context.Context, name string) error {
 			}
 		}
 	}
-	_, err = f.say(all, f.pool, "select pawl.unregister(", worker)
+	_, err = f.say(all, f.pool, "select pawl.unregister_worker(", worker)
 	return err
 }
 
@@ -247,8 +239,8 @@ func (f *fleet) work(ctx context.Context, name string) error {
 func (f *fleet) round(ctx context.Context, name string, worker int64, round int) (n int, err error) {
 	if round%10 == 0 {
 		for part, args := range map[string][]any{
-			"select * from pawl.rescue(": {100, true, round%50 == 0}, "select * from pawl.settle(": {100}, "select pawl.expire(": {100}, "select pawl.reclaim(": {},
-			"select pawl.due_cron(": {[]string{}, []string{}, []string{}}, "select id::text from pawl.leases(": {worker},
+			"select * from pawl.rescue(": {100, true, round%50 == 0}, "select * from pawl.run_followups(": {100}, "select pawl.expire(": {100}, "select pawl.drop_stale_permits(": {},
+			"select pawl.due_cron(": {[]string{}, []string{}, []string{}}, "select id::text from pawl.worker_leases(": {worker},
 			"select name, weights::text from pawl.queue": {},
 		} {
 			if _, err := f.say(ctx, f.pool, part, args...); err != nil {
@@ -259,7 +251,7 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 	if _, err := f.say(ctx, f.pool, "select * from pawl.promote(", queues, slices.Repeat([]time.Time{time.Unix(0, 0)}, len(queues)), 100); err != nil {
 		return 0, err
 	}
-	found, err := f.say(ctx, f.pool, "select * from pawl.lanes(", []string{""}, []int32{-1 << 31}, []string{""}, []string{"\U0010FFFF"}, []int32{1<<31 - 1}, []string{""}, queues, true)
+	found, err := f.say(ctx, f.pool, "select * from pawl.discover_lanes(", []string{""}, []int32{-1 << 31}, []string{""}, []string{"\U0010FFFF"}, []int32{1<<31 - 1}, []string{""}, queues, true)
 	if err != nil {
 		return 0, err
 	}
@@ -274,7 +266,7 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 		return 0, nil
 	}
 	stretches := len(lanes)
-	if _, err := f.say(ctx, f.pool, "select * from pawl.marks(", lanes, priorities, channels, make([]int64, stretches), make([]int64, stretches), queues,
+	if _, err := f.say(ctx, f.pool, "select * from pawl.read_marks(", lanes, priorities, channels, make([]int64, stretches), make([]int64, stretches), queues,
 		slices.Repeat([]time.Time{time.Unix(0, 0)}, len(queues)), make([]int64, len(queues))); err != nil {
 		return 0, err
 	}
@@ -316,7 +308,7 @@ func (f *fleet) handle(ctx context.Context, name, lease string, job map[string]a
 			if _, err := tx.Exec(ctx, writeEffect, args.N, ids[0], lane(job["queue"].(string), job["channel"].(string)), name); err != nil {
 				return err
 			}
-			if _, err := f.say(ctx, tx, "select pawl.hold(", ids, epochs); err != nil {
+			if _, err := f.say(ctx, tx, "select pawl.lock_jobs(", ids, epochs); err != nil {
 				return err
 			}
 			done, err := f.say(ctx, tx, "select pawl.complete(", ids, epochs, []int64{1}, []int64{1}, []*string{nil}, name, false, []string{})
@@ -329,12 +321,12 @@ func (f *fleet) handle(ctx context.Context, name, lease string, job map[string]a
 		}
 	}
 	if job["permit"] == true {
-		if _, err := f.say(ctx, f.pool, "select pawl.free($1::bigint[]", ids, []string{lease}); err != nil {
+		if _, err := f.say(ctx, f.pool, "select pawl.free_permits($1::bigint[]", ids, []string{lease}); err != nil {
 			return err
 		}
 	}
-	if job["tied"] == true {
-		_, err := f.say(ctx, f.pool, "select * from pawl.settle(", 100)
+	if job["constrained"] == true {
+		_, err := f.say(ctx, f.pool, "select * from pawl.run_followups(", 100)
 		return err
 	}
 	return nil
@@ -361,9 +353,9 @@ func (f *fleet) fill() (l left) {
 	t, ctx := f.t, f.t.Context()
 	t.Helper()
 	work := func() Work { return Work{N: f.next()} }
-	tied := func(job Work, spec map[string]any) int64 {
+	constrained := func(job Work, spec map[string]any) int64 {
 		t.Helper()
-		id, err := f.tied(ctx, f.pool, job, spec)
+		id, err := f.constrained(ctx, f.pool, job, spec)
 		must(t, err)
 		return id
 	}
@@ -387,19 +379,19 @@ func (f *fleet) fill() (l left) {
 		plain("plain", &soon) // scheduled,
 	}
 	l.far = plain("plain", &hour)
-	l.reserved = tied(Work{N: -1}, map[string]any{"reserve": 600}) // reserved,
-	l.abort = tied(Work{N: -2}, map[string]any{"reserve": 600})
+	l.reserved = constrained(Work{N: -1}, map[string]any{"reserve": 600}) // reserved,
+	l.abort = constrained(Work{N: -2}, map[string]any{"reserve": 600})
 	f.accept("reserved", -1)
 	parent := plain("plain", &soon)
 	child := work()
-	tied(child, map[string]any{"queue": "plain", "after": []any{map[string]any{"id": parent, "on": "ok"}}}) // waiting,
+	constrained(child, map[string]any{"queue": "plain", "after": []any{map[string]any{"id": parent, "on": "ok"}}}) // waiting,
 	f.accept("waiting", child.N)
 
 	plain("held", nil)
 	short := "1 second"
 	f.claim("held", nil, &short) // held by a consumer that never comes back,
 	plain("held", nil)
-	silent := f.must("select pawl.register(", "silent", "host", 1, "old", nil, "1 second", "ready")[0]["register"].(int64)
+	silent := f.must("select pawl.register_worker(", "silent", "host", 1, "old", nil, "1 second", "ready")[0]["register_worker"].(int64)
 	f.claim("held", &silent, nil) // and by a worker that is not heard of again.
 
 	said := `{"error": "no"}`
@@ -418,30 +410,26 @@ func (f *fleet) fill() (l left) {
 	delete(f.due, -3)
 	f.mu.Unlock()
 
-	tied(Work{N: -4}, map[string]any{"queue": "halting", "ordered": true}) // An ordered channel whose head died,
+	constrained(Work{N: -4}, map[string]any{"queue": "halting", "ordered": true}) // An ordered channel whose head died,
 	second := work()
-	tied(second, map[string]any{"queue": "halting", "ordered": true})
+	constrained(second, map[string]any{"queue": "halting", "ordered": true})
 	f.accept("halted", second.N)
 	ids, epochs = f.claim("halting", nil, nil)
 	f.must("select * from pawl.fail(", ids, epochs, []string{"dead"}, []*float64{nil}, []*string{nil}, []*string{&said}, []int64{1}, []int64{1}, "old")
-	f.must("select * from pawl.settle(", 100)
-	if n := value[int](t, f.pool, "select count(*) from pawl.halt"); n != 1 {
+	f.must("select * from pawl.run_followups(", 100)
+	if n := value[int](t, f.pool, "select count(*) from pawl.halted_channel"); n != 1 {
 		t.Fatalf("%d channels are halted", n)
 	}
 
 	keyed := work()
-	l.unique = tied(keyed, map[string]any{"queue": "plain", "key": "only one", "delay": 3600}) // a unique key,
+	l.unique = constrained(keyed, map[string]any{"queue": "plain", "key": "only one", "delay": 3600}) // a unique key,
 	f.accept("unique", keyed.N)
 
 	l.batch = f.must("select nextval(")[0]["nextval"].(int64) // a batch,
 	after, part := work(), work()
 	follow, _ := json.Marshal([]any{map[string]any{"kind": "work", "queue": "plain", "args": after}})
-	if put := "select pawl.insert_batch("; f.says(put) {
-		f.must(put, l.batch, 1, string(follow), nil, nil)
-	} else { // Version 6.
-		f.must("insert into pawl.batch (id, total, on_finish", l.batch, 1, string(follow), nil, nil)
-	}
-	tied(part, map[string]any{"queue": "plain", "opts": map[string]any{"batch": l.batch}})
+	f.must("select pawl.insert_batch(", l.batch, 1, string(follow), nil, nil)
+	constrained(part, map[string]any{"queue": "plain", "opts": map[string]any{"batch": l.batch}})
 	f.accept("batch", after.N, part.N)
 
 	tick := work() // and a schedule.
@@ -452,20 +440,10 @@ func (f *fleet) fill() (l left) {
 	return l
 }
 
-// partitions are made by the old binary's chore.
+// partitions makes the archive's partitions, as the old binary's maintenance does.
 func (f *fleet) partitions() {
 	f.t.Helper()
-	if chore := "select pawl.make_partitions("; f.says(chore) {
-		f.must(chore, 7)
-		return
-	}
-	for day := range 4 { // Version 6.
-		at := time.Now().UTC().AddDate(0, 0, day)
-		for _, part := range []string{"create table ", "alter table pawl.archive attach "} {
-			exec(f.t, f.pool, strings.NewReplacer("archive_20200229", "archive_"+at.Format("20060102"),
-				"2020-02-29", at.Format(time.DateOnly), "2020-03-01", at.AddDate(0, 0, 1).Format(time.DateOnly)).Replace(f.find(part).text))
-		}
-	}
+	f.must("select pawl.make_partitions(", 7)
 }
 
 // envOldBinaries is the folder with a process of each kept version, by its number: see `make upgrade`.
@@ -539,7 +517,7 @@ func roll(t *testing.T, version int, next bool) {
 	}
 	between := done()
 
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Work]) error {
 		if job.Attempt <= job.Args.Fail {
 			return pawl.RetryAfter(10*time.Millisecond, errBoom)
@@ -585,11 +563,11 @@ func roll(t *testing.T, version int, next bool) {
 	t.Logf("%d done before, %d by the new one, %d by the old ones", between, by("new"), by("old%"))
 
 	// What waited for an order: each of the new binary, on what the old one left.
-	must(t, client.Commit(t.Context(), pawl.ID(l.reserved)))
-	must(t, client.Abort(t.Context(), pawl.ID(l.abort)))
-	must1(t, 4)(client.Retry(t.Context(), pawl.IDs{pawl.ID(l.far), pawl.ID(l.dead), pawl.ID(l.cancelled), pawl.ID(l.unique)}))
+	must(t, client.CommitReserved(t.Context(), pawl.ID(l.reserved)))
+	must(t, client.AbortReserved(t.Context(), pawl.ID(l.abort)))
+	must1(t, 4)(client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{pawl.ID(l.far), pawl.ID(l.dead), pawl.ID(l.cancelled), pawl.ID(l.unique)}}))
 	must(t, client.ResumeChannel(t.Context(), "halting", ""))
-	if job, err := client.Get(t.Context(), pawl.ID(l.completed)); err != nil || job.State != pawl.StateCompleted {
+	if job, err := client.Get(t.Context(), pawl.ID(l.completed)); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job that was completed: %+v, %v", job, err)
 	}
 	for left := live(t, pool); left > 0; { // There may be thousands.
@@ -598,7 +576,7 @@ func roll(t *testing.T, version int, next bool) {
 	}
 	must(t, stop())
 
-	if b, err := client.Batch(t.Context(), pawl.ID(l.batch)); err != nil || b.Completed != 1 {
+	if b, err := client.GetBatch(t.Context(), pawl.ID(l.batch)); err != nil || b.Completed != 1 {
 		t.Errorf("the batch: %+v, %v", b, err)
 	}
 	if os.Getenv(envOldBinaries) != "" {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Who waits for a dead job to be retried does not wait for ever: when that is deleted, or forgotten after its time, it is cancelled.
@@ -21,19 +22,19 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 			must1(t, 1)(client.Delete(t.Context(), parent))
 		},
 		"filtered": func(t *testing.T, client *pawl.Client, _ pawl.ID) {
-			must1(t, 1)(client.Delete(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateDead}}))
+			must1(t, 1)(client.Delete(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Dead}}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			parent := insert(t, client, Note{1})
-			child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, Hold: true})
+			child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 			settle(t, pool)
-			await(t, client, child, pawl.StateWaiting)
+			await(t, client, child, pawlstate.Waiting)
 			end(t, client, parent)
-			await(t, client, child, pawl.StateCancelled)
+			await(t, client, child, pawlstate.Cancelled)
 		})
 	}
 	t.Run("forgotten", func(t *testing.T) {
@@ -41,15 +42,15 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 		client, pool := install(t)
 		parent := insert(t, client, Note{1})
 		must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
-		child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, Hold: true})
+		child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
 		settle(t, pool)
-		await(t, client, child, pawl.StateWaiting)
+		await(t, client, child, pawlstate.Waiting)
 		exec(t, pool, "update pawl.dead set expires_at = clock_timestamp() - interval '1 second'")
-		if n := value[int64](t, pool, "select pawl.retain(100)"); n != 1 {
+		if n := value[int64](t, pool, "select pawl.apply_retention(100)"); n != 1 {
 			t.Errorf("%d forgotten", n)
 		}
 		settle(t, pool)
-		await(t, client, child, pawl.StateCancelled)
+		await(t, client, child, pawlstate.Cancelled)
 	})
 }
 
@@ -63,7 +64,7 @@ func TestHoldWhileItsParentGoes(t *testing.T) {
 			parent := insert(t, client, Note{1})
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 			tx := begin(t, pool)
-			child, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, Hold: true})
+			child, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
 			must(t, err)
 			var going sync.WaitGroup
 			going.Go(func() {
@@ -78,11 +79,11 @@ func TestHoldWhileItsParentGoes(t *testing.T) {
 			going.Wait()
 			must(t, err)
 			settle(t, pool)
-			want := pawl.StateCancelled
+			want := pawlstate.Cancelled
 			if verb == "retry" {
 				must(t, client.Complete(t.Context(), claim(t, client, 1)))
 				settle(t, pool)
-				want = pawl.StateReady
+				want = pawlstate.Ready
 			}
 			await(t, client, child.ID, want)
 		})
@@ -107,7 +108,7 @@ func TestHoldWhileItsParentGoes(t *testing.T) {
 		settle(t, pool)
 		must(t, client.Complete(t.Context(), claim(t, client, 1)))
 		settle(t, pool)
-		await(t, client, child.ID, pawl.StateReady)
+		await(t, client, child.ID, pawlstate.Ready)
 	})
 }
 
@@ -117,7 +118,7 @@ func TestAFollowerThatCannotBe(t *testing.T) {
 	client, pool := install(t)
 	parent := insert(t, client, Note{0})
 	batch := func(after pawl.ID) error {
-		_, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &pawl.JobSpec{Args: Note{2}, AfterAny: []pawl.ID{after}}})
+		_, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &pawl.JobSpec{Args: Note{2}, AfterAny: []pawl.ID{after}}})
 		return err
 	}
 	if err := batch(1 << 40); err == nil || !strings.Contains(err.Error(), "OnFinish") {
@@ -125,10 +126,10 @@ func TestAFollowerThatCannotBe(t *testing.T) {
 	}
 	for _, spec := range []pawl.JobSpec{{Args: Note{2}, Reserve: time.Hour}, {}} {
 		var invalid *pawl.InvalidError
-		if _, err := client.InsertBatch(t.Context(), pawl.Batch{OnSuccess: &spec}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "OnSuccess") {
+		if _, err := client.InsertBatch(t.Context(), pawl.BatchSpec{OnSuccess: &spec}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "OnSuccess") {
 			t.Errorf("%+v: got %v, want an *InvalidError of OnSuccess", spec, err)
 		}
-		if _, err := client.InsertSaga(t.Context(), pawl.SagaStep{Do: spec}); !errors.As(err, &invalid) {
+		if _, err := client.InsertSaga(t.Context(), spec); !errors.As(err, &invalid) {
 			t.Errorf("a saga of %+v: got %v, want an *InvalidError", spec, err)
 		}
 	}
@@ -145,7 +146,7 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	follow := ordered("c", 9)
-	_, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &follow})
+	_, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &follow})
 	must(t, err)
 	for n := range 2 {
 		insert(t, client, ordered("d", n))
@@ -158,7 +159,7 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 	must(t, client.Complete(ctx, claim(t, client, 2)))
 	impatient := begin(t, pool)
 	exec(t, impatient, "set local lock_timeout = '5s'")
-	exec(t, impatient, "select * from pawl.settle(100)")
+	exec(t, impatient, "select * from pawl.run_followups(100)")
 	commit(t, impatient)
 	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Channel != "d" {
 		t.Errorf("claimed %d jobs, want the next of d", len(jobs))
@@ -179,7 +180,7 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 func TestACancelledJobOfASQLSessionGivesItsPermitBack(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 	id := insert(t, client, Note{1})
 	insert(t, client, Note{2})
 	var epoch int32
@@ -215,7 +216,7 @@ func TestLateEndsLetOthersPass(t *testing.T) {
 	must(t, client.With(other).Complete(t.Context(), claim(t, client, 1)))
 	commit(t, other)
 	for range 2 {
-		exec(t, pool, "select * from pawl.settle(3)")
+		exec(t, pool, "select * from pawl.run_followups(3)")
 	}
 	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Channel != "other" {
 		t.Errorf("claimed %d jobs, want the next of the other channel", len(jobs))
@@ -231,9 +232,9 @@ func TestLateEndsLetOthersPass(t *testing.T) {
 func TestAReleasedJobKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 	insert(t, client, Note{1})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	running, end := make(chan struct{}), make(chan struct{})
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		close(running)
@@ -247,7 +248,7 @@ func TestAReleasedJobKeepsItsPermit(t *testing.T) {
 	must(t, client.SuspendWorker(t.Context(), workers[0].ID))
 	pgtest.Wait(t, "the worker to be suspended", func() bool { return value[string](t, pool, "select state from pawl.worker") == "suspended" })
 	must1(t, 1)(client.ReleaseWorker(t.Context(), workers[0].ID))
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) > 0 {
 		t.Errorf("claimed %d jobs beside a handler that has not ended: %v", len(jobs), err)
 	}

@@ -71,7 +71,7 @@ func (s frozenStatement) isOrder() bool {
 }
 
 // orders are what begins a statement without a plan, in the order the binary says them in.
-var orders = []string{"listen ", "create ", "alter table pawl.archive_20200229 ", "alter table pawl.archive attach ", "alter table pawl.archive detach ", "drop "}
+var orders = []string{"listen ", "alter table pawl.archive_20200229 ", "alter table pawl.archive attach ", "alter table pawl.archive detach ", "drop "}
 
 // describe says what a statement takes and gives in the database of conn.
 func describe(t testing.TB, conn *pgx.Conn, text string) (s frozenStatement, err error) {
@@ -138,7 +138,7 @@ func TestFreeze(t *testing.T) {
 	client, err := pawl.New(pool, pawl.Config{})
 	must(t, err)
 	var schema strings.Builder
-	must(t, client.Migrate(t.Context(), pawl.MigrateOptions{DryRun: &schema}))
+	must(t, client.WriteMigration(t.Context(), &schema, 0))
 	must(t, client.Migrate(t.Context()))
 	stats, err := client.Stats(t.Context())
 	must(t, err)
@@ -182,7 +182,8 @@ func TestFreeze(t *testing.T) {
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "statements.sql"), []byte(b.String()), 0o644))
 
-	// What the sources have and no test made them send would be missing.
+	// A statement that the sources have and that no test made them send would be missing. Channels are quoted in listen.
+	sent := blanks.ReplaceAllString(strings.ReplaceAll(b.String(), `"""pawl"".`, "pawl."), " ")
 	sources, err := filepath.Glob("*.go")
 	must(t, err)
 	for _, source := range sources {
@@ -204,7 +205,7 @@ func TestFreeze(t *testing.T) {
 			text, err := strconv.Unquote(literal.Value)
 			must(t, err)
 			text = strings.TrimSpace(blanks.ReplaceAllString(text, " "))
-			if strings.Contains(text, "pawl.") && !strings.Contains(text, "%") && !strings.Contains(blanks.ReplaceAllString(b.String(), " "), text) {
+			if strings.Contains(text, "pawl.") && !strings.Contains(text, "%") && !strings.Contains(sent, text) {
 				t.Errorf("%s: no test sent: %s", source, text)
 			}
 			return true

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 var errBoom = errors.New("boom")
@@ -26,29 +27,27 @@ func TestOutcomes(t *testing.T) {
 		name     string
 		handle   func() error
 		attempts int // MaxAttempts
-		state    pawl.State
+		state    pawlstate.State
 		reason   string
 		used     int
 		said     string        // part of the last error kept; "": none is kept
 		wait     time.Duration // until it runs again
 	}{
-		{name: "nil", handle: func() error { return nil }, state: pawl.StateCompleted, used: 1},
-		{name: "skip", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Skip) }, state: pawl.StateCompleted, used: 1},
-		{name: "error", handle: func() error { return errBoom }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "boom"},
-		{name: "panic", handle: func() error { panic("ouch") }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "panic: ouch"},
-		{name: "panic with an error", handle: func() error { panic(pawl.Cancel(errBoom)) }, state: pawl.StateCancelled, used: 1, said: "boom"},
-		{name: "retry later", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, state: pawl.StateScheduled, used: 1, said: "boom", wait: time.Hour},
-		{name: "retry at", handle: func() error { return pawl.RetryAt(time.Now().Add(time.Hour), errBoom) }, state: pawl.StateScheduled, used: 1, said: "boom", wait: time.Hour},
-		{name: "retry without attempts left", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "boom"},
-		{name: "snooze", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Snooze(time.Hour)) }, attempts: 1, state: pawl.StateScheduled, wait: time.Hour},
-		{name: "snooze until", handle: func() error { return pawl.SnoozeUntil(time.Now().Add(time.Hour)) }, attempts: 1, state: pawl.StateScheduled, wait: time.Hour},
-		{name: "cancel", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Cancel(nil)) }, state: pawl.StateCancelled, used: 1},
-		{name: "cancel with a reason", handle: func() error { return pawl.Cancel(errBoom) }, state: pawl.StateCancelled, used: 1, said: "boom"},
-		{name: "dead", handle: func() error { return errors.Join(errBoom, pawl.Dead(errBoom)) }, state: pawl.StateDead, reason: "handler", used: 1, said: "boom"},
-		{name: "what jsonb refuses", handle: func() error { return errors.New("a\x00b\xffc") }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "a\uFFFDb\uFFFDc"},
-		{name: "a very long error", handle: func() error { return errors.New(strings.Repeat("ü", 100_000)) }, attempts: 1, state: pawl.StateDead, reason: "attempts", used: 1, said: "ü …"},
+		{name: "nil", handle: func() error { return nil }, state: pawlstate.Completed, used: 1},
+		{name: "skip", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.ErrSkip) }, state: pawlstate.Completed, used: 1},
+		{name: "error", handle: func() error { return errBoom }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "boom"},
+		{name: "panic", handle: func() error { panic("ouch") }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "panic: ouch"},
+		{name: "panic with an error", handle: func() error { panic(pawl.Cancel(errBoom)) }, state: pawlstate.Cancelled, used: 1, said: "boom"},
+		{name: "retry later", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, state: pawlstate.Scheduled, used: 1, said: "boom", wait: time.Hour},
+		{name: "retry without attempts left", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "boom"},
+		{name: "snooze", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Snooze(time.Hour)) }, attempts: 1, state: pawlstate.Scheduled, wait: time.Hour},
+		{name: "cancel", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Cancel(nil)) }, state: pawlstate.Cancelled, used: 1},
+		{name: "cancel with a reason", handle: func() error { return pawl.Cancel(errBoom) }, state: pawlstate.Cancelled, used: 1, said: "boom"},
+		{name: "dead", handle: func() error { return errors.Join(errBoom, pawl.Dead(errBoom)) }, state: pawlstate.Dead, reason: "handler", used: 1, said: "boom"},
+		{name: "what jsonb refuses", handle: func() error { return errors.New("a\x00b\xffc") }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "a\uFFFDb\uFFFDc"},
+		{name: "a very long error", handle: func() error { return errors.New(strings.Repeat("ü", 100_000)) }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "ü …"},
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return tests[job.Args.N].handle() })
 	ids := make([]pawl.ID, len(tests))
 	for i, test := range tests {
@@ -80,7 +79,7 @@ func TestOutcomes(t *testing.T) {
 					t.Errorf("runs again in %v, want %v", d, test.wait)
 				}
 			}
-			if finished := test.state != pawl.StateScheduled; finished != !job.FinishedAt.IsZero() || finished && job.Worker != "one" {
+			if finished := test.state != pawlstate.Scheduled; finished != !job.FinishedAt.IsZero() || finished && job.Worker != "one" {
 				t.Errorf("finished at %v by %q", job.FinishedAt, job.Worker)
 			}
 		})
@@ -94,12 +93,12 @@ func TestOutcomes(t *testing.T) {
 func TestGoexitIsAFailedAttempt(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { runtime.Goexit(); return nil })
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 	stop := start(t, client, mux, pawl.RunnerConfig{Max: 1, DrainTimeout: 10 * time.Millisecond})
 	defer stop()
-	if job := await(t, client, id, pawl.StateDead); len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "Goexit") {
+	if job := await(t, client, id, pawlstate.Dead); len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "Goexit") {
 		t.Errorf("errors are %v", job.Errors)
 	}
 }
@@ -107,11 +106,11 @@ func TestGoexitIsAFailedAttempt(t *testing.T) {
 func TestArgsThatDoNotDecode(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { t.Error("the handler ran"); return nil })
 	id := insert(t, client, pawl.Raw("note", []byte(`{"n": "text"}`)))
 	start(t, client, mux, pawl.RunnerConfig{})
-	if job := await(t, client, id, pawl.StateDead); job.Reason != "unprocessable" || len(job.Errors) != 1 {
+	if job := await(t, client, id, pawlstate.Dead); job.Reason != "unprocessable" || len(job.Errors) != 1 {
 		t.Errorf("reason %q, errors %v", job.Reason, job.Errors)
 	}
 }
@@ -123,7 +122,7 @@ func (*pointed) Kind() string { return "pointed" }
 func TestArgsOfEveryKind(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[*pointed]) error {
 		if job.Args == nil || job.Args.N != 5 {
 			return fmt.Errorf("args are %+v", job.Args)
@@ -150,7 +149,7 @@ func TestArgsOfEveryKind(t *testing.T) {
 	}
 	start(t, client, mux, pawl.RunnerConfig{})
 	for _, id := range ids {
-		await(t, client, id, pawl.StateCompleted)
+		await(t, client, id, pawlstate.Completed)
 	}
 }
 
@@ -169,7 +168,7 @@ func TestHandlePanics(t *testing.T) {
 					t.Errorf("%s: no panic", name)
 				}
 			}()
-			register(pawl.NewMux())
+			register(new(pawl.Mux))
 		}()
 	}
 }
@@ -177,11 +176,11 @@ func TestHandlePanics(t *testing.T) {
 func TestUnknownKindIsGivenBack(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	id := insert(t, client, pawl.JobSpec{Args: pawl.Raw("foreign", nil), MaxAttempts: 1})
 	start(t, client, mux, pawl.RunnerConfig{})
-	job := await(t, client, id, pawl.StateScheduled)
+	job := await(t, client, id, pawlstate.Scheduled)
 	if d := time.Until(job.RunAt); job.Attempt != 0 || len(job.Errors) != 0 || d > time.Minute || d < 30*time.Second {
 		t.Errorf("attempts %d, errors %v, again in %v; want none, none and a minute", job.Attempt, job.Errors, d)
 	}
@@ -190,7 +189,7 @@ func TestUnknownKindIsGivenBack(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	cause := make(chan error, 1)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		<-ctx.Done()
@@ -202,7 +201,7 @@ func TestTimeout(t *testing.T) {
 	if err := <-cause; !errors.Is(err, pawl.ErrTimeout) {
 		t.Errorf("the cause is %v, want ErrTimeout", err)
 	}
-	await(t, client, id, pawl.StateDead)
+	await(t, client, id, pawlstate.Dead)
 }
 
 func TestMiddleware(t *testing.T) {
@@ -227,7 +226,7 @@ func TestMiddleware(t *testing.T) {
 			return err
 		}
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(around("a"), around("b"))
 	mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
 		err := next(ctx)
@@ -238,21 +237,21 @@ func TestMiddleware(t *testing.T) {
 	})
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		note(ctx.Value(key{}).(string))
-		if pawl.FromContext(ctx) != job.JobInfo {
+		if pawl.JobFromContext(ctx) != job.JobInfo {
 			note("FromContext is not the job")
 		}
 		panic("ouch")
 	}, pawl.KindOptions{Use: []pawl.Middleware{around("c"), around("d")}})
 	id := insert(t, client, Note{1})
 	start(t, client, mux, pawl.RunnerConfig{})
-	await(t, client, id, pawl.StateCancelled)
+	await(t, client, id, pawlstate.Cancelled)
 	mu.Lock()
 	defer mu.Unlock()
 	// a and b are outside the one that turns the panic into a cancellation; errors.As sees the panic through it.
 	if want := []string{"abcd", "d", "c", "b", "a"}; !slices.Equal(order, want) {
 		t.Errorf("the order was %v, want %v", order, want)
 	}
-	if pawl.FromContext(t.Context()) != nil {
+	if pawl.JobFromContext(t.Context()) != nil {
 		t.Error("FromContext outside a handler is not nil")
 	}
 }
@@ -260,7 +259,7 @@ func TestMiddleware(t *testing.T) {
 func TestRetriesToDead(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var finals, failures atomic.Int32
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		if len(job.Errors) != min(job.Attempt-1, 10) {
@@ -276,7 +275,7 @@ func TestRetriesToDead(t *testing.T) {
 			panic("OnFailure's panic must not harm")
 		}
 	}})
-	job := await(t, client, id, pawl.StateDead)
+	job := await(t, client, id, pawlstate.Dead)
 	if job.Attempt != 13 || job.Reason != "attempts" || len(job.Errors) != 10 {
 		t.Fatalf("dead with attempt %d, reason %q, %d errors; want 13, attempts, 10", job.Attempt, job.Reason, len(job.Errors))
 	}
@@ -292,10 +291,10 @@ func TestBackoffOfJobKindAndQueue(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	exactly := func(d time.Duration) pawl.Backoff { return pawl.Backoff{Base: d, NoJitter: true} }
-	if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Backoff: exactly(10 * time.Minute)}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", Backoff: exactly(10 * time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	fail := func(context.Context, *pawl.Job[pawl.RawArgs]) error { return errBoom }
 	pawl.Handle(mux, fail, pawl.KindOptions{Kind: "own", Backoff: exactly(20 * time.Minute)})
 	pawl.Handle(mux, fail, pawl.KindOptions{Kind: "plain"})
@@ -349,7 +348,7 @@ func TestHandlerOfAnyKind(t *testing.T) {
 				}
 				got[job.Kind] = by + " " + string(job.Args.JSON)
 			}
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 				mu.Lock()
 				defer mu.Unlock()
@@ -372,7 +371,7 @@ func TestHandlerOfAnyKind(t *testing.T) {
 			}
 			stop := start(t, client, mux, pawl.RunnerConfig{})
 			for _, id := range ids {
-				await(t, client, id, pawl.StateCompleted)
+				await(t, client, id, pawlstate.Completed)
 			}
 			stop()
 			want := map[string]string{Note{}.Kind(): "its own 7", "förster": "any [1]", "x": "any ", "*": "any 2"}

@@ -8,13 +8,14 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // One client claims, another answers, which knows ids and epochs only.
 func TestHeld(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 10}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 10}))
 	if _, err := client.InsertMany(t.Context(), notes(7)); err != nil {
 		t.Fatal(err)
 	}
@@ -28,13 +29,13 @@ func TestHeld(t *testing.T) {
 	other, err := pawl.New(pool, pawl.Config{})
 	must(t, err)
 	tx := stdTx(t, pool)
-	for name, c := range map[string]*pawl.Client{"pgx": other, "database/sql": other.With(tx)} {
-		jobs, err := c.Held(t.Context(), append(ids, ready, ids[0], 999)...)
+	for name, c := range map[string]*pawl.Client{"pgx": other, "database/sql": other.WithSQL(tx)} {
+		jobs, err := c.Claimed(t.Context(), append(ids, ready, ids[0], 999)...)
 		if err != nil || len(jobs) != len(ids) {
 			t.Fatalf("%s: held are %v, %v, want those of %d", name, jobs, err, ids)
 		}
 		for i, job := range jobs {
-			if job.ID != ids[i] || job.Epoch() != claimed[i].Epoch() || job.Lease() != claimed[i].Lease() || job.State != pawl.StateRunning || job.Attempt != 1 {
+			if job.ID != ids[i] || job.Epoch() != claimed[i].Epoch() || job.Lease() != claimed[i].Lease() || job.State != pawlstate.Running || job.Attempt != 1 {
 				t.Errorf("%s: held is %+v, claimed was %+v", name, job, claimed[i])
 			}
 			if left := time.Until(job.LeaseUntil); left <= 0 || left > time.Minute {
@@ -43,7 +44,7 @@ func TestHeld(t *testing.T) {
 		}
 	}
 	must(t, tx.Rollback())
-	jobs, err := other.Held(t.Context(), ids...)
+	jobs, err := other.Claimed(t.Context(), ids...)
 	must(t, err)
 	must(t, other.Complete(t.Context(), jobs[0]))
 	must(t, other.Fail(t.Context(), jobs[1], pawl.Dead(errors.New("no"))))
@@ -56,7 +57,7 @@ func TestHeld(t *testing.T) {
 			t.Errorf("who claimed job %d can still complete it: %v", claimed[i].ID, err)
 		}
 	}
-	for i, want := range []pawl.State{pawl.StateCompleted, pawl.StateDead, pawl.StateScheduled, pawl.StateRunning} {
+	for i, want := range []pawlstate.State{pawlstate.Completed, pawlstate.Dead, pawlstate.Scheduled, pawlstate.Running} {
 		job := await(t, client, ids[i], want)
 		if !job.StartedAt.IsZero() {
 			t.Errorf("job %d is known to have started at %v", i, job.StartedAt)
@@ -67,9 +68,9 @@ func TestHeld(t *testing.T) {
 	}
 
 	// Held at one epoch, lost, and claimed again: the old one is refused.
-	late := must2(other.Held(t.Context(), ids[5]))
+	late := must2(other.Claimed(t.Context(), ids[5]))
 	expire(t, pool)
-	if jobs := must2(other.Held(t.Context(), ids[5])); len(jobs) > 0 {
+	if jobs := must2(other.Claimed(t.Context(), ids[5])); len(jobs) > 0 {
 		t.Errorf("a lost job is held: %+v", jobs[0])
 	}
 	if err := other.Complete(t.Context(), late); !errors.Is(err, pawl.ErrLeaseLost) {
@@ -80,7 +81,7 @@ func TestHeld(t *testing.T) {
 	}
 	var again pawl.Jobs // Rescued by one claim or the next.
 	pgtest.Wait(t, "them to be claimed again", func() bool { again = append(again, claim(t, client, 10)...); return len(again) >= 3 })
-	rest := must2(other.Held(t.Context(), again[0].ID, again[1].ID, again[2].ID))
+	rest := must2(other.Claimed(t.Context(), again[0].ID, again[1].ID, again[2].ID))
 	if len(rest) != 3 || rest[0].Epoch() == late[0].Epoch() && rest[0].ID == late[0].ID {
 		t.Fatalf("held again are %v", rest)
 	}
@@ -130,13 +131,13 @@ func TestClaimKinds(t *testing.T) {
 		t.Errorf("claimed %d of a paused queue", got)
 	}
 	must(t, client.ResumeQueue(t.Context(), "q"))
-	must(t, client.PutQueue(t.Context(), "q", pawl.QueuePolicy{MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "q", MaxRunning: 2}))
 	if got := kinds(10, "a"); len(got) != 2 {
 		t.Errorf("claimed %d of a where two more may run", got)
 	}
-	must(t, client.PutQueue(t.Context(), "q", pawl.QueuePolicy{}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "q"}))
 
-	// Two strikes, and it comes alone.
+	// Two crashes, and it comes alone.
 	for range 2 {
 		expire(t, pool)
 		if got := kinds(1, "a"); len(got) != 1 {
@@ -167,5 +168,5 @@ func TestFilterRunBefore(t *testing.T) {
 	if got := listed(t, client, pawl.Filter{RunBefore: moment.Add(2 * time.Minute)}); !slices.Equal(got, []pawl.ID{soon, now}) {
 		t.Errorf("due soon are %d", got)
 	}
-	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute), States: []pawl.State{pawl.StateScheduled}}))
+	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute), States: []pawlstate.State{pawlstate.Scheduled}}))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl/internal/hook"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // What package pawltest needs and nobody else should.
@@ -46,16 +47,16 @@ func init() {
 }
 
 // handle runs a job's handler as a runner does; one of chunks has a chunk of one.
-func (c *Client) handle(ctx context.Context, mux *Mux, job *JobInfo) (answer, error) {
+func (c *Client) handle(ctx context.Context, mux *Mux, job *JobInfo) (attemptResult, error) {
 	r := &runner{client: c, public: c, mux: mux, log: c.config.Logger, drain: make(chan struct{})}
 	h := mux.handler(job.Kind)
 	if h.many == nil {
 		return r.work(context.WithValue(ctx, jobKey{}, job), job)
 	}
 	a, err := r.work(context.WithValue(ctx, jobKey{}, (*JobInfo)(nil)), job)
-	if each, some := errors.AsType[Errors](err); some {
+	if each, some := errors.AsType[JobErrors](err); some {
 		err = each[job.ID]
-		a = answerTo(job, h, err)
+		a = resultOf(job, h, err)
 	}
 	return a, err
 }
@@ -63,8 +64,8 @@ func (c *Client) handle(ctx context.Context, mux *Mux, job *JobInfo) (answer, er
 // try runs a handler on a job that is in no database.
 func (m *Mux) try(ctx context.Context, args Args, prepare func(job any)) (answer, mistake error) {
 	c := &Client{installation: &installation{config: Config{Logger: slog.Default()}}}
-	c.tally = newTally(c)
-	r, err := c.resolve(0, args)
+	c.counters = newCounters(c)
+	r, err := c.resolveSpec(0, args)
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +78,8 @@ func (m *Mux) try(ctx context.Context, args Args, prepare func(job any)) (answer
 	job := &JobInfo{
 		ID: 1, Kind: r.kind, Queue: r.queue, Channel: r.channel, Fingerprint: spec.Fingerprint, Worker: "pawltest",
 		Data: spec.Data, Headers: spec.Headers, Priority: spec.Priority, Attempt: 1, MaxAttempts: spec.MaxAttempts, Ordered: spec.Ordered,
-		UniqueKey: spec.Unique.Key, State: StateRunning, CreatedAt: now, RunAt: spec.RunAt, StartedAt: now,
-		client: c, unstored: true, claimed: now,
+		UniqueKey: spec.Unique.Key, State: pawlstate.Running, CreatedAt: now, RunAt: spec.RunAt, StartedAt: now,
+		client: c, inMemory: true, claimedAt: now,
 	}
 	if r.args != nil {
 		job.Args = json.RawMessage(*r.args)
@@ -104,7 +105,7 @@ func (c *Client) lanesOf(ctx context.Context, queue string) (*lanes, error) {
 		chosen = []string{queue}
 		l.queue(queue)
 	}
-	_, err := c.look(ctx, l, chosen)
+	_, err := c.discoverLanes(ctx, l, chosen)
 	return l, err
 }
 
@@ -129,15 +130,15 @@ func (c *Client) runOne(ctx context.Context, mux *Mux, queue string) (job *JobIn
 		return nil, nil
 	}
 	job = jobs[0]
-	job.lease.byHand, job.client = true, c
+	job.lease.manual, job.client = true, c
 	if mux.handler(job.Kind) == nil {
 		return nil, errors.Join(mux.noHandler(job.Kind), c.Release(ctx, job, 0))
 	}
-	a := answerTo(job, nil, &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"})
+	a := resultOf(job, nil, &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"})
 	answered := false
 	tell := func() error {
 		answered = true
-		err := c.answer(context.WithoutCancel(ctx), job, a)
+		err := c.finishClaimed(context.WithoutCancel(ctx), job, a)
 		if errors.Is(err, ErrLeaseLost) {
 			return nil // Finished by the handler, or by somebody else: what it is now is asked.
 		}
@@ -156,11 +157,11 @@ func (c *Client) runOne(ctx context.Context, mux *Mux, queue string) (job *JobIn
 	if errors.Is(err, ErrNotFound) { // Its queue keeps no finished jobs.
 		switch a.verb {
 		case verbComplete:
-			job.State = StateCompleted
+			job.State = pawlstate.Completed
 		case "cancel":
-			job.State = StateCancelled
+			job.State = pawlstate.Cancelled
 		default:
-			job.State = StateDead
+			job.State = pawlstate.Dead
 		}
 		return job, nil
 	}
@@ -189,9 +190,9 @@ func (c *Client) advance(ctx context.Context, d time.Duration) error {
 				returning s.job_id, s.run_at
 			)
 			update pawl.job j set run_at = m.run_at from moved m where j.id = m.job_id`,
-			"update pawl.job j set run_at = j.run_at - $1::interval from pawl.parked p where p.job_id = j.id and j.run_at > clock_timestamp()",
-			"update pawl.parked set expires_at = expires_at - $1::interval where expires_at is not null",
-			"update pawl.hold set keep_until = keep_until - $1::interval where keep_until is not null",
+			"update pawl.job j set run_at = j.run_at - $1::interval from pawl.blocked p where p.job_id = j.id and j.run_at > clock_timestamp()",
+			"update pawl.blocked set expires_at = expires_at - $1::interval where expires_at is not null",
+			"update pawl.unique_key set keep_until = keep_until - $1::interval where keep_until is not null",
 			"update pawl.lease set expires_at = expires_at - $1::interval where expires_at is not null",
 			"update pawl.bucket set at = at - $1::interval",
 			"select pawl.wake(array(select distinct queue from pawl.scheduled where $1::interval is not null))::text",
@@ -211,7 +212,7 @@ func (c *Client) advance(ctx context.Context, d time.Duration) error {
 	if _, err := c.rescue(ctx, false, true); err != nil {
 		return err
 	}
-	return c.settle(ctx)
+	return c.runFollowups(ctx)
 }
 
 // listLive finds live jobs, newest first.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // note is a job's args.
@@ -114,7 +115,7 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 		errs = append(errs, pawl.AttemptError{Attempt: i + 1, At: when, Error: fmt.Sprint("error ", i+1, "\x00"), Stack: strings.Repeat("x", 10_000)})
 	}
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Attempt: 12, MaxAttempts: 14, Errors: errs})
-	if live(t, pool) != 2 || value[bool](t, pool, "select tied from pawl.job") {
+	if live(t, pool) != 2 || value[bool](t, pool, "select constrained from pawl.job") {
 		t.Error("it is not a plain job")
 	}
 	for attempt := 13; attempt <= 14; attempt++ {
@@ -124,7 +125,7 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 		}
 		must(t, client.Fail(ctx, jobs[0], pawl.RetryAfter(0, errors.New("here too"))))
 	}
-	job := await(t, client, id, pawl.StateDead)
+	job := await(t, client, id, pawlstate.Dead)
 	if job.Attempt != 14 || job.Reason != "attempts" || len(job.Errors) != 10 {
 		t.Errorf("dead after attempt %d (%s) with %d errors, want 14, attempts and 10", job.Attempt, job.Reason, len(job.Errors))
 	}
@@ -166,14 +167,14 @@ func TestInsertManyOfNothing(t *testing.T) {
 }
 
 func TestInsertInATransaction(t *testing.T) {
-	begins := map[string]func(testing.TB, *pgxpool.Pool) (db pawl.DB, commit, rollback func() error){
-		"pgx": func(t testing.TB, pool *pgxpool.Pool) (pawl.DB, func() error, func() error) {
+	begins := map[string]func(testing.TB, *pawl.Client, *pgxpool.Pool) (in *pawl.Client, commit, rollback func() error){
+		"pgx": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error, func() error) {
 			tx := begin(t, pool)
-			return tx, func() error { return tx.Commit(t.Context()) }, func() error { return tx.Rollback(t.Context()) }
+			return client.With(tx), func() error { return tx.Commit(t.Context()) }, func() error { return tx.Rollback(t.Context()) }
 		},
-		"database/sql": func(t testing.TB, pool *pgxpool.Pool) (pawl.DB, func() error, func() error) {
+		"database/sql": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error, func() error) {
 			tx := stdTx(t, pool)
-			return tx, tx.Commit, tx.Rollback
+			return client.WithSQL(tx), tx.Commit, tx.Rollback
 		},
 	}
 	inserts := map[string]func(ctx context.Context, c *pawl.Client) (int, error){
@@ -199,8 +200,8 @@ func TestInsertInATransaction(t *testing.T) {
 			t.Run(driver+" "+how, func(t *testing.T) {
 				t.Parallel()
 				client, pool := install(t)
-				db, _, rollback := open(t, pool)
-				if _, err := insert(t.Context(), client.With(db)); err != nil {
+				in, _, rollback := open(t, client, pool)
+				if _, err := insert(t.Context(), in); err != nil {
 					t.Fatal(err)
 				}
 				if n := live(t, pool); n != 0 {
@@ -212,8 +213,8 @@ func TestInsertInATransaction(t *testing.T) {
 				if n := live(t, pool); n != 0 {
 					t.Errorf("%d rows are left after the rollback", n)
 				}
-				db, commit, _ := open(t, pool)
-				n, err := insert(t.Context(), client.With(db))
+				in, commit, _ := open(t, client, pool)
+				n, err := insert(t.Context(), in)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -247,20 +248,22 @@ func TestInsertInATransaction(t *testing.T) {
 	}
 }
 
-func TestWithPanicsOnAnythingElse(t *testing.T) {
+func TestWithPanicsOnNil(t *testing.T) {
 	t.Parallel()
 	client, err := pawl.New(nil, pawl.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, db := range []pawl.DB{nil, 1, "tx", &struct{}{}} {
+	for name, with := range map[string]func(){
+		"With": func() { client.With(nil) }, "WithSQL": func() { client.WithSQL(nil) },
+	} {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("With(%T) did not panic", db)
+					t.Errorf("%s(nil) did not panic", name)
 				}
 			}()
-			client.With(db)
+			with()
 		}()
 	}
 	if _, err := client.Insert(t.Context(), Note{1}); err == nil {
@@ -274,7 +277,7 @@ func (bad) Kind() string { return "bad" }
 
 func TestInvalid(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, func(c *pawl.Config) { c.Validation.ArgsBytes = 1000 })
+	client, pool := install(t, func(c *pawl.Config) { c.MaxArgsBytes = 1000 })
 	long := strings.Repeat("x", 256)
 	for _, test := range []struct {
 		name, field string
@@ -356,7 +359,7 @@ func TestDistantTimesOnDatabaseSQL(t *testing.T) {
 	tx := stdTx(t, pool)
 	for _, year := range []int{-3000, 0, 1, 20_000} {
 		at := time.Date(year, 3, 4, 5, 6, 7, 0, time.UTC)
-		result, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{1}, RunAt: at})
+		result, err := client.WithSQL(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{1}, RunAt: at})
 		if err != nil {
 			t.Fatalf("year %d: %v", year, err)
 		}

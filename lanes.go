@@ -26,13 +26,13 @@ import (
 // swept by every claim, and one kept deep by an old writing transaction in slices, a slice beside what a claim takes above the mark,
 // so that none waits for the whole walk.
 type lanes struct {
-	known   map[laneKey]*lane
-	queues  map[string]*queueLanes
-	served  int64
-	weights map[string]map[string]int // Of channels, by queue.
-	weighed time.Time                 // When those were read.
-	looked  time.Time                 // When lanes not known yet were last looked for.
-	history string                    // The server and the table all of this is of: see moved.
+	known        map[laneKey]*lane
+	queues       map[string]*queueLanes
+	served       int64
+	weights      map[string]map[string]int // Of channels, by queue.
+	weighedAt    time.Time                 // When those were read.
+	discoveredAt time.Time                 // When lanes not known yet were last looked for.
+	identity     string                    // The server and the table all of this is of: see moved.
 }
 
 type laneKey struct {
@@ -61,13 +61,13 @@ type lane struct {
 	served     int64
 	seen       time.Time // Last ticket.
 
-	swept  time.Time // Last slice of a sweep.
-	cursor int64     // It goes on above this.
-	found  bool      // It has met tickets since it left the safe mark.
-	clean  bool      // The last whole sweep met none.
-	hasty  bool      // There is nothing above the mark: sweep without delay.
+	swept    time.Time // Last slice of a sweep.
+	cursor   int64     // It goes on above this.
+	found    bool      // It has met tickets since it left the safe mark.
+	clean    bool      // The last whole sweep met none.
+	sweepNow bool      // There is nothing above the mark: sweep without delay.
 
-	blocked time.Time // A limit cut it short: not worth asking before.
+	throttledUntil time.Time // A limit cut it short: not worth asking before.
 }
 
 // stretch is a part of a lane that a claim reads: positions above from, up to until.
@@ -77,7 +77,7 @@ type stretch struct {
 	whole       bool // From the safe mark to the end.
 	quota       int
 	saw         int
-	blocked     bool
+	throttled   bool
 	last        int64 // Position of the last ticket taken.
 }
 
@@ -88,7 +88,7 @@ func (ln *lane) stretches(now time.Time, idle bool, quota int) []stretch {
 		most *= 20
 	}
 	paced := min(int64(now.Sub(ln.swept)/sweepPerTicket), most)
-	if ln.hasty {
+	if ln.sweepNow {
 		paced = most
 	}
 	above := stretch{lane: ln, from: ln.mark, until: math.MaxInt64, quota: quota}
@@ -108,11 +108,11 @@ func (ln *lane) stretches(now time.Time, idle bool, quota int) []stretch {
 func (ln *lane) learn(s *stretch, total, most int) {
 	full, short := s.saw >= s.quota, total < most
 	switch {
-	case s.blocked:
+	case s.throttled:
 		ln.live = true // Nothing is known of what is there.
 	case s.whole:
 		if full || short {
-			ln.live, ln.hasty = full, false
+			ln.live, ln.sweepNow = full, false
 		}
 	case s.until < math.MaxInt64: // A slice of a sweep.
 		if s.saw > 0 {
@@ -126,9 +126,9 @@ func (ln *lane) learn(s *stretch, total, most int) {
 			ln.clean, ln.found, ln.cursor = !ln.found, false, ln.safe
 		}
 	case full:
-		ln.live, ln.hasty = true, false
+		ln.live, ln.sweepNow = true, false
 	case short:
-		ln.live, ln.hasty = !ln.clean, !ln.clean
+		ln.live, ln.sweepNow = !ln.clean, !ln.clean
 		ln.clean = false
 	}
 }
@@ -148,14 +148,14 @@ func (l *lanes) reset() { *l = lanes{known: map[laneKey]*lane{}, queues: map[str
 // moved says whether the database is another than what is known is of, and then forgets that. Failed over to a standby that lagged,
 // or restored, it draws positions and transaction numbers once more: marks would lie above tickets nobody has claimed. Not every
 // change shows as an error, for pools and poolers replace broken connections by themselves.
-func (l *lanes) moved(history string) bool {
-	known := l.history
-	l.history = history
+func (l *lanes) resetIfMoved(history string) bool {
+	known := l.identity
+	l.identity = history
 	if known == "" || known == history {
 		return false
 	}
 	queues := l.queues
-	l.known, l.queues, l.looked = map[laneKey]*lane{}, map[string]*queueLanes{}, time.Time{}
+	l.known, l.queues, l.discoveredAt = map[laneKey]*lane{}, map[string]*queueLanes{}, time.Time{}
 	for name, q := range queues {
 		l.queue(name).weight = q.weight
 	}
@@ -216,8 +216,8 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 	counted := map[string]bool{}
 	lowest := map[string]int32{} // The least urgent live lane of each queue.
 	for _, ln := range l.known {
-		if !ln.blocked.After(now) {
-			ln.blocked = time.Time{}
+		if !ln.throttledUntil.After(now) {
+			ln.throttledUntil = time.Time{}
 		}
 		if ln.live {
 			if p, known := lowest[ln.queue]; !known || ln.priority > p {
@@ -237,7 +237,7 @@ func (l *lanes) plan(n int, idle bool, room func(queue string) int, fresh bool) 
 		rooms[name] = room(name)
 	}
 	for _, ln := range l.known {
-		if ln.priority == laneSuspect || fresh && ln.priority == laneReturned || !ln.live && !idle && !urgent[ln] || rooms[ln.queue] <= 0 || ln.blocked.After(now) {
+		if ln.priority == laneSuspect || fresh && ln.priority == laneReturned || !ln.live && !idle && !urgent[ln] || rooms[ln.queue] <= 0 || ln.throttledUntil.After(now) {
 			continue
 		}
 		chosen = append(chosen, ln)
@@ -310,7 +310,7 @@ func (p *plan) add(stretches ...stretch) {
 }
 
 // took notes a ticket taken, and says from which stretch.
-func (l *lanes) took(p *plan, key laneKey, pos int64) (i int) {
+func (l *lanes) recordTicket(p *plan, key laneKey, pos int64) (i int) {
 	ln := l.known[key]
 	if ln == nil {
 		return len(p.stretches) // Forgotten while the claim was under way.
@@ -329,28 +329,28 @@ func (l *lanes) took(p *plan, key laneKey, pos int64) (i int) {
 }
 
 // block notes that a limit cut a lane short.
-func (l *lanes) block(p *plan, key laneKey, wait time.Duration) {
+func (l *lanes) throttle(p *plan, key laneKey, wait time.Duration) {
 	ln := l.known[key]
 	if i, ok := p.first[ln]; ok {
 		for ; i < len(p.stretches) && p.stretches[i].lane == ln; i++ {
-			p.stretches[i].blocked = true
+			p.stretches[i].throttled = true
 		}
-		ln.blocked = time.Now().Add(wait)
+		ln.throttledUntil = time.Now().Add(wait)
 	}
 }
 
 // unblock has all lanes asked again: a permit may be free.
-func (l *lanes) unblock() {
+func (l *lanes) unthrottle() {
 	for _, ln := range l.known {
-		ln.blocked = time.Time{}
+		ln.throttledUntil = time.Time{}
 	}
 }
 
 // nextUnblocked is when the first of the blocked lanes is worth asking again.
-func (l *lanes) nextUnblocked() (at time.Time, ok bool) {
+func (l *lanes) nextUnthrottled() (at time.Time, ok bool) {
 	for _, ln := range l.known {
-		if ln.live && !ln.blocked.IsZero() && (!ok || ln.blocked.Before(at)) {
-			at, ok = ln.blocked, true
+		if ln.live && !ln.throttledUntil.IsZero() && (!ok || ln.throttledUntil.Before(at)) {
+			at, ok = ln.throttledUntil, true
 		}
 	}
 	return at, ok
@@ -372,7 +372,7 @@ func (l *lanes) learn(p *plan, total int) {
 // more says whether any lane is known to have tickets left.
 func (l *lanes) more() bool {
 	for _, ln := range l.known {
-		if ln.live && ln.blocked.IsZero() {
+		if ln.live && ln.throttledUntil.IsZero() {
 			return true
 		}
 	}
@@ -414,7 +414,7 @@ func (l *lanes) gaps(chosen []string) (lows, highs []laneKey) {
 
 // surveyed are the lanes to be looked at in a survey: those whose safe mark may move, and those that seemed empty, because a claim
 // that finds enough elsewhere does not ask them. Of very many it is a part, by chance. And the queues whose floor may move.
-func (l *lanes) surveyed() (lanes []*lane, queues []string) {
+func (l *lanes) lanesToAdvance() (lanes []*lane, queues []string) {
 	for _, ln := range l.known {
 		if (ln.mark > ln.safe || !ln.live) && len(lanes) < 4*maxLanes {
 			lanes = append(lanes, ln)

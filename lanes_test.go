@@ -111,7 +111,7 @@ func TestPlanTakesTurns(t *testing.T) {
 		p := l.plan(1, false, roomy, false)
 		first := p.stretches[0]
 		served[first.channel]++
-		l.took(p, first.laneKey, 1)
+		l.recordTicket(p, first.laneKey, 1)
 		l.learn(p, 1)
 	}
 	if served["a"] != 10 || served["b"] != 10 || served["c"] != 10 {
@@ -133,7 +133,7 @@ func TestPlanIsBounded(t *testing.T) {
 		}
 		for _, ln := range p.stretches {
 			asked[ln.channel] = true
-			l.took(p, ln.laneKey, 1)
+			l.recordTicket(p, ln.laneKey, 1)
 		}
 		l.learn(p, maxLanes)
 	}
@@ -179,7 +179,7 @@ func TestStretches(t *testing.T) {
 		{name: "with nothing else to do", mark: 2_000_000, safe: 10, swept: time.Hour, idle: true, want: [][2]int64{{10, 1_000_010}, {2_000_000, end}}},
 		{name: "empty above the mark", mark: 2_000_000, safe: 10, hasty: true, want: [][2]int64{{10, 50_010}, {2_000_000, end}}},
 	} {
-		ln := &lane{mark: test.mark, safe: test.safe, cursor: test.cursor, hasty: test.hasty, swept: now.Add(-test.swept)}
+		ln := &lane{mark: test.mark, safe: test.safe, cursor: test.cursor, sweepNow: test.hasty, swept: now.Add(-test.swept)}
 		var got [][2]int64
 		for _, s := range ln.stretches(now, test.idle, 1) {
 			got = append(got, [2]int64{s.from, s.until})
@@ -215,11 +215,11 @@ func TestLearn(t *testing.T) {
 			p := &plan{most: 10, first: map[*lane]int{}}
 			p.add(stretch{lane: ln, until: math.MaxInt64, whole: test.whole, quota: 5})
 			for i := range test.saw {
-				l.took(p, ln.laneKey, int64(100-i))
+				l.recordTicket(p, ln.laneKey, int64(100-i))
 			}
 			l.learn(p, test.total)
-			if ln.live != test.live || ln.hasty != test.hasty {
-				t.Errorf("live is %t, want %t; hasty is %t, want %t", ln.live, test.live, ln.hasty, test.hasty)
+			if ln.live != test.live || ln.sweepNow != test.hasty {
+				t.Errorf("live is %t, want %t; hasty is %t, want %t", ln.live, test.live, ln.sweepNow, test.hasty)
 			}
 			if test.saw > 0 && ln.mark != 100 {
 				t.Errorf("the mark is %d, want the highest position taken", ln.mark)
@@ -244,7 +244,7 @@ func TestASweepFindsAll(t *testing.T) {
 		for _, s := range p.stretches {
 			for i, saw := 0, 0; i < len(left) && saw < s.quota && total < p.most; {
 				if left[i] > s.from && left[i] <= s.until {
-					l.took(p, s.laneKey, left[i])
+					l.recordTicket(p, s.laneKey, left[i])
 					left = slices.Delete(left, i, i+1)
 					saw, total = saw+1, total+1
 				} else {
@@ -262,7 +262,7 @@ func TestASweepFindsAll(t *testing.T) {
 func TestTookOfAForgottenLane(t *testing.T) {
 	t.Parallel()
 	l := known()
-	l.took(&plan{}, laneKey{"q", 0, ""}, 5) // Must not panic.
+	l.recordTicket(&plan{}, laneKey{"q", 0, ""}, 5) // Must not panic.
 	if len(l.known) != 0 {
 		t.Error("a lane came of it")
 	}

@@ -12,13 +12,14 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Three workers, a queue's and its channels' limits: never more at once than either says, and all is done.
 func TestMaxRunning(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 5, ChannelMaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 5, ChannelMaxRunning: 2}))
 	jobs := notes(120)
 	for i := range jobs {
 		jobs[i].Channel = fmt.Sprint(i % 4)
@@ -29,7 +30,7 @@ func TestMaxRunning(t *testing.T) {
 	}
 	var running, most, done atomic.Int64
 	var perChannel [4]atomic.Int64
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		n := running.Add(1)
 		defer running.Add(-1)
@@ -69,7 +70,7 @@ func TestMaxRunning(t *testing.T) {
 func TestMaxRunningRace(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 7}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 7}))
 	if _, err := client.InsertMany(t.Context(), notes(50)); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestMaxRunningRace(t *testing.T) {
 	// Who does not come back loses the permit with the lease.
 	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	if got := len(claimAll(t, client)); got == 0 || got > 7 {
 		t.Errorf("claimed %d after the leases were lost, want up to 7", got)
 	}
@@ -123,10 +124,10 @@ func TestMaxRunningRace(t *testing.T) {
 func TestACancelledJobKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 	first, second := insert(t, client, Note{1}), insert(t, client, Note{2})
 	running, leave := make(chan pawl.ID, 10), make(chan struct{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		running <- job.ID
 		if job.ID == first {
@@ -137,20 +138,20 @@ func TestACancelledJobKeepsItsPermit(t *testing.T) {
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
 	within(t, "the first", running)
 	must1(t, 1)(client.Cancel(t.Context(), first))
-	exec(t, pool, "select pawl.reclaim()")
-	await(t, client, second, pawl.StateReady)
+	exec(t, pool, "select pawl.drop_stale_permits()")
+	await(t, client, second, pawlstate.Ready)
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 1 {
 		t.Errorf("%d permits, want that of the handler at work", n)
 	}
 	close(leave)
-	await(t, client, second, pawl.StateCompleted)
+	await(t, client, second, pawlstate.Completed)
 }
 
 // Extend of a part of a claim gives it a lease of its own: the permits go along.
 func TestExtendTakesPermitsAlong(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 2}))
 	if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func TestExtendTakesPermitsAlong(t *testing.T) {
 	must(t, err)
 	must(t, client.Extend(t.Context(), held[1], hour))
 	exec(t, pool, "delete from pawl.lease where $1 = any (jobs)", int64(held[0].ID)) // The other's holder is gone.
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	if n := value[int](t, pool, "select count(*) from pawl.permit where job_id = $1", int64(held[1].ID)); n != 2 {
 		t.Errorf("%d permits, want the queue's and that of the key", n)
 	}
@@ -174,7 +175,7 @@ func TestExtendTakesPermitsAlong(t *testing.T) {
 func TestRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4}, ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4}, ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
 	jobs := notes(20)
 	for i := range jobs {
 		jobs[i].Channel = fmt.Sprint(i % 2)
@@ -206,11 +207,11 @@ func TestRate(t *testing.T) {
 func TestARunnerObeysARate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Rate: pawl.Rate{N: 20, Per: time.Second, Burst: 1}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 20, Per: time.Second, Burst: 1}}))
 	if _, err := client.InsertMany(t.Context(), notes(11)); err != nil {
 		t.Fatal(err)
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var starts []time.Time
 	var mu sync.Mutex
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
@@ -256,7 +257,7 @@ func TestSemaphore(t *testing.T) {
 		t.Errorf("after a release: %v", err)
 	}
 	exec(t, pool, "delete from pawl.lease") // A crash.
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
 		t.Errorf("%d permits are left of who is gone", n)
 	}
@@ -272,7 +273,7 @@ func reopen(t testing.TB, pool *pgxpool.Pool) {
 func TestWeights(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Weights: map[string]int{"big": 3}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Weights: map[string]int{"big": 3}}))
 	jobs := notes(200)
 	for i := range jobs {
 		jobs[i].Channel = []string{"big", "small"}[i%2]
@@ -295,14 +296,14 @@ func TestWeights(t *testing.T) {
 func TestAnExtendedPartKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 2}))
 	if _, err := client.InsertMany(t.Context(), notes(5)); err != nil {
 		t.Fatal(err)
 	}
 	held := claim(t, client, 2)
 	must(t, client.Extend(t.Context(), held[:1], time.Hour))
 	must(t, client.Complete(t.Context(), held[1]))
-	exec(t, pool, "select pawl.reclaim()")
+	exec(t, pool, "select pawl.drop_stale_permits()")
 	more := claimAll(t, client)
 	if len(more) != 1 {
 		t.Errorf("claimed %d beside the one that runs, want 1", len(more))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // book is a log as lines of JSON.
@@ -51,7 +53,7 @@ func TestLinesAboutAJob(t *testing.T) {
 	b := &book{}
 	logger := slog.New(slog.NewJSONHandler(b, nil))
 	client, _ := install(t, func(c *pawl.Config) { c.Logger = logger })
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		logger.Info("at work", "job", job)
 		return pawl.RetryAfter(time.Hour, errBoom)
@@ -75,23 +77,28 @@ func TestLinesAboutAJob(t *testing.T) {
 		}
 	}
 	must(t, stop())
-	logger.Info("none", "job", pawl.FromContext(t.Context()))
+	logger.Info("none", "job", pawl.JobFromContext(t.Context()))
 	if job := b.jobs(t, "none"); len(job) != 1 || job[0] != nil {
 		t.Errorf("no job is %v", job)
 	}
 }
 
-func TestOutcome(t *testing.T) {
+func TestOutcomeOf(t *testing.T) {
 	t.Parallel()
-	for want, err := range map[string]error{
-		"complete": pawl.Skip, "retry": errBoom, "snooze": pawl.Snooze(time.Second), "cancel": pawl.Cancel(nil), "dead": pawl.Dead(errBoom),
+	for _, test := range []struct {
+		err    error
+		state  pawlstate.State
+		failed bool
+	}{
+		{nil, pawlstate.Completed, false}, {pawl.ErrSkip, pawlstate.Completed, false},
+		{errBoom, pawlstate.Scheduled, true}, {pawl.RetryAfter(0, errBoom), pawlstate.Scheduled, true},
+		{pawl.Snooze(time.Second), pawlstate.Scheduled, false},
+		{pawl.Cancel(nil), pawlstate.Cancelled, false}, {fmt.Errorf("wrapped: %w", pawl.Cancel(errBoom)), pawlstate.Cancelled, false},
+		{pawl.Dead(errBoom), pawlstate.Dead, true},
 	} {
-		if got := pawl.Outcome(err); got != want {
-			t.Errorf("the outcome of %v is %s, want %s", err, got, want)
+		if state, failed := pawl.OutcomeOf(test.err); state != test.state || failed != test.failed {
+			t.Errorf("the outcome of %v is %s, failed %t, want %s, %t", test.err, state, failed, test.state, test.failed)
 		}
-	}
-	if got := pawl.Outcome(nil); got != "complete" {
-		t.Errorf("the outcome of nil is %s", got)
 	}
 }
 
@@ -134,7 +141,7 @@ func TestOnClaim(t *testing.T) {
 		t.Errorf("heard of %+v, want an error", s)
 	}
 	tell = false
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	done := make(chan pawl.ID, 1)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { done <- job.ID; return nil })
 	start(t, client, mux, pawl.RunnerConfig{})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func TestMain(m *testing.M) {
@@ -137,7 +138,7 @@ func insert(t testing.TB, client *pawl.Client, job pawl.Args) pawl.ID {
 }
 
 // await waits until the job is in a state and returns it.
-func await(t testing.TB, client *pawl.Client, id pawl.ID, state pawl.State) (job *pawl.JobInfo) {
+func await(t testing.TB, client *pawl.Client, id pawl.ID, state pawlstate.State) (job *pawl.JobInfo) {
 	t.Helper()
 	pgtest.Wait(t, "job to be "+string(state), func() bool {
 		var err error
@@ -240,9 +241,11 @@ func blocked(t testing.TB, pool *pgxpool.Pool, n int) {
 }
 
 // claim takes up to n jobs of the default queue, at least one.
-func claim(t testing.TB, client *pawl.Client, n int) pawl.Jobs {
+func claim(t testing.TB, claimer interface {
+	Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (pawl.Jobs, error)
+}, n int) pawl.Jobs {
 	t.Helper()
-	jobs, err := client.Claim(t.Context(), "default", n, 0)
+	jobs, err := claimer.Claim(t.Context(), "default", n, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +281,7 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N == 2 {
 			cancel()

@@ -34,8 +34,10 @@ func ExampleClient_Stats() {
 		if err != nil {
 			return err
 		}
-		fmt.Println(pawl.CountWorkers(workers, "mail").Ready, "workers serve mail")
-		for _, t := range client.Tallies() {
+		for _, w := range workers {
+			fmt.Println(w.Name, w.State, w.Running, w.Stale)
+		}
+		for _, t := range client.Counters() {
 			fmt.Println(t.Queue, t.Completed, t.Waited.Sum/time.Duration(max(t.Waited.Count(), 1)))
 		}
 		return nil
@@ -47,7 +49,7 @@ func ExampleClient_Stats() {
 
 // A handler's lines say of the job what the library's do.
 func ExampleJobInfo_LogValue() {
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Welcome]) error {
 		log := slog.With("job", job)
 		log.InfoContext(ctx, "sent", "user", job.Args.UserID) // job.id=1 job.kind=welcome job.queue=default job.attempt=1 job.worker=… user=42

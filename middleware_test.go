@@ -26,7 +26,7 @@ func TestInsertRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {
 		c.InsertRate = pawl.Rate{N: 1, Per: time.Hour, Burst: 3}
-		c.Validation.Required = []string{"n"}
+		c.RequiredKeys = []string{"n"}
 	})
 	// What is invalid, or has nobody waiting for it, costs nothing.
 	bad := pawl.JobSpec{Args: pawl.Raw("note", []byte("{}"))}

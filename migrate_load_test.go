@@ -157,7 +157,7 @@ func TestMigrateUnderLoad(t *testing.T) {
 				return err
 			}
 			defer conn.Close(context.WithoutCancel(ctx))
-			return following(t).Up(ctx, conn, "pawl", migrator.Options{After: []string{"select pawl.make_partitions(7);", "select pawl.roles(false);"},
+			return following(t).Up(ctx, conn, "pawl", migrator.Options{After: []string{"select pawl.make_partitions(7);", "select pawl.grant_roles(false);"},
 				Blocked: func(by string) { waits <- by }})
 		}()
 	}()

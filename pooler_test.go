@@ -24,6 +24,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // unnamed leaves a pool in pgx's default mode, which prepares statements by name, and fails the test if that is done to one: behind
@@ -115,7 +116,7 @@ func TestAPoolerAlone(t *testing.T) {
 		mu      sync.Mutex
 		order   = map[string][]int{}
 	)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		switch job.Queue {
 		case "limited":
@@ -138,8 +139,8 @@ func TestAPoolerAlone(t *testing.T) {
 		ran.Add(1)
 		return nil
 	})
-	must(t, client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 2}))
-	must(t, client.PutQueue(t.Context(), "rated", pawl.QueuePolicy{Rate: pawl.Rate{N: 20, Per: time.Second}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 2}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "rated", Rate: pawl.Rate{N: 20, Per: time.Second}}))
 	putCron(t, client, pawl.Cron{Name: "second", Spec: "@every 1s", Job: pawl.JobSpec{Args: Note{-1}, Queue: "cron"}})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, PollInterval: 50 * time.Millisecond})
 
@@ -185,12 +186,12 @@ func TestAPoolerAlone(t *testing.T) {
 	})
 	must(t, err)
 	want += 2100
-	batch, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}, OnFinish: &pawl.JobSpec{Args: Note{3}}})
+	batch, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}, OnFinish: &pawl.JobSpec{Args: Note{3}}})
 	must(t, err)
 	want += 3
 
 	job, err := client.Await(t.Context(), insert(t, client, Note{0}))
-	if want++; err != nil || job.State != pawl.StateCompleted {
+	if want++; err != nil || job.State != pawlstate.Completed {
 		t.Errorf("awaited: %+v, %v", job, err)
 	}
 	pgtest.Wait(t, "all jobs and two ticks of the cron", func() bool {
@@ -205,10 +206,10 @@ func TestAPoolerAlone(t *testing.T) {
 	if n := most.Load(); n > 2 {
 		t.Errorf("%d ran at once of a queue that allows two", n)
 	}
-	if b, err := client.Batch(t.Context(), batch); err != nil || b.Completed != 2 {
+	if b, err := client.GetBatch(t.Context(), batch); err != nil || b.Completed != 2 {
 		t.Errorf("the batch is %+v, %v", b, err)
 	}
-	await(t, client, job.ID, pawl.StateCompleted)
+	await(t, client, job.ID, pawlstate.Completed)
 	if n := said.count("a pooler is in between"); n != 1 {
 		t.Errorf("the pooler was mentioned %d times, want once", n)
 	}
@@ -221,7 +222,7 @@ func TestCancelThroughAPooler(t *testing.T) {
 	pooled, direct := pools(t, few)
 	client, _ := through(t, pooled, "")
 	g, causes := newGate(), make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		err := g.handle(ctx, job)
 		causes <- context.Cause(ctx)
@@ -234,7 +235,7 @@ func TestCancelThroughAPooler(t *testing.T) {
 	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
 		t.Errorf("the cause was %v, want ErrCancelled", err)
 	}
-	await(t, client, id, pawl.StateCancelled)
+	await(t, client, id, pawlstate.Cancelled)
 	leftOver(t, direct)
 }
 
@@ -243,7 +244,7 @@ func TestSleepThroughAPooler(t *testing.T) {
 	t.Parallel()
 	pooled, direct := pools(t, few)
 	client, said := through(t, pooled, "")
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	g := newGate()
 	close(g.leave)
 	pawl.Handle(mux, g.handle)
@@ -272,7 +273,7 @@ func TestSleepThroughAPooler(t *testing.T) {
 		leftOver(t, direct)
 		insert(t, client, Note{i})
 		within(t, "the job", g.running)
-		await(t, client, insert(t, client, pawl.JobSpec{Args: Note{i}, Queue: "consumed"}), pawl.StateCompleted)
+		await(t, client, insert(t, client, pawl.JobSpec{Args: Note{i}, Queue: "consumed"}), pawlstate.Completed)
 	}
 	stop()
 	waiting.Wait()
@@ -302,7 +303,7 @@ func TestListenURL(t *testing.T) {
 				url = pgtest.Pooler(t, nil, map[string]string{"pool_mode": c.mode}).URL(pgtest.Name(t, url))
 			}
 			client, said := through(t, pooled, url)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			g := newGate()
 			close(g.leave)
 			pawl.Handle(mux, g.handle)
@@ -367,28 +368,28 @@ func useSQL(ctx context.Context, client *pawl.Client, db *sql.DB, i int) error {
 	defer tx.Rollback()
 	channel := fmt.Sprint(i)
 	spec := pawl.JobSpec{Args: Note{i}, Queue: "sql", Channel: channel, Data: []byte{0, 1}, Headers: map[string]string{"ü": `"\`}}
-	result, err := client.With(tx).Insert(ctx, spec)
+	result, err := client.WithSQL(tx).Insert(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("insert: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	if _, err := client.With(db).Queues(ctx); err != nil { // A statement without parameters.
+	if _, err := client.WithSQL(db).Queues(ctx); err != nil { // A statement without parameters.
 		return fmt.Errorf("queues: %w", err)
 	}
 	if tx, err = db.BeginTx(ctx, nil); err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	jobs, err := client.With(tx).Claim(ctx, "sql", 1, 0)
+	jobs, err := client.WithSQL(tx).Claim(ctx, "sql", 1, 0)
 	if err != nil || len(jobs) != 1 {
 		return fmt.Errorf("claimed %d after job %d: %w", len(jobs), result.ID, err)
 	}
 	if jobs[0].Headers["ü"] != `"\` || string(jobs[0].Data) != "\x00\x01" {
 		return fmt.Errorf("claimed %+v", jobs[0])
 	}
-	if err := client.With(tx).Complete(ctx, jobs); err != nil {
+	if err := client.WithSQL(tx).Complete(ctx, jobs); err != nil {
 		return fmt.Errorf("complete: %w", err)
 	}
 	return tx.Commit()
@@ -412,7 +413,7 @@ func TestEveryModeThroughAPooler(t *testing.T) {
 			_, err = client.InsertMany(t.Context(), notes(2100))
 			must(t, err)
 			var ran atomic.Int64
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
 				ran.Add(1)
 				return nil
@@ -432,7 +433,7 @@ func TestPreparedLost(t *testing.T) {
 	t.Parallel()
 	client, err := pawl.New(nil, pawl.Config{})
 	must(t, err)
-	_, err = client.With(forgetful{}).Insert(t.Context(), Note{1})
+	_, err = client.WithSQL(forgetful{}).Insert(t.Context(), Note{1})
 	if err == nil || !strings.Contains(err.Error(), "transaction pooler") || !strings.Contains(err.Error(), "max_prepared_statements") || !strings.Contains(err.Error(), "26000") {
 		t.Errorf("the error is %v", err)
 	}
@@ -461,7 +462,7 @@ func TestNewRefusesAPoolThatCannotDescribe(t *testing.T) {
 func steady(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble func(some func())) {
 	t.Helper()
 	var ran atomic.Int64
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
 		ran.Add(1)
 		return nil
@@ -506,7 +507,7 @@ func steady(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble fun
 var quick = map[string]string{"default_pool_size": "5", "server_login_retry": "1", "query_wait_timeout": "3"}
 
 // behind is through on a server of the test's own, which survives crashes.
-func behind(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, *localpg.Server, *pgxpool.Pool) {
+func prefixedScanner(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, *localpg.Server, *pgxpool.Pool) {
 	t.Helper()
 	server, err := localpg.Start(t.Context(), localpg.Config{Durable: true})
 	must(t, err)
@@ -553,7 +554,7 @@ func TestAPoolerFails(t *testing.T) {
 		for _, listen := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, listening %t", name, listen), func(t *testing.T) {
 				t.Parallel()
-				client, pooler, server, direct := behind(t, listen)
+				client, pooler, server, direct := prefixedScanner(t, listen)
 				steady(t, client, direct, func(some func()) { trouble(t, pooler, server, some) })
 			})
 		}
@@ -565,7 +566,7 @@ func TestAPoolerIsFull(t *testing.T) {
 	t.Parallel()
 	pooled, _ := pools(t, map[string]string{"default_pool_size": "2", "query_wait_timeout": "1"})
 	client, said := through(t, pooled, "")
-	g, mux := newGate(), pawl.NewMux()
+	g, mux := newGate(), new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, PollInterval: 50 * time.Millisecond})
 	first := insert(t, client, Note{1})
@@ -589,8 +590,8 @@ func TestAPoolerIsFull(t *testing.T) {
 		return err == nil
 	})
 	close(g.leave)
-	await(t, client, last, pawl.StateCompleted)
-	if job := await(t, client, first, pawl.StateCompleted); job.Attempt != 1 {
+	await(t, client, last, pawlstate.Completed)
+	if job := await(t, client, first, pawlstate.Completed); job.Attempt != 1 {
 		t.Errorf("attempt %d, want 1", job.Attempt)
 	}
 }
@@ -654,7 +655,7 @@ func BenchmarkPickup(b *testing.B) {
 			}
 			client, _ := through(b, pool, listenURL)
 			started := make(chan time.Time)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
 				started <- time.Now()
 				return nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // model is what the verbs are to do, in memory. One queue, "default". Time is two moments: now and later.
@@ -20,27 +21,27 @@ type model struct {
 	lines   map[string][]mTurn
 	halts   map[string]*mJob
 	paused  bool
-	policy  pawl.QueuePolicy
+	policy  pawl.Queue
 	tickets int // Drawn so far: the order within a lane.
 	revived float64
 }
 
 const (
-	stateGone   pawl.State = "gone"
-	laneReturn             = -32768
-	laneSuspect            = -32769
+	stateGone   pawlstate.State = "gone"
+	laneReturn                  = -32768
+	laneSuspect                 = -32769
 )
 
 type mJob struct {
 	id                     pawl.ID
 	n                      int // Its name in a trace.
-	state                  pawl.State
+	state                  pawlstate.State
 	reason                 string
-	attempt, strikes, most int
+	attempt, crashes, most int
 	epoch                  int
 	channel                string
 	priority               int
-	ordered, tied          bool
+	ordered, constrained   bool
 	key, scope             string
 	untilStart             bool
 	later                  bool // Its time has not come.
@@ -75,13 +76,13 @@ type mTurn struct {
 type mLease struct{ expired, gone bool }
 
 type mHeld struct {
-	info   *pawl.JobInfo
-	job    *mJob
-	epoch  int
-	tied   bool
-	limits bool // It was claimed with a permit.
-	permit bool // It has it still.
-	lease  *mLease
+	info        *pawl.JobInfo
+	job         *mJob
+	epoch       int
+	constrained bool
+	limits      bool // It was claimed with a permit.
+	permit      bool // It has it still.
+	lease       *mLease
 }
 
 func newModel() *model {
@@ -90,14 +91,14 @@ func newModel() *model {
 
 func (j *mJob) live() bool {
 	switch j.state {
-	case pawl.StateCompleted, pawl.StateCancelled, pawl.StateDead, stateGone:
+	case pawlstate.Completed, pawlstate.Cancelled, pawlstate.Dead, stateGone:
 		return false
 	}
 	return true
 }
 
 // ours says whether the claim still has the job.
-func (h *mHeld) ours() bool { return h.job.state == pawl.StateRunning && h.job.epoch == h.epoch }
+func (h *mHeld) ours() bool { return h.job.state == pawlstate.Running && h.job.epoch == h.epoch }
 
 func (m *model) mostOf(j *mJob) int {
 	return cmp.Or(j.most, m.policy.MaxAttempts, 20)
@@ -105,9 +106,9 @@ func (m *model) mostOf(j *mJob) int {
 
 // ready gives a job its ticket in ready.
 func (m *model) ready(j *mJob, returned bool) {
-	j.state, j.later = pawl.StateReady, false
+	j.state, j.later = pawlstate.Ready, false
 	switch {
-	case j.strikes >= 2:
+	case j.crashes >= 2:
 		j.lane = laneSuspect
 	case returned:
 		j.lane = laneReturn
@@ -121,14 +122,14 @@ func (m *model) ready(j *mJob, returned bool) {
 // ticket is for a job that waits for nothing but its time.
 func (m *model) ticket(j *mJob) {
 	if j.later {
-		j.state = pawl.StateScheduled
+		j.state = pawlstate.Scheduled
 	} else {
 		m.ready(j, false)
 	}
 }
 
 func (m *model) issue(j *mJob) {
-	if j.state != pawl.StateWaiting {
+	if j.state != pawlstate.Waiting {
 		return
 	}
 	for _, w := range m.waits {
@@ -188,9 +189,9 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 		if results[i].Duplicate {
 			continue
 		}
-		made[i] = &mJob{id: results[i].ID, state: pawl.StateReady, epoch: -1, channel: s.spec.Channel, priority: s.spec.Priority,
+		made[i] = &mJob{id: results[i].ID, state: pawlstate.Ready, epoch: -1, channel: s.spec.Channel, priority: s.spec.Priority,
 			ordered: s.spec.Ordered, key: s.spec.Unique.Key, untilStart: s.spec.Unique.UntilStart, most: s.spec.MaxAttempts, later: s.spec.Delay > 0,
-			tied: s.spec.Ordered || s.spec.Unique.Key != ""}
+			constrained: s.spec.Ordered || s.spec.Unique.Key != ""}
 		if s.spec.Unique.Key != "" {
 			made[i].scope = scope(s.spec.Unique)
 		}
@@ -239,18 +240,18 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 			}
 		}
 	}
-	tied := slices.ContainsFunc(specs, func(s mSpec) bool { return s.isTied() })
+	constrained := slices.ContainsFunc(specs, func(s mSpec) bool { return s.isTied() })
 	for i, j := range made {
 		if j == nil {
 			continue
 		}
-		if !tied {
+		if !constrained {
 			m.ticket(j)
 			continue
 		}
-		j.state = pawl.StateWaiting
+		j.state = pawlstate.Waiting
 		if specs[i].spec.Reserve > 0 {
-			j.state = pawl.StateReserved
+			j.state = pawlstate.Reserved
 		}
 		if j.ordered {
 			m.queueUp(j, float64(j.id))
@@ -267,13 +268,13 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 			ids []pawl.ID
 		}{{"ok", spec.AfterOK}, {"any", spec.AfterAny}, {"not_ok", spec.AfterNotOK}} {
 			for _, id := range after.ids {
-				waits = append(waits, mWait{m.byID[id], j, after.on, spec.Hold})
+				waits = append(waits, mWait{m.byID[id], j, after.on, spec.KeepWaiting})
 			}
 		}
 		for _, w := range waits {
 			m.waits = append(m.waits, w)
 			if w.parent.live() {
-				w.parent.tied = true
+				w.parent.constrained = true
 				continue
 			}
 			became := string(w.parent.state)
@@ -302,7 +303,7 @@ func (m *model) change(j *mJob, later *bool, priority *int, most int) (became st
 		return ""
 	case j.ordered && priority != nil && *priority != 0:
 		return "ordered"
-	case j.state == pawl.StateRunning:
+	case j.state == pawlstate.Running:
 		return "running"
 	}
 	j.epoch++
@@ -313,7 +314,7 @@ func (m *model) change(j *mJob, later *bool, priority *int, most int) (became st
 		j.priority = *priority
 	}
 	j.most = cmp.Or(most, j.most)
-	if j.state == pawl.StateReady || j.state == pawl.StateScheduled {
+	if j.state == pawlstate.Ready || j.state == pawlstate.Scheduled {
 		m.ticket(j)
 	}
 	return "changed"
@@ -322,7 +323,7 @@ func (m *model) change(j *mJob, later *bool, priority *int, most int) (became st
 // promote is what a claim begins with.
 func (m *model) promote() {
 	for _, j := range m.jobs {
-		if j.state == pawl.StateScheduled && !j.later {
+		if j.state == pawlstate.Scheduled && !j.later {
 			place := m.tickets + 1 // Those moved together have no order.
 			m.ready(j, false)
 			j.place = place
@@ -358,7 +359,7 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 	m.promote()
 	var free []*mJob
 	for _, j := range m.jobs {
-		if j.state == pawl.StateReady && !m.paused && m.room(j.channel) > 0 {
+		if j.state == pawlstate.Ready && !m.paused && m.room(j.channel) > 0 {
 			free = append(free, j)
 		}
 	}
@@ -386,7 +387,7 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 			return fmt.Errorf("the claim says attempt %d of job %d, want %d", info.Attempt, j.n, j.attempt+1)
 		case info.MaxAttempts != m.mostOf(j):
 			return fmt.Errorf("the claim says of job %d at most %d attempts, want %d", j.n, info.MaxAttempts, m.mostOf(j))
-		case j.strikes >= 2 && len(infos) > 1:
+		case j.crashes >= 2 && len(infos) > 1:
 			return fmt.Errorf("the suspect %d was claimed with others", j.n)
 		}
 		taken[j] = true
@@ -418,8 +419,8 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 	for _, info := range infos {
 		j := m.byID[info.ID]
 		limits := m.policy.MaxRunning > 0 || m.policy.ChannelMaxRunning > 0
-		m.held = append(m.held, &mHeld{info: info, job: j, epoch: j.epoch, tied: j.tied, limits: limits, lease: lease})
-		j.state = pawl.StateRunning
+		m.held = append(m.held, &mHeld{info: info, job: j, epoch: j.epoch, constrained: j.constrained, limits: limits, lease: lease})
+		j.state = pawlstate.Running
 		for at, h := range m.holds {
 			switch {
 			case h.job != j || !h.untilStart:
@@ -437,9 +438,9 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 }
 
 // end finishes a live job.
-func (m *model) end(j *mJob, state pawl.State, reason string) {
+func (m *model) end(j *mJob, state pawlstate.State, reason string) {
 	j.state, j.reason = state, reason
-	if !j.tied {
+	if !j.constrained {
 		return
 	}
 	for at, h := range m.holds {
@@ -461,7 +462,7 @@ func (m *model) end(j *mJob, state pawl.State, reason string) {
 // answer is Complete, Fail and Release; it says who lost.
 func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, settles bool) {
 	for _, h := range hs {
-		settles = settles || h.tied
+		settles = settles || h.constrained
 		j := h.job
 		if !h.ours() {
 			lost = append(lost, h)
@@ -473,25 +474,25 @@ func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, 
 			switch {
 			case outcome == "complete":
 				j.attempt = used
-				m.end(j, pawl.StateCompleted, "")
+				m.end(j, pawlstate.Completed, "")
 			case outcome == "cancel":
 				j.attempt = used
-				m.end(j, pawl.StateCancelled, "")
+				m.end(j, pawlstate.Cancelled, "")
 			case outcome == "dead" || outcome == "retry" && used >= m.mostOf(j):
 				reason := "attempts"
 				if outcome == "dead" {
 					reason = "handler"
 				}
 				j.attempt = used
-				m.end(j, pawl.StateDead, reason)
+				m.end(j, pawlstate.Dead, reason)
 			default:
 				j.attempt = used
 				j.epoch++
 				if outcome != "release" {
-					j.strikes = 0
+					j.crashes = 0
 				}
 				if later {
-					j.later, j.state = true, pawl.StateScheduled
+					j.later, j.state = true, pawlstate.Scheduled
 				} else {
 					m.ready(j, outcome == "release")
 					j.place = m.tickets
@@ -503,7 +504,7 @@ func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, 
 	// Tickets drawn by one statement have no order.
 	place := m.tickets
 	for _, h := range hs {
-		if h.job.state == pawl.StateReady && !slices.Contains(lost, h) {
+		if h.job.state == pawlstate.Ready && !slices.Contains(lost, h) {
 			h.job.place = place
 		}
 	}
@@ -548,9 +549,9 @@ func (m *model) rescue() {
 			continue
 		}
 		j := h.job
-		j.strikes++
-		if j.strikes >= 3 {
-			m.end(j, pawl.StateDead, "poison")
+		j.crashes++
+		if j.crashes >= 3 {
+			m.end(j, pawlstate.Dead, "poison")
 			continue
 		}
 		j.epoch++
@@ -570,7 +571,7 @@ func (m *model) remove(jobs []*mJob, keep bool) (n int64) {
 	for _, j := range jobs {
 		switch {
 		case j.live() && keep:
-			m.end(j, pawl.StateCancelled, "")
+			m.end(j, pawlstate.Cancelled, "")
 			n++
 		case j.live():
 			m.end(j, stateGone, "")
@@ -595,22 +596,22 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 	place := m.tickets + 1
 	for _, j := range jobs {
 		switch {
-		case (j.state == pawl.StateDead || j.state == pawl.StateCancelled) && m.keyIsFree(j):
+		case (j.state == pawlstate.Dead || j.state == pawlstate.Cancelled) && m.keyIsFree(j):
 			n++
 			j.epoch++
-			j.strikes, j.later, j.reason = 0, false, ""
+			j.crashes, j.later, j.reason = 0, false, ""
 			if j.attempt >= m.mostOf(j) {
 				j.most = j.attempt + 1
 			}
-			j.tied = j.ordered || j.key != "" || slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j })
-			if j.tied {
-				j.state = pawl.StateWaiting
+			j.constrained = j.ordered || j.key != "" || slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j })
+			if j.constrained {
+				j.state = pawlstate.Waiting
 				risen = append(risen, j)
 			} else {
 				m.ready(j, false)
 				j.place = place
 			}
-		case j.state == pawl.StateScheduled:
+		case j.state == pawlstate.Scheduled:
 			n++
 			j.epoch++
 			m.ready(j, false)
@@ -634,7 +635,7 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 			if line := m.lines[j.channel]; m.halts[j.channel] == j {
 				delete(m.halts, j.channel)
 			} else if slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j }) {
-				ticket := []pawl.State{pawl.StateReady, pawl.StateScheduled, pawl.StateRunning}
+				ticket := []pawlstate.State{pawlstate.Ready, pawlstate.Scheduled, pawlstate.Running}
 				if len(line) > 0 && line[0].pos > pos && slices.Contains(ticket, line[0].job.state) {
 					line[0].pos, pos = pos, line[0].pos
 				}
@@ -701,7 +702,7 @@ func (m *model) expire() {
 		}
 	}
 	for _, j := range m.jobs {
-		if j.state == pawl.StateReserved && j.lapsed {
+		if j.state == pawlstate.Reserved && j.lapsed {
 			m.end(j, stateGone, "")
 		}
 	}
@@ -715,11 +716,11 @@ func (m *model) text() []string {
 		if j.state == stateGone {
 			continue
 		}
-		strikes := j.strikes
-		if j.state == pawl.StateCompleted || j.state == pawl.StateCancelled {
-			strikes = 0
+		crashes := j.crashes
+		if j.state == pawlstate.Completed || j.state == pawlstate.Cancelled {
+			crashes = 0
 		}
-		add("job %d: %s%s, attempt %d, strikes %d, epoch %d", j.n, j.state, j.reason, j.attempt, strikes, j.epoch)
+		add("job %d: %s%s, attempt %d, crashes %d, epoch %d", j.n, j.state, j.reason, j.attempt, crashes, j.epoch)
 	}
 	for channel, line := range m.lines {
 		for i, t := range line {
@@ -750,13 +751,13 @@ func (m *model) text() []string {
 // facts are the database's side of text: what, two jobs, an epoch, a text.
 const facts = `
 	select 'job', g.id, 0::bigint, coalesce(j.epoch, d.epoch, a.epoch),
-	       format('%s%s, attempt %s, strikes %s', g.state, g.reason, g.attempt, coalesce(j.strikes, d.strikes, 0))
+	       format('%s%s, attempt %s, crashes %s', g.state, g.reason, g.attempt, coalesce(j.crashes, d.crashes, 0))
 	from pawl.get($1::bigint[]) g left join pawl.job j using (id) left join pawl.dead d using (id) left join pawl.archive a using (id)
-	union all select 'turn', t.job_id, 0, 0, format('"%s" %s', t.channel, row_number() over (partition by t.channel order by t.pos)) from pawl.turn t
+	union all select 'turn', t.job_id, 0, 0, format('"%s" %s', t.channel, row_number() over (partition by t.channel order by t.pos)) from pawl.ordered_job t
 	union all select 'key', h.job_id, 0, 0, format('%s/%s|live %s, until start %s', h.scope, h.key,
-		case when h.live then 'true' else 'false' end, case when h.until_start then 'true' else 'false' end) from pawl.hold h
-	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, hold %s', w.on_state, case when w.hold then 'true' else 'false' end) from pawl.wait w
-	union all select 'loose', l.job_id, 0, 0, l.became from pawl.loose l
-	union all select 'halt', h.job_id, 0, 0, h.channel from pawl.halt h
+		case when h.live then 'true' else 'false' end, case when h.until_start then 'true' else 'false' end) from pawl.unique_key h
+	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, hold %s', w.on_state, case when w.keep_waiting then 'true' else 'false' end) from pawl.dependency w
+	union all select 'loose', l.job_id, 0, 0, l.became from pawl.followup l
+	union all select 'halt', h.job_id, 0, 0, h.channel from pawl.halted_channel h
 	union all select 'permit', p.job_id, 0, 0, '' from pawl.permit p
 	union all select 'verify', coalesce(v.example, 0), 0, 0, v.problem from pawl.verify() v where v.jobs > 0`

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Random verbs from several goroutines at once, some in transactions, some of those rolled back. What must hold for any interleaving is
@@ -41,7 +42,7 @@ type crowd struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
 	client *pawl.Client
-	policy pawl.QueuePolicy
+	policy pawl.Queue
 
 	mu        sync.Mutex
 	ids       []pawl.ID
@@ -59,8 +60,8 @@ func (c *crowd) run(seed uint64) {
 	var err error
 	c.client, err = pawl.New(c.pool, pawl.Config{Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
-	c.policy = pawl.QueuePolicy{MaxRunning: []int{0, 3, 6}[r.IntN(3)], ChannelMaxRunning: []int{0, 2}[r.IntN(2)], HaltOnDead: chance(r, 2), Backoff: pawl.Backoff{Base: hour}}
-	must(t, c.client.PutQueue(t.Context(), "default", c.policy))
+	c.policy = pawl.Queue{Name: "default", MaxRunning: []int{0, 3, 6}[r.IntN(3)], ChannelMaxRunning: []int{0, 2}[r.IntN(2)], HaltOnDead: chance(r, 2), Backoff: pawl.Backoff{Base: hour}}
+	must(t, c.client.PutQueue(t.Context(), c.policy))
 	var working sync.WaitGroup
 	for g := range 4 {
 		r := rand.New(rand.NewPCG(seed, uint64(10+g)))
@@ -183,7 +184,7 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 		return func() { c.claims = append(c.claims, jobs...) }, err
 	case dice < 24 && len(held) > 0:
 		err := client.Complete(ctx, held)
-		var several pawl.Errors
+		var several pawl.JobErrors
 		var done []pawl.ID
 		if err == nil || errors.As(err, &several) {
 			for _, one := range held {
@@ -209,7 +210,7 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 			_, err = db.Exec(ctx, "select * from pawl.rescue(100, true, true)")
 		}
 		if err == nil {
-			_, err = db.Exec(ctx, "select pawl.reclaim()")
+			_, err = db.Exec(ctx, "select pawl.drop_stale_permits()")
 		}
 		return nil, err
 	case dice < 33 && any:
@@ -228,9 +229,9 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 		_, err := client.Retry(ctx, job)
 		return nil, err
 	case dice < 37 && any:
-		return nil, client.Commit(ctx, job)
+		return nil, client.CommitReserved(ctx, job)
 	case dice < 38:
-		_, err := db.Exec(ctx, "select * from pawl.settle(100)")
+		_, err := db.Exec(ctx, "select * from pawl.run_followups(100)")
 		return nil, err
 	case dice < 39:
 		return nil, client.ResumeChannel(ctx, "default", []string{"a", "b"}[r.IntN(2)])
@@ -286,20 +287,20 @@ func (c *crowd) drain() {
 		c.observe()
 		if round == 100 {
 			t.Errorf("%d jobs are left that cannot be had:\n%s", left(), strings.Join(values[string](t, c.pool,
-				`select format('%s %s channel %s, epoch %s, opts %s, tied %s', g.id, g.state, g.channel, j.epoch, g.opts, j.tied)
+				`select format('%s %s channel %s, epoch %s, opts %s, constrained %s', g.id, g.state, g.channel, j.epoch, g.opts, j.constrained)
 				from pawl.job j, lateral pawl.get(array[j.id]) g
-				union all select 'turn ' || t::text from pawl.turn t union all select 'wait ' || w::text from pawl.wait w
-				union all select 'loose ' || l::text from pawl.loose l union all select 'parked ' || p::text from pawl.parked p
-				union all select 'halt ' || h::text from pawl.halt h union all select 'ready ' || r::text from pawl.ready r
-				union all select 'ended ' || a.id || ' ' || a.state || coalesce(' ' || a.opts::text, '') from pawl.archive a where a.id in (select w.parent_id from pawl.wait w union select t.job_id from pawl.turn t)
+				union all select 'turn ' || t::text from pawl.ordered_job t union all select 'wait ' || w::text from pawl.dependency w
+				union all select 'loose ' || l::text from pawl.followup l union all select 'blocked ' || p::text from pawl.blocked p
+				union all select 'halt ' || h::text from pawl.halted_channel h union all select 'ready ' || r::text from pawl.ready r
+				union all select 'ended ' || a.id || ' ' || a.state || coalesce(' ' || a.opts::text, '') from pawl.archive a where a.id in (select w.parent_id from pawl.dependency w union select t.job_id from pawl.ordered_job t)
 				union all select 'dead ' || d.id from pawl.dead d order by 1`), "\n"))
 			return
 		}
 		for _, sql := range []string{
 			"update pawl.lease set expires_at = clock_timestamp() - interval '1 second'",
-			"select * from pawl.rescue(1000, true, true)", "select pawl.reclaim()",
-			"update pawl.parked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null",
-			"select pawl.expire(1000)", "select * from pawl.settle(1000)",
+			"select * from pawl.rescue(1000, true, true)", "select pawl.drop_stale_permits()",
+			"update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null",
+			"select pawl.expire(1000)", "select * from pawl.run_followups(1000)",
 			"select pawl.resume_channel('default', c) from unnest(array['a', 'b']) c",
 		} {
 			exec(t, c.pool, sql)
@@ -315,12 +316,12 @@ func (c *crowd) drain() {
 		}
 	}
 	for _, sql := range []string{"update pawl.lease set expires_at = clock_timestamp() - interval '1 second'",
-		"select * from pawl.rescue(1000, true, true)", "select pawl.reclaim()", "select * from pawl.settle(1000)",
+		"select * from pawl.rescue(1000, true, true)", "select pawl.drop_stale_permits()", "select * from pawl.run_followups(1000)",
 		"select pawl.resume_channel('default', c) from unnest(array['a', 'b']) c", "select pawl.expire(1000)"} {
 		exec(t, c.pool, sql)
 	}
 	c.observe()
-	for _, table := range []string{"ready", "scheduled", "parked", "turn", "wait", "loose", "hold", "lease", "permit", "halt"} {
+	for _, table := range []string{"ready", "scheduled", "blocked", "ordered_job", "dependency", "followup", "unique_key", "lease", "permit", "halted_channel"} {
 		if n := value[int](t, c.pool, "select count(*) from pawl."+table); n > 0 {
 			t.Errorf("%d rows of %s are left when all is done", n, table)
 		}
@@ -339,7 +340,7 @@ func (c *crowd) drain() {
 			t.Errorf("job %d is %s, and was never put in", job, state)
 		}
 		ends[job] = append(ends[job], state)
-		if state == string(pawl.StateCompleted) && spec.Ordered && !c.raised[job] {
+		if state == string(pawlstate.Completed) && spec.Ordered && !c.raised[job] {
 			if last[spec.Channel] > job {
 				t.Errorf("of channel %s job %d completed after %d", spec.Channel, job, last[spec.Channel])
 			}
@@ -357,7 +358,7 @@ func (c *crowd) drain() {
 			t.Errorf("job %d is lost", job)
 		case done > 1:
 			t.Errorf("job %d was completed %d times", job, done)
-		case len(end) == 1 && (done == 1) != (end[0] == string(pawl.StateCompleted)):
+		case len(end) == 1 && (done == 1) != (end[0] == string(pawlstate.Completed)):
 			t.Errorf("job %d is %s, and %d completions were accepted", job, end[0], done)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Random verbs one after the other, on the database and on a model of what they are to do; after each the two are compared, row by
@@ -160,9 +161,9 @@ type world struct {
 	said   []string // Of the step under way.
 }
 
-const emptyAll = `delete from pawl.job; delete from pawl.ready; delete from pawl.scheduled; delete from pawl.parked; delete from pawl.turn;
-	delete from pawl.lease; delete from pawl.permit; delete from pawl.bucket; delete from pawl.hold; delete from pawl.wait; delete from pawl.loose;
-	delete from pawl.halt; delete from pawl.queue; delete from pawl.archive; delete from pawl.dead; delete from pawl.batch`
+const emptyAll = `delete from pawl.job; delete from pawl.ready; delete from pawl.scheduled; delete from pawl.blocked; delete from pawl.ordered_job;
+	delete from pawl.lease; delete from pawl.permit; delete from pawl.bucket; delete from pawl.unique_key; delete from pawl.dependency; delete from pawl.followup;
+	delete from pawl.halted_channel; delete from pawl.queue; delete from pawl.archive; delete from pawl.dead; delete from pawl.batch`
 
 // replay carries out steps on an emptied database; the trace says what they came to.
 func replay(t *testing.T, pool *pgxpool.Pool, steps []step) (trace []string, err error) {
@@ -172,7 +173,7 @@ func replay(t *testing.T, pool *pgxpool.Pool, steps []step) (trace []string, err
 	}
 	w := &world{ctx: t.Context(), pool: pool, model: newModel(), config: pawl.Config{Logger: slog.New(slog.DiscardHandler)}}
 	w.client = w.fresh()
-	if err := w.put(pawl.QueuePolicy{}); err != nil {
+	if err := w.put(pawl.Queue{}); err != nil {
 		return nil, err
 	}
 	for _, s := range steps {
@@ -349,7 +350,7 @@ func (w *world) some(r *rand.Rand, ok func(*mJob) bool) (jobs []*mJob) {
 	return jobs
 }
 
-func idsOf(jobs []*mJob) (ids pawl.IDs) {
+func idsOf(jobs []*mJob) (ids []pawl.ID) {
 	for _, j := range jobs {
 		ids = append(ids, j.id)
 	}
@@ -389,7 +390,7 @@ func (w *world) insert(r *rand.Rand) error {
 				if !slices.Contains(*list, parent.id) {
 					*list = append(*list, parent.id)
 				}
-				s.Hold = chance(r, 3)
+				s.KeepWaiting = chance(r, 3)
 			}
 		}
 		w.say("{%s}", specText(w.model, *s))
@@ -436,7 +437,7 @@ func specText(m *model, s pawl.JobSpec) string {
 	add(s.AfterOK != nil, "after ok %v", names(s.AfterOK))
 	add(s.AfterAny != nil, "after any %v", names(s.AfterAny))
 	add(s.AfterNotOK != nil, "after not ok %v", names(s.AfterNotOK))
-	add(s.Hold, "hold")
+	add(s.KeepWaiting, "hold")
 	return strings.Join(parts, ", ")
 }
 
@@ -518,7 +519,7 @@ func infos(hs []*mHeld) (jobs pawl.Jobs) {
 
 // told compares who was told that his lease was lost with who has lost it; another error it returns.
 func told(hs []*mHeld, err error) (lost []*mHeld, other error) {
-	var several pawl.Errors
+	var several pawl.JobErrors
 	switch {
 	case err == nil:
 		return nil, nil
@@ -565,8 +566,8 @@ func (w *world) answer(r *rand.Rand, outcome string, later bool, verb func(*pawl
 func (w *world) complete(r *rand.Rand) error {
 	archive := chance(r, 5)
 	return w.answer(r, "complete", false, func(c *pawl.Client, jobs pawl.Jobs) error {
-		if archive {
-			return c.Archive(w.ctx, jobs)
+		for _, job := range jobs {
+			job.Keep = archive
 		}
 		return c.Complete(w.ctx, jobs)
 	})
@@ -627,7 +628,7 @@ func (w *world) rescue(*rand.Rand) error {
 
 // reclaim may take the permits of those alone who have lost the job, and takes those of lost leases.
 func (w *world) reclaim(*rand.Rand) error {
-	if err := w.exec("select pawl.reclaim()"); err != nil {
+	if err := w.exec("select pawl.drop_stale_permits()"); err != nil {
 		return err
 	}
 	rows, _ := w.pool.Query(w.ctx, "select job_id from pawl.permit")
@@ -683,7 +684,7 @@ func (w *world) removal(r *rand.Rand, keep bool, verb func(*pawl.Client, pawl.Se
 	}
 	var n int64
 	done, want := false, int64(0)
-	err := w.do(r, func(c *pawl.Client) (err error) { n, err = verb(c, idsOf(jobs)); return err },
+	err := w.do(r, func(c *pawl.Client) (err error) { n, err = verb(c, pawl.Filter{IDs: idsOf(jobs)}); return err },
 		func() bool { done, want = true, w.model.remove(jobs, keep); return want > 0 })
 	if err == nil && done && n != want {
 		err = fmt.Errorf("%d were removed, want %d", n, want)
@@ -701,7 +702,7 @@ func (w *world) delete(r *rand.Rand) error {
 
 func (w *world) retry(r *rand.Rand) error {
 	jobs := w.some(r, func(j *mJob) bool {
-		return j.state == pawl.StateDead || j.state == pawl.StateCancelled || j.state == pawl.StateScheduled
+		return j.state == pawlstate.Dead || j.state == pawlstate.Cancelled || j.state == pawlstate.Scheduled
 	})
 	// Two of one key at once are an error.
 	keys := map[string]bool{}
@@ -716,7 +717,7 @@ func (w *world) retry(r *rand.Rand) error {
 	}
 	var n int64
 	done, want := false, int64(0)
-	err := w.do(r, func(c *pawl.Client) (err error) { n, err = c.Retry(w.ctx, idsOf(jobs)); return err },
+	err := w.do(r, func(c *pawl.Client) (err error) { n, err = c.Retry(w.ctx, pawl.Filter{IDs: idsOf(jobs)}); return err },
 		func() bool { done, want = true, w.model.retry(jobs); return false })
 	if err == nil && done && n != want {
 		err = fmt.Errorf("%d are retried, want %d", n, want)
@@ -725,11 +726,11 @@ func (w *world) retry(r *rand.Rand) error {
 }
 
 func (w *world) reservation(r *rand.Rand, verb func(*pawl.Client, []pawl.ID) error, then func(*mJob)) error {
-	jobs := w.some(r, func(j *mJob) bool { return j.state == pawl.StateReserved })
+	jobs := w.some(r, func(j *mJob) bool { return j.state == pawlstate.Reserved })
 	if len(jobs) == 0 {
 		return nil
 	}
-	expired := slices.ContainsFunc(jobs, func(j *mJob) bool { return j.state != pawl.StateReserved || j.lapsed })
+	expired := slices.ContainsFunc(jobs, func(j *mJob) bool { return j.state != pawlstate.Reserved || j.lapsed })
 	slices.SortFunc(jobs, func(a, b *mJob) int { return a.n - b.n })
 	err := w.do(r, func(c *pawl.Client) error { return verb(c, idsOf(jobs)) }, func() bool {
 		for _, j := range jobs {
@@ -749,23 +750,23 @@ func (w *world) reservation(r *rand.Rand, verb func(*pawl.Client, []pawl.ID) err
 }
 
 func (w *world) commit(r *rand.Rand) error {
-	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.Commit(w.ctx, ids...) },
-		func(j *mJob) { j.state = pawl.StateWaiting; w.model.issue(j) })
+	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.CommitReserved(w.ctx, ids...) },
+		func(j *mJob) { j.state = pawlstate.Waiting; w.model.issue(j) })
 }
 
 func (w *world) abort(r *rand.Rand) error {
-	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.Abort(w.ctx, ids...) },
+	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.AbortReserved(w.ctx, ids...) },
 		func(j *mJob) { w.model.end(j, stateGone, "") })
 }
 
 func (w *world) keep(r *rand.Rand) error {
-	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.ExtendReserve(w.ctx, 2*hour, ids...) }, func(*mJob) {})
+	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.ExtendReserved(w.ctx, 2*hour, ids...) }, func(*mJob) {})
 }
 
 // elapse lets all that is scheduled be due; see the function of this name.
 func (w *world) elapse(*rand.Rand) error {
 	for _, j := range w.model.jobs {
-		if j.state == pawl.StateScheduled {
+		if j.state == pawlstate.Scheduled {
 			j.later = false
 		}
 	}
@@ -779,13 +780,13 @@ func (w *world) elapse(*rand.Rand) error {
 // lapse lets the time of reservations and of kept keys come.
 func (w *world) lapse(*rand.Rand) error {
 	for _, j := range w.model.jobs {
-		j.lapsed = j.lapsed || j.state == pawl.StateReserved
+		j.lapsed = j.lapsed || j.state == pawlstate.Reserved
 	}
 	for _, h := range w.model.holds {
 		h.past = h.kept
 	}
-	return w.exec(`update pawl.parked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null;
-		update pawl.hold set keep_until = clock_timestamp() - interval '1 second' where keep_until is not null`)
+	return w.exec(`update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null;
+		update pawl.unique_key set keep_until = clock_timestamp() - interval '1 second' where keep_until is not null`)
 }
 
 func (w *world) expire(*rand.Rand) error {
@@ -823,7 +824,7 @@ func (w *world) change(r *rand.Rand) error {
 	for i, j := range jobs {
 		ids[i] = int64(j.id)
 	}
-	rows, _ := w.pool.Query(w.ctx, "select became from pawl.change($1::bigint[], $2::text::jsonb)", ids, changes)
+	rows, _ := w.pool.Query(w.ctx, "select became from pawl.update($1::bigint[], $2::text::jsonb)", ids, changes)
 	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	for _, j := range jobs {
 		if became := w.model.change(j, later, priority, most); became != "" {
@@ -845,14 +846,14 @@ func (w *world) pause(r *rand.Rand) error {
 	return w.client.ResumeQueue(w.ctx, "default")
 }
 
-func (w *world) put(policy pawl.QueuePolicy) error {
-	policy.Backoff = pawl.Backoff{Base: hour}
+func (w *world) put(policy pawl.Queue) error {
+	policy.Name, policy.Backoff = "default", pawl.Backoff{Base: hour}
 	w.model.policy = policy
-	return w.client.PutQueue(w.ctx, "default", policy)
+	return w.client.PutQueue(w.ctx, policy)
 }
 
 func (w *world) setPolicy(r *rand.Rand) error {
-	policy := pawl.QueuePolicy{
+	policy := pawl.Queue{
 		MaxRunning: []int{0, 1, 3}[r.IntN(3)], ChannelMaxRunning: []int{0, 1, 2}[r.IntN(3)], HaltOnDead: chance(r, 2), MaxAttempts: []int{0, 2}[r.IntN(2)],
 	}
 	if chance(r, 3) {
@@ -864,7 +865,7 @@ func (w *world) setPolicy(r *rand.Rand) error {
 
 func (w *world) settle(*rand.Rand) error {
 	w.model.settle()
-	return w.exec("select * from pawl.settle(1000)")
+	return w.exec("select * from pawl.run_followups(1000)")
 }
 
 func (w *world) resume(r *rand.Rand) error {

@@ -7,242 +7,350 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Queue is a queue somebody said something of. One that was only used has no row and the default policy.
+// A Queue is a queue and its policy: limits, defaults and retention. The policy is stored in the database and every
+// runner obeys it. A zero field means the default.
+//
+// A queue needs no PutQueue before its first job: until then it has the default policy.
 type Queue struct {
-	Name      string
-	Paused    bool
-	Policy    QueuePolicy
-	CreatedAt time.Time // When something was first said of it; zero: never.
+	// Name is the queue's name, from 1 to 255 bytes.
+	Name string
+
+	// Paused reports whether the queue is paused. It is read only: see PauseQueue and ResumeQueue.
+	Paused bool
+
+	// CreatedAt is the time at which the queue was first configured or paused. It is read only, and zero if the queue
+	// was only ever used.
+	CreatedAt time.Time
+
+	// MaxRunning is the number of jobs that may run at once in the whole cluster. If zero, there is no limit.
+	MaxRunning int
+
+	// ChannelMaxRunning is the number of jobs of each channel that may run at once in the whole cluster. If zero,
+	// there is no limit.
+	ChannelMaxRunning int
+
+	// Rate limits how many jobs start in the whole cluster. If zero, there is no limit.
+	Rate Rate
+
+	// ChannelRate limits how many jobs of each channel start in the whole cluster. If zero, there is no limit.
+	ChannelRate Rate
+
+	// Weights maps channels to their shares of a claim, from 1 to 1000. A channel that is not in the map has weight 1.
+	Weights map[string]int
+
+	// MaxAttempts is the number of attempts before a job is dead, at most 32,767. JobSpec.MaxAttempts and the kind's
+	// default take precedence. It defaults to 20.
+	MaxAttempts int
+
+	// Backoff is the time between attempts, for jobs that have none of their own or of their kind.
+	Backoff Backoff
+
+	// Lease is the lease of a Claim that names none. It defaults to 30 seconds.
+	Lease time.Duration
+
+	// HaltOnDead halts an ordered channel when the job at its head dies. ResumeChannel continues the channel, and so
+	// does Retry of the dead job.
+	HaltOnDead bool
+
+	// RetainCompleted and RetainCancelled are how long completed and cancelled jobs are kept. They default to 24
+	// hours. If negative, jobs are deleted when they finish.
+	RetainCompleted, RetainCancelled time.Duration
+
+	// RetainDead is how long dead jobs are kept. It defaults to 30 days. If negative, jobs are deleted when they die.
+	RetainDead time.Duration
 }
 
-// QueuePolicy is kept in the database and obeyed by every runner; a zero field is the default.
-type QueuePolicy struct {
-	MaxRunning        int            // At once over the whole cluster. If zero, no limit.
-	ChannelMaxRunning int            // The same for each channel.
-	Rate              Rate           // Of starts. If zero, no limit.
-	ChannelRate       Rate           // The same for each channel.
-	Weights           map[string]int // Shares of channels in a claim; 1 where absent.
-
-	MaxAttempts int           // If zero, 20.
-	Backoff     Backoff       // Where neither job nor kind has one.
-	Lease       time.Duration // Of a Claim that names none. If zero, 30 s.
-	HaltOnDead  bool          // An ordered channel stops at a dead head until ResumeChannel, or Retry of the dead job.
-	Retention   *Retention    // If nil, DefaultRetention.
-}
-
-// Retention is how long finished jobs are kept; literally: zero deletes at once.
-type Retention struct{ Completed, Cancelled, Dead time.Duration }
-
-// DefaultRetention is that of a queue of which nothing else was said. To change it changes nothing.
-var DefaultRetention = Retention{Completed: 24 * time.Hour, Cancelled: 24 * time.Hour, Dead: 30 * 24 * time.Hour}
-
-// PutQueue sets a queue's policy, whole; it keeps the pause.
-func (c *Client) PutQueue(ctx context.Context, name string, policy QueuePolicy) error {
-	if name == "" || len(name) > maxName {
-		return fmt.Errorf("pawl: PutQueue: a queue's name has 1 to %d bytes", maxName)
+// PutQueue stores a queue's policy and replaces the one that was stored before. Fields of queue that are zero go back
+// to their defaults. It does not change whether the queue is paused. Runners obey a new policy within a second, and
+// limits at once.
+//
+// PutQueue does not check whether two callers change the same queue: the last one wins.
+func (c *Client) PutQueue(ctx context.Context, queue Queue) error {
+	if err := checkQueueName("put", queue.Name); err != nil {
+		return err
 	}
-	if err := policy.Backoff.check(); err != nil {
-		return fmt.Errorf("pawl: PutQueue: Backoff: %w", err)
-	}
-	if policy.MaxAttempts < 0 || policy.MaxAttempts > 32767 || policy.Lease < 0 {
-		return errors.New("pawl: PutQueue: want MaxAttempts from 0 to 32767 and Lease not negative")
-	}
-	if policy.MaxRunning < 0 || policy.ChannelMaxRunning < 0 {
-		return errors.New("pawl: PutQueue: MaxRunning or ChannelMaxRunning is negative; zero is no limit")
-	}
-	rate, err := policy.Rate.stored()
+	stored, err := queue.stored()
 	if err != nil {
-		return fmt.Errorf("pawl: PutQueue: Rate: %w", err)
+		return fmt.Errorf("pawl: put queue %q: %w", queue.Name, err)
 	}
-	channelRate, err := policy.ChannelRate.stored()
-	if err != nil {
-		return fmt.Errorf("pawl: PutQueue: ChannelRate: %w", err)
-	}
-	var weights *string
-	if len(policy.Weights) > 0 {
-		for channel, weight := range policy.Weights {
-			if weight < 1 || weight > 1000 || len(channel) > maxName {
-				return fmt.Errorf("pawl: PutQueue: Weights[%.50q] is %d; want 1 to 1000", channel, weight)
-			}
-		}
-		b, err := json.Marshal(policy.Weights)
-		if err != nil {
-			return fmt.Errorf("pawl: PutQueue: Weights: %w", err)
-		}
-		s := string(b)
-		weights = &s
-	}
-	number := func(n int) *int32 {
-		if n == 0 {
-			return nil
-		}
-		n32 := int32(min(n, math.MaxInt32))
-		return &n32
-	}
-	var attempts *int16
-	var backoff, lease, completed, cancelled, dead *string
-	if policy.MaxAttempts > 0 {
-		n := int16(policy.MaxAttempts)
-		attempts = &n
-	}
-	if policy.Backoff != (Backoff{}) {
-		b, _ := json.Marshal(policy.Backoff.stored())
-		s := string(b)
-		backoff = &s
-	}
-	span := func(d time.Duration) *string { s := interval(d); return &s }
-	if policy.Lease > 0 {
-		lease = span(policy.Lease)
-	}
-	if r := policy.Retention; r != nil {
-		if r.Completed < 0 || r.Cancelled < 0 || r.Dead < 0 {
-			return errors.New("pawl: PutQueue: a Retention is negative; zero deletes at once")
-		}
-		completed, cancelled, dead = span(r.Completed), span(r.Cancelled), span(r.Dead)
-	}
-	err = c.query(ctx, `insert into pawl.queue (name, max_attempts, backoff, lease, retain_completed, retain_cancelled, retain_dead, halt_on_dead,
+	err = c.query(ctx, `insert into pawl.queue as q (name, max_attempts, backoff, lease,
+			retain_completed, retain_cancelled, retain_dead, halt_on_dead,
 			max_running, channel_max_running, rate, channel_rate, weights)
-		values ($1::text, $2::smallint, $3::text::jsonb, $4::interval, $5::interval, $6::interval, $7::interval, $8::boolean,
+		values ($1::text, $2::smallint, $3::text::jsonb, $4::interval,
+			$5::interval, $6::interval, $7::interval, $8::boolean,
 			$9::integer, $10::integer, $11::text::jsonb, $12::text::jsonb, $13::text::jsonb)
-		on conflict (name) do update set max_attempts = excluded.max_attempts, backoff = excluded.backoff, lease = excluded.lease,
-			retain_completed = excluded.retain_completed, retain_cancelled = excluded.retain_cancelled, retain_dead = excluded.retain_dead,
-			halt_on_dead = excluded.halt_on_dead, max_running = excluded.max_running, channel_max_running = excluded.channel_max_running,
-			rate = excluded.rate, channel_rate = excluded.channel_rate, weights = excluded.weights`,
-		[]any{name, attempts, backoff, lease, completed, cancelled, dead, policy.HaltOnDead,
-			number(policy.MaxRunning), number(policy.ChannelMaxRunning), rate, channelRate, weights}, nil)
-	if err == nil && policy.Retention != nil && c.db == nil {
+		on conflict (name) do update set max_attempts = excluded.max_attempts, backoff = excluded.backoff,
+			lease = excluded.lease, retain_completed = excluded.retain_completed,
+			retain_cancelled = excluded.retain_cancelled, retain_dead = excluded.retain_dead,
+			halt_on_dead = excluded.halt_on_dead, max_running = excluded.max_running,
+			channel_max_running = excluded.channel_max_running, rate = excluded.rate,
+			channel_rate = excluded.channel_rate, weights = excluded.weights`,
+		[]any{queue.Name, stored.maxAttempts, stored.backoff, stored.lease,
+			stored.retainCompleted, stored.retainCancelled, stored.retainDead, queue.HaltOnDead,
+			stored.maxRunning, stored.channelMaxRunning, stored.rate, stored.channelRate, stored.weights}, nil)
+	if err == nil && (queue.RetainCompleted > 0 || queue.RetainCancelled > 0) && c.db == nil {
+		// A job that finishes soon needs a partition of the archive as far ahead as its new retention.
 		err = c.makePartitions(ctx)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("pawl: put queue %q: %w", queue.Name, err)
+	}
+	return nil
 }
 
-// PauseQueue stops claims of a queue, at once and everywhere; running jobs go on.
-func (c *Client) PauseQueue(ctx context.Context, name string) error {
-	return c.setPaused(ctx, name, true)
+// storedQueue is a queue's policy as the columns of its row; nil is null, which stands for the default.
+type storedQueue struct {
+	maxAttempts                                  *int16
+	maxRunning, channelMaxRunning                *int32
+	backoff, rate, channelRate, weights          *string // JSON.
+	lease                                        *string // An interval, as are the next three.
+	retainCompleted, retainCancelled, retainDead *string
 }
 
-// ResumeQueue ends a pause.
-func (c *Client) ResumeQueue(ctx context.Context, name string) error {
-	return c.setPaused(ctx, name, false)
+// stored checks the queue's policy and returns it as columns.
+func (q Queue) stored() (s storedQueue, err error) {
+	if err := q.check(); err != nil {
+		return s, err
+	}
+	if s.rate, err = q.Rate.stored(); err != nil {
+		return s, fmt.Errorf("Rate: %w", err)
+	}
+	if s.channelRate, err = q.ChannelRate.stored(); err != nil {
+		return s, fmt.Errorf("ChannelRate: %w", err)
+	}
+	if len(q.Weights) > 0 {
+		if s.weights, err = jsonText(q.Weights); err != nil {
+			return s, fmt.Errorf("Weights: %w", err)
+		}
+	}
+	if q.Backoff != (Backoff{}) {
+		if s.backoff, err = jsonText(q.Backoff.stored()); err != nil {
+			return s, fmt.Errorf("Backoff: %w", err)
+		}
+	}
+	if q.MaxAttempts > 0 {
+		s.maxAttempts = new(int16(q.MaxAttempts))
+	}
+	if q.MaxRunning > 0 {
+		s.maxRunning = new(int32(min(q.MaxRunning, math.MaxInt32)))
+	}
+	if q.ChannelMaxRunning > 0 {
+		s.channelMaxRunning = new(int32(min(q.ChannelMaxRunning, math.MaxInt32)))
+	}
+	if q.Lease > 0 {
+		s.lease = new(interval(q.Lease))
+	}
+	s.retainCompleted = storedRetention(q.RetainCompleted)
+	s.retainCancelled = storedRetention(q.RetainCancelled)
+	s.retainDead = storedRetention(q.RetainDead)
+	return s, nil
 }
 
-func (c *Client) setPaused(ctx context.Context, name string, paused bool) error {
+func (q Queue) check() error {
+	if err := q.Backoff.check(); err != nil {
+		return fmt.Errorf("Backoff: %w", err)
+	}
+	if q.MaxAttempts < 0 || q.MaxAttempts > math.MaxInt16 {
+		return fmt.Errorf("MaxAttempts is %d: want 0 to %d", q.MaxAttempts, math.MaxInt16)
+	}
+	if q.Lease < 0 {
+		return fmt.Errorf("Lease is %v: want a positive time, or 0 for the default", q.Lease)
+	}
+	if q.MaxRunning < 0 || q.ChannelMaxRunning < 0 {
+		return errors.New("MaxRunning or ChannelMaxRunning is negative: want 0 for no limit")
+	}
+	for channel, weight := range q.Weights {
+		if len(channel) > maxName {
+			return fmt.Errorf("Weights[%.50q]: the channel has %d bytes: want at most %d", channel, len(channel), maxName)
+		}
+		if weight < 1 || weight > 1000 {
+			return fmt.Errorf("Weights[%.50q] is %d: want 1 to 1000", channel, weight)
+		}
+	}
+	return nil
+}
+
+// storedRetention turns a retention of a Queue into the column's interval. The column has null for the default, which
+// is zero in a Queue, and 0 for deletion at once, which is negative in a Queue.
+func storedRetention(d time.Duration) *string {
+	if d == 0 {
+		return nil
+	}
+	return new(interval(max(d, 0)))
+}
+
+// retention turns the column's seconds back into a retention of a Queue.
+func retention(s *float64) time.Duration {
+	switch d := durationOrZero(s); {
+	case s == nil:
+		return 0
+	case d == 0:
+		return -1
+	default:
+		return d
+	}
+}
+
+func jsonText(v any) (*string, error) {
+	b, err := json.Marshal(v)
+	return new(string(b)), err
+}
+
+func checkQueueName(verb, name string) error {
 	if name == "" || len(name) > maxName {
-		return fmt.Errorf("pawl: a queue's name has 1 to %d bytes", maxName)
+		return fmt.Errorf("pawl: %s queue %.50q: the name has %d bytes: want 1 to %d", verb, name, len(name), maxName)
+	}
+	return nil
+}
+
+// PauseQueue stops claims of a queue in the whole cluster at once. Running jobs continue, and jobs can be inserted.
+// Pausing a paused queue does nothing.
+func (c *Client) PauseQueue(ctx context.Context, name string) error {
+	return c.setPaused(ctx, "pause", name, true)
+}
+
+// ResumeQueue lets a paused queue's jobs be claimed again. Resuming a queue that is not paused does nothing.
+func (c *Client) ResumeQueue(ctx context.Context, name string) error {
+	return c.setPaused(ctx, "resume", name, false)
+}
+
+func (c *Client) setPaused(ctx context.Context, verb, name string, paused bool) error {
+	if err := checkQueueName(verb, name); err != nil {
+		return err
 	}
 	err := c.query(ctx, `insert into pawl.queue (name, paused) values ($1::text, $2::boolean)
 		on conflict (name) do update set paused = excluded.paused`, []any{name, paused}, nil)
 	if err == nil && !paused {
 		err = c.query(ctx, "select pawl.wake(array[$1::text])", []any{name}, nil)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("pawl: %s queue %q: %w", verb, name, err)
+	}
+	return nil
 }
 
-// ResumeChannel lets an ordered channel go on that stands still because its head died (QueuePolicy.HaltOnDead). ErrNotFound: it
-// does not stand still.
+// ResumeChannel continues an ordered channel that halted because the job at its head died (Queue.HaltOnDead). The dead
+// job stays dead. ResumeChannel returns ErrNotFound if the channel is not halted.
 func (c *Client) ResumeChannel(ctx context.Context, queue, channel string) error {
-	var stood bool
-	if err := c.row(ctx, "select pawl.resume_channel($1::text, $2::text)", []any{queue, channel}, &stood); err != nil {
-		return fmt.Errorf("pawl: resume channel: %w", err)
+	var halted bool
+	err := c.row(ctx, "select pawl.resume_channel($1::text, $2::text)", []any{queue, channel}, &halted)
+	if err == nil && !halted {
+		err = fmt.Errorf("it is not halted: %w", ErrNotFound)
 	}
-	if !stood {
-		return fmt.Errorf("pawl: channel %q of queue %q does not stand still: %w", channel, queue, ErrNotFound)
+	if err != nil {
+		return fmt.Errorf("pawl: resume channel %.50q of queue %.50q: %w", channel, queue, err)
 	}
 	return nil
 }
 
-// DeleteQueue forgets what was said of a queue: its policy, its pause, its channels that stand still. ErrQueueInUse while it has
-// live jobs, or a worker lives that runs it by name; ErrNotFound if nothing was said of it. Finished jobs stay until their time has passed.
+// DeleteQueue deletes a queue's policy, its pause and the record of its halted channels. Finished jobs stay until their
+// retention ends. DeleteQueue returns ErrQueueInUse if the queue has live jobs or a live worker runs it by name. It
+// returns ErrNotFound if the queue was never configured.
 func (c *Client) DeleteQueue(ctx context.Context, name string) error {
-	var became string
-	if err := c.row(ctx, "select pawl.delete_queue($1::text)", []any{name}, &became); err != nil {
-		return fmt.Errorf("pawl: delete queue: %w", err)
+	var result string
+	err := c.row(ctx, "select pawl.delete_queue($1::text)", []any{name}, &result)
+	if err == nil {
+		switch result {
+		case "used":
+			err = ErrQueueInUse
+		case "unknown":
+			err = ErrNotFound
+		}
 	}
-	switch became {
-	case "used":
-		return fmt.Errorf("pawl: delete queue %q: %w", name, ErrQueueInUse)
-	case "unknown":
-		return fmt.Errorf("pawl: delete queue %q: %w", name, ErrNotFound)
+	if err != nil {
+		return fmt.Errorf("pawl: delete queue %.50q: %w", name, err)
 	}
 	return nil
 }
 
-// PurgeQueue deletes the live jobs of a queue, running ones too, as Delete of a Filter does, and says how many. Those inserted
-// meanwhile stay. ErrNotFound: it has none, and nothing was said of the queue.
+// PurgeQueue deletes the live jobs of a queue, including running ones, and returns how many it deleted. It works like
+// Delete with a Filter. Jobs inserted during the call stay. PurgeQueue returns ErrNotFound if the queue has no live
+// jobs, was never configured and no live worker runs it by name.
 func (c *Client) PurgeQueue(ctx context.Context, name string) (int64, error) {
-	if name == "" || len(name) > maxName {
-		return 0, fmt.Errorf("pawl: a queue's name has 1 to %d bytes", maxName)
+	if err := checkQueueName("purge", name); err != nil {
+		return 0, err
 	}
-	n, err := c.Delete(ctx, Filter{Queue: name, States: liveStates})
+	n, err := c.Delete(ctx, Filter{Queue: name, States: pawlstate.Live()})
 	if err != nil || n > 0 {
 		return n, err
 	}
 	var known bool
-	if err := c.row(ctx, `select exists (select from pawl.queue q where q.name = $1::text)
-		or exists (select from pawl.worker w where w.gone_at is null and $1::text = any (w.queues))`, []any{name}, &known); err != nil {
-		return 0, fmt.Errorf("pawl: purge queue: %w", err)
+	err = c.row(ctx, `select exists (select from pawl.queue q where q.name = $1::text)
+		or exists (select from pawl.worker w where w.gone_at is null and $1::text = any (w.queues))`,
+		[]any{name}, &known)
+	if err == nil && !known {
+		err = ErrNotFound
 	}
-	if !known {
-		return 0, fmt.Errorf("pawl: purge queue %q: %w", name, ErrNotFound)
+	if err != nil {
+		return 0, fmt.Errorf("pawl: purge queue %q: %w", name, err)
 	}
 	return 0, nil
 }
 
-// Queues are the queues somebody said something of, and those with live jobs, by name.
+// Queues returns the queues that were configured or paused and those with live jobs, sorted by name. A field is zero
+// where the queue has the default, and a retention is negative where jobs are deleted at once. So PutQueue of a Queue
+// returned by Queues changes nothing.
 func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	var queues []Queue
-	err := c.query(ctx, `select u.name, coalesce(q.paused, false), coalesce(q.max_attempts, 0::smallint), q.backoff::text,
-			extract(epoch from q.lease)::double precision, extract(epoch from q.retain_completed)::double precision,
-			extract(epoch from q.retain_cancelled)::double precision, extract(epoch from q.retain_dead)::double precision, coalesce(q.halt_on_dead, false),
-			coalesce(q.max_running, 0), coalesce(q.channel_max_running, 0), q.rate::text, q.channel_rate::text, q.weights::text, q.created_at
-		from (select name from pawl.queue union select * from pawl.queues()) u (name)
+	err := c.query(ctx, `select u.name, coalesce(q.paused, false), q.created_at,
+			coalesce(q.max_attempts, 0::smallint), coalesce(q.halt_on_dead, false),
+			coalesce(q.max_running, 0), coalesce(q.channel_max_running, 0),
+			q.backoff::text, q.rate::text, q.channel_rate::text, q.weights::text,
+			extract(epoch from q.lease)::double precision,
+			extract(epoch from q.retain_completed)::double precision,
+			extract(epoch from q.retain_cancelled)::double precision,
+			extract(epoch from q.retain_dead)::double precision
+		from (select name from pawl.queue union select * from pawl.live_queues()) u (name)
 		left join pawl.queue q on q.name = u.name
 		order by u.name collate "C"`, nil, func(s scanner) error {
-		var q Queue
-		var attempts int16
-		var backoff, rate, channelRate, weights *string
-		var lease, completed, cancelled, dead *float64
-		var created *time.Time
-		if err := s.Scan(&q.Name, &q.Paused, &attempts, &backoff, &lease, &completed, &cancelled, &dead, &q.Policy.HaltOnDead,
-			&q.Policy.MaxRunning, &q.Policy.ChannelMaxRunning, &rate, &channelRate, &weights, &created); err != nil {
-			return err
-		}
-		for _, r := range []struct {
-			text *string
-			to   *Rate
-		}{{rate, &q.Policy.Rate}, {channelRate, &q.Policy.ChannelRate}} {
-			if r.text != nil {
-				var stored storedRate
-				if err := json.Unmarshal([]byte(*r.text), &stored); err != nil {
-					return err
-				}
-				*r.to = stored.rate()
-			}
-		}
-		if weights != nil {
-			if err := json.Unmarshal([]byte(*weights), &q.Policy.Weights); err != nil {
-				return err
-			}
-		}
-		q.Policy.MaxAttempts, q.CreatedAt = int(attempts), given(created)
-		if backoff != nil {
-			var b storedBackoff
-			if err := json.Unmarshal([]byte(*backoff), &b); err != nil {
-				return err
-			}
-			q.Policy.Backoff = b.backoff()
-		}
-		span := func(s *float64) time.Duration { return seconds(*s) }
-		if lease != nil {
-			q.Policy.Lease = span(lease)
-		}
-		if completed != nil && cancelled != nil && dead != nil {
-			q.Policy.Retention = &Retention{span(completed), span(cancelled), span(dead)}
-		}
+		q, err := scanQueue(s)
 		queues = append(queues, q)
-		return nil
+		return err
 	})
-	return queues, err
+	if err != nil {
+		return nil, fmt.Errorf("pawl: list queues: %w", err)
+	}
+	return queues, nil
+}
+
+// scanQueue reads a row of the statement of Queues.
+func scanQueue(s scanner) (q Queue, err error) {
+	var attempts int16
+	var backoff, rate, channelRate, weights *string
+	var lease, completed, cancelled, dead *float64
+	var created *time.Time
+	if err := s.Scan(&q.Name, &q.Paused, &created, &attempts, &q.HaltOnDead, &q.MaxRunning, &q.ChannelMaxRunning,
+		&backoff, &rate, &channelRate, &weights, &lease, &completed, &cancelled, &dead); err != nil {
+		return q, err
+	}
+	q.MaxAttempts, q.CreatedAt, q.Lease = int(attempts), valueOrZero(created), durationOrZero(lease)
+	q.RetainCompleted, q.RetainCancelled, q.RetainDead = retention(completed), retention(cancelled), retention(dead)
+	for _, limit := range []struct {
+		text *string
+		to   *Rate
+	}{{rate, &q.Rate}, {channelRate, &q.ChannelRate}} {
+		if limit.text != nil {
+			var err error
+			if *limit.to, err = parseRate(*limit.text); err != nil {
+				return q, fmt.Errorf("rate of queue %.50q: %w", q.Name, err)
+			}
+		}
+	}
+	if weights != nil {
+		if err := json.Unmarshal([]byte(*weights), &q.Weights); err != nil {
+			return q, fmt.Errorf("weights of queue %.50q: %w", q.Name, err)
+		}
+	}
+	if backoff != nil {
+		var stored storedBackoff
+		if err := json.Unmarshal([]byte(*backoff), &stored); err != nil {
+			return q, fmt.Errorf("backoff of queue %.50q: %w", q.Name, err)
+		}
+		q.Backoff = stored.backoff()
+	}
+	return q, nil
 }

@@ -11,11 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/sql"
 )
 
@@ -106,7 +106,7 @@ func TestTwoClaimersNeverGetTheSameJob(t *testing.T) {
 
 // Rule 2: fence where the row is locked.
 func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
-	rule(t, "complete", "where j.id = u.id and j.epoch = u.epoch for update skip locked", "where j.id = u.id for update skip locked",
+	rule(t, "finish/complete", "where j.id = u.id and j.epoch = u.epoch for update skip locked", "where j.id = u.id for update skip locked",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			stale := claim(t, client, 1)
@@ -123,7 +123,7 @@ func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
 
 // Rule 2: the completion waits for the row, and finds another epoch when it gets it.
 func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
-	rule(t, "hold", "where j.id = u.id and j.epoch = u.epoch for update", "where j.id = u.id for update",
+	rule(t, "finish/lock_jobs", "where j.id = u.id and j.epoch = u.epoch for update", "where j.id = u.id for update",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			stale := claim(t, client, 1)
@@ -135,7 +135,7 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 			blocked(t, pool, 1)
 			held := make(chan []int64, 1)
 			go func() {
-				rows := values[int64](t, pool, "select pawl.hold(array[j.id], array[j.epoch]) from pawl.job j")
+				rows := values[int64](t, pool, "select pawl.lock_jobs(array[j.id], array[j.epoch]) from pawl.job j")
 				held <- rows
 			}()
 			blocked(t, pool, 2)
@@ -144,7 +144,7 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 				return fmt.Sprintf("completed by who had lost it: %v", err)
 			}
 			if rows := <-held; len(rows) != 0 {
-				return "pawl.hold says that a job with a new epoch is held at the old one"
+				return "pawl.unique_key says that a job with a new epoch is held at the old one"
 			}
 			return ""
 		})
@@ -152,7 +152,7 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 
 // Rule 3: no waiting on strangers.
 func TestAStrangersLockDelaysOnlyItsOwnJob(t *testing.T) {
-	rule(t, "complete", "j.epoch = u.epoch for update skip locked", "j.epoch = u.epoch for update",
+	rule(t, "finish/complete", "j.epoch = u.epoch for update skip locked", "j.epoch = u.epoch for update",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string) {
 			if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
 				t.Fatal(err)
@@ -186,16 +186,16 @@ func TestAStrangersLockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
 	}
 	stranger := begin(t, pool)
 	exec(t, stranger, "select from pawl.job where id = $1 for update", int64(ids[2]))
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
 	for i, id := range ids {
 		if i != 2 {
-			await(t, client, id, pawl.StateCompleted)
+			await(t, client, id, pawlstate.Completed)
 		}
 	}
 	commit(t, stranger)
-	await(t, client, ids[2], pawl.StateCompleted)
+	await(t, client, ids[2], pawlstate.Completed)
 }
 
 // Section 5: what commits below the mark.
@@ -255,7 +255,7 @@ func TestAClaimerThatRollsBackBelowTheMark(t *testing.T) {
 
 // Section 5: the safe mark needs every inserter to have a transaction number before it draws a position.
 func TestAnInserterHasItsNumberBeforeItsPosition(t *testing.T) {
-	rule(t, "insert", "perform pg_current_xact_id();", "",
+	rule(t, "insert/insert", "perform pg_current_xact_id();", "",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			// An insert that is stopped between drawing its position and writing its first row.
 			exec(t, pool, "create function stop() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return new; end'")
@@ -331,7 +331,7 @@ func TestUnclaimWhileTheClaimIsAtWork(t *testing.T) {
   values (unclaim.lease, clock_timestamp() + interval '1 minute', '{}', '{}')
   on conflict (id) do nothing;
   if found then`
-	rule(t, "unclaim", tombstone, "if not exists (select from pawl.lease l where l.id = unclaim.lease) then",
+	rule(t, "claim/unclaim", tombstone, "if not exists (select from pawl.lease l where l.id = unclaim.lease) then",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, pawl.JobSpec{Args: Note{1}})
 			tx := begin(t, pool)
@@ -370,7 +370,7 @@ func TestUnclaimAfterTheClaim(t *testing.T) {
 	if got := claim(t, client, 2); got[0].ID != id {
 		t.Error("the job given back is not the next")
 	}
-	if n := value[int](t, pool, "select max(strikes) from pawl.job"); n != 0 {
+	if n := value[int](t, pool, "select max(crashes) from pawl.job"); n != 0 {
 		t.Error("a claim undone cost a strike")
 	}
 	// A claim that failed on the server: unclaim waits for it, too, and gives back nothing.
@@ -463,11 +463,11 @@ func TestRescueEndsThoughNothingCanBeRescued(t *testing.T) {
 
 // Section 4, rule 6: a worker taken for dead claims nothing.
 func TestABuriedWorkerClaimsNothing(t *testing.T) {
-	rule(t, "claim", "and (claim.worker is null or exists (select from pawl.worker w where w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')))", "",
+	rule(t, "claim/claim", "and (claim.worker is null or exists (select from pawl.worker w where w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')))", "",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
-			worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '9 seconds')")
-			exec(t, pool, "select pawl.unregister($1)", worker)
+			worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '9 seconds')")
+			exec(t, pool, "select pawl.unregister_worker($1)", worker)
 			if got := claimTickets(t, pool, aLease, &worker, 1); len(got) != 0 {
 				return "it claimed"
 			}
@@ -484,7 +484,7 @@ func TestAWorkerGoneWhileItClaims(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			id := insert(t, client, Note{1})
-			worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '9 seconds')")
+			worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '9 seconds')")
 			tx := begin(t, pool)
 			if got := claimTickets(t, tx, aLease, &worker, 1); len(got) != 1 {
 				t.Fatal("nothing was claimed")
@@ -509,7 +509,7 @@ func TestWhoIsLate(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)
 	workers := func() int { return value[int](t, pool, "select count(*) from pawl.worker where gone_at is null") }
-	exec(t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 day')")
+	exec(t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 day')")
 	exec(t, pool, "update pawl.worker set seen_at = seen_at - interval '2 days'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	if workers() != 1 {
@@ -526,7 +526,7 @@ func TestWhoIsLate(t *testing.T) {
 	}
 }
 
-// Section 6: attempts and strikes.
+// Section 6: attempts and crashes.
 func TestStrikes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -557,11 +557,11 @@ func TestStrikes(t *testing.T) {
 	if err := client.Fail(t.Context(), innocent, pawl.RetryAfter(0, errBoom)); err != nil {
 		t.Fatal(err)
 	}
-	if strikes := value[int](t, pool, "select strikes from pawl.job where id = $1", int64(other)); strikes != 0 {
-		t.Errorf("a job whose handler answered keeps %d strikes", strikes)
+	if crashes := value[int](t, pool, "select crashes from pawl.job where id = $1", int64(other)); crashes != 0 {
+		t.Errorf("a job whose handler answered keeps %d crashes", crashes)
 	}
 	expire(t, pool)
-	job := await(t, client, victim, pawl.StateDead)
+	job := await(t, client, victim, pawlstate.Dead)
 	if job.Reason != "poison" || job.Attempt != 0 {
 		t.Errorf("dead for %q with attempt %d, want poison and 0: rescue uses no attempt", job.Reason, job.Attempt)
 	}
@@ -593,7 +593,7 @@ func TestAMoreUrgentLaneIsFoundByABusyConsumer(t *testing.T) {
 
 // Section 4, rule 9.
 func TestThePauseIsReadInsideTheClaim(t *testing.T) {
-	rule(t, "claim", "where not exists (select from pawl.queue q where q.name = u.queue and q.paused)\n      and", "where",
+	rule(t, "claim/claim", "where not exists (select from pawl.queue q where q.name = u.queue and q.paused)\n      and", "where",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			exec(t, pool, "insert into pawl.queue (name, paused) values ('default', true)")
@@ -640,7 +640,7 @@ func TestFinishedKnowsItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	finished := func(shift int) int {
-		return len(values[int64](t, pool, `select pawl.finished(array_agg(id), array_agg(epoch + $1::int))
+		return len(values[int64](t, pool, `select pawl.find_finished(array_agg(id), array_agg(epoch + $1::int))
 			from (select id, epoch from pawl.archive union all select id, epoch from pawl.dead) f`, shift))
 	}
 	if n := finished(0); n != 2 {
@@ -788,16 +788,16 @@ func TestVerbsAgainstAClaimOrPromotionAtWork(t *testing.T) {
 
 // Rule 4: locks in a fixed order, whatever the order of the argument.
 func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
-	verbs := map[string]func(context.Context, *pawl.Client, pawl.Jobs, pawl.IDs) error{
-		"cancel": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids pawl.IDs) error {
-			_, err := c.Cancel(ctx, ids)
+	verbs := map[string]func(context.Context, *pawl.Client, pawl.Jobs, []pawl.ID) error{
+		"cancel": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids []pawl.ID) error {
+			_, err := c.Cancel(ctx, pawl.Filter{IDs: ids})
 			return err
 		},
-		"delete": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids pawl.IDs) error {
-			_, err := c.Delete(ctx, ids)
+		"delete": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids []pawl.ID) error {
+			_, err := c.Delete(ctx, pawl.Filter{IDs: ids})
 			return err
 		},
-		"complete": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs, _ pawl.IDs) error {
+		"complete": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs, _ []pawl.ID) error {
 			if err := c.Complete(ctx, jobs); !errors.Is(err, pawl.ErrLeaseLost) {
 				return err
 			}
@@ -815,10 +815,10 @@ func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
 			stranger := begin(t, pool)
 			exec(t, stranger, "select from pawl.job where id = $1 for update", int64(jobs[0].ID))
 			errs := make(chan error, 2)
-			go func() { errs <- verb(t.Context(), client, jobs, pawl.IDs{jobs[0].ID, jobs[1].ID}) }()
+			go func() { errs <- verb(t.Context(), client, jobs, []pawl.ID{jobs[0].ID, jobs[1].ID}) }()
 			blocked(t, pool, 1)
 			go func() {
-				errs <- verb(t.Context(), client, pawl.Jobs{jobs[1], jobs[0]}, pawl.IDs{jobs[1].ID, jobs[0].ID})
+				errs <- verb(t.Context(), client, pawl.Jobs{jobs[1], jobs[0]}, []pawl.ID{jobs[1].ID, jobs[0].ID})
 			}()
 			blocked(t, pool, 2)
 			commit(t, stranger)
@@ -909,38 +909,4 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 		return !fail(client.Complete(t.Context(), jobs)) && live(t, pool) == 0
 	})
-}
-
-// What collided or never arrived is worth another try of the whole transaction; what was refused, or may have been done, is not.
-func TestIsRetryable(t *testing.T) {
-	t.Parallel()
-	client, pool := install(t)
-	id := insert(t, client, Note{1})
-	update := func(tx pgx.Tx) error {
-		_, err := client.With(tx).Update(t.Context(), id, pawl.JobUpdate{Delay: time.Hour})
-		return err
-	}
-	older, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
-	must(t, err)
-	defer older.Rollback(t.Context())
-	exec(t, older, "select 1")
-	must(t, pgx.BeginFunc(t.Context(), pool, update))
-	if err := update(older); !pawl.IsRetryable(err) {
-		t.Errorf("a collision of two transactions is not retryable: %v", err)
-	}
-	if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{1}, Delay: -time.Hour}); pawl.IsRetryable(err) {
-		t.Errorf("an invalid job is retryable: %v", err)
-	}
-	if _, err := pool.Exec(t.Context(), "select 1/0"); err == nil || pawl.IsRetryable(err) {
-		t.Errorf("a division by zero is retryable: %v", err)
-	}
-	if _, err := pool.Exec(t.Context(), "select pg_terminate_backend(pg_backend_pid())"); err == nil || pawl.IsRetryable(err) {
-		t.Errorf("a connection that ended before the answer is retryable: %v", err)
-	}
-	if _, err := pgx.Connect(t.Context(), "host=127.0.0.1 port=1 user=x connect_timeout=5"); !pawl.IsRetryable(fmt.Errorf("wrapped: %w", err)) {
-		t.Errorf("a refused connection is not retryable: %v", err)
-	}
-	if pawl.IsRetryable(nil) {
-		t.Error("nil is retryable")
-	}
 }

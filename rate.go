@@ -2,86 +2,132 @@ package pawl
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
 )
 
-// Rate is so many in so much time. The zero Rate is no limit.
+// A Rate is a number of events in a time. The zero Rate is no limit.
 type Rate struct {
-	N     int           // If zero, no limit; then the others must be zero too.
-	Per   time.Duration // If zero, 1 s.
-	Burst int           // At once after a rest. If zero, N.
+	// N is the number of events in Per. If zero, there is no limit, and Per and Burst must be zero too.
+	N int
+
+	// Per is the time in which N events may happen. It defaults to 1 second.
+	Per time.Duration
+
+	// Burst is the number of events that may happen at once after a time without events. It defaults to N.
+	Burst int
 }
 
 func (r Rate) check() error {
 	switch {
 	case r.N < 0 || r.Per < 0 || r.Burst < 0:
-		return errors.New("N, Per or Burst is negative")
+		return errors.New("N, Per or Burst is negative: want 0 or more")
 	case r.N == 0 && r != Rate{}:
-		return errors.New("N is zero, which is no limit, and yet Per or Burst is set")
+		return errors.New("N is zero, which is no limit, but Per or Burst is set: set N, or leave all of them zero")
 	}
 	return nil
 }
 
-// limiter is a bucket of tokens, kept as the time at which it will be full: exact, and refilled by nobody.
-type limiter struct {
-	unit  time.Duration // In which one token comes in.
-	burst time.Duration // In which an empty bucket fills.
-	now   func() time.Duration
-	mu    sync.Mutex
-	full  time.Duration
-}
-
-// newLimiter is nil for no limit. Its clock is the process's, which no one sets back.
-func newLimiter(r Rate) *limiter {
-	if r.N == 0 {
-		return nil
-	}
+// withDefaults returns a rate that is a limit with Per and Burst set.
+func (r Rate) withDefaults() Rate {
 	if r.Per == 0 {
 		r.Per = time.Second
 	}
 	if r.Burst == 0 {
 		r.Burst = r.N
 	}
-	n, began := time.Duration(r.N), time.Now()
-	l := &limiter{unit: (r.Per-1)/n + 1, now: func() time.Duration { return time.Since(began) }} // Rounded up: never more than was said.
+	return r
+}
+
+// storedRate is a Rate as the database has it. Per is in seconds.
+type storedRate struct {
+	N     int     `json:"n"`
+	Per   float64 `json:"per"`
+	Burst int     `json:"burst"`
+}
+
+// stored checks the rate and returns it as JSON, or nil for no limit.
+func (r Rate) stored() (*string, error) {
+	if err := r.check(); err != nil || r.N == 0 {
+		return nil, err
+	}
+	r = r.withDefaults()
+	return jsonText(storedRate{r.N, r.Per.Seconds(), r.Burst})
+}
+
+func (s storedRate) rate() Rate {
+	return Rate{N: s.N, Per: time.Duration(s.Per * float64(time.Second)), Burst: s.Burst}
+}
+
+// parseRate reads a rate as the database has it.
+func parseRate(text string) (Rate, error) {
+	var s storedRate
+	err := json.Unmarshal([]byte(text), &s)
+	return s.rate(), err
+}
+
+// A limiter is a token bucket in memory. It keeps the time at which the bucket will be full, so that nothing has to
+// refill it and no fraction of a token is lost.
+type limiter struct {
+	unit  time.Duration // unit is the time in which one token comes in.
+	burst time.Duration // burst is the time in which an empty bucket fills.
+	now   func() time.Duration
+	mu    sync.Mutex
+	full  time.Duration // full is when the bucket will be full, by now.
+}
+
+// newLimiter returns a limiter, or nil if the rate is no limit. It uses the process's monotonic clock, which is never
+// set back.
+func newLimiter(r Rate) *limiter {
+	if r.N == 0 {
+		return nil
+	}
+	r = r.withDefaults()
+	n, start := time.Duration(r.N), time.Now()
+	l := &limiter{
+		unit: (r.Per-1)/n + 1, // Rounded up, so that the limiter never lets through more than the rate says.
+		now:  func() time.Duration { return time.Since(start) },
+	}
 	l.burst = l.cost(r.Burst)
 	return l
 }
 
-// cost is the time in which n tokens come in; bounded, so that sums of a few are numbers.
+// cost returns the time in which n tokens come in. It is bounded so that sums of a few costs do not overflow.
 func (l *limiter) cost(n int) time.Duration {
-	const most = 1 << 60 // 36 years
+	const most = 1 << 60 // About 36 years.
 	if time.Duration(n) > most/l.unit {
 		return most
 	}
 	return time.Duration(n) * l.unit
 }
 
-// take takes n tokens or none; then wait is when there will be enough, if nobody else takes any. More than the bucket holds are
-// taken from a full one, which then owes them: or else a large batch could never go.
+// take takes n tokens and returns zero, or takes none and returns how long to wait for them. To wait is enough if
+// no other caller takes tokens meanwhile. If n is more than the bucket holds, take waits for a full bucket and lets it
+// go into debt; otherwise a large batch could never pass.
 func (l *limiter) take(n int) (wait time.Duration) {
 	cost := l.cost(n)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	gone := max(l.full-now, 0)
-	if wait = gone + min(cost, l.burst) - l.burst; wait > 0 {
+	used := max(l.full-now, 0)
+	if wait = used + min(cost, l.burst) - l.burst; wait > 0 {
 		return wait
 	}
-	l.full = now + gone + cost
+	l.full = now + used + cost
 	return 0
 }
 
-// left is how many tokens there are now.
+// left returns the number of tokens in the bucket.
 func (l *limiter) left() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return int(max(l.burst-max(l.full-l.now(), 0), 0) / l.unit)
 }
 
-// InsertAllowance is how many jobs Insert would take at once now under Config.InsertRate, of which Burst is the most; -1 without a rate.
+// InsertAllowance returns how many jobs Insert accepts at this moment under Config.InsertRate. It is at most the rate's
+// Burst. Without a rate it is -1.
 func (c *Client) InsertAllowance() int {
 	if c.limiter == nil {
 		return -1
@@ -89,7 +135,7 @@ func (c *Client) InsertAllowance() int {
 	return c.limiter.left()
 }
 
-// limit takes n tokens of Config.InsertRate.
+// limit takes n tokens of Config.InsertRate. It returns a *RateError if there are too few.
 func (c *Client) limit(ctx context.Context, n int) error {
 	if c.limiter == nil {
 		return nil

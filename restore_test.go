@@ -21,21 +21,21 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Order is a job that belongs to a row of the application's.
+// Order is a job that belongs to a row of the application's table.
 type Order struct {
 	N int `json:"n"`
 }
 
 func (Order) Kind() string { return "order" }
 
-// Stuck is a job that runs until the test lets it go.
+// Stuck is a job that runs until the test ends it.
 type Stuck struct {
 	N int `json:"n"`
 }
 
 func (Stuck) Kind() string { return "stuck" }
 
-// clientProgram finds one of PostgreSQL's client programs, which lie beside the server's: of another version it might not do.
+// clientProgram finds one of PostgreSQL's client programs beside the server's, because it must be of the same version.
 func clientProgram(t testing.TB, name string) (path string) {
 	t.Helper()
 	dir, err := localpg.Find("")
@@ -43,7 +43,7 @@ func clientProgram(t testing.TB, name string) (path string) {
 		path, err = osexec.LookPath(filepath.Join(dir, name))
 	}
 	if err != nil {
-		t.Skip(err) // The server is one given, or its package has no client programs.
+		t.Skip(err) // The server is not ours, or its package has no client programs.
 	}
 	return path
 }
@@ -64,39 +64,66 @@ func dump(t testing.TB, url string) (file string) {
 
 func restore(t testing.TB, file, url string) {
 	t.Helper()
-	// Directly: it sets the search_path of its session, which a pooler would hand on. As one transaction: before the keys are made,
-	// workers that live on would be in the tables twice.
+	// It must not pass through a pooler: it sets the search_path of its session, which the pooler would hand on. It must
+	// be one transaction: before the keys exist, workers that are still running would be inserted twice.
 	run(t, "pg_restore", "--exit-on-error", "--single-transaction", "--dbname", pgtest.Direct(t, url), file)
 }
 
-// A dump taken under load and restored elsewhere: jobs and the rows they belong to are of one moment. What was not completed then
-// runs, what was does not.
-func TestRestore(t *testing.T) {
-	t.Parallel()
-	clientProgram(t, "pg_dump") // Before there is anything that a skip would leave at work.
-	client, pool := install(t)
-	exec(t, pool, "create table orders (n integer not null); create table invoice (n integer not null, job_id bigint not null)")
+// invoicing returns a handler that inserts an invoice and completes the order's job in one transaction.
+func invoicing(
+	client *pawl.Client, pool *pgxpool.Pool, note func(*pawl.JobInfo),
+) func(context.Context, *pawl.Job[Order]) error {
+	return func(ctx context.Context, job *pawl.Job[Order]) error {
+		note(job.JobInfo)
+		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "insert into invoice (n, job_id) values ($1, $2)", job.Args.N, int64(job.ID))
+			if err != nil {
+				return err
+			}
+			return client.With(tx).Complete(ctx, job)
+		})
+	}
+}
 
-	// The load: orders placed with their job, invoices written with its completion, notes that are completed by the runner or
-	// fail at first, an ordered channel, jobs for much later, and some that are running when the dump is taken.
-	const stuck = 5
-	free := make(chan struct{})
-	invoice := func(client *pawl.Client, pool *pgxpool.Pool, also func(*pawl.JobInfo)) func(context.Context, *pawl.Job[Order]) error {
-		return func(ctx context.Context, job *pawl.Job[Order]) error {
-			also(job.JobInfo)
-			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-				if _, err := tx.Exec(ctx, "insert into invoice (n, job_id) values ($1, $2)", job.Args.N, int64(job.ID)); err != nil {
-					return err
-				}
-				return client.With(tx).Complete(ctx, job)
+// placeOrders inserts orders together with their job, and notes, until ctx ends.
+func placeOrders(ctx context.Context, t *testing.T, client *pawl.Client, pool *pgxpool.Pool, first, step int) {
+	for n := first; ctx.Err() == nil; n += step {
+		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "insert into orders (n) values ($1)", n); err != nil {
+				return err
+			}
+			_, err := client.With(tx).Insert(ctx, Order{n})
+			return err
+		})
+		if err == nil {
+			_, err = client.InsertMany(ctx, []pawl.JobSpec{
+				{Args: Note{n}},
+				{Args: Note{n}, Channel: fmt.Sprint("account ", n%4), Ordered: true},
 			})
 		}
+		if err != nil && ctx.Err() == nil {
+			t.Error(err)
+			return
+		}
 	}
-	mux := pawl.NewMux()
-	pawl.Handle(mux, invoice(client, pool, func(*pawl.JobInfo) {}))
+}
+
+// stuckJobs is the number of jobs that run while dumpUnderLoad takes its dump.
+const stuckJobs = 5
+
+// dumpUnderLoad takes a dump while jobs are inserted and run. The load has orders inserted together with their job,
+// invoices inserted together with its completion, notes that the runner completes or that fail at first, an ordered
+// channel, a job for much later, and stuck jobs. later is the id of the job for much later.
+func dumpUnderLoad(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (file string, later pawl.ID) {
+	t.Helper()
+	exec(t, pool, "create table orders (n integer not null)")
+	exec(t, pool, "create table invoice (n integer not null, job_id bigint not null)")
+	free := make(chan struct{})
+	mux := new(pawl.Mux)
+	pawl.Handle(mux, invoicing(client, pool, func(*pawl.JobInfo) {}))
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N%7 == 0 && job.Attempt == 1 {
-			return pawl.RetryAfter(20*time.Millisecond, errors.New("not at first"))
+			return pawl.RetryAfter(20*time.Millisecond, errors.New("fails at first"))
 		}
 		return nil
 	})
@@ -104,75 +131,97 @@ func TestRestore(t *testing.T) {
 		<-free
 		return nil
 	})
-	for n := range stuck {
+	for n := range stuckJobs {
 		insert(t, client, Stuck{n})
 	}
-	later := insert(t, client, pawl.JobSpec{Args: Note{-1}, Delay: hour})
+	later = insert(t, client, pawl.JobSpec{Args: Note{-1}, Delay: hour})
 	stop := start(t, client, mux, pawl.RunnerConfig{Min: 40, Max: 80, Heartbeat: 200 * time.Millisecond})
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var producers sync.WaitGroup
 	for p := range 3 {
-		producers.Go(func() {
-			for n := p; ctx.Err() == nil; n += 3 {
-				err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-					if _, err := tx.Exec(ctx, "insert into orders (n) values ($1)", n); err != nil {
-						return err
-					}
-					_, err := client.With(tx).Insert(ctx, Order{n})
-					return err
-				})
-				if err == nil {
-					_, err = client.InsertMany(ctx, []pawl.JobSpec{
-						{Args: Note{n}},
-						{Args: Note{n}, Channel: fmt.Sprint("account ", n%4), Ordered: true},
-					})
-				}
-				if err != nil && ctx.Err() == nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
+		producers.Go(func() { placeOrders(ctx, t, client, pool, p, 3) })
 	}
 	pgtest.Wait(t, "invoices, and all the stuck jobs to run", func() bool {
 		return value[int](t, pool, "select count(*) from invoice") > 200 &&
-			value[int](t, pool, "select count(*) from pawl.lease l, unnest(l.jobs) u (id) join pawl.job j on j.id = u.id where j.kind = 'stuck'") == stuck
+			value[int](t, pool, `select count(*) from pawl.lease l, unnest(l.jobs) u (id)
+				join pawl.job j on j.id = u.id where j.kind = 'stuck'`) == stuckJobs
 	})
-	file := dump(t, pool.Config().ConnString())
+	file = dump(t, pool.Config().ConnString())
 	cancel()
 	producers.Wait()
 	close(free)
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
+	return file, later
+}
 
-	// The same moment elsewhere.
+// selectIDs returns the ids that a query selects.
+func selectIDs(t *testing.T, pool *pgxpool.Pool, sql string) map[pawl.ID]bool {
+	t.Helper()
+	set := map[pawl.ID]bool{}
+	for _, id := range values[int64](t, pool, sql) {
+		set[pawl.ID(id)] = true
+	}
+	return set
+}
+
+// A dump is taken under load and restored elsewhere: jobs and the application's rows are of one moment. Jobs that were
+// not completed then run; completed jobs do not.
+func TestRestoredDumpRunsUnfinishedJobs(t *testing.T) {
+	t.Parallel()
+	clientProgram(t, "pg_dump") // A skip must come before workers start.
+	client, pool := install(t)
+	file, later := dumpUnderLoad(t, client, pool)
 	restored := pgtest.Empty(t)
 	restore(t, file, restored)
-	again, there := connect(t, restored)
-	ids := func(sql string) map[pawl.ID]bool {
-		set := map[pawl.ID]bool{}
-		for _, id := range values[int64](t, there, sql) {
-			set[pawl.ID(id)] = true
-		}
-		return set
+	client, pool = connect(t, restored)
+
+	unfinished := selectIDs(t, pool, "select id from pawl.job")
+	finished := selectIDs(t, pool, "select id from pawl.archive")
+	n := value[int](t, pool, "select count(*) from invoice")
+	if n <= 200 || len(unfinished) <= stuckJobs+1 || len(finished) <= 200 {
+		t.Fatalf("%d invoices, %d jobs live and %d finished: the dump was not taken under load",
+			n, len(unfinished), len(finished))
 	}
-	unfinished, finished := ids("select id from pawl.job"), ids("select id from pawl.archive")
-	if n := value[int](t, there, "select count(*) from invoice"); n <= 200 || len(unfinished) <= stuck+1 || len(finished) <= 200 {
-		t.Fatalf("%d invoices, %d jobs live and %d finished: the dump was not taken under load", n, len(unfinished), len(finished))
-	}
-	apart := values[int](t, there, `select o.n from orders o
+	inconsistent := values[int](t, pool, `select o.n from orders o
 		left join (select args from pawl.job where kind = 'order') j on (j.args ->> 'n')::integer = o.n
 		left join (select args from pawl.archive where kind = 'order') a on (a.args ->> 'n')::integer = o.n
 		left join invoice i on i.n = o.n
 		where (j.args is null) = (i.n is null) or (a.args is null) <> (i.n is null)`)
-	if len(apart) > 0 {
-		t.Errorf("orders %v: want a live job and no invoice, or an invoice and a completed job", apart)
+	if len(inconsistent) > 0 {
+		t.Errorf("orders %v: want a live job and no invoice, or an invoice and a completed job", inconsistent)
 	}
 
-	// A new fleet runs the rest: at once what waits, and what lost workers held after three of their heartbeats.
+	insert(t, client, Note{-2}) // Its id is new, although the sequence advanced after the dump.
+	ran := runRestored(t, client, pool)
+	delete(unfinished, later)
+	if len(ran) != len(unfinished)+1 {
+		t.Errorf("%d jobs ran; want the %d not finished in the dump and the new one", len(ran), len(unfinished))
+	}
+	for id := range unfinished {
+		if !ran[id] {
+			t.Errorf("job %d was not finished in the dump and did not run", id)
+		}
+	}
+	for id := range finished {
+		if ran[id] {
+			t.Errorf("job %d was finished in the dump and ran again", id)
+		}
+	}
+	orders := slices.Sorted(slices.Values(values[int](t, pool, "select n from orders")))
+	invoices := slices.Sorted(slices.Values(values[int](t, pool, "select n from invoice")))
+	if !slices.Equal(orders, invoices) {
+		t.Errorf("%d orders and %d invoices; want one each", len(orders), len(invoices))
+	}
+}
+
+// runRestored runs all jobs of a restored database but the one for much later, and returns their ids. Waiting jobs run
+// at once; the jobs of lost workers run after three of their heartbeats.
+func runRestored(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) map[pawl.ID]bool {
+	t.Helper()
 	var mu sync.Mutex
 	ran := map[pawl.ID]bool{}
 	note := func(job *pawl.JobInfo) {
@@ -180,50 +229,31 @@ func TestRestore(t *testing.T) {
 		ran[job.ID] = true
 		mu.Unlock()
 	}
-	rest := pawl.NewMux()
-	pawl.Handle(rest, invoice(again, there, note))
-	pawl.Handle(rest, func(_ context.Context, job *pawl.Job[Note]) error {
+	mux := new(pawl.Mux)
+	pawl.Handle(mux, invoicing(client, pool, note))
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		note(job.JobInfo)
 		return nil
 	})
-	pawl.Handle(rest, func(_ context.Context, job *pawl.Job[Stuck]) error {
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Stuck]) error {
 		note(job.JobInfo)
 		if job.Attempt != 1 {
-			t.Errorf("stuck job %d is in attempt %d: a restore uses none", job.ID, job.Attempt)
+			t.Errorf("stuck job %d is in attempt %d: a restore must not use one", job.ID, job.Attempt)
 		}
 		return nil
 	})
-	insert(t, again, Note{-2}) // Its id is new, though the sequence went on after the dump.
-	start(t, again, rest, pawl.RunnerConfig{Min: 40, Max: 80})
+	start(t, client, mux, pawl.RunnerConfig{Min: 40, Max: 80})
 	pgtest.Wait(t, "all but the job for later to be finished", func() bool {
-		return value[int](t, there, "select count(*) from pawl.job") == 1
+		return value[int](t, pool, "select count(*) from pawl.job") == 1
 	})
-	delete(unfinished, later)
 	mu.Lock()
 	defer mu.Unlock()
-	if len(ran) != len(unfinished)+1 {
-		t.Errorf("%d jobs ran; want the %d not finished in the dump and the new one", len(ran), len(unfinished))
-	}
-	for id := range maps.Keys(unfinished) {
-		if !ran[id] {
-			t.Errorf("job %d was not finished in the dump and did not run", id)
-		}
-	}
-	for id := range maps.Keys(finished) {
-		if ran[id] {
-			t.Errorf("job %d was finished in the dump and ran again", id)
-		}
-	}
-	orders := slices.Sorted(slices.Values(values[int](t, there, "select n from orders")))
-	invoices := slices.Sorted(slices.Values(values[int](t, there, "select n from invoice")))
-	if !slices.Equal(orders, invoices) {
-		t.Errorf("%d orders and %d invoices; want one each", len(orders), len(invoices))
-	}
+	return maps.Clone(ran)
 }
 
-// The database goes back in time under a client that lives on: restored in place, or failed over to a standby that lagged. What is
-// inserted then has positions that the client has claimed past once already.
-func TestRewoundDatabase(t *testing.T) {
+// The database goes back in time while the client stays: after a restore in place, or a failover to a standby that
+// lagged. New jobs then get positions that the client has already passed.
+func TestAllJobsAreClaimedAfterARestoreInPlace(t *testing.T) {
 	for name, restart := range map[string]bool{"another server": true, "the same server": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -258,7 +288,7 @@ func TestRewoundDatabase(t *testing.T) {
 			notes(50)
 			file := dump(t, url)
 			notes(250)
-			if n := drain() + drain() + drain(); n != 300 { // More than once, so that it has made up its mind about what lies behind.
+			if n := drain() + drain() + drain(); n != 300 { // Several times, so that the client advances its marks.
 				t.Fatalf("%d of 300 jobs were claimed", n)
 			}
 			rewind(t, server, file, url, restart)
@@ -271,8 +301,8 @@ func TestRewoundDatabase(t *testing.T) {
 	}
 }
 
-// rewindable is a client on a database that [rewind] can take back to a dump of it. Its pool replaces dead connections by itself, as
-// any does after a second of rest, or as a pooler in between would: no error tells the client.
+// rewindable returns a client on a database that [rewind] can restore from a dump. Its pool replaces dead connections
+// without an error, as any pool does with an idle connection, or as a pooler would: the client does not notice.
 func rewindable(t *testing.T) (*localpg.Server, *pawl.Client, *pgxpool.Pool) {
 	t.Helper()
 	server := pgtest.Server(t)
@@ -313,13 +343,14 @@ func admin(t *testing.T, server *localpg.Server, statements ...string) {
 	}
 }
 
-// After a rewind ids of workers are drawn once more too. Two workers that took one row for theirs would give up each other's leases.
-func TestRewoundWorkers(t *testing.T) {
+// After a restore the sequence of workers' ids repeats numbers too. Two workers with the same row would release each
+// other's leases.
+func TestWorkersRegisterAgainAfterARestoreInPlace(t *testing.T) {
 	t.Parallel()
 	server, client, pool := rewindable(t)
 	url := pool.Config().ConnString()
 	file := dump(t, url)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	names := func() (names []string) {
 		workers, err := client.Workers(t.Context())
@@ -333,22 +364,22 @@ func TestRewoundWorkers(t *testing.T) {
 		}
 		return names
 	}
-	// The first one is slow to notice, for nothing calls for a heartbeat of it, so that the second takes its id.
-	deaf, err := pawl.New(pool, pawl.Config{ListenURL: server.URL("nowhere"), Logger: slog.New(slog.DiscardHandler)})
+	// The first one notices late, because no notification asks for a heartbeat. So the second one takes its id.
+	noListen, err := pawl.New(pool, pawl.Config{ListenURL: server.URL("nowhere"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	// That it is registered a worker knows a little after others see it: it has worked when it does.
+	// A worker learns of its registration a little after others see it. When it has run a job, it knows.
 	works := func(client *pawl.Client, config pawl.RunnerConfig) {
-		config.Queues, config.NoChores = map[string]pawl.RunnerQueue{config.Name: {}}, true
+		config.Queues, config.NoMaintenance = map[string]pawl.RunnerQueue{config.Name: {}}, true
 		start(t, client, mux, config)
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: config.Name})
 		pgtest.Wait(t, "the worker "+config.Name+" to work", func() bool { return live(t, pool) == 0 })
 	}
-	works(deaf, pawl.RunnerConfig{Name: "first", Heartbeat: 2 * time.Second})
+	works(noListen, pawl.RunnerConfig{Name: "first", Heartbeat: 2 * time.Second})
 	works(client, pawl.RunnerConfig{Name: "second", Heartbeat: 100 * time.Millisecond})
 	rewind(t, server, file, url, false)
-	pgtest.Wait(t, "both workers to register again, each for itself", func() bool {
+	pgtest.Wait(t, "both workers to register again, each with its own row", func() bool {
 		now := names()
 		slices.Sort(now)
 		return slices.Equal(now, []string{"first", "second"})

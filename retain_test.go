@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // What is past its retention goes: days of the archive by their partitions, the dead, workers and batches row by row. The rest stays.
@@ -25,14 +26,14 @@ func TestRetain(t *testing.T) {
 		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00');
 		insert into pawl.archive (id, finished_at, expires_at, created_at, epoch, priority, attempt, state, queue, channel, kind)
 		values (1000, '2020-02-28', '2020-02-29 12:00:00+00', '2020-02-28', 1, 0, 1, 'completed', 'default', '', 'note');
-		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, strikes, reason, queue, channel, kind)
+		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, crashes, reason, queue, channel, kind)
 		select n, now(), now() - interval '1 second', now(), 1, 0, 1, 0, 'attempts', 'default', '', 'note' from generate_series(2001, 3500) n;
 		insert into pawl.batch (id, total, finished_at) values (4000, 0, now() - interval '31 days'), (4001, 0, now()), (4002, 0, null);
-		select pawl.unregister(pawl.register('gone', 'h', 1, 'v', null, '9 seconds'));
+		select pawl.unregister_worker(pawl.register_worker('gone', 'h', 1, 'v', null, '9 seconds'));
 		update pawl.worker set gone_at = gone_at - interval '2 days';
-		select pawl.unregister(pawl.register('just gone', 'h', 1, 'v', null, '9 seconds'));
-		select pawl.tally(gen_random_uuid(), '{old,now}', '{1,1}', '{0,0}', '{0,0}');
-		update pawl.tally set slot = slot - 62 where queue = 'old';`)
+		select pawl.unregister_worker(pawl.register_worker('just gone', 'h', 1, 'v', null, '9 seconds'));
+		select pawl.report_counters(gen_random_uuid(), '{old,now}', '{1,1}', '{0,0}', '{0,0}');
+		update pawl.counter set slot = slot - 62 where queue = 'old';`)
 	must(t, client.Retain(t.Context()))
 	if after := partitions(); !slices.Equal(after, before) {
 		t.Errorf("the partitions are %v, want %v", after, before)
@@ -40,8 +41,8 @@ func TestRetain(t *testing.T) {
 	if value[bool](t, pool, "select to_regclass('pawl.archive_20200229') is not null") {
 		t.Error("the old partition is detached, but still there")
 	}
-	await(t, client, jobs[0].ID, pawl.StateCompleted)
-	await(t, client, jobs[1].ID, pawl.StateDead)
+	await(t, client, jobs[0].ID, pawlstate.Completed)
+	await(t, client, jobs[1].ID, pawlstate.Dead)
 	if n := value[int](t, pool, "select count(*) from pawl.dead"); n != 1 {
 		t.Errorf("%d dead, want 1", n)
 	}
@@ -51,7 +52,7 @@ func TestRetain(t *testing.T) {
 	if got := values[int](t, pool, "select id::int from pawl.batch order by id"); !slices.Equal(got, []int{4001, 4002}) {
 		t.Errorf("the batches are %v", got)
 	}
-	if got := values[string](t, pool, "select queue from pawl.tally where queue <> 'default'"); !slices.Equal(got, []string{"now"}) {
+	if got := values[string](t, pool, "select queue from pawl.counter where queue <> 'default'"); !slices.Equal(got, []string{"now"}) {
 		t.Errorf("told of lately: %v", got)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/pawlhq/pawl"
 	migrator "github.com/pawlhq/pawl/internal/migrate"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	pawlsql "github.com/pawlhq/pawl/sql"
 )
 
@@ -82,7 +83,8 @@ func (r *realm) of(pool *pgxpool.Pool) *pawl.Client {
 func installed(t testing.TB) *realm {
 	t.Helper()
 	r := newRealm(t)
-	must(t, r.client.Migrate(t.Context(), pawl.MigrateOptions{Roles: true}))
+	must(t, r.client.Migrate(t.Context()))
+	must(t, r.client.CreateRoles(t.Context()))
 	for _, kind := range kinds {
 		exec(t, r.pool, fmt.Sprintf("create role %s_user_%[2]s login; grant %[1]s_%[2]s to %[1]s_user_%[2]s", r.schema, kind))
 	}
@@ -122,7 +124,7 @@ func tellAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 	if slices.ContainsFunc(findings, func(f pawl.Finding) bool { return f.Check == "privilege" }) {
 		verify = &pgconn.PgError{Code: "42501"} // It says so instead of failing.
 	}
-	_, batch := c.Batch(ctx, 1)
+	_, batch := c.GetBatch(ctx, 1)
 	_, claim := c.Claim(ctx, "nothing here", 1, 0)
 	_, cancel := c.Cancel(ctx, id)
 	_, retry := c.Retry(ctx, id)
@@ -134,12 +136,12 @@ func tellAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 	_, insert := c.Insert(ctx, pawl.JobSpec{Args: Note{1}, Queue: "verbs", Delay: time.Hour})
 	_, many := c.InsertMany(ctx, []pawl.JobSpec{{Args: Note{1}, Queue: "verbs", Delay: time.Hour, Unique: pawl.Unique{Key: "verbs"}}})
 	return map[string]map[string]error{
-		"producer": {"Insert": insert, "InsertMany": many, "Commit": c.Commit(ctx, id), "Abort": c.Abort(ctx, id)},
+		"producer": {"Insert": insert, "InsertMany": many, "Commit": c.CommitReserved(ctx, id), "Abort": c.AbortReserved(ctx, id)},
 		"worker":   {"Claim": claim},
 		"reader": {"Get": get, "List": list, "Count": count, "Stats": stats, "Channels": channels, "Queues": queues, "Workers": workers, "Crons": crons,
 			"Verify": verify, "Batch": batch},
 		"admin": {"Cancel": cancel, "Retry": retry, "Update": update, "Delete": remove, "PurgeQueue": purge, "PurgeWorkers": forget, "ReleaseWorker": release,
-			"PutQueue": c.PutQueue(ctx, "default", pawl.QueuePolicy{}), "PauseQueue": c.PauseQueue(ctx, "default"), "DeleteQueue": c.DeleteQueue(ctx, "default"),
+			"PutQueue": c.PutQueue(ctx, pawl.Queue{Name: "default"}), "PauseQueue": c.PauseQueue(ctx, "default"), "DeleteQueue": c.DeleteQueue(ctx, "default"),
 			"PutCron": c.PutCron(ctx, hourly("hourly")), "PauseCron": c.PauseCron(ctx, "hourly"), "DeleteCron": c.DeleteCron(ctx, "hourly"),
 			"SuspendWorker": c.SuspendWorker(ctx, 1), "ResumeChannel": c.ResumeChannel(ctx, "default", "")},
 		"owner": {"Migrate": c.Migrate(ctx), "Uninstall": c.Uninstall(ctx)},
@@ -189,7 +191,7 @@ func TestAProducerProduces(t *testing.T) {
 	defer db.Close()
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{})
 	must(t, err)
-	_, err = client.With(tx).Insert(ctx, Note{4})
+	_, err = client.WithSQL(tx).Insert(ctx, Note{4})
 	must(t, err)
 	must(t, tx.Commit())
 	few, err := client.InsertMany(ctx, notes(10))
@@ -213,20 +215,20 @@ func TestAProducerProduces(t *testing.T) {
 	insert(t, client, pawl.JobSpec{Args: Note{7}, AfterOK: []pawl.ID{parent}})
 	one := insert(t, client, pawl.JobSpec{Args: Note{8}, Reserve: time.Minute})
 	other := insert(t, client, pawl.JobSpec{Args: Note{9}, Reserve: time.Minute})
-	must(t, client.ExtendReserve(ctx, time.Hour, one, other))
-	must(t, client.Commit(ctx, one))
-	must(t, client.Abort(ctx, other))
-	if err := client.Abort(ctx, other); !errors.Is(err, pawl.ErrExpired) {
+	must(t, client.ExtendReserved(ctx, time.Hour, one, other))
+	must(t, client.CommitReserved(ctx, one))
+	must(t, client.AbortReserved(ctx, other))
+	if err := client.AbortReserved(ctx, other); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("aborted twice: %v", err)
 	}
-	if err := client.Abort(ctx, parent); !errors.Is(err, pawl.ErrExpired) {
+	if err := client.AbortReserved(ctx, parent); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("aborted a job that is not reserved: %v", err)
 	}
-	for _, batch := range []pawl.Batch{{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{10}}}, {OnFinish: &pawl.JobSpec{Args: Note{11}}}} {
+	for _, batch := range []pawl.BatchSpec{{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{10}}}, {OnFinish: &pawl.JobSpec{Args: Note{11}}}} {
 		_, err = client.InsertBatch(ctx, batch)
 		must(t, err)
 	}
-	_, err = client.InsertSaga(ctx, pawl.SagaStep{Do: pawl.JobSpec{Args: Note{12}}, Undo: pawl.JobSpec{Args: Note{13}}}, pawl.SagaStep{Do: pawl.JobSpec{Args: Note{14}}})
+	_, err = client.InsertSaga(ctx, pawl.JobSpec{Args: Note{12}, Undo: &pawl.JobSpec{Args: Note{13}}}, pawl.JobSpec{Args: Note{14}})
 	must(t, err)
 	for _, text := range []string{
 		"select pawl.insert('note', '{\"n\": 15}')",
@@ -244,12 +246,12 @@ func TestAProducerProduces(t *testing.T) {
 	check(t, r.client)
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { _, err := tx.Exec(ctx, r.in("select args from pawl.job")); return err })
 	refused(t, "reading args", err)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	refused(t, "Run", client.Run(ctx, mux, pawl.RunnerConfig{}))
 
 	// A loader that is trusted with the tables copies.
-	exec(t, r.pool, r.in(fmt.Sprintf("grant insert on pawl.job, pawl.ready, pawl.scheduled to %[1]s_user_producer; grant execute on function pawl.wake, pawl.sleep_key, pawl.alone to %[1]s_user_producer", r.schema)))
+	exec(t, r.pool, r.in(fmt.Sprintf("grant insert on pawl.job, pawl.ready, pawl.scheduled to %[1]s_user_producer; grant execute on function pawl.wake, pawl.sleep_key, pawl.lock_is_free to %[1]s_user_producer", r.schema)))
 	calls := &callCounter{}
 	loader := r.of(pgtest.Pool(t, r.url, func(c *pgxpool.Config) {
 		c.ConnConfig.User, c.ConnConfig.Tracer = r.schema+"_user_producer", calls
@@ -279,12 +281,12 @@ func TestAWorkerWorks(t *testing.T) {
 	r := installed(t)
 	ctx := t.Context()
 	client, pool := r.as("worker")
-	must(t, r.client.PutQueue(ctx, "limited", pawl.QueuePolicy{MaxRunning: 1, Rate: pawl.Rate{N: 1000}}))
+	must(t, r.client.PutQueue(ctx, pawl.Queue{Name: "limited", MaxRunning: 1, Rate: pawl.Rate{N: 1000}}))
 	must(t, r.client.PutCron(ctx, pawl.Cron{Name: "tick", Spec: "@every 1h", Job: pawl.JobSpec{Args: Note{100}}}))
 	exec(t, r.pool, r.in(`update pawl.cron set next_at = clock_timestamp();
 		create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
 		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00');
-		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, strikes, reason, queue, channel, kind)
+		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, crashes, reason, queue, channel, kind)
 		values (1000000, now(), now() - interval '1 second', now(), 1, 0, 1, 0, 'attempts', 'default', '', 'note')`))
 	future := value[string](t, r.pool, "select max(c.relname::text) from pg_class c where c.relnamespace = $1::text::regnamespace and c.relname ~ '^archive_2' and c.relkind = 'r'", r.schema)
 	exec(t, r.pool, r.in("drop table pawl."+future))
@@ -302,12 +304,12 @@ func TestAWorkerWorks(t *testing.T) {
 	insert(t, r.client, pawl.JobSpec{Args: Note{11}, Ordered: true, Channel: "line"})
 	insert(t, r.client, pawl.JobSpec{Args: Note{12}, Unique: pawl.Unique{Key: "once"}, Delay: 100 * time.Millisecond})
 
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		if _, err := pawl.Step(ctx, "step", func(context.Context) (int, error) { return job.Args.N, nil }); err != nil {
 			return err
 		}
-		if err := pawl.Progress(ctx, 50, "half"); err != nil {
+		if err := job.Progress(ctx, 50, "half"); err != nil {
 			return err
 		}
 		switch {
@@ -335,7 +337,7 @@ func TestAWorkerWorks(t *testing.T) {
 	if n := value[int](t, r.pool, r.in("select count(*) from pawl.archive where args = '{\"n\": 100}'")); n != 1 {
 		t.Errorf("the cron ticked %d times, want once", n)
 	}
-	if job, err := r.client.Get(ctx, lost[0].ID); err != nil || job.State != pawl.StateCompleted {
+	if job, err := r.client.Get(ctx, lost[0].ID); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job that was lost: %+v, %v", job, err)
 	}
 	must(t, stop())
@@ -364,7 +366,8 @@ func TestAWorkerWorks(t *testing.T) {
 	must(t, client.Extend(ctx, jobs[:2], time.Hour))
 	must(t, client.Checkpoint(ctx, jobs[0], pawl.Checkpoint{Value: 7}))
 	must(t, client.Complete(ctx, jobs[0]))
-	must(t, client.Archive(ctx, jobs[1]))
+	jobs[1].Keep = true
+	must(t, client.Complete(ctx, jobs[1]))
 	must(t, client.Fail(ctx, jobs[2], errBoom))
 	must(t, client.Release(ctx, jobs[3], time.Hour))
 	must1(t, 1)(client.Delete(ctx, jobs[4]))
@@ -392,16 +395,16 @@ func TestAReaderReads(t *testing.T) {
 	r := installed(t)
 	ctx := t.Context()
 	id := insert(t, r.client, Note{1})
-	must(t, r.client.PutQueue(ctx, "default", pawl.QueuePolicy{MaxAttempts: 3}))
+	must(t, r.client.PutQueue(ctx, pawl.Queue{Name: "default", MaxAttempts: 3}))
 	must(t, r.client.PutCron(ctx, hourly("hourly")))
-	batch, err := r.client.InsertBatch(ctx, pawl.Batch{Jobs: notes(2)})
+	batch, err := r.client.InsertBatch(ctx, pawl.BatchSpec{Jobs: notes(2)})
 	must(t, err)
 	client, pool := r.as("reader")
 	if job, err := client.Get(ctx, id); err != nil || note(t, job).N != 1 {
 		t.Errorf("%+v, %v", job, err)
 	}
-	if page, err := client.List(ctx, pawl.Filter{Queue: "default", States: []pawl.State{pawl.StateReady}}); err != nil || len(page.Jobs) != 3 {
-		t.Errorf("%+v, %v", page, err)
+	if jobs, err := client.List(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}); err != nil || len(jobs) != 3 {
+		t.Errorf("%+v, %v", jobs, err)
 	}
 	if n, err := client.Count(ctx, pawl.Filter{Kind: "note"}); err != nil || n != 3 {
 		t.Errorf("%d, %v", n, err)
@@ -412,20 +415,20 @@ func TestAReaderReads(t *testing.T) {
 	if channels, err := client.Channels(ctx, "default"); err != nil || len(channels) != 1 {
 		t.Errorf("%+v, %v", channels, err)
 	}
-	if queues, err := client.Queues(ctx); err != nil || len(queues) != 1 || queues[0].Policy.MaxAttempts != 3 {
+	if queues, err := client.Queues(ctx); err != nil || len(queues) != 1 || queues[0].MaxAttempts != 3 {
 		t.Errorf("%+v, %v", queues, err)
 	}
 	if crons, err := client.Crons(ctx); err != nil || len(crons) != 1 {
 		t.Errorf("%+v, %v", crons, err)
 	}
-	if b, err := client.Batch(ctx, batch); err != nil || b.Total != 2 {
+	if b, err := client.GetBatch(ctx, batch); err != nil || b.Total != 2 {
 		t.Errorf("%+v, %v", b, err)
 	}
 	if findings, err := client.Verify(ctx); err != nil || len(findings) != 0 {
 		t.Errorf("%+v, %v", findings, err)
 	}
 	must(t, r.client.Complete(ctx, claim(t, r.client, 3)))
-	if job, err := client.Await(ctx, id); err != nil || job.State != pawl.StateCompleted {
+	if job, err := client.Await(ctx, id); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("%+v, %v", job, err)
 	}
 	if n := value[int](t, pool, r.in("select count(*) from pawl.archive where args ? 'n'")); n != 3 {
@@ -439,7 +442,7 @@ func TestAnAdminAdministers(t *testing.T) {
 	r := installed(t)
 	ctx := t.Context()
 	client, pool := r.as("admin")
-	must(t, client.PutQueue(ctx, "default", pawl.QueuePolicy{MaxAttempts: 3, Retention: &pawl.Retention{Completed: 400 * 24 * time.Hour, Cancelled: hour, Dead: hour}}))
+	must(t, client.PutQueue(ctx, pawl.Queue{Name: "default", MaxAttempts: 3, RetainCompleted: 400 * 24 * time.Hour, RetainCancelled: hour, RetainDead: hour}))
 	must(t, client.PauseQueue(ctx, "default"))
 	must(t, client.ResumeQueue(ctx, "default"))
 	for n := range 6 {
@@ -449,7 +452,7 @@ func TestAnAdminAdministers(t *testing.T) {
 	must(t, client.Fail(ctx, jobs[0], pawl.Dead(errBoom)))
 	must(t, client.Complete(ctx, jobs[1])) // Into a partition that was not there.
 	must1(t, 1)(client.Retry(ctx, jobs[0].ID))
-	must1(t, 5)(client.Update(ctx, pawl.Filter{Queue: "default", States: []pawl.State{pawl.StateReady}}, pawl.JobUpdate{Delay: time.Hour}))
+	must1(t, 5)(client.Update(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}, pawl.JobUpdate{Delay: time.Hour}))
 	must1(t, 1)(client.Cancel(ctx, jobs[0].ID))
 	must1(t, 1)(client.Delete(ctx, jobs[0].ID))
 	must1(t, 4)(client.PurgeQueue(ctx, "default"))
@@ -461,7 +464,7 @@ func TestAnAdminAdministers(t *testing.T) {
 	must(t, client.DeleteCron(ctx, "hourly"))
 
 	entered, leave := make(chan bool, 1), make(chan bool)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		entered <- true
 		select {
@@ -486,7 +489,7 @@ func TestAnAdminAdministers(t *testing.T) {
 	pgtest.Wait(t, "it to be gone", func() bool { n, err := client.PurgeWorkers(ctx, 0); must(t, err); return n == 1 })
 	exec(t, pool, r.in("update pawl.job set fingerprint = 'by hand'"))
 	refused(t, "Uninstall", client.Uninstall(ctx))
-	for _, text := range []string{"truncate pawl.job", "drop table pawl.job", "create table pawl.mine (n int)", "alter table pawl.job add column more int", "select pawl.roles(true)"} {
+	for _, text := range []string{"truncate pawl.job", "drop table pawl.job", "create table pawl.mine (n int)", "alter table pawl.job add column more int", "select pawl.grant_roles(true)"} {
 		_, err := pool.Exec(ctx, r.in(text))
 		refused(t, text, err)
 	}
@@ -525,7 +528,7 @@ func TestRolesAreAsDocumented(t *testing.T) {
 		names[f.Name] = true
 		may, known := told[f.Name]
 		if !known {
-			t.Errorf("docs/roles.md does not say who may call %s; say it there and in sql/function/roles.sql", f.Name)
+			t.Errorf("docs/roles.md does not say who may call %s; say it there and in sql/function/admin/grant_roles.sql", f.Name)
 		}
 		if f.Definer != f.Fixed || f.Definer != (len(may) > 1 && !f.Pure) {
 			t.Errorf("%s: security definer %t, fixed search_path %t, for %v", f.Signature, f.Definer, f.Fixed, may)
@@ -628,23 +631,27 @@ func TestRolesTwiceAndNever(t *testing.T) {
 			t.Errorf("%d functions and roles changed, and nobody asked for it", n)
 		}
 	}
-	must(t, r.client.Migrate(t.Context(), pawl.MigrateOptions{Roles: true}))
+	must(t, r.client.CreateRoles(t.Context()))
 	once := schemaOf(t, r.pool, r.schema)
-	for _, again := range []bool{true, false} {
-		must(t, r.client.Migrate(t.Context(), pawl.MigrateOptions{Roles: again}))
+	for name, again := range map[string]func(context.Context) error{"CreateRoles": r.client.CreateRoles, "Migrate": r.client.Migrate} {
+		must(t, again(t.Context()))
 		if schemaOf(t, r.pool, r.schema) != once {
-			t.Errorf("Roles %t changed something", again)
+			t.Errorf("a second %s changed something", name)
 		}
 	}
-	// What a dry run prints makes them, too.
+	// CreateRoles does the same after a migration by script.
 	other := pgtest.Empty(t)
 	var printed strings.Builder
 	client, err := pawl.New(pgtest.Pool(t, other), pawl.Config{Schema: r.schema})
 	must(t, err)
-	must(t, client.Migrate(t.Context(), pawl.MigrateOptions{Roles: true, DryRun: &printed}))
+	must(t, client.WriteMigration(t.Context(), &printed, 0))
+	if _, ok := errors.AsType[*pawl.SchemaError](client.CreateRoles(t.Context())); !ok {
+		t.Error("CreateRoles without a schema did not return a SchemaError")
+	}
 	script(t, connectTo(t, other), printed.String())
+	must(t, client.CreateRoles(t.Context()))
 	if schemaOf(t, pgtest.Pool(t, other), r.schema) != once {
-		t.Error("what a dry run prints makes something else")
+		t.Error("after a migration by script CreateRoles granted something else")
 	}
 	// What somebody did to them by hand is undone, what he did to others stays.
 	exec(t, r.pool, r.in(fmt.Sprintf(`grant select on pawl.job to %[1]s_producer; revoke all on function pawl.insert(text, jsonb, jsonb) from %[1]s_producer;
@@ -662,18 +669,18 @@ func TestRolesOfWhatIsNew(t *testing.T) {
 	r := installed(t)
 	next := following(t)
 	must(t, r.pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
-		return next.Up(t.Context(), conn.Conn(), r.schema, migrator.Options{After: []string{"select pawl.roles(false);"}})
+		return next.Up(t.Context(), conn.Conn(), r.schema, migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
 	}))
 	for what, want := range map[string]bool{
-		"select has_table_privilege('$_reader', '$.region', 'select')":                                                true,
-		"select has_table_privilege('$_worker', '$.region', 'select')":                                                false,
-		"select has_table_privilege('$_admin', '$.region', 'delete')":                                                 true,
-		"select has_function_privilege('$_worker', '$.beat(bigint, integer, bigint[], integer[], text)', 'execute')":  true,
-		"select has_function_privilege('$_reader', '$.beat(bigint, integer, bigint[], integer[], text)', 'execute')":  false,
-		"select has_function_privilege('$_user_nobody', '$.beat(bigint,integer,bigint[],integer[],text)', 'execute')": false,
-		"select prosecdef from pg_proc where proname = 'beat' and pronamespace = '$'::regnamespace and pronargs = 5":  true,
-		"select count(*) = 1 from pg_proc where proname = 'beat' and pronamespace = '$'::regnamespace":                true,
-		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')":                      true,
+		"select has_table_privilege('$_reader', '$.region', 'select')":                                                       true,
+		"select has_table_privilege('$_worker', '$.region', 'select')":                                                       false,
+		"select has_table_privilege('$_admin', '$.region', 'delete')":                                                        true,
+		"select has_function_privilege('$_worker', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    true,
+		"select has_function_privilege('$_reader', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    false,
+		"select has_function_privilege('$_user_nobody', '$.heartbeat(bigint,integer,bigint[],integer[],text)', 'execute')":   false,
+		"select prosecdef from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs = 5":    true,
+		"select count(*) = 1 from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs > 1": true,
+		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')":                             true,
 	} {
 		if got := value[bool](t, r.pool, strings.ReplaceAll(what, "$", r.schema)); got != want {
 			t.Errorf("%s: %t", what, got)
@@ -687,15 +694,17 @@ func TestRolesWithoutCreaterole(t *testing.T) {
 	r := newRealm(t)
 	exec(t, r.pool, fmt.Sprintf("create role %s_user_owner login", r.schema))
 	exec(t, r.pool, fmt.Sprintf("grant create on database %s to %s_user_owner", r.pool.Config().ConnConfig.Database, r.schema))
-	client, pool := r.as("owner")
-	refused(t, "Migrate with roles", client.Migrate(t.Context(), pawl.MigrateOptions{Roles: true}))
-	if value[bool](t, pool, "select exists (select from pg_namespace where nspname = $1)", r.schema) {
-		t.Error("a migration that failed left a schema")
+	client, _ := r.as("owner")
+	must(t, client.Migrate(t.Context()))
+	before := schemaOf(t, r.pool, r.schema)
+	refused(t, "CreateRoles", client.CreateRoles(t.Context()))
+	if schemaOf(t, r.pool, r.schema) != before {
+		t.Error("CreateRoles failed and changed something")
 	}
 	for _, kind := range kinds {
 		exec(t, r.pool, fmt.Sprintf("create role %s_%s", r.schema, kind))
 	}
-	must(t, client.Migrate(t.Context(), pawl.MigrateOptions{Roles: true}))
+	must(t, client.CreateRoles(t.Context()))
 	exec(t, r.pool, fmt.Sprintf("create role %s_user_producer login; grant %[1]s_producer to %[1]s_user_producer", r.schema))
 	producer, _ := r.as("producer")
 	insert(t, producer, Note{1})
@@ -711,7 +720,7 @@ func TestRoleNames(t *testing.T) {
 	conn := connectTo(t, pgtest.Empty(t))
 	source, err := migrator.Load(pawlsql.Files, "pawl.")
 	must(t, err)
-	text, err := pawlsql.Files.ReadFile("function/role.sql")
+	text, err := pawlsql.Files.ReadFile("function/admin/role_name.sql")
 	must(t, err)
 	seen := map[string]string{}
 	for _, schema := range []string{"pawl", "Pawl", "select", "x$1", strings.Repeat("x", 54), strings.Repeat("x", 55), strings.Repeat("x", 62), strings.Repeat("x", 63), strings.Repeat("x", 62) + "y"} {
@@ -719,7 +728,7 @@ func TestRoleNames(t *testing.T) {
 		exec(t, conn, source.Into(schema, "create table pawl.job (id int)"))
 		exec(t, conn, source.Into(schema, string(text)))
 		for _, kind := range kinds {
-			name := value[string](t, conn, source.Into(schema, "select pawl.role($1)"), kind)
+			name := value[string](t, conn, source.Into(schema, "select pawl.role_name($1)"), kind)
 			if len(name) > 63 || !strings.HasSuffix(name, "_"+kind) || !strings.HasPrefix(name, schema[:min(len(schema), 45)]) {
 				t.Errorf("%s of %s is %s", kind, schema, name)
 			}

@@ -21,6 +21,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // gate is a handler that tells when it runs and stays until it is let go or its context ends.
@@ -55,7 +56,7 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 func TestRunMistakes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	if err := client.Run(t.Context(), mux, pawl.RunnerConfig{}); err == nil {
 		t.Error("Run without a handler returned nil")
 	}
@@ -77,7 +78,7 @@ func TestRunDrains(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	g := newGate()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle, pawl.KindOptions{Max: 1})
 	if _, err := client.InsertMany(t.Context(), notes(5)); err != nil {
 		t.Fatal(err)
@@ -98,7 +99,7 @@ func TestRunDrains(t *testing.T) {
 	if err := within(t, "Run to return", ended); err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	await(t, client, first.ID, pawl.StateCompleted)
+	await(t, client, first.ID, pawlstate.Completed)
 	for _, attempt := range values[int](t, pool, "select attempt from pawl.job") {
 		if attempt != 0 {
 			t.Error("an attempt was used by a job that had not started")
@@ -116,7 +117,7 @@ func TestRunEndsContextsAfterTheDrainTimeout(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	g := newGate()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 	stop := start(t, client, mux, pawl.RunnerConfig{DrainTimeout: 20 * time.Millisecond})
@@ -124,7 +125,7 @@ func TestRunEndsContextsAfterTheDrainTimeout(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("Run: %v; a handler that heeds its context ended in time", err)
 	}
-	job := await(t, client, id, pawl.StateReady)
+	job := await(t, client, id, pawlstate.Ready)
 	if job.Attempt != 0 || len(job.Errors) != 0 {
 		t.Errorf("it was given back with attempt %d, errors %v", job.Attempt, job.Errors)
 	}
@@ -134,7 +135,7 @@ func TestRunLeavesAHandlerThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	running, leave, cause := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		close(running)
 		<-leave
@@ -178,7 +179,7 @@ func TestMaxOfAKind(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var m most
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		defer m.enter()()
 		_, err := pool.Exec(ctx, "select pg_sleep(0.005)")
@@ -198,7 +199,7 @@ func TestMaxOfARunner(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var m most
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		defer m.enter()()
 		_, err := pool.Exec(ctx, "select pg_sleep(0.005)")
@@ -225,7 +226,7 @@ func TestMaxOfAQueue(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			var small, large most
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 				m := &large
 				if job.Queue == "small" {
@@ -250,7 +251,7 @@ func TestMaxOfAQueue(t *testing.T) {
 			if p := small.peak.Load(); p > 2 {
 				t.Errorf("%d of the queue ran at once, want at most 2", p)
 			}
-			await(t, client, foreign, pawl.StateReady)
+			await(t, client, foreign, pawlstate.Ready)
 		})
 	}
 }
@@ -259,7 +260,7 @@ func TestTransactionalCompletion(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, "create table effect (n int)")
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "insert into effect values ($1)", job.Args.N); err != nil {
@@ -285,7 +286,7 @@ func TestTransactionalCompletion(t *testing.T) {
 	}
 	start(t, client, mux, pawl.RunnerConfig{})
 	for _, r := range results {
-		await(t, client, r.ID, pawl.StateCompleted)
+		await(t, client, r.ID, pawlstate.Completed)
 	}
 	if got := values[int](t, pool, "select n from effect order by n"); len(got) != n {
 		t.Errorf("%d effects of %d jobs", len(got), n)
@@ -299,9 +300,9 @@ func TestTransactionalCompletionAfterTheLease(t *testing.T) {
 	insert(t, client, Note{1})
 	stale := claim(t, client, 1)
 	expire(t, pool)
-	for _, db := range []pawl.DB{begin(t, pool), stdTx(t, pool)} {
-		if err := client.With(db).Complete(t.Context(), stale); !errors.Is(err, pawl.ErrLeaseLost) {
-			t.Errorf("%T: got %v, want ErrLeaseLost", db, err)
+	for _, in := range []*pawl.Client{client.With(begin(t, pool)), client.WithSQL(stdTx(t, pool))} {
+		if err := in.Complete(t.Context(), stale); !errors.Is(err, pawl.ErrLeaseLost) {
+			t.Errorf("got %v, want ErrLeaseLost", err)
 		}
 	}
 }
@@ -311,9 +312,9 @@ func TestAnIdleRunnerIsWoken(t *testing.T) {
 	client, pool := install(t, listens)
 	g := newGate()
 	close(g.leave)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
-	start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoChores: true})
+	start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
 	for _, doing := range []struct {
 		what string
 		do   func()
@@ -368,7 +369,7 @@ func TestARetryOfTheRunnersOwnIsNotSleptThrough(t *testing.T) {
 	client, pool := install(t, listens)
 	for _, outcome := range []error{pawl.RetryAfter(0, errBoom), pawl.RetryAfter(20*time.Millisecond, errBoom), pawl.Snooze(20 * time.Millisecond)} {
 		running, leave := make(chan struct{}, 10), make(chan struct{})
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		first := true
 		pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 			running <- struct{}{}
@@ -380,7 +381,7 @@ func TestARetryOfTheRunnersOwnIsNotSleptThrough(t *testing.T) {
 			return outcome
 		})
 		insert(t, client, Note{1})
-		stop := start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoChores: true})
+		stop := start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
 		within(t, "the first run", running)
 		asleep(t, pool, 1)
 		close(leave)
@@ -396,7 +397,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 	client, _ := install(t)
 	g := newGate()
 	causes := make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
 		err := next(ctx)
 		causes <- err
@@ -404,7 +405,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 	})
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, Note{1})
-	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond, NoChores: true})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond, NoMaintenance: true})
 	within(t, "the job", g.running)
 	if n, err := client.Cancel(t.Context(), id); n != 1 || err != nil {
 		t.Fatal(n, err)
@@ -412,7 +413,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
 		t.Errorf("the cause was %v, want ErrCancelled", err)
 	}
-	await(t, client, id, pawl.StateCancelled)
+	await(t, client, id, pawlstate.Cancelled)
 }
 
 func TestALostHeartbeat(t *testing.T) {
@@ -421,7 +422,7 @@ func TestALostHeartbeat(t *testing.T) {
 	var mu sync.Mutex
 	var causes []error
 	held := make(chan struct{}, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		again := len(causes) > 0
@@ -437,7 +438,7 @@ func TestALostHeartbeat(t *testing.T) {
 		return nil
 	})
 	id := insert(t, client, Note{1})
-	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, NoChores: true})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, NoMaintenance: true})
 	within(t, "the job", held)
 	exec(t, pool, "delete from pawl.worker")
 	pgtest.Wait(t, "the runner to know", func() bool {
@@ -453,7 +454,7 @@ func TestALostHeartbeat(t *testing.T) {
 		exec(t, pool, "select * from pawl.rescue(100, true, true)")
 		return live(t, pool) == 0
 	})
-	if job := await(t, client, id, pawl.StateCompleted); job.Attempt != 1 {
+	if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 {
 		t.Errorf("attempt %d, want 1: a rescue uses none", job.Attempt)
 	}
 }
@@ -464,10 +465,10 @@ func TestFinishedJobsAreNotTakenForLost(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, `create sequence pawl.searched;
-		create or replace function pawl.finished(ids bigint[], epochs integer[]) returns setof bigint language sql as 'select nextval(''pawl.searched'') limit 0'`)
-	exec(t, pool, `create or replace function pawl.missing(ids bigint[], epochs integer[]) returns bigint[] language sql as
+		create or replace function pawl.find_finished(ids bigint[], epochs integer[]) returns setof bigint language sql as 'select nextval(''pawl.searched'') limit 0'`)
+	exec(t, pool, `create or replace function pawl.find_missing(ids bigint[], epochs integer[]) returns bigint[] language sql as
 		'select pg_sleep(0.2); select coalesce(array_agg(u.id), ''{}'') from unnest(ids, epochs) u (id, epoch) where not exists (select from pawl.job j where (j.id, j.epoch) = (u.id, u.epoch))'`)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var done atomic.Int64
 	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
 		select { // Long enough that a heartbeat finds it held.
@@ -510,7 +511,7 @@ func TestTheServerRestarts(t *testing.T) {
 	}
 	client, pool := connect(t, url)
 	var ran atomic.Int64
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		ran.Add(1)
 		return nil
@@ -576,7 +577,7 @@ func TestTheServerRestarts(t *testing.T) {
 func TestALeaseItsWorkerDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "elsewhere"})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond, Queues: map[string]pawl.RunnerQueue{"default": {}}})
@@ -585,7 +586,7 @@ func TestALeaseItsWorkerDoesNotKnow(t *testing.T) {
 		job as (update pawl.job set queue = 'default')
 		insert into pawl.lease (id, worker_id, jobs, epochs)
 		select gen_random_uuid(), (select id from pawl.worker), array[job_id], array[epoch] from ticket`)
-	await(t, client, id, pawl.StateCompleted)
+	await(t, client, id, pawlstate.Completed)
 }
 
 // A process is killed while it holds jobs.
@@ -605,11 +606,11 @@ func TestAKilledProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Wait()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 500 * time.Millisecond})
 	for _, r := range results {
-		if job := await(t, client, r.ID, pawl.StateCompleted); job.Attempt != 1 {
+		if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 {
 			t.Errorf("attempt %d, want 1: a rescue uses none", job.Attempt)
 		}
 	}
@@ -628,7 +629,7 @@ func TestAFrozenProcess(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	g, mux := newGate(), pawl.NewMux()
+	g, mux := newGate(), new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 500 * time.Millisecond, Name: "other"})
 	within(t, "the jobs to run elsewhere", g.running)
@@ -643,14 +644,14 @@ func TestAFrozenProcess(t *testing.T) {
 		told["refused"] = told["refused"] || strings.Contains(line, "outcome not delivered") && strings.Contains(line, pawl.ErrLeaseLost.Error())
 	}
 	for _, id := range []pawl.ID{waits, returns} {
-		if job := await(t, client, id, pawl.StateRunning); job.Attempt != 1 {
+		if job := await(t, client, id, pawlstate.Running); job.Attempt != 1 {
 			t.Errorf("attempt %d, want 1", job.Attempt)
 		}
 	}
 	cmd.Process.Kill()
 	close(g.leave)
 	for _, id := range []pawl.ID{waits, returns} {
-		if job := await(t, client, id, pawl.StateCompleted); job.Worker != "other" {
+		if job := await(t, client, id, pawlstate.Completed); job.Worker != "other" {
 			t.Errorf("job %d was completed by %s", id, job.Worker)
 		}
 	}
@@ -701,11 +702,11 @@ func TestAPoisonousJob(t *testing.T) {
 	}
 	for i, r := range results {
 		if i == 50 {
-			await(t, client, r.ID, pawl.StateDead)
+			await(t, client, r.ID, pawlstate.Dead)
 			if reason := value[string](t, pool, "select reason from pawl.dead"); reason != "poison" {
 				t.Errorf("it is dead of %s, want poison", reason)
 			}
-		} else if job := await(t, client, r.ID, pawl.StateCompleted); job.Attempt != 1 {
+		} else if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 {
 			t.Errorf("job %d: attempt %d, want 1", r.ID, job.Attempt)
 		}
 	}
@@ -756,7 +757,7 @@ func child(url string) int {
 	if err != nil {
 		return 1
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		switch n := job.Args.N; {
 		case n >= obeys:

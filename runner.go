@@ -11,17 +11,19 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // RunnerConfig is for Run; its zero value works.
 type RunnerConfig struct {
-	Queues       map[string]RunnerQueue // If nil, every queue, also later ones.
-	Min, Max     int                    // Claims when fewer than Min run, up to Max. If zero: 16, 32. With Max alone, Min is half of it.
-	Name         string                 // Of the worker. If zero, host:pid.
-	Heartbeat    time.Duration          // If zero, 3 s; at least 100 ms. A worker is stale after three.
-	PollInterval time.Duration          // Longest time without looking. If zero, 1 s.
-	DrainTimeout time.Duration          // Then contexts end with ErrShutdown. If zero, 30 s.
-	NoChores     bool                   // Leaves rescue, cron and retention to others: see Tend.
+	Queues        map[string]RunnerQueue // If nil, every queue, also later ones.
+	Min, Max      int                    // Claims when fewer than Min run, up to Max. If zero: 16, 32. With Max alone, Min is half of it.
+	Name          string                 // Of the worker. If zero, host:pid.
+	Heartbeat     time.Duration          // If zero, 3 s; at least 100 ms. A worker is stale after three.
+	PollInterval  time.Duration          // Longest time without looking. If zero, 1 s.
+	DrainTimeout  time.Duration          // Then contexts end with ErrShutdown. If zero, 30 s.
+	NoMaintenance bool                   // Leaves rescue, cron and retention to others: see Tend.
 	// OnFailure, if not nil, is told of every attempt that did not succeed; final: there will be no other.
 	OnFailure func(ctx context.Context, job *JobInfo, err error, final bool)
 }
@@ -85,26 +87,26 @@ type runner struct {
 	sleep  *sleeper
 	lanes  *lanes // Of the claim loop alone.
 
-	mu       sync.Mutex
-	worker   int64
-	started  time.Time      // As its row has it.
-	held     *running       // The first of a list: a map cost a tenth of the client's time.
-	count    int            // Running handlers and those waiting for a slot of their kind.
-	perQueue map[string]int // The same by queue, where queues are chosen.
-	suspect  bool           // One of them is a suspect.
-	struck   int            // Of them have a strike.
-	freed    chan struct{}  // A job ended and there is room again.
-	jobs     sync.WaitGroup
-	leases   map[string]*lease // This worker's, by id; nil while the claim is under way.
-	pending  []*running        // Claimed, no goroutine yet.
-	idle     int               // Goroutines that wait for tasks.
-	tasks    chan struct{}
-	permits  chan struct{}      // One was given back by this process.
-	drain    chan struct{}      // Closed when ctx ends: what has not started is given back.
-	state    string             // What the worker was last told to be.
-	turned   chan struct{}      // Closed, and replaced, when state changes.
-	suspend  context.CancelFunc // Ends the claim loop, as long as the worker is told so;
-	stop     context.CancelFunc // Run, but for its drain.
+	mu           sync.Mutex
+	worker       int64
+	started      time.Time      // As its row has it.
+	firstRunning *running       // The first of a list: a map cost a tenth of the client's time.
+	count        int            // Running handlers and those waiting for a slot of their kind.
+	perQueue     map[string]int // The same by queue, where queues are chosen.
+	suspect      bool           // One of them is a suspect.
+	crashed      int            // Of them have a strike.
+	freed        chan struct{}  // A job ended and there is room again.
+	jobs         sync.WaitGroup
+	leases       map[string]*lease // This worker's, by id; nil while the claim is under way.
+	pending      []*running        // Claimed, no goroutine yet.
+	idle         int               // Goroutines that wait for tasks.
+	tasks        chan struct{}
+	permits      chan struct{}      // One was given back by this process.
+	drain        chan struct{}      // Closed when ctx ends: what has not started is given back.
+	state        string             // What the worker was last told to be.
+	stateChanged chan struct{}      // Closed, and replaced, when state changes.
+	suspend      context.CancelFunc // Ends the claim loop, as long as the worker is told so;
+	stop         context.CancelFunc // Run, but for its drain.
 }
 
 type running struct {
@@ -123,7 +125,7 @@ type running struct {
 // It outlives an outage of the database: it keeps what it could not deliver, tries again with growing waits, and delivers
 // later what is still its own.
 func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
-	if err := c.standing("Run"); err != nil {
+	if err := c.requirePool("Run"); err != nil {
 		return err
 	}
 	if err := config.fill(); err != nil {
@@ -137,7 +139,7 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	}
 	// Connections of the runner's own: handlers may take every one of the pool's, and then a worker that could not get one for
 	// its heartbeat would be taken for dead.
-	own, err := c.apart(ctx)
+	own, err := c.clonePool(ctx)
 	if err != nil {
 		return fmt.Errorf("pawl: run: %w", err)
 	}
@@ -149,19 +151,19 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	r := &runner{
 		client: c, public: public, mux: mux, config: config, log: c.config.Logger, leases: map[string]*lease{}, perQueue: map[string]int{},
 		lanes: &lanes{}, freed: make(chan struct{}, 1), drain: make(chan struct{}), tasks: make(chan struct{}), permits: make(chan struct{}, 1),
-		state: workerReady, turned: make(chan struct{}), suspend: func() {}, stop: stop,
+		state: workerReady, stateChanged: make(chan struct{}), suspend: func() {}, stop: stop,
 	}
 	r.lanes.reset()
 	if config.Queues != nil {
 		r.queues = slices.Sorted(maps.Keys(config.Queues))
 	}
 	r.base = context.WithoutCancel(ctx)
-	defer r.lose(ErrShutdown, func(*running) bool { return true })
+	defer r.cancelContexts(ErrShutdown, func(*running) bool { return true })
 	delivering, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	r.finish = &finisher{client: c, ctx: delivering, worker: config.Name, idle: make(chan struct{}, 1)}
-	r.finish.told = r.report
-	r.finish.follow.freed = func() {
+	r.finish.onResult = r.report
+	r.finish.followups.freed = func() {
 		select {
 		case r.permits <- struct{}{}:
 		default:
@@ -177,12 +179,12 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 	defer around.Wait()
 	defer rest()
 	around.Go(func() { r.sleep.run(alive) })
-	around.Go(func() { r.beat(alive) })
-	if !config.NoChores {
-		around.Go(func() { c.tend(ctx, config.Heartbeat) })
+	around.Go(func() { r.heartbeat(alive) })
+	if !config.NoMaintenance {
+		around.Go(func() { c.maintain(ctx, config.Heartbeat) })
 	}
 
-	r.claims(ctx)
+	r.claimWhileReady(ctx)
 	close(r.drain)
 	return r.end(giveUp)
 }
@@ -199,7 +201,7 @@ func (r *runner) end(giveUp context.CancelFunc) error {
 	select {
 	case <-ended:
 	case <-deadline.C:
-		r.lose(ErrShutdown, func(*running) bool { return true })
+		r.cancelContexts(ErrShutdown, func(*running) bool { return true })
 		grace := time.NewTimer(time.Second)
 		defer grace.Stop()
 		select {
@@ -209,18 +211,18 @@ func (r *runner) end(giveUp context.CancelFunc) error {
 	}
 	var err error
 	r.mu.Lock()
-	var left []answer
-	for run := r.held; run != nil; run = run.next {
-		left = append(left, answer{job: run.job, verb: "release", delay: new(float64)})
+	var left []attemptResult
+	for run := r.firstRunning; run != nil; run = run.next {
+		left = append(left, attemptResult{job: run.job, verb: "release", delay: new(float64)})
 	}
 	r.mu.Unlock()
 	finishing, cancel := context.WithTimeout(r.finish.ctx, max(r.config.DrainTimeout, 5*time.Second))
 	defer cancel()
 	if len(left) > 0 {
 		// The handlers go on, but their jobs are not theirs any more: with a new epoch nothing they answer counts.
-		became, releaseErr := r.client.finishWaiting(finishing, left, r.config.Name, nil)
+		became, releaseErr := r.client.finishLocking(finishing, left, r.config.Name, nil)
 		if releaseErr == nil {
-			r.client.tally.answered(left, func(id ID) string { what, _ := became.of(id); return what })
+			r.client.counters.finished(left, func(id ID) string { what, _ := became.of(id); return what })
 		}
 		err = errors.Join(fmt.Errorf("pawl: %d handlers did not end within the drain timeout of %v; their jobs were given back",
 			len(left), r.config.DrainTimeout), releaseErr)
@@ -229,13 +231,13 @@ func (r *runner) end(giveUp context.CancelFunc) error {
 		err = errors.Join(err, fmt.Errorf("pawl: %d outcomes could not be delivered; their jobs will run again", r.finish.backlog()))
 	}
 	following := time.AfterFunc(2*time.Second, giveUp) // What is not done then, chores do.
-	r.finish.follow.around.Wait()
+	r.finish.followups.around.Wait()
 	following.Stop()
 	giveUp()
 	unregistering, cancel := context.WithTimeout(context.WithoutCancel(finishing), 2*time.Second)
 	defer cancel()
-	r.client.tally.tell(unregistering, r.client)
-	if unregisterErr := r.client.query(unregistering, "select pawl.unregister($1::bigint)", []any{r.worker}, nil); unregisterErr != nil {
+	r.client.counters.report(unregistering, r.client)
+	if unregisterErr := r.client.query(unregistering, "select pawl.unregister_worker($1::bigint)", []any{r.worker}, nil); unregisterErr != nil {
 		r.log.Warn("pawl: worker not unregistered; it will be found stale", "error", unregisterErr)
 	}
 	return err
@@ -244,21 +246,21 @@ func (r *runner) end(giveUp context.CancelFunc) error {
 func (r *runner) start(job *JobInfo) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.base, jobKey{}, job))
 	job.client = r.public
-	run := &running{job: job, ctx: ctx, cancel: cancel, since: job.claimed}
+	run := &running{job: job, ctx: ctx, cancel: cancel, since: job.claimedAt}
 	r.jobs.Add(1)
 	r.mu.Lock()
-	if run.next = r.held; run.next != nil {
+	if run.next = r.firstRunning; run.next != nil {
 		run.next.previous = run
 	}
-	r.held = run
+	r.firstRunning = run
 	r.count++
 	if r.config.Queues != nil {
 		r.perQueue[job.Queue]++
 	}
-	if job.strikes > 0 {
-		r.struck++
+	if job.crashes > 0 {
+		r.crashed++
 	}
-	if job.strikes >= 2 {
+	if job.crashes >= 2 {
 		r.suspect = true
 	}
 	r.pending = append(r.pending, run)
@@ -320,7 +322,7 @@ func (r *runner) serve() {
 // one runs a job; also a handler that ends its goroutine (runtime.Goexit, as t.FailNow does) has an answer then.
 func (r *runner) one(run *running) {
 	var err error = &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
-	a := answerTo(run.job, nil, err)
+	a := resultOf(run.job, nil, err)
 	defer func() {
 		r.done(run, a, err)
 		run.cancel(nil)
@@ -330,36 +332,36 @@ func (r *runner) one(run *running) {
 }
 
 // work runs the handler and says what becomes of the job.
-func (r *runner) work(ctx context.Context, job *JobInfo) (answer, error) {
+func (r *runner) work(ctx context.Context, job *JobInfo) (attemptResult, error) {
 	h := r.mux.handler(job.Kind)
 	if h == nil {
 		minute := 60.0
 		r.log.Warn("pawl: no handler for this kind, given back for a minute", "job", job)
-		return answer{job: job, verb: "release", delay: &minute}, nil
+		return attemptResult{job: job, verb: "release", delay: &minute}, nil
 	}
 	if h.slot != nil {
 		select {
 		case h.slot <- struct{}{}:
 			defer func() { <-h.slot }()
 		case <-r.drain:
-			return answer{job: job, verb: "release", delay: new(float64)}, nil
+			return attemptResult{job: job, verb: "release", delay: new(float64)}, nil
 		case <-ctx.Done():
-			return answer{job: job, verb: "release", delay: new(float64)}, nil
+			return attemptResult{job: job, verb: "release", delay: new(float64)}, nil
 		}
 	}
 	began := time.Now()
 	r.client.decode(job) // An error is kept for decodeArgs, so that middleware sees it as any other.
 	err := r.mux.work(ctx, h, job)
-	a := answerTo(job, h, err)
+	a := resultOf(job, h, err)
 	if a.verb == "retry" && errors.Is(context.Cause(ctx), ErrShutdown) {
-		a = answer{job: job, verb: "release", delay: new(float64)}
+		a = attemptResult{job: job, verb: "release", delay: new(float64)}
 	}
 	a.waited, a.ran = job.waitedAt(began), time.Since(began)
 	return a, err
 }
 
 // done hands over the answer and frees the place.
-func (r *runner) done(run *running, a answer, err error) {
+func (r *runner) done(run *running, a attemptResult, err error) {
 	job := run.job
 	a.cause = err
 	r.mu.Lock()
@@ -369,19 +371,19 @@ func (r *runner) done(run *running, a answer, err error) {
 	if run.previous != nil {
 		run.previous.next = run.next
 	} else {
-		r.held = run.next
+		r.firstRunning = run.next
 	}
 	r.mu.Unlock()
-	r.finish.answer(a)
+	r.finish.add(a)
 	r.mu.Lock()
 	r.count--
 	if r.config.Queues != nil {
 		r.perQueue[job.Queue]--
 	}
-	if job.strikes > 0 {
-		r.struck--
+	if job.crashes > 0 {
+		r.crashed--
 	}
-	if job.strikes >= 2 {
+	if job.crashes >= 2 {
 		r.suspect = false
 	}
 	wake := r.count < r.config.Min
@@ -395,7 +397,7 @@ func (r *runner) done(run *running, a answer, err error) {
 }
 
 // report logs and tells OnFailure what became of a job that did not simply complete.
-func (r *runner) report(a answer, became string, delivery error) {
+func (r *runner) report(a attemptResult, became string, delivery error) {
 	job, err := a.job, a.cause
 	if a.verb == verbComplete {
 		err = nil // Skip.
@@ -404,7 +406,7 @@ func (r *runner) report(a answer, became string, delivery error) {
 	if delivery != nil {
 		level, said = slog.LevelWarn, delivery.Error()
 	}
-	final := became == string(StateDead) || became == string(StateCancelled)
+	final := became == string(pawlstate.Dead) || became == string(pawlstate.Cancelled)
 	if err != nil {
 		what := "pawl: job failed"
 		switch a.verb {
@@ -413,7 +415,7 @@ func (r *runner) report(a answer, became string, delivery error) {
 		case "cancel":
 			what = "pawl: job cancelled"
 		}
-		r.log.Log(r.base, level, what, "job", job, "became", said, "error", bounded(err.Error(), 1024))
+		r.log.Log(r.base, level, what, "job", job, "became", said, "error", truncate(err.Error(), 1024))
 	} else if delivery != nil {
 		r.log.Log(r.base, level, "pawl: outcome not delivered", "job", job, "outcome", a.verb, "error", delivery)
 	}

@@ -63,7 +63,7 @@ func TestReadmeProgram(t *testing.T) {
 func TestFunctionsCompile(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)
-	names, err := fs.Glob(sql.Files, "function/*.sql")
+	names, err := fs.Glob(sql.Files, "function/*/*.sql")
 	if err != nil || len(names) == 0 {
 		t.Fatalf("%d functions (%v)", len(names), err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 func TestQueuesWithLiveJobs(t *testing.T) {
@@ -20,7 +21,7 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 	if jobs, err := client.Claim(t.Context(), "held", 1, 0); err != nil || len(jobs) != 1 {
 		t.Fatal(jobs, err)
 	}
-	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "parked", Reserve: time.Hour})
+	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "blocked", Reserve: time.Hour})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "ready"})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "scheduled", Delay: time.Hour})
 	must(t, client.PauseQueue(t.Context(), "a"))
@@ -30,7 +31,7 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 	for _, q := range queues {
 		names = append(names, q.Name)
 	}
-	if want := []string{"a", "held", "parked", "ready", "scheduled"}; !slices.Equal(names, want) {
+	if want := []string{"a", "blocked", "held", "ready", "scheduled"}; !slices.Equal(names, want) {
 		t.Errorf("queues are %v, want %v", names, want)
 	}
 	for _, q := range queues[1:] {
@@ -55,15 +56,15 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 func TestDeleteQueueThatAWorkerNamed(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), "q", pawl.QueuePolicy{MaxAttempts: 3}))
-	all := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
-	named := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', '{q}', '1 minute')")
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "q", MaxAttempts: 3}))
+	all := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
+	named := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', '{q}', '1 minute')")
 	if err := client.DeleteQueue(t.Context(), "q"); !errors.Is(err, pawl.ErrQueueInUse) {
 		t.Errorf("deleted: %v", err)
 	}
-	exec(t, pool, "select pawl.unregister($1)", named)
+	exec(t, pool, "select pawl.unregister_worker($1)", named)
 	must(t, client.DeleteQueue(t.Context(), "q"))
-	exec(t, pool, "select pawl.unregister($1)", all)
+	exec(t, pool, "select pawl.unregister_worker($1)", all)
 }
 
 func TestStats(t *testing.T) {
@@ -72,19 +73,19 @@ func TestStats(t *testing.T) {
 	zoo(t, client)
 	must(t, client.PauseQueue(t.Context(), "paused"))
 	exec(t, pool, "update pawl.job set created_at = created_at - interval '1 minute' where queue = 'other'")
-	worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
+	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
 	exec(t, pool, "update pawl.worker set stale_after = '-1 minute'")
 	tx := begin(t, pool)
 	exec(t, tx, "select pg_current_xact_id()")
 	stats, err := client.Stats(t.Context())
 	must(t, err)
-	if stats.Workers != 1 || stats.StaleWorkers != 1 || stats.Schema < 4 || stats.Dead != 1 || stats.XminAge <= 0 {
+	if stats.Workers != 1 || stats.StaleWorkers != 1 || stats.Schema < 1 || stats.Dead != 1 || stats.XminAge <= 0 {
 		t.Errorf("stats are %+v", stats)
 	}
 	if age := stats.At.Sub(value[time.Time](t, pool, "select clock_timestamp()")).Abs(); age > time.Minute {
 		t.Errorf("the figures are of %v, %v from now", stats.At, age)
 	}
-	want := []pawl.QueueStats{
+	want := []pawlstats.Queue{
 		{Queue: "default", Reserved: 1, Waiting: 1, Scheduled: 1, Running: 1, Dead: 1, Archived: 2},
 		{Queue: "other", Ready: 1},
 		{Queue: "paused"},
@@ -114,7 +115,7 @@ func TestStats(t *testing.T) {
 	if channels, err = client.Channels(t.Context(), "default"); err != nil || !slices.Equal(channels, want[:1]) {
 		t.Errorf("channels are %+v, %v", channels, err)
 	}
-	exec(t, pool, "select pawl.unregister($1)", worker)
+	exec(t, pool, "select pawl.unregister_worker($1)", worker)
 }
 
 // A job is the newest of its queue in whatever state it is.
@@ -131,7 +132,7 @@ func TestNewestJob(t *testing.T) {
 		}
 	}
 	for range 2 {
-		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "parked", Reserve: time.Hour})
+		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "blocked", Reserve: time.Hour})
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "scheduled", Delay: time.Hour})
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "urgent"})
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "urgent", Priority: -5})
@@ -159,11 +160,11 @@ func TestNewestJob(t *testing.T) {
 func TestPermitsInUse(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	must(t, client.PutQueue(t.Context(), "limited", pawl.QueuePolicy{MaxRunning: 5}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 5}))
 	for _, queue := range []string{"limited", "limited", "limited", "free"} {
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: queue})
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	running, stop := make(chan struct{}, 4), make(chan struct{})
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {
 		running <- struct{}{}
@@ -234,11 +235,11 @@ func TestTables(t *testing.T) {
 	}
 	must1(t, 5000)(client.PurgeQueue(t.Context(), "default"))
 	exec(t, pool, "vacuum pawl.dead")
-	var job pawl.TableStats
+	var job pawlstats.Table
 	pgtest.Wait(t, "the server to have counted", func() bool {
 		tables, err := client.Tables(t.Context())
 		must(t, err)
-		seen := map[string]pawl.TableStats{}
+		seen := map[string]pawlstats.Table{}
 		for i, table := range tables {
 			seen[table.Name] = table
 			if i > 0 && table.Bytes > tables[i-1].Bytes {
@@ -302,14 +303,14 @@ func TestStatsAreBounded(t *testing.T) {
 			t.Errorf("%s: %d, want about %d", what, n, want)
 		}
 	}
-	queues := rows(fmt.Sprintf("select queue, ready, scheduled, estimated from pawl.stats(%d)", most))
+	queues := rows(fmt.Sprintf("select queue, ready, scheduled, estimated from pawl.queue_stats(%d)", most))
 	if len(queues) != 2 || queues[0][3] != true || queues[1][3] != false || queues[1][1] != int64(60) {
 		t.Fatalf("queues are %v", queues)
 	}
-	if names := values[string](t, pool, "select pawl.queues()"); len(names) != 2 {
+	if names := values[string](t, pool, "select pawl.live_queues()"); len(names) != 2 {
 		t.Errorf("queues are %v", names)
 	}
-	rows("select pawl.queues()")
+	rows("select pawl.live_queues()")
 	near("ready", queues[0][1], 3960)
 	near("scheduled", queues[0][2], 1980)
 	channels := rows(fmt.Sprintf("select channel, ready, scheduled, estimated from pawl.channel_stats('large', %d)", most))

@@ -1,20 +1,22 @@
 package pawl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Tail follows what comes and what ends, from now on: a job that meets the filter is yielded when it is found to be new, and each time
 // it has finished (FinishedAt is not zero then), until ctx ends or an error is yielded. One that had finished before it was found
-// comes once. An outage of the database is waited out. Cursor and Limit of the filter must be zero.
+// comes once. An outage of the database is waited out. Before and Limit of the filter must be zero.
 //
 // New jobs are looked for twice a second. One whose transaction was open for more than some seconds, or beside more than a thousand
 // others, may come only when it has finished. Of finished ones Tail is told by the server, on a connection of its own
@@ -24,9 +26,9 @@ import (
 // what ends misses some of it; the log says so.
 func (c *Client) Tail(ctx context.Context, filter Filter) iter.Seq2[*JobInfo, error] {
 	return func(yield func(*JobInfo, error) bool) {
-		err := c.standing("Tail")
-		if err == nil && (filter.Cursor != "" || filter.Limit != 0) {
-			err = errors.New("pawl: Tail: a Filter with a Cursor or a Limit; it goes on without either")
+		err := c.requirePool("Tail")
+		if err == nil && (filter.Before != 0 || filter.Limit != 0) {
+			err = errors.New("pawl: Tail: a Filter with Before or a Limit; it goes on without either")
 		}
 		if err == nil {
 			_, _, _, err = filter.stored(nil)
@@ -91,13 +93,13 @@ func (t *tail) follow(ctx context.Context, finished <-chan []ID, listening <-cha
 			checked = time.Now()
 			err = t.check(ctx)
 		}
-		if err != nil && (errors.Is(err, errEnough) || !isPassing(err)) {
+		if err != nil && (errors.Is(err, errEnough) || !isTransient(err)) {
 			return err
 		}
 		for next := time.After(tailEvery); next != nil; {
 			select {
 			case ids := <-finished:
-				if err := t.finish(ctx, ids); err != nil && (errors.Is(err, errEnough) || !isPassing(err)) {
+				if err := t.finish(ctx, ids); err != nil && (errors.Is(err, errEnough) || !isTransient(err)) {
 					return err
 				}
 			case heard = <-listening:
@@ -219,13 +221,13 @@ func (t *tail) check(ctx context.Context) error {
 	for _, id := range gone {
 		delete(t.open, id)
 	}
-	if len(t.filter.States) > 0 && !slices.Contains(t.filter.States, StateRunning) {
+	if len(t.filter.States) > 0 && !slices.Contains(t.filter.States, pawlstate.Running) {
 		return nil
 	}
 	running := t.filter
-	running.States, running.Limit = []State{StateRunning}, tailKnown/2
-	page, err := t.client.List(ctx, running)
-	for _, job := range page.Jobs {
+	running.States, running.Limit = []pawlstate.State{pawlstate.Running}, tailKnown/2
+	jobs, err := t.client.List(ctx, running)
+	for _, job := range jobs {
 		if len(t.open) < tailKnown {
 			t.open[job.ID] = true
 		}
@@ -233,30 +235,30 @@ func (t *tail) check(ctx context.Context) error {
 	return err
 }
 
-// finish tells of jobs that have finished, in that order.
+// finish yields those of the jobs that have finished and meet the filter, in the order of their finish.
 func (t *tail) finish(ctx context.Context, ids []ID) error {
-	filter, _, _, err := t.filter.stored(nil)
-	if err != nil || len(ids) == 0 {
+	filter := t.filter
+	if filter.IDs != nil {
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id ID) bool { return !slices.Contains(filter.IDs, id) })
+	}
+	filter.IDs = ids
+	text, below, none, err := filter.stored(pawlstate.Finished())
+	if err != nil || none || len(ids) == 0 {
 		return err
 	}
 	var jobs Jobs
-	plain, _ := IDs(ids).selection()
-	err = t.client.query(ctx, `select t.* from pawl.get($1::bigint[]) t cross join (select $2::text::jsonb as f) f
-		where t.finished_at is not null
-		  and (not f ? 'queue' or t.queue = f ->> 'queue') and (not f ? 'channel' or t.channel = f ->> 'channel')
-		  and (not f ? 'kind' or t.kind = f ->> 'kind') and (not f ? 'worker' or t.worker = f ->> 'worker')
-		  and (not f ? 'fingerprint' or t.fingerprint = f ->> 'fingerprint') and (not f ? 'unique_key' or t.unique_key = f ->> 'unique_key')
-		  and (not f ? 'states' or f -> 'states' ? t.state) and (not f ? 'args' or t.args @> (f -> 'args'))
-		  and (not f ? 'created_before' or t.created_at < (f ->> 'created_before')::timestamptz)
-		  and (not f ? 'created_after' or t.created_at > (f ->> 'created_after')::timestamptz)
-		order by t.finished_at, t.id`, []any{plain, filter}, func(s scanner) error {
-		job, err := t.client.scanJob(s)
-		jobs = append(jobs, job)
-		return err
-	})
+	err = t.client.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)",
+		[]any{text, below, len(ids)}, func(s scanner) error {
+			job, err := t.client.scanJob(s)
+			jobs = append(jobs, job)
+			return err
+		})
 	if err != nil {
 		return err
 	}
+	slices.SortFunc(jobs, func(a, b *JobInfo) int {
+		return cmp.Or(a.FinishedAt.Compare(b.FinishedAt), cmp.Compare(a.ID, b.ID))
+	})
 	for _, job := range jobs {
 		if err := t.tell(job); err != nil {
 			return err
@@ -265,10 +267,18 @@ func (t *tail) finish(ctx context.Context, ids []ID) error {
 	return nil
 }
 
-// hearFinished passes on which jobs finish, until ctx ends. It says whether it listens, at first and when that changes.
+// hearFinished passes on the ids of jobs that finish, until ctx ends. It says on listening whether it hears them, once it knows and
+// whenever that changes.
 func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listening chan<- bool) {
+	l := c.newListener("pawl.finished", awaitLockKey, "Tail")
+	every := []string{anySlot}
+	for slot := range awaitSlots {
+		every = append(every, strconv.Itoa(slot))
+	}
+	l.Want(every...)
 	said, on := false, false
-	say := func(now bool) {
+	l.Changed = func() {
+		now := l.Holds(every...)
 		if said && now == on {
 			return
 		}
@@ -278,65 +288,14 @@ func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listeni
 		case <-ctx.Done():
 		}
 	}
-	session := func() error {
-		conn, err := c.listen(ctx, "pawl.finished")
-		if err != nil {
-			return err
-		}
-		defer conn.close(ctx)
-		slots := everySlot()
-		if err := conn.lock(ctx, "pg_advisory_lock_shared(pawl.await_key(k))", "unnest($1::bigint[])", slots, len(slots)); err != nil {
-			return err
-		}
-		say(true)
-		return c.hear(ctx, conn, finished)
-	}
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		began := time.Now()
-		err := session()
-		if ctx.Err() != nil {
-			return
-		}
-		say(false)
-		if errors.Is(err, errPooled) {
-			return
-		}
-		c.config.Logger.Warn("pawl: LISTEN connection of Tail lost, connecting again", "error", err)
-		if time.Since(began) > time.Minute {
-			wait = 100 * time.Millisecond
-		}
-		if !pause(ctx, wait) {
-			return
-		}
-	}
-}
-
-func (c *Client) hear(ctx context.Context, conn *session, finished chan<- []ID) error {
-	for {
-		n, err := conn.WaitForNotification(ctx)
-		if err != nil {
-			return err
-		}
-		var ids []ID
-		for text := range strings.SplitSeq(n.Payload, ",") {
-			if id, err := strconv.ParseInt(text, 10, 64); err == nil {
-				ids = append(ids, ID(id))
-			}
-		}
+	l.Notify = func(payload string) {
+		ids := finishedIDs(payload)
 		select {
 		case finished <- ids:
 		default:
-			// Not to wait: a listener that does not listen makes the server's queue grow, and in the end commits fail.
-			c.config.Logger.Warn("pawl: Tail is too slow, jobs that finished are left out", "jobs", len(ids))
+			// It must not wait: if a session does not read its notifications, the server's queue of them fills up, and commits fail.
+			c.config.Logger.Warn("pawl: Tail is too slow, finished jobs are left out", "jobs", len(ids))
 		}
 	}
-}
-
-// everySlot are the locks of all that may be awaited; nil is that of any: see wake_awaiting.sql.
-func everySlot() []*int64 {
-	slots := make([]*int64, awaitSlots+1)
-	for i := range awaitSlots {
-		slots[i] = new(int64(i))
-	}
-	return slots
+	l.Run(ctx)
 }

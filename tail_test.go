@@ -12,6 +12,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // tailed gathers what a Tail yields, as "1 ready".
@@ -20,7 +21,7 @@ type tailed struct {
 	said []string
 }
 
-func (l *tailed) has(id pawl.ID, state pawl.State) bool {
+func (l *tailed) has(id pawl.ID, state pawlstate.State) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Contains(l.said, fmt.Sprint(id, " ", state))
@@ -85,7 +86,7 @@ func TestTail(t *testing.T) {
 			})
 			before := insert(t, client, Note{0})
 			l := tailing(t, client, pawl.Filter{})
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			hold := make(chan struct{})
 			pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 				switch job.Args.N {
@@ -105,23 +106,23 @@ func TestTail(t *testing.T) {
 			late := insert(t, client.With(tx), pawl.JobSpec{Args: Note{4}, Delay: time.Hour})
 			newer := insert(t, client, pawl.JobSpec{Args: Note{4}, Delay: time.Hour})
 			for _, id := range []pawl.ID{dead, cancelled, newer} {
-				pgtest.Wait(t, "a new job to be told", func() bool { return l.has(id, pawl.StateScheduled) })
+				pgtest.Wait(t, "a new job to be told", func() bool { return l.has(id, pawlstate.Scheduled) })
 			}
 			must(t, tx.Commit(t.Context()))
-			pgtest.Wait(t, "a job committed late to be told", func() bool { return l.has(late, pawl.StateScheduled) })
+			pgtest.Wait(t, "a job committed late to be told", func() bool { return l.has(late, pawlstate.Scheduled) })
 
 			start(t, client, mux, pawl.RunnerConfig{})
 			must1(t, 1)(client.Retry(t.Context(), dead))
 			must1(t, 1)(client.Retry(t.Context(), cancelled))
-			pgtest.Wait(t, "the dead one to be told", func() bool { return l.has(dead, pawl.StateDead) })
-			pgtest.Wait(t, "the cancelled one to be told", func() bool { return l.has(cancelled, pawl.StateCancelled) })
+			pgtest.Wait(t, "the dead one to be told", func() bool { return l.has(dead, pawlstate.Dead) })
+			pgtest.Wait(t, "the cancelled one to be told", func() bool { return l.has(cancelled, pawlstate.Cancelled) })
 			close(hold)
-			pgtest.Wait(t, "the slow one to be told", func() bool { return l.has(slow, pawl.StateCompleted) })
+			pgtest.Wait(t, "the slow one to be told", func() bool { return l.has(slow, pawlstate.Completed) })
 			again := ""
 			if !deaf { // It is told of ends of what it has never seen, or seen end before.
-				pgtest.Wait(t, "the old one to be told", func() bool { return l.has(before, pawl.StateCompleted) })
+				pgtest.Wait(t, "the old one to be told", func() bool { return l.has(before, pawlstate.Completed) })
 				must1(t, 1)(client.Retry(t.Context(), dead))
-				again = fmt.Sprint(dead, " ", pawl.StateDead)
+				again = fmt.Sprint(dead, " ", pawlstate.Dead)
 				pgtest.Wait(t, "the second end to be told", func() bool {
 					n := 0
 					for _, said := range l.all() {
@@ -149,21 +150,79 @@ func TestTailFilter(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	l := tailing(t, client, pawl.Filter{Queue: "müll", Args: json.RawMessage(`{"n": 7}`)})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{Queues: map[string]pawl.RunnerQueue{"müll": {}, "default": {}}})
 	var ids []pawl.ID
 	for _, spec := range []pawl.JobSpec{{Args: Note{7}}, {Args: Note{8}, Queue: "müll"}, {Args: Note{7}, Queue: "müll"}} {
 		ids = append(ids, insert(t, client, spec))
 	}
-	pgtest.Wait(t, "the end of the job", func() bool { return l.has(ids[2], pawl.StateCompleted) })
+	pgtest.Wait(t, "the end of the job", func() bool { return l.has(ids[2], pawlstate.Completed) })
 	for _, id := range ids[:2] {
-		await(t, client, id, pawl.StateCompleted)
+		await(t, client, id, pawlstate.Completed)
 	}
 	for _, said := range l.all() {
 		if said != fmt.Sprint(ids[2], " completed") && said != fmt.Sprint(ids[2], " ready") && said != fmt.Sprint(ids[2], " running") {
 			t.Errorf("told of %s", said)
 		}
+	}
+}
+
+// A job that finishes is yielded only if List finds it by the same filter.
+func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t, listens)
+	mux := new(pawl.Mux)
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
+	start(t, client, mux, pawl.RunnerConfig{})
+	hourAgo := time.Now().Add(-time.Hour)
+	for name, filter := range map[string]pawl.Filter{
+		"RunBefore":     {RunBefore: hourAgo},
+		"CreatedBefore": {CreatedBefore: hourAgo},
+		"Worker":        {Worker: "another"},
+		"States":        {States: []pawlstate.State{pawlstate.Dead}},
+		"all":           {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := make(chan pawl.ID, 1000)
+			ctx, cancel := context.WithCancel(t.Context())
+			var tail sync.WaitGroup
+			defer tail.Wait()
+			defer cancel()
+			tail.Go(func() {
+				for job, err := range client.Tail(ctx, filter) {
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					said <- job.ID
+				}
+			})
+			pgtest.Wait(t, "the tail to listen", func() bool {
+				return value[int](t, pool, `select count(*) from pg_stat_activity
+					where datname = current_database() and query like '%await_key%' and pid <> pg_backend_pid() and state = 'idle'`) > 0
+			})
+			id := insert(t, client, Note{1})
+			await(t, client, id, pawlstate.Completed)
+			page, err := client.List(t.Context(), filter)
+			must(t, err)
+			listed := slices.ContainsFunc(page, func(j *pawl.JobInfo) bool { return j.ID == id })
+			if listed != (name == "all") {
+				t.Fatalf("List finds the job: %t", listed)
+			}
+			got := false
+			for wait := time.After(2 * time.Second); !got && wait != nil; {
+				select {
+				case told := <-said:
+					got = told == id
+				case <-wait:
+					wait = nil
+				}
+			}
+			if got != listed {
+				t.Errorf("List finds the job: %t; Tail yields it: %t", listed, got)
+			}
+		})
 	}
 }
 
@@ -175,8 +234,8 @@ func TestTailMistakes(t *testing.T) {
 	defer tx.Rollback(t.Context())
 	for what, tail := range map[string]func(func(*pawl.JobInfo, error) bool){
 		"a limit":       client.Tail(t.Context(), pawl.Filter{Limit: 1}),
-		"a cursor":      client.Tail(t.Context(), pawl.Filter{Cursor: "1"}),
-		"a state":       client.Tail(t.Context(), pawl.Filter{States: []pawl.State{"asleep"}}),
+		"an id before":  client.Tail(t.Context(), pawl.Filter{Before: 1}),
+		"a state":       client.Tail(t.Context(), pawl.Filter{States: []pawlstate.State{"asleep"}}),
 		"a transaction": client.With(tx).Tail(t.Context(), pawl.Filter{}),
 	} {
 		n := 0

@@ -10,13 +10,15 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 // tally is what the client counted of one queue.
-func tally(t testing.TB, client *pawl.Client, queue string) pawl.Tally {
+func counters(t testing.TB, client *pawl.Client, queue string) pawlstats.Counters {
 	t.Helper()
-	list := client.Tallies()
-	i := slices.IndexFunc(list, func(t pawl.Tally) bool { return t.Queue == queue })
+	list := client.Counters()
+	i := slices.IndexFunc(list, func(t pawlstats.Counters) bool { return t.Queue == queue })
 	if i < 0 {
 		t.Fatalf("nothing is counted of queue %q: %+v", queue, list)
 	}
@@ -24,8 +26,8 @@ func tally(t testing.TB, client *pawl.Client, queue string) pawl.Tally {
 }
 
 // Counts without the histograms.
-func counts(t pawl.Tally) pawl.Tally {
-	t.Waited, t.Ran = pawl.Histogram{}, pawl.Histogram{}
+func counts(t pawlstats.Counters) pawlstats.Counters {
+	t.Waited, t.Ran = pawlstats.Histogram{}, pawlstats.Histogram{}
 	return t
 }
 
@@ -43,17 +45,17 @@ func TestTalliesOfInserts(t *testing.T) {
 	tx := begin(t, pool)
 	insert(t, client.With(tx), Note{1})
 	must1(t, 2100)(count(client.With(tx).InsertMany(t.Context(), notes(2100))))
-	insert(t, client.With(stdTx(t, pool)), Note{1})
-	if _, err := client.InsertBatch(t.Context(), pawl.Batch{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
+	insert(t, client.WithSQL(stdTx(t, pool)), Note{1})
+	if _, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("note", []byte(`"\u0000"`))}); err == nil {
 		t.Fatal("an invalid job was inserted")
 	}
-	if n := tally(t, client, "default").Inserted; n != 1+3+2500+1+2100+1+2 {
+	if n := counters(t, client, "default").Inserted; n != 1+3+2500+1+2100+1+2 {
 		t.Errorf("%d inserted into default", n)
 	}
-	if n := tally(t, client, "q").Inserted; n != 2 {
+	if n := counters(t, client, "q").Inserted; n != 2 {
 		t.Errorf("%d inserted into q, want 2: one is a duplicate", n)
 	}
 }
@@ -63,10 +65,10 @@ func count[T any](list []T, err error) (int64, error) { return int64(len(list)),
 func TestTalliesOfOutcomes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	outcomes := []func(ctx context.Context, job *pawl.Job[Note]) error{
 		func(context.Context, *pawl.Job[Note]) error { return nil },
-		func(context.Context, *pawl.Job[Note]) error { return pawl.Skip },
+		func(context.Context, *pawl.Job[Note]) error { return pawl.ErrSkip },
 		func(context.Context, *pawl.Job[Note]) error { panic("boom") },
 		func(context.Context, *pawl.Job[Note]) error { return pawl.RetryAfter(time.Hour, errBoom) },
 		func(context.Context, *pawl.Job[Note]) error { return pawl.Dead(errBoom) },
@@ -92,22 +94,22 @@ func TestTalliesOfOutcomes(t *testing.T) {
 	}
 	insert(t, client, pawl.JobSpec{Args: pawl.Raw("note", []byte(`[]`))}) // Unprocessable.
 	insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody", nil)})
-	want := pawl.Tally{
+	want := pawlstats.Counters{
 		Queue: "default", Inserted: 12,
 		Completed: 3 + 1, // One of them in a transaction that was rolled back.
 		Failed:    5, Dead: 4, Cancelled: 1, Snoozed: 1, Released: 1, Lost: 1,
 	}
 	stop := start(t, client, mux, pawl.RunnerConfig{})
-	var got pawl.Tally
+	var got pawlstats.Counters
 	pgtest.Wait(t, "all to be counted", func() bool {
-		got = counts(tally(t, client, "default"))
+		got = counts(counters(t, client, "default"))
 		return got.Completed+got.Failed+got.Cancelled+got.Snoozed+got.Released+got.Lost == 13
 	})
 	must(t, stop())
-	if got = counts(tally(t, client, "default")); got != want {
+	if got = counts(counters(t, client, "default")); got != want {
 		t.Errorf("counted\n%+v, want\n%+v", got, want)
 	}
-	if waited, ran := tally(t, client, "default").Waited.Count(), tally(t, client, "default").Ran.Count(); waited != 11 || ran != 11 {
+	if waited, ran := counters(t, client, "default").Waited.Count(), counters(t, client, "default").Ran.Count(); waited != 11 || ran != 11 {
 		t.Errorf("%d waits and %d runs, want 11: one had no handler", waited, ran)
 	}
 }
@@ -128,10 +130,10 @@ func TestTalliesOfConsumers(t *testing.T) {
 	if err := client.Complete(t.Context(), jobs[5]); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Fatal(err)
 	}
-	if got, want := counts(tally(t, client, "default")), (pawl.Tally{Queue: "default", Inserted: 6, Completed: 2, Failed: 1, Released: 1, Snoozed: 1, Lost: 1}); got != want {
+	if got, want := counts(counters(t, client, "default")), (pawlstats.Counters{Queue: "default", Inserted: 6, Completed: 2, Failed: 1, Released: 1, Snoozed: 1, Lost: 1}); got != want {
 		t.Errorf("counted\n%+v, want\n%+v", got, want)
 	}
-	waited := tally(t, client, "default").Waited
+	waited := counters(t, client, "default").Waited
 	if waited.Sum < 6*time.Minute || waited.Count() != 6 {
 		t.Errorf("%d waits of %v, want 6 of a minute each", waited.Count(), waited.Sum)
 	}
@@ -149,7 +151,7 @@ func TestThroughput(t *testing.T) {
 	producer, _ := connect(t, url)
 	worker, _ := connect(t, url)
 	reader, pool := connect(t, url)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N%60 == 0 {
 			return pawl.RetryAfter(time.Hour, errBoom)
@@ -160,14 +162,14 @@ func TestThroughput(t *testing.T) {
 	insert(t, producer, pawl.JobSpec{Args: Note{1}, Queue: "other", Delay: time.Hour})
 	stop := start(t, worker, mux, pawl.RunnerConfig{})
 	pgtest.Wait(t, "all to be worked", func() bool {
-		n, err := reader.Count(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateReady, pawl.StateRunning}})
+		n, err := reader.Count(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Ready, pawlstate.Running}})
 		return err == nil && n == 0
 	})
 	must(t, stop())                                        // Hands over.
 	if _, err := producer.Stats(t.Context()); err != nil { // Does too.
 		t.Fatal(err)
 	}
-	rates := func() []pawl.QueueStats {
+	rates := func() []pawlstats.Queue {
 		t.Helper()
 		stats, err := reader.Stats(t.Context())
 		must(t, err)
@@ -190,18 +192,18 @@ func TestThroughput(t *testing.T) {
 	near("out of the other", queues[1].Out, 0)
 
 	// Half of it is half a minute ago; then there is more; then all is long ago.
-	exec(t, pool, "update pawl.tally set slot = slot - 3")
+	exec(t, pool, "update pawl.counter set slot = slot - 3")
 	must1(t, 60)(count(producer.InsertMany(t.Context(), notes(60))))
 	if _, err := producer.Stats(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	near("in, later", rates()[0].In, 660)
-	if n := value[int](t, pool, "select count(*) from pawl.tally where queue = 'default'"); n != 2 {
+	if n := value[int](t, pool, "select count(*) from pawl.counter where queue = 'default'"); n != 2 {
 		t.Errorf("%d rows of two clients", n)
 	}
-	exec(t, pool, "update pawl.tally set slot = slot - 5")
+	exec(t, pool, "update pawl.counter set slot = slot - 5")
 	near("in, when only the later is within the minute", rates()[0].In, 60)
-	exec(t, pool, "update pawl.tally set slot = slot - 3")
+	exec(t, pool, "update pawl.counter set slot = slot - 3")
 	near("in, long ago", rates()[0].In, 0)
 }
 
@@ -210,19 +212,21 @@ func TestCountsAreHandedOver(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, Note{1})
-	pgtest.Wait(t, "the count to be handed over", func() bool { return value[int](t, pool, "select count(*) from pawl.tally where inserted[1] = 1") == 1 })
+	pgtest.Wait(t, "the count to be handed over", func() bool {
+		return value[int](t, pool, "select count(*) from pawl.counter where inserted[1] = 1") == 1
+	})
 }
 
 // An older schema takes no counts: all else works, and they are not lost.
 func TestCountsWithoutTheirFunction(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	exec(t, pool, "alter function pawl.tally rename to not_there")
+	exec(t, pool, "alter function pawl.report_counters rename to not_there")
 	insert(t, client, Note{1})
 	if stats, err := client.Stats(t.Context()); err != nil || stats.Queues[0].In != 0 {
 		t.Fatalf("%+v, %v", stats, err)
 	}
-	exec(t, pool, "alter function pawl.not_there rename to tally")
+	exec(t, pool, "alter function pawl.not_there rename to report_counters")
 	if stats, err := client.Stats(t.Context()); err != nil || stats.Queues[0].In == 0 {
 		t.Errorf("%+v, %v", stats, err)
 	}
@@ -238,7 +242,7 @@ func TestSlide(t *testing.T) {
 		{0, 5, "{6,2,3,4,5,6,7}"}, {-2, 5, "{6,2,3,4,5,6,7}"}, {1, 5, "{5,1,2,3,4,5,6}"}, {3, 5, "{5,0,0,1,2,3,4}"},
 		{6, 5, "{5,0,0,0,0,0,1}"}, {7, 5, "{5,0,0,0,0,0,0}"}, {1 << 40, 0, "{0,0,0,0,0,0,0}"},
 	} {
-		if got := value[string](t, pool, "select pawl.slide('{1,2,3,4,5,6,7}', $1, $2)::text", c.by, c.more); got != c.want {
+		if got := value[string](t, pool, "select pawl.shift_slots('{1,2,3,4,5,6,7}', $1, $2)::text", c.by, c.more); got != c.want {
 			t.Errorf("by %d and %d more: %s, want %s", c.by, c.more, got, c.want)
 		}
 	}
@@ -255,7 +259,7 @@ func TestTalliesAreBounded(t *testing.T) {
 		}
 		must1(t, 5005)(count(client.InsertMany(t.Context(), jobs)))
 	}
-	if n, rest := len(client.Tallies()), tally(t, client, "").Inserted; n != 10_001 || rest != 10 {
+	if n, rest := len(client.Counters()), counters(t, client, "").Inserted; n != 10_001 || rest != 10 {
 		t.Errorf("%d queues are counted, %d jobs of the rest", n, rest)
 	}
 }

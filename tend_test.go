@@ -18,7 +18,7 @@ func TestChoresFailQuietly(t *testing.T) {
 		const outage = 5 * time.Minute
 		var log bytes.Buffer
 		began, times := time.Now(), 0
-		ch := chore{name: "rescue", every: time.Second, do: func(context.Context) error {
+		ch := maintenanceTask{name: "rescue", every: time.Second, do: func(context.Context) error {
 			times++
 			if time.Since(began) < outage {
 				return errors.New("no database")
@@ -40,7 +40,7 @@ func TestChoresAreTriedAgainSoon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var times []time.Time
-		ch := chore{name: "partitions", every: time.Hour, do: func(context.Context) error {
+		ch := maintenanceTask{name: "partitions", every: time.Hour, do: func(context.Context) error {
 			if times = append(times, time.Now()); len(times) == 1 {
 				return errors.New("no database")
 			}

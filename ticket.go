@@ -11,16 +11,16 @@ import (
 // ticket is a row of claim.sql's answer.
 type ticket struct {
 	laneKey
-	pos, id                   int64
-	found, tied, permit       bool
-	epoch                     int32
-	own, attempt, most        int16 // own: the job's priority, which that of a returned lane is not.
-	strikes                   int16
-	kind, fingerprint, unique string
-	args, data                []byte
-	opts, errs, save          []byte
-	blocked                   bool // A stretch that a limit cut short: id is the milliseconds until it is worth asking again.
-	created, runAt, now       time.Time
+	pos, id                    int64
+	found, constrained, permit bool
+	epoch                      int32
+	own, attempt, most         int16 // own: the job's priority, which that of a returned lane is not.
+	crashes                    int16
+	kind, fingerprint, unique  string
+	args, data                 []byte
+	opts, errs, save           []byte
+	throttled                  bool // A stretch that a limit cut short: id is the milliseconds until it is worth asking again.
+	created, runAt, now        time.Time
 }
 
 // ticketReader reads the rows of one answer. Reading 24 columns by Scan took an eighth of a runner's time, and an allocation for every
@@ -36,7 +36,7 @@ var ticketFormats = []int16{
 	pgtype.TextFormatCode, pgtype.BinaryFormatCode, pgtype.TextFormatCode, // queue, lane, channel
 	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // pos, id, found, epoch
 	pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.BinaryFormatCode, // kind, args, data
-	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // priority, attempt, max_attempts, strikes, tied, permit
+	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // priority, attempt, max_attempts, crashes, constrained, permit
 	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // created_at, run_at
 	pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.TextFormatCode, // fingerprint, unique_key, opts, errors, checkpoint
 	pgtype.BinaryFormatCode, // now
@@ -63,12 +63,12 @@ func (r *ticketReader) read(s scanner) error {
 	}
 	v := rows.RawValues()
 	r.queue, r.priority, r.channel, r.pos, r.id = r.text(v[0]), int32(integer(v[1])), r.text(v[2]), integer(v[3]), integer(v[4])
-	r.blocked = v[3] == nil
+	r.throttled = v[3] == nil
 	if r.found = integer(v[5]) != 0; !r.found {
 		return nil
 	}
 	r.epoch, r.kind, r.args, r.data = int32(integer(v[6])), r.text(v[7]), r.bytes(v[8]), r.bytes(v[9])
-	r.own, r.attempt, r.most, r.strikes, r.tied, r.permit = int16(integer(v[10])), int16(integer(v[11])), int16(integer(v[12])), int16(integer(v[13])), integer(v[14]) != 0, integer(v[15]) != 0
+	r.own, r.attempt, r.most, r.crashes, r.constrained, r.permit = int16(integer(v[10])), int16(integer(v[11])), int16(integer(v[12])), int16(integer(v[13])), integer(v[14]) != 0, integer(v[15]) != 0
 	r.created, r.runAt, r.fingerprint, r.unique = moment(v[16]), moment(v[17]), r.text(v[18]), r.text(v[19])
 	r.opts, r.errs, r.save, r.now = v[20], v[21], v[22], moment(v[23])
 	return nil
@@ -78,22 +78,22 @@ func (r *ticketReader) scan(s scanner) error {
 	var (
 		kind, fingerprint, unique    *string
 		priority, attempt, most, hit *int16
-		tied, permit                 *bool
+		constrained, permit          *bool
 		pos                          *int64
 		created, runAt               *time.Time
 	)
 	err := s.Scan(&r.queue, &r.priority, &r.channel, &pos, &r.id, &r.found, &r.epoch, &kind, &r.args, &r.data,
-		&priority, &attempt, &most, &hit, &tied, &permit, &created, &runAt, &fingerprint, &unique, &r.opts, &r.errs, &r.save, &r.now)
+		&priority, &attempt, &most, &hit, &constrained, &permit, &created, &runAt, &fingerprint, &unique, &r.opts, &r.errs, &r.save, &r.now)
 	if err != nil {
 		return err
 	}
-	if r.blocked = pos == nil; r.blocked {
+	if r.throttled = pos == nil; r.throttled {
 		return nil
 	}
 	if r.pos = *pos; !r.found {
 		return nil
 	}
-	r.kind, r.own, r.attempt, r.most, r.strikes, r.tied, r.permit, r.created = *kind, *priority, *attempt, *most, *hit, *tied, *permit, *created
+	r.kind, r.own, r.attempt, r.most, r.crashes, r.constrained, r.permit, r.created = *kind, *priority, *attempt, *most, *hit, *constrained, *permit, *created
 	if runAt != nil {
 		r.runAt = *runAt
 	}

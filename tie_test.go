@@ -15,6 +15,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func ordered(channel string, n int) pawl.JobSpec {
@@ -24,7 +25,7 @@ func ordered(channel string, n int) pawl.JobSpec {
 // settle does what a tender does within a second.
 func settle(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
-	exec(t, pool, "select * from pawl.settle(1000)")
+	exec(t, pool, "select * from pawl.run_followups(1000)")
 }
 
 // claimAll claims what there is, sweeping until a claim finds nothing.
@@ -66,7 +67,7 @@ func TestOrderedChannels(t *testing.T) {
 		seen    = map[string][]pawl.ID{}
 		failing = map[pawl.ID]int{}
 	)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		if other, ok := busy[job.Channel]; ok {
@@ -148,7 +149,7 @@ func TestOrderedHead(t *testing.T) {
 			must(t, client.Complete(t.Context(), head))
 		}, []int{2}},
 		{"those behind are deleted", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must1(t, 2)(client.Delete(t.Context(), pawl.IDs(ids[1:])))
+			must1(t, 2)(client.Delete(t.Context(), pawl.Filter{IDs: ids[1:]}))
 			must(t, client.Complete(t.Context(), head))
 		}, nil},
 		{"its lease is lost", false, func(t *testing.T, _ *pawl.Client, pool *pgxpool.Pool, _ []pawl.ID, _ *pawl.JobInfo) {
@@ -158,7 +159,7 @@ func TestOrderedHead(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{HaltOnDead: test.halt}))
+			must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", HaltOnDead: test.halt}))
 			var ids []pawl.ID
 			for i := range 3 {
 				ids = append(ids, insert(t, client, ordered("c", i)))
@@ -200,7 +201,7 @@ func TestRetryOfAScheduledHead(t *testing.T) {
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{0}) {
 		t.Errorf("claimed %v, want the head", got)
 	}
-	if n := value[int64](t, pool, "select job_id from pawl.hold where key = 'k'"); pawl.ID(n) != other.ID {
+	if n := value[int64](t, pool, "select job_id from pawl.unique_key where key = 'k'"); pawl.ID(n) != other.ID {
 		t.Errorf("job %d has the key, want %d", n, other.ID)
 	}
 }
@@ -214,7 +215,7 @@ func TestRetryTakesItsKeyAsItsOwn(t *testing.T) {
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 	insert(t, client, pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k", UntilStart: true, Period: hour}})
 	must(t, client.Complete(t.Context(), claim(t, client, 1)))
-	exec(t, pool, "update pawl.hold set keep_until = keep_until - interval '1 hour'")
+	exec(t, pool, "update pawl.unique_key set keep_until = keep_until - interval '1 hour'")
 	must1(t, 1)(client.Retry(t.Context(), first.ID))
 	claim(t, client, 1)
 	again, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{3}, Unique: pawl.Unique{Key: "k"}})
@@ -280,7 +281,7 @@ func TestAnOrderedInsertWhileTheHeadEnds(t *testing.T) {
 	}
 	must(t, client.Complete(t.Context(), head))
 	settle(t, pool)
-	if n := value[int](t, pool, "select count(*) from pawl.loose"); n != 1 {
+	if n := value[int](t, pool, "select count(*) from pawl.followup"); n != 1 {
 		t.Errorf("%d ends are left to be settled, want 1: the channel is locked", n)
 	}
 	commit(t, tx)
@@ -301,7 +302,7 @@ func TestATenderSettles(t *testing.T) {
 	commit(t, tx)
 	ctx, stop := context.WithCancel(t.Context())
 	var tending sync.WaitGroup
-	tending.Go(func() { client.Tend(ctx) })
+	tending.Go(func() { client.Maintain(ctx) })
 	pgtest.Wait(t, "the next", func() bool { return len(claimAll(t, client)) == 1 })
 	stop()
 	tending.Wait()
@@ -389,7 +390,7 @@ func TestUnique(t *testing.T) {
 	if soon := add(key(8, pawl.Unique{Period: time.Hour})); !soon.Duplicate {
 		t.Error("within the period the key is free")
 	}
-	exec(t, pool, "update pawl.hold set keep_until = keep_until - interval '1 hour' where keep_until is not null")
+	exec(t, pool, "update pawl.unique_key set keep_until = keep_until - interval '1 hour' where keep_until is not null")
 	if later := add(key(8, pawl.Unique{Period: time.Hour})); later.Duplicate {
 		t.Error("after the period the key is taken")
 	}
@@ -485,28 +486,28 @@ func TestTwoPhase(t *testing.T) {
 		return insert(t, client, pawl.JobSpec{Args: Note{n}, Reserve: time.Minute})
 	}
 	a, b, c, d := reserve(1), reserve(2), reserve(3), reserve(4)
-	await(t, client, a, pawl.StateReserved)
+	await(t, client, a, pawlstate.Reserved)
 	if jobs := claimAll(t, client); len(jobs) != 0 {
 		t.Fatalf("claimed %v, which are reserved", numbers(t, jobs))
 	}
-	must(t, client.Commit(t.Context(), a))
-	if err := client.Commit(t.Context(), a); !errors.Is(err, pawl.ErrExpired) {
+	must(t, client.CommitReserved(t.Context(), a))
+	if err := client.CommitReserved(t.Context(), a); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("committed twice: %v", err)
 	}
-	must(t, client.Abort(t.Context(), b))
+	must(t, client.AbortReserved(t.Context(), b))
 	if _, err := client.Get(t.Context(), b); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("after the abort: %v", err)
 	}
-	must(t, client.ExtendReserve(t.Context(), time.Hour, c))
-	exec(t, pool, "update pawl.parked set expires_at = expires_at - interval '30 minutes'")
-	if err := client.Commit(t.Context(), c, d); !errors.Is(err, pawl.ErrExpired) {
+	must(t, client.ExtendReserved(t.Context(), time.Hour, c))
+	exec(t, pool, "update pawl.blocked set expires_at = expires_at - interval '30 minutes'")
+	if err := client.CommitReserved(t.Context(), c, d); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("one of them had expired: %v", err)
 	}
 	exec(t, pool, "select pawl.expire(10)")
 	if _, err := client.Get(t.Context(), d); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("after its time: %v", err)
 	}
-	must(t, client.Commit(t.Context(), c))
+	must(t, client.CommitReserved(t.Context(), c))
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1, 3}) {
 		t.Errorf("claimed %v", got)
 	}
@@ -523,7 +524,7 @@ func TestTwoPhaseInAnOrderedChannel(t *testing.T) {
 	if jobs := claimAll(t, client); len(jobs) != 0 {
 		t.Fatalf("claimed %v behind a reserved head", numbers(t, jobs))
 	}
-	must(t, client.Commit(t.Context(), head))
+	must(t, client.CommitReserved(t.Context(), head))
 	jobs := claimAll(t, client)
 	if got := numbers(t, jobs); !slices.Equal(got, []int{0}) {
 		t.Fatalf("claimed %v", got)
@@ -539,15 +540,15 @@ func TestTwoPhaseInAnOrderedChannel(t *testing.T) {
 func TestCommitWakes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
-	g, mux := newGate(), pawl.NewMux()
+	g, mux := newGate(), new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Reserve: time.Minute})
 	start(t, client, mux, pawl.RunnerConfig{PollInterval: time.Hour, Queues: map[string]pawl.RunnerQueue{"default": {}}})
 	asleep(t, pool, 1)
-	must(t, client.Commit(t.Context(), id))
+	must(t, client.CommitReserved(t.Context(), id))
 	within(t, "the committed job", g.running)
 	close(g.leave)
-	await(t, client, id, pawl.StateCompleted)
+	await(t, client, id, pawlstate.Completed)
 }
 
 func TestAfter(t *testing.T) {
@@ -564,19 +565,19 @@ func TestAfter(t *testing.T) {
 	for _, test := range []struct {
 		on, parent string
 		hold       bool
-		want       pawl.State
+		want       pawlstate.State
 	}{
-		{"ok", "completed", false, pawl.StateReady}, {"ok", "cancelled", false, pawl.StateCancelled}, {"ok", "dead", false, pawl.StateCancelled},
-		{"ok", "dead", true, pawl.StateWaiting},
-		{"any", "completed", false, pawl.StateReady}, {"any", "cancelled", false, pawl.StateReady}, {"any", "dead", false, pawl.StateReady},
-		{"not_ok", "completed", false, pawl.StateCancelled}, {"not_ok", "cancelled", false, pawl.StateReady}, {"not_ok", "dead", false, pawl.StateReady},
+		{"ok", "completed", false, pawlstate.Ready}, {"ok", "cancelled", false, pawlstate.Cancelled}, {"ok", "dead", false, pawlstate.Cancelled},
+		{"ok", "dead", true, pawlstate.Waiting},
+		{"any", "completed", false, pawlstate.Ready}, {"any", "cancelled", false, pawlstate.Ready}, {"any", "dead", false, pawlstate.Ready},
+		{"not_ok", "completed", false, pawlstate.Cancelled}, {"not_ok", "cancelled", false, pawlstate.Ready}, {"not_ok", "dead", false, pawlstate.Ready},
 	} {
 		for _, late := range []bool{false, true} { // The child is inserted when the parent has ended.
 			t.Run(fmt.Sprintf("%s %s hold=%t late=%t", test.on, test.parent, test.hold, late), func(t *testing.T) {
 				t.Parallel()
 				client, pool := install(t)
 				parent := insert(t, client, Note{0})
-				spec := pawl.JobSpec{Args: Note{1}, Hold: test.hold}
+				spec := pawl.JobSpec{Args: Note{1}, KeepWaiting: test.hold}
 				switch test.on {
 				case "ok":
 					spec.AfterOK = []pawl.ID{parent}
@@ -592,7 +593,7 @@ func TestAfter(t *testing.T) {
 				}
 				if !late {
 					follow()
-					await(t, client, child, pawl.StateWaiting)
+					await(t, client, child, pawlstate.Waiting)
 				}
 				job := claim(t, client, 1)[0]
 				end[test.parent](t, client, job)
@@ -602,16 +603,16 @@ func TestAfter(t *testing.T) {
 				settle(t, pool)
 				settle(t, pool) // What the first cancelled.
 				await(t, client, child, test.want)
-				want := pawl.StateWaiting
-				if test.want == pawl.StateCancelled {
-					want = pawl.StateCancelled
+				want := pawlstate.Waiting
+				if test.want == pawlstate.Cancelled {
+					want = pawlstate.Cancelled
 				}
 				await(t, client, grandchild, want)
 				if test.hold {
 					must1(t, 1)(client.Retry(t.Context(), parent))
 					must(t, client.Complete(t.Context(), claim(t, client, 1)))
 					settle(t, pool)
-					await(t, client, child, pawl.StateReady)
+					await(t, client, child, pawlstate.Ready)
 				}
 			})
 		}
@@ -631,7 +632,7 @@ func TestAGraphRuns(t *testing.T) {
 	commit(t, tx)
 	var mu sync.Mutex
 	var ran []int
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -653,12 +654,12 @@ func TestConsumersAlone(t *testing.T) {
 	spec.Reserve, spec.Unique.Key = time.Minute, "k"
 	insert(t, client, spec)
 	insert(t, client, ordered("c", 1))
-	exec(t, pool, "update pawl.parked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
+	exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
 	must(t, client.Wait(t.Context(), "default"))
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
 		t.Errorf("claimed %v, want the one behind the reservation that expired", got)
 	}
-	if n := value[int](t, pool, "select count(*) from pawl.hold"); n != 0 {
+	if n := value[int](t, pool, "select count(*) from pawl.unique_key"); n != 0 {
 		t.Errorf("its key is still held")
 	}
 }
@@ -666,9 +667,9 @@ func TestConsumersAlone(t *testing.T) {
 func TestTies(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	want := func(id pawl.ID, want pawl.Ties) {
+	want := func(id pawl.ID, want pawl.Constraints) {
 		t.Helper()
-		got, err := client.Ties(t.Context(), id)
+		got, err := client.Constraints(t.Context(), id)
 		must(t, err)
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Minute)); diff != "" {
 			t.Errorf("ties of job %d (-want +got):\n%s", id, diff)
@@ -676,34 +677,34 @@ func TestTies(t *testing.T) {
 	}
 	first := insert(t, client, pawl.JobSpec{Args: Note{1}, Channel: "c", Ordered: true})
 	second := insert(t, client, pawl.JobSpec{Args: Note{2}, Channel: "c", Ordered: true})
-	follower := insert(t, client, pawl.JobSpec{Args: Note{3}, AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}, Hold: true})
+	follower := insert(t, client, pawl.JobSpec{Args: Note{3}, AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}, KeepWaiting: true})
 	reserved := insert(t, client, pawl.JobSpec{Args: Note{4}, Reserve: time.Hour})
-	want(first, pawl.Ties{Followers: []pawl.ID{follower}})
-	want(second, pawl.Ties{Head: first, Followers: []pawl.ID{follower}})
-	want(follower, pawl.Ties{AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}})
-	want(reserved, pawl.Ties{ReservedUntil: time.Now().Add(time.Hour)})
-	want(insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour}), pawl.Ties{})
-	want(1<<40, pawl.Ties{})
+	want(first, pawl.Constraints{Followers: []pawl.ID{follower}})
+	want(second, pawl.Constraints{Head: first, Followers: []pawl.ID{follower}})
+	want(follower, pawl.Constraints{AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}})
+	want(reserved, pawl.Constraints{ReservedUntil: time.Now().Add(time.Hour)})
+	want(insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour}), pawl.Constraints{})
+	want(1<<40, pawl.Constraints{})
 
-	must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{HaltOnDead: true}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", HaltOnDead: true}))
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(nil)))
 	pgtest.Wait(t, "the channel to be halted", func() bool {
-		ties, err := client.Ties(t.Context(), second)
+		ties, err := client.Constraints(t.Context(), second)
 		return err == nil && ties.Halted
 	})
-	want(first, pawl.Ties{})
+	want(first, pawl.Constraints{})
 }
 
 // An ordered job that dies while it is retried was running then, and is left as it is: the retry has not got its channel, into which
 // others insert meanwhile.
 func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 	t.Parallel()
-	for _, tied := range []bool{true, false} {
-		t.Run(fmt.Sprint(tied), func(t *testing.T) {
+	for _, constrained := range []bool{true, false} {
+		t.Run(fmt.Sprint(constrained), func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			spec := pawl.JobSpec{Args: Note{0}}
-			if tied {
+			if constrained {
 				spec = ordered("c", 0)
 			}
 			id := insert(t, client, spec)
@@ -718,7 +719,7 @@ func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 			commit(t, tx)
 			retrying.Wait()
 			must(t, err)
-			if want := map[bool]int64{true: 0, false: 1}[tied]; n != want {
+			if want := map[bool]int64{true: 0, false: 1}[constrained]; n != want {
 				t.Errorf("%d retried, want %d", n, want)
 			}
 			must1(t, 1-n)(client.Retry(t.Context(), id))
@@ -745,7 +746,7 @@ func TestAJobAfterOneThatIsRetried(t *testing.T) {
 		t.Errorf("%d findings", n)
 	}
 	settle(t, pool)
-	await(t, client, child.ID, pawl.StateReady)
+	await(t, client, child.ID, pawlstate.Ready)
 }
 
 // Of several jobs finished at once some are, and for one nobody can say it: which is told.
@@ -765,12 +766,12 @@ func TestCompleteOfManyOfWhichOneIsLocked(t *testing.T) {
 	blocked(t, pool, 1)
 	cancel()
 	completing.Wait()
-	several, ok := errors.AsType[pawl.Errors](err)
+	several, ok := errors.AsType[pawl.JobErrors](err)
 	if !ok || len(several) != 1 || !errors.Is(several[jobs[1].ID], context.Canceled) {
 		t.Errorf("got %v, want an error of job %d alone", err, jobs[1].ID)
 	}
-	await(t, client, jobs[0].ID, pawl.StateCompleted)
-	await(t, client, jobs[2].ID, pawl.StateCompleted)
+	await(t, client, jobs[0].ID, pawlstate.Completed)
+	await(t, client, jobs[2].ID, pawlstate.Completed)
 	must(t, tx.Rollback(t.Context()))
 	must(t, client.Complete(t.Context(), jobs[1:2]))
 }
@@ -790,7 +791,7 @@ func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 			settle(t, pool)
 			child := ordered("c", 1)
-			child.AfterOK, child.Hold = []pawl.ID{head}, true
+			child.AfterOK, child.KeepWaiting = []pawl.ID{head}, true
 			if test.busy {
 				insert(t, client, ordered("c", 2))
 				insert(t, client, child)

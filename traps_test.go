@@ -18,6 +18,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/sql"
 )
 
@@ -98,14 +99,14 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := insert(t, client, Note{1})
-		worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '300 milliseconds')")
+		worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '300 milliseconds')")
 		if got := claimTickets(t, pool, aLease, &worker, 1); len(got) != 1 {
 			t.Fatal("nothing was claimed")
 		}
 		exec(t, pool, "update pawl.worker set started_at = started_at - interval '10 hours'")
 		exec(t, pool, "update pawl.job set created_at = created_at - interval '11 hours', run_at = clock_timestamp() - interval '10 hours'")
 		for range 20 { // Many renewals. The next silence is no longer for it.
-			exec(t, pool, "select pawl.beat($1, 1, array[id], array[epoch]) from pawl.job", worker)
+			exec(t, pool, "select pawl.heartbeat($1, 1, array[id], array[epoch]) from pawl.job", worker)
 		}
 		silent := time.Now()
 		pgtest.Wait(t, "the rescue", func() bool {
@@ -124,7 +125,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 		var ran atomic.Int64
 		most := int(pool.Config().MaxConns)
 		running := make(chan struct{}, 100)
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 			ran.Add(1)
 			conn, err := pool.Acquire(ctx)
@@ -147,7 +148,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 			within(t, "all connections to be held", running)
 		}
 		for _, r := range results {
-			if job := await(t, client, r.ID, pawl.StateCompleted); job.Attempt != 1 || len(job.Errors) > 0 {
+			if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 || len(job.Errors) > 0 {
 				t.Errorf("attempt %d, errors %v", job.Attempt, job.Errors)
 			}
 		}
@@ -158,18 +159,18 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 	t.Run("errors of the database between heartbeats", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
-		text, err := sql.Files.ReadFile("function/beat.sql")
+		text, err := sql.Files.ReadFile("function/worker/heartbeat.sql")
 		must(t, err)
 		exec(t, pool, "create sequence pawl.beats")
 		exec(t, pool, strings.Replace(string(text), "\nbegin\n", "\nbegin if nextval('pawl.beats') % 2 = 0 then raise exception 'no'; end if;\n", 1))
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
 		id := insert(t, client, Note{1})
 		start(t, client, mux, pawl.RunnerConfig{Heartbeat: 400 * time.Millisecond})
 		within(t, "the job", g.running)
 		pgtest.Wait(t, "heartbeats after those that failed", func() bool { return value[int](t, pool, "select last_value::int from pawl.beats") >= 9 })
 		close(g.leave)
-		if job := await(t, client, id, pawl.StateCompleted); job.Attempt != 1 {
+		if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 {
 			t.Errorf("attempt %d", job.Attempt)
 		}
 		if n := len(g.running); n != 0 {
@@ -214,7 +215,7 @@ func TestTrap03LastAttempt(t *testing.T) {
 			t.Errorf("claimed %d while it runs", len(jobs))
 		}
 		must(t, client.Fail(t.Context(), job, errBoom))
-		await(t, client, job.ID, pawl.StateDead)
+		await(t, client, job.ID, pawlstate.Dead)
 	})
 	t.Run("attempts do not go below none", func(t *testing.T) {
 		t.Parallel()
@@ -234,7 +235,7 @@ func TestTrap03LastAttempt(t *testing.T) {
 		if runs != 3 {
 			t.Errorf("%d runs, want 3: one, and two that a checkpoint added", runs)
 		}
-		await(t, client, job.ID, pawl.StateDead)
+		await(t, client, job.ID, pawlstate.Dead)
 	})
 }
 
@@ -245,17 +246,17 @@ func TestTrap04TwoPhase(t *testing.T) {
 		return insert(t, client, pawl.JobSpec{Args: Note{1}, Reserve: time.Minute})
 	}
 	past := func(t *testing.T, pool *pgxpool.Pool) {
-		exec(t, pool, "update pawl.parked set expires_at = clock_timestamp() - interval '1 millisecond'")
+		exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() - interval '1 millisecond'")
 	}
 	t.Run("a commit too late is an error though nobody has looked", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := reserve(t, client)
 		past(t, pool)
-		if err := client.Commit(t.Context(), id); !errors.Is(err, pawl.ErrExpired) {
+		if err := client.CommitReserved(t.Context(), id); !errors.Is(err, pawl.ErrExpired) {
 			t.Errorf("got %v, want ErrExpired", err)
 		}
-		if err := client.Commit(t.Context(), 999); !errors.Is(err, pawl.ErrExpired) {
+		if err := client.CommitReserved(t.Context(), 999); !errors.Is(err, pawl.ErrExpired) {
 			t.Errorf("of an unknown id: %v, want ErrExpired", err)
 		}
 		if jobs := claimAll(t, client); len(jobs) != 0 {
@@ -269,7 +270,7 @@ func TestTrap04TwoPhase(t *testing.T) {
 		past(t, pool)
 		ctx, stop := context.WithCancel(t.Context())
 		var tending sync.WaitGroup
-		tending.Go(func() { client.Tend(ctx) })
+		tending.Go(func() { client.Maintain(ctx) })
 		pgtest.Wait(t, "the reservation to go", func() bool { _, err := client.Get(t.Context(), id); return errors.Is(err, pawl.ErrNotFound) })
 		stop()
 		tending.Wait()
@@ -277,24 +278,24 @@ func TestTrap04TwoPhase(t *testing.T) {
 	t.Run("a commit wakes", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t, listens)
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		close(g.leave)
 		pawl.Handle(mux, g.handle)
-		start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoChores: true})
+		start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
 		asleep(t, pool, 1)
 		id := reserve(t, client)
 		asleep(t, pool, 1)
-		must(t, client.Commit(t.Context(), id))
+		must(t, client.CommitReserved(t.Context(), id))
 		within(t, "the job", g.running)
 	})
 	t.Run("a commit that returned nil is not lost to an expiry beside it", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := reserve(t, client)
-		exec(t, pool, "update pawl.parked set expires_at = clock_timestamp() + interval '300 milliseconds'")
+		exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() + interval '300 milliseconds'")
 		tx := begin(t, pool)
-		must(t, client.With(tx).Commit(t.Context(), id)) // In time; and then its transaction takes longer.
-		pgtest.Wait(t, "its time to pass", func() bool { return value[bool](t, pool, "select expires_at < clock_timestamp() from pawl.parked") })
+		must(t, client.With(tx).CommitReserved(t.Context(), id)) // In time; and then its transaction takes longer.
+		pgtest.Wait(t, "its time to pass", func() bool { return value[bool](t, pool, "select expires_at < clock_timestamp() from pawl.blocked") })
 		if n := value[int](t, pool, "select pawl.expire(100)::int"); n != 0 {
 			t.Errorf("%d jobs that were committed are expired", n)
 		}
@@ -314,7 +315,7 @@ func TestTrap04TwoPhase(t *testing.T) {
 			t.Fatalf("expired %d", n)
 		}
 		answer := make(chan error, 1)
-		go func() { answer <- client.Commit(t.Context(), id) }()
+		go func() { answer <- client.CommitReserved(t.Context(), id) }()
 		blocked(t, pool, 1)
 		commit(t, tx)
 		if err := within(t, "the commit", answer); !errors.Is(err, pawl.ErrExpired) {
@@ -513,7 +514,7 @@ func TestTrap07WaitTime(t *testing.T) {
 			return func() { must(t, tx.Rollback(t.Context())) }
 		}},
 		"ready, and over its queue's limit": {pawl.JobSpec{Args: Note{1}}, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool) func() {
-			must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{MaxRunning: 1}))
+			must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
 			held := claim(t, client, 1)
 			insert(t, client, Note{2})
 			return func() { must(t, client.Complete(t.Context(), held)) }
@@ -524,10 +525,10 @@ func TestTrap07WaitTime(t *testing.T) {
 			client, pool, count := traced(t)
 			insert(t, client, hinder.spec)
 			release := hinder.setUp(t, client, pool)
-			g, mux := newGate(), pawl.NewMux()
+			g, mux := newGate(), new(pawl.Mux)
 			close(g.leave)
 			pawl.Handle(mux, g.handle)
-			start(t, client, mux, pawl.RunnerConfig{PollInterval: 200 * time.Millisecond, NoChores: true})
+			start(t, client, mux, pawl.RunnerConfig{PollInterval: 200 * time.Millisecond, NoMaintenance: true})
 			asleep(t, pool, 1)
 			before := count.statements.Load()
 			exec(t, pool, "select pg_sleep(1)")
@@ -583,12 +584,12 @@ func TestTrap08UnknownJobs(t *testing.T) {
 	for range 5 {
 		ids = append(ids, insert(t, client, pawl.JobSpec{Args: pawl.Raw("foreign", nil), MaxAttempts: 1}))
 	}
-	stranger := pawl.NewMux()
+	stranger := new(pawl.Mux)
 	pawl.Handle(stranger, newGate().handle)
 	stop := start(t, client, stranger, pawl.RunnerConfig{})
 	for range 3 { // Again and again.
 		for _, id := range ids {
-			await(t, client, id, pawl.StateScheduled)
+			await(t, client, id, pawlstate.Scheduled)
 		}
 		elapse(t, pool)
 		pgtest.Wait(t, "the stranger to give them back", func() bool {
@@ -596,12 +597,12 @@ func TestTrap08UnknownJobs(t *testing.T) {
 		})
 	}
 	must(t, stop())
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[pawl.RawArgs]) error { return nil }, pawl.KindOptions{Kind: "foreign"})
 	start(t, client, mux, pawl.RunnerConfig{})
 	elapse(t, pool)
 	for _, id := range ids {
-		if job := await(t, client, id, pawl.StateCompleted); job.Attempt != 1 || len(job.Errors) != 0 {
+		if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 || len(job.Errors) != 0 {
 			t.Errorf("attempt %d, errors %v; want the first and none", job.Attempt, job.Errors)
 		}
 	}
@@ -629,7 +630,7 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 		for range 2 {
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.RetryAfter(0, errBoom)))
 		}
-		if job := await(t, client, id, pawl.StateDead); job.Attempt != 2 || len(job.Errors) != 2 || job.Reason != "attempts" || job.FinishedAt.IsZero() {
+		if job := await(t, client, id, pawlstate.Dead); job.Attempt != 2 || len(job.Errors) != 2 || job.Reason != "attempts" || job.FinishedAt.IsZero() {
 			t.Errorf("dead, it is %+v", job)
 		}
 		must1(t, 1)(client.Retry(t.Context(), id))
@@ -638,15 +639,15 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 			t.Errorf("replayed, it is %+v", again)
 		}
 		must(t, client.Complete(t.Context(), again))
-		await(t, client, id, pawl.StateCompleted)
+		await(t, client, id, pawlstate.Completed)
 	})
 	t.Run("a delayed job is not a held one", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
 		delayed, held := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour}), insert(t, client, Note{2})
 		claim(t, client, 1)
-		await(t, client, delayed, pawl.StateScheduled)
-		await(t, client, held, pawl.StateRunning)
+		await(t, client, delayed, pawlstate.Scheduled)
+		await(t, client, held, pawlstate.Running)
 	})
 	t.Run("figures", func(t *testing.T) {
 		t.Parallel()
@@ -668,9 +669,9 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 		if q := stats.Queues[0]; q.Scheduled != 1 || q.Ready != 1 || q.Running != 1 || q.Dead != 1 {
 			t.Errorf("%+v, want one delayed, one ready, one held, one dead", q)
 		}
-		page, err := client.List(t.Context(), pawl.Filter{States: []pawl.State{pawl.StateDead}})
+		jobs, err := client.List(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Dead}})
 		must(t, err)
-		if got := numbers(t, page.Jobs); !slices.Equal(got, []int{1}) {
+		if got := numbers(t, jobs); !slices.Equal(got, []int{1}) {
 			t.Errorf("the dead are %v", got)
 		}
 	})
@@ -706,7 +707,7 @@ func TestTrap10DefaultBurst(t *testing.T) {
 func TestTrap11Validation(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t, func(c *pawl.Config) {
-		c.Validation = pawl.Validation{Depth: 2, StringBytes: 8, Required: []string{"a"}, ArgsBytes: 200}
+		c.MaxDepth, c.MaxStringBytes, c.RequiredKeys, c.MaxArgsBytes = 2, 8, []string{"a"}, 200
 		c.InsertRate = pawl.Rate{N: 1, Per: time.Hour, Burst: 2}
 	})
 	for args, want := range map[string]string{
@@ -715,8 +716,8 @@ func TestTrap11Validation(t *testing.T) {
 		`{"a":1,"longer12":1}`:  "",
 		`{"a":1,"longer123":1}`: "key of 9 bytes", // It says that it is the key.
 		`{"a":"longer123"}`:     "string of 9 bytes",
-		`["a"]`:                 "no object",
-		`"a"`:                   "no object",
+		`["a"]`:                 "not an object",
+		`"a"`:                   "not an object",
 		`{"a":[` + strings.Repeat("1,", 200) + `1]}`: "bytes of JSON", // The size, which is looked at last elsewhere.
 	} {
 		for range 3 { // More often than the rate allows.
@@ -748,7 +749,7 @@ func TestTrap12Configuration(t *testing.T) {
 		for name, config := range map[string]pawl.Config{
 			"Schema":     {Schema: "no schema's name"},
 			"ListenURL":  {ListenURL: "postgres://:no port"},
-			"Validation": {Validation: pawl.Validation{Depth: -1}},
+			"MaxDepth":   {MaxDepth: -1},
 			"InsertRate": {InsertRate: pawl.Rate{N: -1}},
 		} {
 			if _, err := pawl.New(nil, config); err == nil || !strings.Contains(err.Error(), name) {
@@ -770,7 +771,7 @@ func TestTrap12Configuration(t *testing.T) {
 	t.Run("a queue's lease and attempts count", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
-		must(t, client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Lease: time.Hour, MaxAttempts: 7}))
+		must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Lease: time.Hour, MaxAttempts: 7}))
 		insert(t, client, Note{1})
 		if job := claim(t, client, 1)[0]; job.MaxAttempts != 7 {
 			t.Errorf("%d attempts", job.MaxAttempts)
@@ -788,7 +789,7 @@ func TestTrap13WorkerNamesAreNotUnique(t *testing.T) {
 	client, pool := install(t)
 	g := newGate()
 	for _, queue := range []string{"a", "a", "b"} {
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
 		start(t, client, mux, pawl.RunnerConfig{Name: "the same", Max: 1, Queues: map[string]pawl.RunnerQueue{queue: {}}})
 	}
@@ -805,7 +806,7 @@ func TestTrap13WorkerNamesAreNotUnique(t *testing.T) {
 	must(t, client.Complete(t.Context(), claim(t, client, 1))) // A consumer has no name at all.
 	close(g.leave)
 	for _, id := range ids {
-		await(t, client, id, pawl.StateCompleted)
+		await(t, client, id, pawlstate.Completed)
 	}
 }
 
@@ -814,13 +815,13 @@ func TestTrap14CongestionBurnsAttempts(t *testing.T) {
 	t.Parallel()
 	const n = 30
 	for name, limit := range map[string]struct {
-		policy  pawl.QueuePolicy
+		policy  pawl.Queue
 		options func(client *pawl.Client) pawl.KindOptions
 	}{
 		"a kind's Max":      {options: func(*pawl.Client) pawl.KindOptions { return pawl.KindOptions{Max: 1} }},
-		"a queue's limit":   {policy: pawl.QueuePolicy{MaxRunning: 1}},
-		"a channel's limit": {policy: pawl.QueuePolicy{ChannelMaxRunning: 1}},
-		"a queue's rate":    {policy: pawl.QueuePolicy{Rate: pawl.Rate{N: 100, Burst: 1}}},
+		"a queue's limit":   {policy: pawl.Queue{MaxRunning: 1}},
+		"a channel's limit": {policy: pawl.Queue{ChannelMaxRunning: 1}},
+		"a queue's rate":    {policy: pawl.Queue{Rate: pawl.Rate{N: 100, Burst: 1}}},
 		"a permit's refusal": {options: func(*pawl.Client) pawl.KindOptions {
 			var free atomic.Bool
 			free.Store(true)
@@ -835,13 +836,14 @@ func TestTrap14CongestionBurnsAttempts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			must(t, client.PutQueue(t.Context(), "default", limit.policy))
+			limit.policy.Name = "default"
+			must(t, client.PutQueue(t.Context(), limit.policy))
 			var options []pawl.KindOptions
 			if limit.options != nil {
 				options = append(options, limit.options(client))
 			}
 			var ran atomic.Int64
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 				ran.Add(1)
 				_, err := pool.Exec(ctx, "select pg_sleep(0.002)")
@@ -857,7 +859,7 @@ func TestTrap14CongestionBurnsAttempts(t *testing.T) {
 				start(t, client, mux, pawl.RunnerConfig{Min: n, Max: n})
 			}
 			for _, r := range results {
-				if job := await(t, client, r.ID, pawl.StateCompleted); job.Attempt != 1 {
+				if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 {
 					t.Errorf("attempt %d", job.Attempt)
 				}
 			}
@@ -873,7 +875,7 @@ func TestTrap15Reaper(t *testing.T) {
 	t.Parallel()
 	// hold has a worker that is late as soon as it is looked for hold all there is.
 	hold := func(t *testing.T, pool *pgxpool.Pool, lease string) {
-		worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '0 seconds')")
+		worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 		if got := claimTickets(t, pool, lease, &worker, 10); len(got) == 0 {
 			t.Fatal("nothing was claimed")
 		}
@@ -900,12 +902,12 @@ func TestTrap15Reaper(t *testing.T) {
 		id := insert(t, client, pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}})
 		kills := 0
 		for ; live(t, pool) > 0 && kills < 10; kills++ {
-			worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '0 seconds')")
+			worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 			lane := value[int](t, pool, "select priority from pawl.ready")
 			exec(t, pool, `select * from pawl.claim(gen_random_uuid(), $1, null, 1, array['default'], array[$2::int], array[''], array[0::bigint], array[9223372036854775807], array[1])`, worker, lane)
 			exec(t, pool, "select * from pawl.rescue(100, true, false)")
 		}
-		if job := await(t, client, id, pawl.StateDead); kills != 3 || job.Reason != "poison" {
+		if job := await(t, client, id, pawlstate.Dead); kills != 3 || job.Reason != "poison" {
 			t.Errorf("dead of %s after %d kills, want poison and 3", job.Reason, kills)
 		}
 		if again := insert(t, client, pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}}); again == id {
@@ -919,15 +921,15 @@ func TestTrap15Reaper(t *testing.T) {
 		must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.RetryAfter(0, errBoom)))
 		// Its first attempt was long ago, and so was the last sign of the worker that had it.
 		exec(t, pool, "update pawl.job set created_at = created_at - interval '1 day', run_at = run_at - interval '1 hour'")
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
-		start(t, client, mux, pawl.RunnerConfig{NoChores: true, Heartbeat: 10 * time.Second}) // It does not beat before the test has ended.
+		start(t, client, mux, pawl.RunnerConfig{NoMaintenance: true, Heartbeat: 10 * time.Second}) // It does not beat before the test has ended.
 		job := within(t, "the second attempt", g.running)
 		if n := value[int](t, pool, "select jobs::int from pawl.rescue(100, true, true)"); n != 0 {
 			t.Errorf("%d jobs were taken from a worker that has just begun", n)
 		}
 		close(g.leave)
-		if done := await(t, client, job.ID, pawl.StateCompleted); done.Attempt != 2 {
+		if done := await(t, client, job.ID, pawlstate.Completed); done.Attempt != 2 {
 			t.Errorf("attempt %d, want 2", done.Attempt)
 		}
 	})
@@ -946,25 +948,25 @@ func TestTrap16Cancel(t *testing.T) {
 		jobs := claim(t, client, 2)
 		must(t, client.Complete(t.Context(), jobs[0]))
 		must(t, client.Fail(t.Context(), jobs[1], pawl.Dead(errBoom)))
-		before := await(t, client, completed, pawl.StateCompleted).FinishedAt
+		before := await(t, client, completed, pawlstate.Completed).FinishedAt
 		waiting := insert(t, client, same(3))
 		must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "1"}))
 		must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f"}))
-		if n, _ := client.Cancel(t.Context(), pawl.IDs{completed, dead}); n != 0 {
+		if n, _ := client.Cancel(t.Context(), pawl.Filter{IDs: []pawl.ID{completed, dead}}); n != 0 {
 			t.Errorf("Cancel changed %d finished jobs", n)
 		}
-		await(t, client, waiting, pawl.StateCancelled)
-		if job := await(t, client, completed, pawl.StateCompleted); !job.FinishedAt.Equal(before) {
+		await(t, client, waiting, pawlstate.Cancelled)
+		if job := await(t, client, completed, pawlstate.Completed); !job.FinishedAt.Equal(before) {
 			t.Error("the completed job was changed")
 		}
-		await(t, client, dead, pawl.StateDead)
+		await(t, client, dead, pawlstate.Dead)
 	})
 	for name, outcome := range map[string]error{"nil": nil, "an error": errBoom, "a snooze": pawl.Snooze(0), "dead": pawl.Dead(errBoom)} {
 		t.Run("the running handler returns "+name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			running, leave := make(chan *pawl.JobInfo, 10), make(chan struct{})
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 				running <- job.JobInfo
 				if job.Args.N == 1 {
@@ -985,11 +987,11 @@ func TestTrap16Cancel(t *testing.T) {
 				t.Fatal("the key of a cancelled job is taken")
 			}
 			within(t, "the second", running)
-			await(t, client, second, pawl.StateCompleted)
+			await(t, client, second, pawlstate.Completed)
 			third := insert(t, client, pawl.JobSpec{Args: Note{3}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
 			close(leave)
 			must(t, stop())
-			await(t, client, first, pawl.StateCancelled)
+			await(t, client, first, pawlstate.Cancelled)
 			if n := len(values[int64](t, pool, "select id from pawl.job")); n != 1 {
 				t.Errorf("%d live jobs, want the third", n)
 			}
@@ -997,10 +999,10 @@ func TestTrap16Cancel(t *testing.T) {
 			if n, _ := client.Retry(t.Context(), first); n != 0 {
 				t.Errorf("Retry changed %d", n)
 			}
-			await(t, client, first, pawl.StateCancelled)
+			await(t, client, first, pawlstate.Cancelled)
 			must1(t, 1)(client.Cancel(t.Context(), third))
 			must1(t, 1)(client.Retry(t.Context(), first))
-			await(t, client, first, pawl.StateReady)
+			await(t, client, first, pawlstate.Ready)
 		})
 	}
 }
@@ -1025,16 +1027,14 @@ func TestTrap17DocsAndCode(t *testing.T) {
 			{"linear", exact(pawl.Backoff{Base: 10 * time.Second, Growth: 1, Power: 1}), func() error { return errBoom }, []int{1, 2, 3}, []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second}},
 			{"constant", exact(pawl.Backoff{Base: 10 * time.Second, Growth: 1}), func() error { return errBoom }, []int{1, 2, 3}, []time.Duration{10 * time.Second, 10 * time.Second, 10 * time.Second}},
 			{"RetryAfter, below the backoff", exponential, func() error { return pawl.RetryAfter(5*time.Second, errBoom) }, []int{1, 2}, []time.Duration{5 * time.Second, 5 * time.Second}},
-			{"RetryAt, below the backoff", exponential, func() error { return pawl.RetryAt(time.Now().Add(5*time.Second), errBoom) }, []int{1, 2}, []time.Duration{5 * time.Second, 5 * time.Second}},
 			{"Snooze, below the backoff", exponential, func() error { return pawl.Snooze(5 * time.Second) }, []int{0, 0}, []time.Duration{5 * time.Second, 5 * time.Second}},
-			{"SnoozeUntil, below the backoff", exponential, func() error { return pawl.SnoozeUntil(time.Now().Add(5 * time.Second)) }, []int{0, 0}, []time.Duration{5 * time.Second, 5 * time.Second}},
 		} {
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Backoff: test.backoff})
 			for i, want := range test.wait {
 				held := claim(t, client, 1)
 				before := value[time.Time](t, pool, "select clock_timestamp()")
 				must(t, client.Fail(t.Context(), held, test.outcome()))
-				job := await(t, client, id, pawl.StateScheduled)
+				job := await(t, client, id, pawlstate.Scheduled)
 				if d := job.RunAt.Sub(before); d < want-100*time.Millisecond || d > want+3*time.Second || job.Attempt != test.used[i] {
 					t.Errorf("%s: after run %d it waits %v with %d attempts used, want %v and %d", test.name, i+1, d, job.Attempt, want, test.used[i])
 				}
@@ -1046,20 +1046,20 @@ func TestTrap17DocsAndCode(t *testing.T) {
 	t.Run("a permit that says later uses no attempt", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, newGate().handle, pawl.KindOptions{Permit: func(context.Context, *pawl.JobInfo) (func(), error) { return nil, pawl.Snooze(time.Hour) }})
 		start(t, client, mux, pawl.RunnerConfig{})
-		if job := await(t, client, insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1}), pawl.StateScheduled); job.Attempt != 0 {
+		if job := await(t, client, insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1}), pawlstate.Scheduled); job.Attempt != 0 {
 			t.Errorf("%d attempts used", job.Attempt)
 		}
 	})
 	t.Run("no handler is no failure", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, newGate().handle)
 		start(t, client, mux, pawl.RunnerConfig{})
-		await(t, client, insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody's", nil), MaxAttempts: 1}), pawl.StateScheduled)
+		await(t, client, insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody's", nil), MaxAttempts: 1}), pawlstate.Scheduled)
 	})
 	t.Run("the archive and the dead need no janitor", func(t *testing.T) {
 		t.Parallel()
@@ -1087,7 +1087,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 		if jobs := claimAll(t, client); len(jobs) != 0 {
 			t.Error("it was claimed at once")
 		}
-		if job := await(t, client, id, pawl.StateScheduled); job.RunAt.Sub(job.Errors[0].At) < 800*time.Millisecond {
+		if job := await(t, client, id, pawlstate.Scheduled); job.RunAt.Sub(job.Errors[0].At) < 800*time.Millisecond {
 			t.Errorf("it waits %v, want about a second", job.RunAt.Sub(job.Errors[0].At))
 		}
 	})
@@ -1095,13 +1095,13 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := insert(t, client, Note{1})
-		worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '0 seconds')")
+		worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 		claimTickets(t, pool, aLease, &worker, 1)
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		close(g.leave)
 		pawl.Handle(mux, g.handle)
 		start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond})
-		await(t, client, id, pawl.StateCompleted)
+		await(t, client, id, pawlstate.Completed)
 	})
 	for said, want := range map[int]int{0: 20, 1: 1, 5: 5} {
 		t.Run(fmt.Sprintf("%d attempts said are %d runs", said, want), func(t *testing.T) {
@@ -1113,7 +1113,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 				must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.RetryAfter(0, errBoom)))
 				runs++
 			}
-			if job := await(t, client, id, pawl.StateDead); runs != want || job.Attempt != want {
+			if job := await(t, client, id, pawlstate.Dead); runs != want || job.Attempt != want {
 				t.Errorf("%d runs, attempt %d; want %d", runs, job.Attempt, want)
 			}
 		})
@@ -1121,7 +1121,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 	t.Run("one slow job holds one place", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
-		g, mux := newGate(), pawl.NewMux()
+		g, mux := newGate(), new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
 		pawl.Handle(mux, func(context.Context, *pawl.Job[pawl.RawArgs]) error { return nil }, pawl.KindOptions{Kind: "quick"})
 		jobs := make([]pawl.JobSpec, 200)
@@ -1134,11 +1134,11 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 		start(t, client, mux, pawl.RunnerConfig{Min: 4, Max: 8})
 		within(t, "the slow one", g.running)
 		for _, r := range results[1:] {
-			await(t, client, r.ID, pawl.StateCompleted)
+			await(t, client, r.ID, pawlstate.Completed)
 		}
-		await(t, client, results[0].ID, pawl.StateRunning)
+		await(t, client, results[0].ID, pawlstate.Running)
 		close(g.leave)
-		await(t, client, results[0].ID, pawl.StateCompleted)
+		await(t, client, results[0].ID, pawlstate.Completed)
 	})
 }
 
@@ -1146,7 +1146,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 func TestTrap19AnErrorEndsTheLoop(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
 		switch job.Args.N {
 		case 0:
@@ -1160,11 +1160,11 @@ func TestTrap19AnErrorEndsTheLoop(t *testing.T) {
 	}, pawl.KindOptions{Backoff: pawl.Backoff{Base: time.Minute}})
 	stop := start(t, client, mux, pawl.RunnerConfig{Max: 1})
 	for n := range 3 {
-		job := await(t, client, insert(t, client, Note{n}), pawl.StateScheduled)
+		job := await(t, client, insert(t, client, Note{n}), pawlstate.Scheduled)
 		if d := job.RunAt.Sub(job.Errors[0].At); d < 50*time.Second {
 			t.Errorf("job %d comes again after %v, want about a minute", n, d)
 		}
-		await(t, client, insert(t, client, Note{9}), pawl.StateCompleted)
+		await(t, client, insert(t, client, Note{9}), pawlstate.Completed)
 	}
 	must(t, stop())
 }

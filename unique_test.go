@@ -164,7 +164,7 @@ func TestManyOrderedJobsSurviveADeadlock(t *testing.T) {
 func TestDebounceUnderWay(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var mu sync.Mutex
 	seen := map[int]int{}
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {

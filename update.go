@@ -6,101 +6,120 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// JobUpdate is what Update changes; a zero field leaves what is there.
+// A JobUpdate is the change that Update makes. A field that is zero leaves the job's value as it is.
 type JobUpdate struct {
-	Delay       time.Duration // Counts from the database's now.
-	RunAt       time.Time     // Delay or RunAt; both is an error. A time gone by: at once.
-	Priority    *int
-	Args        Args   // Of the job's own kind; checked, and encoded, as in Insert. Raw(kind, nil) clears them.
-	Data        []byte // Empty, not nil, clears it.
+	// Delay is the time until the job is due, counted from the database's clock.
+	Delay time.Duration
+	// RunAt is the time when the job is due. A time in the past means now. Delay and RunAt cannot both be set.
+	RunAt time.Time
+	// Priority is the new priority, -32768 to 32767. Lower runs first.
+	Priority *int
+	// Args are the new args. They have the job's kind, and are checked and encoded as in Insert. Raw(kind, nil) removes the args.
+	Args Args
+	// Data is the new data. A slice that is empty but not nil removes the data.
+	Data []byte
+	// MaxAttempts is the new number of attempts before the job is dead, 1 to 32767.
 	MaxAttempts int
 }
 
-// Update changes live jobs that are not running, and says how many. A job changed has a new place in line, also if its time and
-// priority stay. Without Delay or RunAt a scheduled job keeps its time.
+// Update changes live jobs that are not running, and returns their number. A changed job takes a new place among the ready jobs,
+// even if its time and priority stay the same. Without Delay or RunAt a scheduled job keeps its time.
 //
-// By ID, ErrNotFound says that the job is finished or never was, and ErrRunning that it runs; so it is with a held job, which by
-// definition runs. Of several, an Errors has those, and the others are changed. Of a Filter the running are passed by; jobs are
-// changed in batches, each its own transaction but with With.
+// For an ID, Update returns ErrNotFound if no such job is live, and ErrRunning if the job is running. Claimed jobs are running. For
+// several jobs, or a Filter that has only IDs, it returns a JobErrors with those that were not changed; the others are. With any
+// other Filter it leaves running jobs out, and changes the jobs in batches as Cancel does.
 //
-// An ordered job with a priority, and a job of another kind than Args, are an *InvalidError: nothing is changed, or of a Filter
-// only what was in the batches before. In a transaction it means: roll back.
-func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (n int64, err error) {
-	changes, err := c.changes(update)
+// A priority for an ordered job, or args of another kind, is an *InvalidError: nothing is changed, or with a Filter only the batches
+// before. In a transaction, roll back.
+func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (int64, error) {
+	changes, err := c.encodeUpdate(update)
 	if err != nil {
 		return 0, err
 	}
-	failed := Errors{}
-	some := func(ids []int64) (n int64, err error) {
+	if claimed, ok := which.(ClaimedJobs); ok {
+		running := JobErrors{}
+		for _, job := range claimed.claimed() {
+			if job.lease != nil {
+				running[job.ID] = ErrRunning
+			}
+		}
+		if len(running) > 0 {
+			return 0, running.orNil(len(claimed.claimed()))
+		}
+	}
+	do := func(ids []int64) (n int64, unchanged JobErrors, err error) {
 		err = c.inTx(ctx, func(c *Client) error {
-			n = 0
-			live := make(map[int64]bool, len(ids))
-			var refused *InvalidError
-			err := c.query(ctx, "select * from pawl.change($1::bigint[], $2::text::jsonb)", []any{ids, changes}, func(s scanner) error {
-				var id int64
-				var became string
-				if err := s.Scan(&id, &became); err != nil {
-					return err
-				}
-				live[id] = true
-				switch became {
-				case "changed":
-					n++
-				case "running":
-					failed[ID(id)] = ErrRunning
-				case "ordered":
-					refused = &InvalidError{Field: "Priority", Reason: fmt.Sprintf("is %d for the ordered job %d: the order of its channel is that of commits",
-						*update.Priority, id)}
-				case "kind":
-					refused = &InvalidError{Field: "Args", Reason: fmt.Sprintf("are of the kind %q, and job %d is of another", update.Args.Kind(), id)}
-				}
-				return nil
-			})
-			if err == nil && refused != nil {
-				n, err = 0, refused
-			}
-			for _, id := range ids {
-				if !live[id] {
-					failed[ID(id)] = ErrNotFound
-				}
-			}
+			n, unchanged, err = c.updateOnce(ctx, ids, update, changes)
 			return err
 		})
-		return n, err
+		return n, unchanged, err
 	}
-	if filter, ok := which.(Filter); ok {
-		if n, err = c.each(ctx, filter, liveStates, some); err != nil {
-			return n, fmt.Errorf("pawl: update: %w", err)
-		}
-		return n, nil
-	}
-	if held, ok := which.(Held); ok {
-		for _, job := range held.held() {
-			if job.lease != nil {
-				failed[job.ID] = ErrRunning
-			}
-		}
-		if len(failed) > 0 {
-			return 0, failed.orNil(len(held.held()))
-		}
-	}
+	var n int64
+	var unchanged JobErrors
 	ids, _ := which.selection()
-	if n, err = some(ids); err != nil {
-		return 0, fmt.Errorf("pawl: update: %w", err)
+	if filter, ok := which.(Filter); ok && !filter.byIDs() {
+		n, err = c.each(ctx, filter, pawlstate.Live(), func(ids []int64) (int64, error) {
+			n, _, err := do(ids)
+			return n, err
+		})
+	} else if n, unchanged, err = do(ids); err == nil && filter.Progress != nil {
+		filter.Progress(n)
 	}
-	return n, failed.orNil(len(ids))
+	if err != nil {
+		return n, fmt.Errorf("pawl: update jobs: %w", err)
+	}
+	return n, unchanged.orNil(len(ids))
 }
 
-// changes is an update as change.sql takes it: checked and encoded as a job to insert is, without defaults.
-func (c *Client) changes(update JobUpdate) (string, error) {
-	spec := JobSpec{Args: Raw("unchanged", nil), Data: update.Data, Delay: update.Delay, RunAt: update.RunAt, MaxAttempts: update.MaxAttempts}
-	bare := &Client{installation: &installation{config: Config{Validation: c.config.Validation, Codec: c.config.Codec}}}
-	changes := map[string]any{}
-	if update.Args == nil {
-		bare.config.Validation.Required = nil
-	} else {
+// updateOnce makes one statement's changes; unchanged has the reason for each job that could not be changed.
+func (c *Client) updateOnce(ctx context.Context, ids []int64, update JobUpdate, changes string) (n int64, unchanged JobErrors, err error) {
+	unchanged = JobErrors{}
+	live := make(map[int64]bool, len(ids))
+	var refused *InvalidError
+	args := []any{ids, changes}
+	err = c.query(ctx, "select * from pawl.update($1::bigint[], $2::text::jsonb)", args, func(s scanner) error {
+		var id int64
+		var result string
+		if err := s.Scan(&id, &result); err != nil {
+			return err
+		}
+		live[id] = true
+		switch result {
+		case "changed":
+			n++
+		case "running":
+			unchanged[ID(id)] = ErrRunning
+		case "ordered":
+			refused = &InvalidError{Field: "Priority", Reason: fmt.Sprintf(
+				"is %d for the ordered job %d: ordered jobs run in the order of their inserts and have no priority", *update.Priority, id)}
+		case "kind":
+			refused = &InvalidError{Field: "Args", Reason: fmt.Sprintf(
+				"are of the kind %q, and job %d is of another kind", update.Args.Kind(), id)}
+		}
+		return nil
+	})
+	if err == nil && refused != nil {
+		n, err = 0, refused
+	}
+	for _, id := range ids {
+		if !live[id] {
+			unchanged[ID(id)] = ErrNotFound
+		}
+	}
+	return n, unchanged, err
+}
+
+// encodeUpdate checks and encodes an update as update.sql takes it. The values are checked as those of a job to insert, without
+// defaults.
+func (c *Client) encodeUpdate(update JobUpdate) (string, error) {
+	spec := JobSpec{
+		Args: Raw("unchanged", nil), Data: update.Data, Delay: update.Delay, RunAt: update.RunAt, MaxAttempts: update.MaxAttempts,
+	}
+	if update.Args != nil {
 		args, err := marshalArgs(update.Args)
 		if err != nil {
 			return "", &InvalidError{Field: "Args", Reason: fmt.Sprintf("do not marshal to JSON: %v", err)}
@@ -110,10 +129,17 @@ func (c *Client) changes(update JobUpdate) (string, error) {
 	if update.Priority != nil {
 		spec.Priority = *update.Priority
 	}
+	config := c.config
+	config.Defaults = JobSpec{}
+	if update.Args == nil {
+		config.RequiredKeys = nil
+	}
+	bare := &Client{installation: &installation{config: config}}
 	r, err := bare.prepare(0, spec)
 	if err != nil {
 		return "", err
 	}
+	changes := map[string]any{}
 	if update.Args != nil {
 		changes["kind"], changes["args"] = r.kind, nil
 		if r.args != nil {
@@ -139,7 +165,7 @@ func (c *Client) changes(update JobUpdate) (string, error) {
 		changes["max_attempts"] = *r.attempts
 	}
 	if len(changes) == 0 {
-		return "", errors.New("pawl: update: the JobUpdate says nothing to change")
+		return "", errors.New("pawl: update jobs: the JobUpdate is empty: set a field to change")
 	}
 	b, err := json.Marshal(changes)
 	return string(b), err

@@ -69,12 +69,12 @@ func following(t testing.TB) *migrator.Source {
 	} {
 		files[fmt.Sprintf("migration/%04d_next.sql", source.Version()+1+i)] = &fstest.MapFile{Data: []byte(text)}
 	}
-	beat := string(files["function/beat.sql"].Data)
+	beat := string(files["function/worker/heartbeat.sql"].Data)
 	more := strings.Replace(beat, "epochs integer[])", "epochs integer[], region text default null)", 1)
 	if more == beat {
-		t.Fatal("beat.sql has no such parameters any more: choose another function")
+		t.Fatal("heartbeat.sql has no such parameters any more: choose another function")
 	}
-	files["function/beat.sql"] = &fstest.MapFile{Data: []byte("drop function if exists pawl.beat(bigint, integer, bigint[], integer[]);\n" + more)}
+	files["function/worker/heartbeat.sql"] = &fstest.MapFile{Data: []byte("drop function if exists pawl.heartbeat(bigint, integer, bigint[], integer[]);\n" + more)}
 	source, err = migrator.Load(files, "pawl.")
 	must(t, err)
 	return source
@@ -135,11 +135,10 @@ func TestDryRunIsWhatRuns(t *testing.T) {
 							if source == nil {
 								client, err := pawl.New(pool, pawl.Config{Schema: schema})
 								must(t, err)
-								options := pawl.MigrateOptions{}
 								if dry != nil {
-									options.DryRun = dry
+									return client.WriteMigration(t.Context(), dry, 0)
 								}
-								return client.Migrate(t.Context(), options)
+								return client.Migrate(t.Context())
 							}
 							return pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
 								options := migrator.Options{}
@@ -213,10 +212,10 @@ func TestOldStatementsResolve(t *testing.T) {
 			must(t, err)
 			defer conn.Close(context.WithoutCancel(t.Context()))
 			texts := frozen(t, version)
-			if !(&fleet{texts: texts}).says("create ") { // From 7 on a function makes what is detached.
-				exec(t, conn, `create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
-					alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00')`)
-			}
+			// Binaries detach and drop this partition; it was made by make_partitions.
+			exec(t, conn, `create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
+				alter table pawl.archive attach partition pawl.archive_20200229
+				for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00')`)
 			for _, s := range texts {
 				if s.isOrder() {
 					if _, err := conn.Exec(t.Context(), s.text, pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -327,42 +326,77 @@ func TestNewFunctionsNeedAMigration(t *testing.T) {
 	}
 }
 
-// Migrations after the first kept version only add, and lock no hot table for long. What the test cannot see, docs/upgrades.md asks for.
+// TestMigrationsKeepTheRules checks the migrations after the first kept version, and those that stand for the next ones: they only
+// add, and lock no busy table for long. docs/upgrades.md has the rules, also those that a test cannot check.
 func TestMigrationsKeepTheRules(t *testing.T) {
 	t.Parallel()
-	source, err := migrator.Load(sql.Files, "pawl.")
-	must(t, err)
-	rules := []struct {
-		broken *regexp.Regexp
-		why    string
-	}{
-		{regexp.MustCompile(`(?i)\b(drop|rename|truncate)\b`), "takes away what the binary before may use; a function's old signature is dropped in the function's own file"},
-		{regexp.MustCompile(`(?i)\balter\s+(column\s+)?\w+\s+(type|set\s+not\s+null|set\s+data)\b`), "rewrites or reads a table under its strongest lock"},
-		{regexp.MustCompile(`(?i)^\s*(update|delete|insert|merge|copy)\b`), "changes rows: a chore can do that in small steps"},
-		{regexp.MustCompile(`(?i)\badd\s+(column\s+)?(if\s+not\s+exists\s+)?\w+\s+[^,]*not\s+null(?:[^,]*default)?`), "a column that the binary before does not write must be null or have a default"},
-		{regexp.MustCompile(`(?i)\b(foreign\s+key|references|check\s*\(|add\s+constraint|create\s+trigger)\b`), "may refuse what the binary before writes, or reads the table to make sure"},
-		{regexp.MustCompile(`(?i)\bcreate\s+(or\s+replace\s+)?function\b`), "functions are files of their own"},
+	for _, step := range following(t).Steps[baselines(t)[0]:] {
+		for _, why := range brokenRules(step.SQL) {
+			t.Errorf("%v: %s", &step, why)
+		}
 	}
-	made := regexp.MustCompile(`(?i)create\s+table\s+pawl\.(\w+)`)
-	index := regexp.MustCompile(`(?i)create\s+(?:unique\s+)?index\s+(concurrently\s+)?\w+\s+on\s+pawl\.(\w+)`)
-	uncommented := regexp.MustCompile(`--.*`)
-	for _, step := range source.Steps[baselines(t)[0]:] {
-		text := uncommented.ReplaceAllString(step.SQL, "")
-		for statement := range strings.SplitSeq(text, ";") {
-			for _, rule := range rules {
-				for _, found := range rule.broken.FindAllString(statement, -1) {
-					if !strings.Contains(strings.ToLower(found), "default") && made.FindString(statement) == "" {
-						t.Errorf("%v: %q %s", &step, strings.TrimSpace(found), rule.why)
-					}
+	for text, rule := range map[string]string{
+		"alter table pawl.job drop column data":                                "removes",
+		"alter table pawl.job rename column data to payload":                   "removes",
+		"truncate pawl.dead":                                                   "removes",
+		"alter table pawl.job alter column attempt type integer":               "rewrites",
+		"alter table pawl.job alter max_attempts set not null":                 "rewrites",
+		"update pawl.job set priority = 0":                                     "changes rows",
+		"create table pawl.region (name text); insert into pawl.region values": "changes rows",
+		"alter table pawl.job add column region text not null":                 "does not write",
+		"alter table pawl.job add constraint some check (attempt >= 0)":        "may refuse",
+		"create or replace function pawl.region() returns text language sql":   "files of their own",
+		"create index job_kind on pawl.job (kind)":                             "concurrently",
+	} {
+		if broken := strings.Join(brokenRules(text), "; "); !strings.Contains(broken, rule) {
+			t.Errorf("%s: found %q, want %q", text, broken, rule)
+		}
+	}
+}
+
+// migrationRules are what a migration must not contain, and why.
+var migrationRules = []struct {
+	broken *regexp.Regexp
+	why    string
+}{
+	{regexp.MustCompile(`(?i)\b(drop|rename|truncate)\b`),
+		"removes what the previous binary may use; the old signature of a function is dropped in the function's file"},
+	{regexp.MustCompile(`(?i)\balter\s+(column\s+)?\w+\s+(type|set\s+not\s+null|set\s+data)\b`),
+		"rewrites or reads a table under its strongest lock"},
+	{regexp.MustCompile(`(?i)^\s*(update|delete|insert|merge|copy)\b`),
+		"changes rows: a maintenance task can do that in small steps"},
+	{regexp.MustCompile(`(?i)\badd\s+(column\s+)?(if\s+not\s+exists\s+)?\w+\s+[^,]*not\s+null(?:[^,]*default)?`),
+		"adds a column that the previous binary does not write: it must be nullable or have a default"},
+	{regexp.MustCompile(`(?i)\b(foreign\s+key|references|check\s*\(|add\s+constraint|create\s+trigger)\b`),
+		"may refuse what the previous binary writes, or reads the table to check it"},
+	{regexp.MustCompile(`(?i)\bcreate\s+(or\s+replace\s+)?function\b`),
+		"contains a function: functions are files of their own"},
+}
+
+var (
+	tableMade   = regexp.MustCompile(`(?i)create\s+table\s+pawl\.(\w+)`)
+	indexMade   = regexp.MustCompile(`(?i)create\s+(?:unique\s+)?index\s+(concurrently\s+)?\w+\s+on\s+pawl\.(\w+)`)
+	sqlComments = regexp.MustCompile(`--.*`)
+)
+
+// brokenRules returns what is wrong with the text of a migration.
+func brokenRules(text string) (broken []string) {
+	text = sqlComments.ReplaceAllString(text, "")
+	for statement := range strings.SplitSeq(text, ";") {
+		for _, rule := range migrationRules {
+			for _, found := range rule.broken.FindAllString(statement, -1) {
+				if !strings.Contains(strings.ToLower(found), "default") && !tableMade.MatchString(statement) {
+					broken = append(broken, fmt.Sprintf("%q %s", strings.TrimSpace(found), rule.why))
 				}
 			}
 		}
-		for _, m := range index.FindAllStringSubmatch(text, -1) {
-			if m[1] == "" && !strings.Contains(text, "create table pawl."+m[2]+" ") {
-				t.Errorf("%v: an index on %s, which is there already, is built concurrently, in a migration of its own", &step, m[2])
-			}
+	}
+	for _, m := range indexMade.FindAllStringSubmatch(text, -1) {
+		if m[1] == "" && !strings.Contains(text, "create table pawl."+m[2]+" ") {
+			broken = append(broken, fmt.Sprintf("builds an index on the existing table %s: build it concurrently, in a migration of its own", m[2]))
 		}
 	}
+	return broken
 }
 
 // This binary on a schema before its own says what to do, and starts nothing.
@@ -370,17 +404,17 @@ func TestAnOlderSchema(t *testing.T) {
 	t.Parallel()
 	source, err := migrator.Load(sql.Files, "pawl.")
 	must(t, err)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	for have := range source.Version() {
 		pool := pgtest.Pool(t, pgtest.Empty(t))
 		client, err := pawl.New(pool, pawl.Config{})
 		must(t, err)
 		if have > 0 {
-			must(t, client.Migrate(t.Context(), pawl.MigrateOptions{To: have}))
+			must(t, client.MigrateTo(t.Context(), have))
 		}
 		_, insert := client.Insert(t.Context(), Note{1})
-		for verb, err := range map[string]error{"Run": client.Run(t.Context(), mux, pawl.RunnerConfig{}), "Tend": client.Tend(t.Context()), "Insert": insert} {
+		for verb, err := range map[string]error{"Run": client.Run(t.Context(), mux, pawl.RunnerConfig{}), "Tend": client.Maintain(t.Context()), "Insert": insert} {
 			wrong, ok := errors.AsType[*pawl.SchemaError](err)
 			if !ok || wrong.Have != have || wrong.Want != source.Version() || !strings.Contains(err.Error(), "Client.Migrate") {
 				t.Errorf("%s at version %d of %d: %v", verb, have, source.Version(), err)
@@ -402,17 +436,17 @@ func TestANewerSchema(t *testing.T) {
 		t.Errorf("migrate: %v", err)
 	}
 	var dry strings.Builder
-	if err := client.Migrate(t.Context(), pawl.MigrateOptions{DryRun: &dry}); !errors.As(err, &wrong) || dry.Len() > 0 {
+	if err := client.WriteMigration(t.Context(), &dry, 0); !errors.As(err, &wrong) || dry.Len() > 0 {
 		t.Errorf("a dry run: %v, and wrote %q", err, dry.String())
 	}
-	if n := value[int](t, pool, "select count(*) from pg_proc where pronamespace = 'pawl'::regnamespace and proname = 'beat' and pronargs = 5"); n != 1 {
+	if n := value[int](t, pool, "select count(*) from pg_proc where pronamespace = 'pawl'::regnamespace and proname = 'heartbeat' and pronargs = 5"); n != 1 {
 		t.Error("the functions of the newer schema were replaced")
 	}
 	if stats, err := client.Stats(t.Context()); err != nil || stats.Schema != next.Version() {
 		t.Errorf("stats: schema %d, want %d (%v)", stats.Schema, next.Version(), err)
 	}
 	ran := make(chan int, 3)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	stop := start(t, client, mux, pawl.RunnerConfig{})
 	_, err = client.InsertMany(t.Context(), notes(3))

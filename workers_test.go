@@ -14,6 +14,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // A heartbeat that does not come by itself within a test.
@@ -43,7 +44,7 @@ func hear(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) {
 	for range 2 { // The second begins when the first has been acted on.
 		now := value[time.Time](t, pool, "select clock_timestamp()")
 		pgtest.Wait(t, "a heartbeat", func() bool {
-			exec(t, pool, "select pawl.hail()")
+			exec(t, pool, "select pawl.poke_heartbeats()")
 			return theWorker(t, client).SeenAt.After(now)
 		})
 	}
@@ -56,7 +57,7 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, listens)
 			running, causes := make(chan struct{}), make(chan error, 1)
-			mux := pawl.NewMux()
+			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
 				close(running)
 				<-ctx.Done()
@@ -76,7 +77,7 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 			must(t, stop())
-			await(t, client, id, pawl.StateCancelled)
+			await(t, client, id, pawlstate.Cancelled)
 		})
 	}
 }
@@ -85,10 +86,10 @@ func TestCancelIsHeardAtOnce(t *testing.T) {
 func TestCancelUnheard(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	exec(t, pool, "create or replace function pawl.hail() returns void language sql as ''")
+	exec(t, pool, "create or replace function pawl.poke_heartbeats() returns void language sql as ''")
 	g := newGate()
 	causes := make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(func(ctx context.Context, _ *pawl.JobInfo, next func(context.Context) error) error {
 		err := next(ctx)
 		causes <- err
@@ -112,7 +113,7 @@ func TestDeleteIsHeardWhileDraining(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	running, causes := make(chan struct{}), make(chan error, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
 		close(running)
 		<-ctx.Done()
@@ -136,7 +137,7 @@ func TestSuspendAndResumeWorker(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	g := newGate()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat, Name: "w", Queues: map[string]pawl.RunnerQueue{"default": {}}})
 	first := insert(t, client, Note{1})
@@ -152,15 +153,15 @@ func TestSuspendAndResumeWorker(t *testing.T) {
 	hear(t, client, pool)
 	second := insert(t, client, Note{2})
 	close(g.leave) // What runs goes on to its end.
-	await(t, client, first, pawl.StateCompleted)
+	await(t, client, first, pawlstate.Completed)
 	if w := theWorker(t, client); w.State != "suspended" {
 		t.Errorf("the worker is %+v", w)
 	}
-	if job, err := client.Get(t.Context(), second); err != nil || job.State != pawl.StateReady {
+	if job, err := client.Get(t.Context(), second); err != nil || job.State != pawlstate.Ready {
 		t.Errorf("the job is %+v, %v, while the only worker is suspended", job, err)
 	}
 	must(t, client.ResumeWorker(t.Context(), w.ID))
-	await(t, client, second, pawl.StateCompleted)
+	await(t, client, second, pawlstate.Completed)
 	for name, verb := range map[string]func(context.Context, int64) error{"Suspend": client.SuspendWorker, "Resume": client.ResumeWorker, "Stop": client.StopWorker} {
 		if err := verb(t.Context(), 999); !errors.Is(err, pawl.ErrNotFound) {
 			t.Errorf("%s of none: %v", name, err)
@@ -172,7 +173,7 @@ func TestStopWorker(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	g := newGate()
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	first := insert(t, client, Note{1})
 	ended := make(chan error, 1)
@@ -191,7 +192,7 @@ func TestStopWorker(t *testing.T) {
 	}
 	close(g.leave)
 	must(t, within(t, "Run to end", ended))
-	await(t, client, first, pawl.StateCompleted)
+	await(t, client, first, pawlstate.Completed)
 	if w := theWorker(t, client); w.State != "stopped" {
 		t.Errorf("the worker is %+v", w)
 	}
@@ -206,10 +207,10 @@ func TestStopWorker(t *testing.T) {
 func TestASuspendedWorkerRegistersAgain(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var ran atomic.Int32
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { ran.Add(1); return nil })
-	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 100 * time.Millisecond, NoChores: true})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 100 * time.Millisecond, NoMaintenance: true})
 	pgtest.Wait(t, "the worker", func() bool { return value[int](t, pool, "select count(*) from pawl.worker") == 1 })
 	w := theWorker(t, client)
 	must(t, client.SuspendWorker(t.Context(), w.ID))
@@ -231,7 +232,7 @@ func TestReleaseWorker(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, listens)
 	running, causes := make(chan *pawl.JobInfo, 10), make(chan error, 10)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		running <- job.JobInfo
 		<-ctx.Done()
@@ -253,8 +254,8 @@ func TestReleaseWorker(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.lease where worker_id is not null"); n != 0 {
 		t.Errorf("%d leases are left", n)
 	}
-	if strikes := value[int](t, pool, "select strikes from pawl.job where id = $1", int64(id)); strikes != 0 {
-		t.Errorf("%d strikes", strikes)
+	if crashes := value[int](t, pool, "select crashes from pawl.job where id = $1", int64(id)); crashes != 0 {
+		t.Errorf("%d crashes", crashes)
 	}
 	again := claim(t, client, 1)
 	if again[0].ID != id || again[0].Attempt != job.Attempt {
@@ -273,10 +274,10 @@ func TestReleaseWorkerWhileAJobCompletes(t *testing.T) {
 	if _, err := client.InsertMany(t.Context(), notes(2)); err != nil {
 		t.Fatal(err)
 	}
-	worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
+	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
 	ids := claimTickets(t, pool, aLease, &worker, 2)
 	tx := begin(t, pool)
-	exec(t, tx, "select pawl.complete(array[j.id], array[j.epoch], array[0]::bigint[], array[0]::bigint[], array[null]::text[], 'w', false, '{}') from pawl.job j where j.id = $1", ids[0])
+	exec(t, tx, "select pawl.complete(array[j.id], array[j.epoch], array[0]::bigint[], array[0]::bigint[], array[null]::text[], 'w', '{}', '{}') from pawl.job j where j.id = $1", ids[0])
 	released := make(chan int64, 1)
 	go func() {
 		n, err := client.ReleaseWorker(t.Context(), worker)
@@ -290,16 +291,16 @@ func TestReleaseWorkerWhileAJobCompletes(t *testing.T) {
 	if n := within(t, "the release", released); n != 1 {
 		t.Errorf("%d were released, want the other one", n)
 	}
-	await(t, client, pawl.ID(ids[0]), pawl.StateCompleted)
-	await(t, client, pawl.ID(ids[1]), pawl.StateReady)
-	exec(t, pool, "select pawl.unregister($1)", worker)
+	await(t, client, pawl.ID(ids[0]), pawlstate.Completed)
+	await(t, client, pawl.ID(ids[1]), pawlstate.Ready)
+	exec(t, pool, "select pawl.unregister_worker($1)", worker)
 }
 
 func TestPurgeWorkersKeepsWhoHasLeases(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, Note{1})
-	worker := value[int64](t, pool, "select pawl.register('w', 'h', 1, 'v', null, '1 minute')")
+	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
 	claimTickets(t, pool, aLease, &worker, 1)
 	exec(t, pool, "update pawl.worker set gone_at = now() - interval '2 hours', state = 'lost'")
 	must1(t, 0)(client.PurgeWorkers(t.Context(), time.Hour))
@@ -307,42 +308,40 @@ func TestPurgeWorkersKeepsWhoHasLeases(t *testing.T) {
 	must1(t, 1)(client.PurgeWorkers(t.Context(), time.Hour))
 }
 
-func TestCountWorkers(t *testing.T) {
+func TestWorkersReportAgeSilenceAndStaleness(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	add := func(queues any, state string, running int, age, silent string) {
-		exec(t, pool, `insert into pawl.worker (name, host, pid, version, queues, started_at, seen_at, stale_after, state, running, gone_at)
-			values ('w', 'h', 1, 'v', $1::text[], clock_timestamp() - $2::interval, clock_timestamp() - $3::interval,
-			case when $6 then interval '-1 hour' else '1 hour' end, $4, $5,
-			case when $4 in ('stopped', 'lost') then clock_timestamp() end)`, queues, age, silent, state, running, silent == "30 s")
+	for _, staleAfter := range []string{"1 hour", "-1 hour"} {
+		for _, gone := range []bool{false, true} {
+			exec(t, pool, `insert into pawl.worker (name, host, pid, version, started_at, seen_at, stale_after, state, gone_at)
+				values ('w', 'h', 1, 'v', clock_timestamp() - interval '2 hours', clock_timestamp() - interval '30 s', $1::interval,
+				case when $2 then 'lost' else 'ready' end, case when $2 then clock_timestamp() end)`, staleAfter, gone)
+		}
 	}
-	add(nil, "ready", 6, "2 hours", "1 s")
-	add([]string{"a", "b"}, "ready", 2, "1 hour", "30 s")
-	add([]string{"b"}, "suspended", 1, "3 hours", "2 s")
-	add([]string{"b"}, "stopping", 0, "1 minute", "3 s")
-	add([]string{"b"}, "stopped", 0, "9 hours", "1 hour")
-	add(nil, "lost", 5, "9 hours", "0 s")
 	workers, err := client.Workers(t.Context())
 	must(t, err)
-	for _, want := range []struct {
-		pawl.WorkerStats
-		oldest, heard time.Duration
-	}{
-		{pawl.WorkerStats{Total: 6, Ready: 2, Suspended: 1, Stopping: 1, Stopped: 1, Lost: 1, Stale: 1, Running: 9, AverageRunning: 2.25}, 3 * time.Hour, time.Second},
-		{pawl.WorkerStats{Queue: "a", Total: 3, Ready: 2, Lost: 1, Stale: 1, Running: 8, AverageRunning: 4}, 2 * time.Hour, time.Second},
-		{pawl.WorkerStats{Queue: "c", Total: 2, Ready: 1, Lost: 1, Running: 6, AverageRunning: 6}, 2 * time.Hour, time.Second},
-	} {
-		got := pawl.CountWorkers(workers, want.Queue)
-		if got.OldestAge < want.oldest || got.OldestAge > want.oldest+time.Minute || got.NewestHeartbeat < want.heard || got.NewestHeartbeat > want.heard+time.Minute {
-			t.Errorf("of queue %q the oldest is of %v, the last heartbeat %v ago", want.Queue, got.OldestAge, got.NewestHeartbeat)
+	if len(workers) != 4 {
+		t.Fatalf("%d workers", len(workers))
+	}
+	for i, w := range workers {
+		if w.Age < 2*time.Hour || w.Age > 2*time.Hour+time.Minute || w.Silent < 30*time.Second || w.Silent > time.Minute+30*time.Second {
+			t.Errorf("worker %d has age %v and was silent for %v", w.ID, w.Age, w.Silent)
 		}
-		got.OldestAge, got.NewestHeartbeat = 0, 0
-		if got != want.WorkerStats {
-			t.Errorf("counted\n%+v, want\n%+v", got, want.WorkerStats)
+		if w.Stale != (i == 2) || w.GoneAt.IsZero() != (i%2 == 0) {
+			t.Errorf("worker %d: stale %t, gone at %v", i, w.Stale, w.GoneAt)
 		}
 	}
-	if got := pawl.CountWorkers(nil, ""); got != (pawl.WorkerStats{}) {
-		t.Errorf("of no workers %+v", got)
+}
+
+// A Worker that is not in the database cannot claim.
+func TestAWorkerThatIsNotRegistered(t *testing.T) {
+	t.Parallel()
+	worker := &pawl.Worker{Name: "w"}
+	if _, err := worker.Claim(t.Context(), "default", 1, 0); err == nil || !strings.Contains(err.Error(), "RegisterWorker") {
+		t.Errorf("claimed: %v", err)
+	}
+	if _, err := worker.Heartbeat(t.Context()); err == nil || !strings.Contains(err.Error(), "RegisterWorker") {
+		t.Errorf("sent a heartbeat: %v", err)
 	}
 }
 
@@ -350,42 +349,44 @@ func TestARegisteredWorker(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	for _, wrong := range []pawl.Worker{{}, {Name: "w", StaleAfter: -1}, {Name: "w\x00"}, {Name: "w", Queues: []string{strings.Repeat("q", 256)}}} {
-		if _, err := client.Register(t.Context(), wrong); err == nil {
+		if _, err := client.RegisterWorker(t.Context(), wrong); err == nil {
 			t.Errorf("%+v was registered", wrong)
 		}
 	}
-	anna, err := client.Register(t.Context(), pawl.Worker{Name: "anna", Host: "h", Queues: []string{"default"}, StaleAfter: time.Hour, PID: 7, State: "stopped"})
+	anna, err := client.RegisterWorker(t.Context(), pawl.Worker{Name: "anna", Host: "h", Queues: []string{"default"}, StaleAfter: time.Hour, PID: 7, State: "stopped"})
 	must(t, err)
 	if _, err := client.InsertMany(t.Context(), notes(6)); err != nil {
 		t.Fatal(err)
 	}
-	jobs := claim(t, client.As(anna), 2)
+	jobs := claim(t, anna, 2)
 	seen := theWorker(t, client)
 	if seen.Name != "anna" || seen.PID != 0 || seen.State != "ready" || seen.Running != 2 || seen.StaleAfter != time.Hour || !slices.Equal(seen.Queues, anna.Queues) {
 		t.Errorf("registered is %+v", seen)
 	}
-	if held := must2(client.Held(t.Context(), jobs[0].ID)); len(held) != 1 || held[0].LeaseUntil.IsZero() || held[0].Worker != "anna" {
+	if held := must2(client.Claimed(t.Context(), jobs[0].ID)); len(held) != 1 || held[0].LeaseUntil.IsZero() || held[0].Worker != "anna" {
 		t.Errorf("held is %+v", held)
 	}
 	must(t, client.Complete(t.Context(), jobs[0]))
-	if job := await(t, client, jobs[0].ID, pawl.StateCompleted); job.Worker != "anna" {
+	if job := await(t, client, jobs[0].ID, pawlstate.Completed); job.Worker != "anna" {
 		t.Errorf("it was done by %q", job.Worker)
 	}
-	if state, err := client.Heartbeat(t.Context(), anna.ID); state != "ready" || err != nil || theWorker(t, client).Running != 1 {
+	if state, err := anna.Heartbeat(t.Context()); state != "ready" || err != nil || theWorker(t, client).Running != 1 {
 		t.Errorf("heartbeat: %s, %v; it runs %d", state, err, theWorker(t, client).Running)
 	}
 
 	// Suspended it claims nothing, also in a transaction.
 	must(t, client.SuspendWorker(t.Context(), anna.ID))
-	if state, _ := client.Heartbeat(t.Context(), anna.ID); state != "suspended" {
+	if state, _ := anna.Heartbeat(t.Context()); state != "suspended" {
 		t.Errorf("told to be %q", state)
 	}
-	if jobs, err := client.As(anna).Claim(t.Context(), "default", 1, 0); len(jobs) > 0 || err != nil {
+	if jobs, err := anna.Claim(t.Context(), "default", 1, 0); len(jobs) > 0 || err != nil {
 		t.Errorf("a suspended worker claimed %d, %v", len(jobs), err)
 	}
 	must(t, client.ResumeWorker(t.Context(), anna.ID))
 	tx := begin(t, pool)
-	if jobs := claim(t, client.As(anna).With(tx), 1); jobs[0].Worker != "anna" {
+	workers, err := client.With(tx).Workers(t.Context())
+	must(t, err)
+	if jobs := claim(t, &workers[0], 1); jobs[0].Worker != "anna" {
 		t.Errorf("claimed by %q", jobs[0].Worker)
 	}
 	must(t, tx.Rollback(t.Context()))
@@ -396,44 +397,47 @@ func TestARegisteredWorker(t *testing.T) {
 		t.Errorf("completed after the lease: %v", err)
 	}
 	// Taken for dead, it loses what it holds.
-	jobs = claim(t, client.As(anna), 1)
+	jobs = claim(t, anna, 1)
 	exec(t, pool, "update pawl.worker set stale_after = '0'")
 	pgtest.Wait(t, "the rescue", func() bool { return value[int](t, pool, "select jobs from pawl.rescue(10, true, true)") == 1 })
 	if err := client.Complete(t.Context(), jobs); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Errorf("completed by a lost worker: %v", err)
 	}
-	if _, err := client.Heartbeat(t.Context(), anna.ID); !errors.Is(err, pawl.ErrNotFound) {
+	if _, err := anna.Heartbeat(t.Context()); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("heartbeat of a lost worker: %v", err)
 	}
-	if _, err := client.As(anna).Claim(t.Context(), "default", 1, 0); !errors.Is(err, pawl.ErrNotFound) {
+	if _, err := anna.Claim(t.Context(), "default", 1, 0); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("claim of a lost worker: %v", err)
 	}
-	must(t, client.ForgetWorker(t.Context(), anna.ID))
-	if err := client.ForgetWorker(t.Context(), anna.ID); !errors.Is(err, pawl.ErrNotFound) {
-		t.Errorf("forgotten twice: %v", err)
+	if n, err := client.PurgeWorkers(t.Context(), time.Hour, anna.ID); n != 0 || err == nil || errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("purged %d that were gone for too short: %v", n, err)
+	}
+	must1(t, 1)(client.PurgeWorkers(t.Context(), 0, anna.ID))
+	if n, err := client.PurgeWorkers(t.Context(), 0, anna.ID); n != 0 || !errors.Is(err, pawl.ErrNotFound) {
+		t.Errorf("purged %d twice: %v", n, err)
 	}
 
 	// Stopped, it is gone at once, and gives back what it holds, without a strike.
-	bert, err := client.Register(t.Context(), pawl.Worker{Name: "bert"})
+	bert, err := client.RegisterWorker(t.Context(), pawl.Worker{Name: "bert"})
 	must(t, err)
-	jobs = claim(t, client.As(bert), 1)
-	strikes := "select strikes from pawl.job where id = $1"
-	before := value[int](t, pool, strikes, int64(jobs[0].ID))
-	if err := client.ForgetWorker(t.Context(), bert.ID); err == nil || errors.Is(err, pawl.ErrNotFound) {
-		t.Errorf("forgot one that lives: %v", err)
+	jobs = claim(t, bert, 1)
+	crashes := "select crashes from pawl.job where id = $1"
+	before := value[int](t, pool, crashes, int64(jobs[0].ID))
+	if n, err := client.PurgeWorkers(t.Context(), 0, bert.ID); n != 0 || err == nil || !strings.Contains(err.Error(), "StopWorker") {
+		t.Errorf("purged %d that live: %v", n, err)
 	}
 	must(t, client.StopWorker(t.Context(), bert.ID))
 	if w := theWorker(t, client); w.State != "stopped" || w.GoneAt.IsZero() || w.StaleAfter != 9*time.Second {
 		t.Errorf("stopped is %+v", w)
 	}
-	await(t, client, jobs[0].ID, pawl.StateReady)
-	if after := value[int](t, pool, strikes, int64(jobs[0].ID)); after != before {
-		t.Errorf("%d strikes, before %d", after, before)
+	await(t, client, jobs[0].ID, pawlstate.Ready)
+	if after := value[int](t, pool, crashes, int64(jobs[0].ID)); after != before {
+		t.Errorf("%d crashes, before %d", after, before)
 	}
 	exec(t, pool, "update pawl.worker set gone_at = null, state = 'ready'")
-	claim(t, client.As(bert), 1)
+	claim(t, bert, 1)
 	exec(t, pool, "update pawl.worker set gone_at = clock_timestamp(), state = 'lost'")
-	if err := client.ForgetWorker(t.Context(), bert.ID); err == nil || !strings.Contains(err.Error(), "ReleaseWorker") {
-		t.Errorf("forgot one whose jobs are not rescued: %v", err)
+	if n, err := client.PurgeWorkers(t.Context(), 0, bert.ID); n != 0 || err == nil || !strings.Contains(err.Error(), "ReleaseWorker") {
+		t.Errorf("purged %d whose jobs are not rescued: %v", n, err)
 	}
 }

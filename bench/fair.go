@@ -37,15 +37,15 @@ func (b *bench) ordered(ctx context.Context) (*Result, error) {
 }
 
 func (b *bench) limited(ctx context.Context) (*Result, error) {
-	return b.underPolicy(ctx, "limited", pawl.QueuePolicy{MaxRunning: 2000})
+	return b.underPolicy(ctx, "limited", pawl.Queue{Name: "default", MaxRunning: 2000})
 }
 
 func (b *bench) rated(ctx context.Context) (*Result, error) {
-	return b.underPolicy(ctx, "rated", pawl.QueuePolicy{Rate: pawl.Rate{N: 1_000_000}})
+	return b.underPolicy(ctx, "rated", pawl.Queue{Name: "default", Rate: pawl.Rate{N: 1_000_000}})
 }
 
-func (b *bench) underPolicy(ctx context.Context, name string, policy pawl.QueuePolicy) (*Result, error) {
-	if err := b.client.PutQueue(ctx, "default", policy); err != nil {
+func (b *bench) underPolicy(ctx context.Context, name string, queue pawl.Queue) (*Result, error) {
+	if err := b.client.PutQueue(ctx, queue); err != nil {
 		return nil, err
 	}
 	if err := b.fill(ctx, int64(b.Jobs)); err != nil {
@@ -79,7 +79,7 @@ func (b *bench) crowd(ctx context.Context) (*Result, error) {
 	config := b.runnerConfig(true)
 	var worked atomic.Int64
 	started := make(chan time.Time, 1)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[task]) error {
 		if job.Channel != "crowd" {
 			started <- time.Now()

@@ -46,7 +46,7 @@ func (b *bench) stream(ctx context.Context, name string, failing int64) (*Result
 		return nil, err
 	}
 	var inserted, worked atomic.Int64
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[task]) error {
 		if job.Args.Fail && job.Attempt == 1 {
 			return pawl.RetryAfter(time.Second, errors.New("fails once"))
@@ -144,7 +144,7 @@ func (b *bench) latency(ctx context.Context) (*Result, error) {
 	called, started := make([]time.Time, n+2*margin), make([]atomic.Int64, n+2*margin)
 	var count atomic.Int64
 	done := make(chan struct{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	epoch := time.Now()
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[task]) error {
 		started[job.Args.N].Store(int64(time.Since(epoch)))

@@ -51,7 +51,7 @@ func (b *bench) rescue(ctx context.Context) (*Result, error) {
 	var mu sync.Mutex
 	again := map[int64]time.Time{}
 	done := make(chan struct{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[task]) error {
 		if job.Args.Held {
 			mu.Lock()
@@ -126,7 +126,7 @@ func Hold(ctx context.Context, url string, held int) error {
 	}
 	var mu sync.Mutex
 	count := 0
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[task]) error {
 		mu.Lock()
 		if count++; count == held {

@@ -26,7 +26,7 @@ func (b *bench) burn(ctx context.Context, name string) (*Result, error) {
 	}
 	var started atomic.Int64
 	done := make(chan struct{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[task]) error {
 		if started.Add(1) == int64(b.Jobs) {
 			close(done)
@@ -203,7 +203,7 @@ func (b *bench) burnTop(ctx context.Context, deep bool) (*Result, error) {
 	}
 	var top, below atomic.Int64
 	done := make(chan struct{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[task]) error {
 		if top.Add(1) == int64(b.Jobs) {
 			close(done)

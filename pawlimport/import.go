@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,57 +15,102 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/hook"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Options are for an import; its zero value works.
+// Options configure an import. The zero value imports all live jobs.
 type Options struct {
-	DryRun bool   // Writes nothing and locks nothing; the report is that of an import now.
-	Schema string // The source's. If zero: pgboss, graphile_worker; River's along the search path.
+	// DryRun reads only: it writes nothing and locks nothing. The Report is what an import would do now.
+	DryRun bool
 
-	Queues       []string          // Only these queues of the source. If nil, all.
-	Kinds        []string          // Only these kinds of the source. If nil, all.
-	RenameQueues map[string]string // From the source's names to Pawl's; what is not in it keeps its name.
-	RenameKinds  map[string]string
+	// Schema is the schema of the other queue's tables. It defaults to pgboss for pg-boss and to graphile_worker for
+	// Graphile Worker. River's tables are looked for along the search path.
+	Schema string
 
-	Limit   int64 // Jobs to import at most. If zero, all.
-	Batch   int   // Jobs in one transaction. If zero, 1000.
-	Running bool  // Takes what runs at the source, too. Only when none of its workers is alive: else jobs run twice.
+	// Queues and Kinds limit the import to these queues and kinds, by their names in the other queue. If nil, there is
+	// no limit.
+	Queues, Kinds []string
 
-	Schedules bool         // Makes crons of schedules, where the source has them in the database.
-	Backoff   pawl.Backoff // Of the jobs. If zero, the source's own, as far as it is known.
+	// RenameQueues and RenameKinds map names in the other queue to names in Pawl. A name that is not in the map stays.
+	RenameQueues, RenameKinds map[string]string
 
-	Progress func(imported int64) // If not nil, called after each transaction.
+	// Limit is the number of jobs to import at most. If zero, there is no limit.
+	Limit int64
+
+	// Batch is the number of jobs in one transaction. It defaults to 1000.
+	Batch int
+
+	// Running also imports jobs that are running in the other queue. Use it only when none of its workers is live:
+	// otherwise jobs run twice.
+	Running bool
+
+	// Schedules turns the other queue's schedules into crons. Only pg-boss has schedules in the database.
+	Schedules bool
+
+	// Backoff is the backoff of the imported jobs. If zero, it is the other queue's, as far as the database has it.
+	Backoff pawl.Backoff
+
+	// Progress, if not nil, is called after each transaction with the number of jobs imported so far.
+	Progress func(imported int64)
 }
 
-// run is an import under way.
+// A run is one import.
 type run struct {
-	pool    *pgxpool.Pool // The source's.
-	target  *pgxpool.Pool // Pawl's, if it is another database; else nil.
+	pool    *pgxpool.Pool // pool is connected to the source's database.
+	target  *pgxpool.Pool // target is connected to Pawl's database; it is nil if that is the source's database.
 	client  *pawl.Client
 	source  *source
 	options Options
 	report  Report
-	started time.Time // By the source's clock.
+	started time.Time // started is the start of the import, by the source's clock.
 
-	refused map[string]bool
-	keys    map[string]bool  // Seen in a dry run.
-	states  map[string]int64 // Of what a dry run would have taken.
+	refused map[string]bool  // refused holds the ids of jobs that the report has as refused.
+	keys    map[string]bool  // keys holds the unique keys that a dry run has seen.
+	states  map[string]int64 // states counts the jobs by state that a dry run would have imported.
 }
 
 func start(ctx context.Context, pool *pgxpool.Pool, client *pawl.Client, s *source, options Options) (Report, error) {
-	r := &run{pool: pool, client: client, source: s, options: options, refused: map[string]bool{}, keys: map[string]bool{}, states: map[string]int64{}}
+	r := &run{
+		pool: pool, client: client, source: s, options: options,
+		refused: map[string]bool{}, keys: map[string]bool{}, states: map[string]int64{},
+	}
 	r.report = Report{Source: s.name, DryRun: options.DryRun}
 	err := r.run(ctx)
 	r.report.finish()
 	if err != nil {
-		err = fmt.Errorf("pawlimport: %s: %w", s.name, err)
+		err = fmt.Errorf("pawlimport: import from %s: %w", s.name, err)
 	}
 	return r.report, err
 }
 
-func (r *run) run(ctx context.Context) (err error) {
+func (r *run) run(ctx context.Context) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if err := r.source.also(ctx, r); err != nil {
+		return err
+	}
+	if r.target != nil {
+		if err := r.openOutbox(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		before := r.report.Imported
+		if err := r.pass(ctx); err != nil {
+			return err
+		}
+		// Jobs that were locked, or that ran and failed meanwhile, can be imported in the next pass.
+		if r.options.DryRun || r.report.Imported == before || r.left() == 0 {
+			return r.countLeft(ctx)
+		}
+	}
+}
+
+// open sets defaults and looks at both databases, so that problems are found before a job is moved.
+func (r *run) open(ctx context.Context) (err error) {
 	if r.options.Limit < 0 || r.options.Batch < 0 {
-		return errors.New("Options: Limit and Batch must not be negative")
+		return errors.New("Options.Limit or Batch is negative: want 0 or more")
 	}
 	if len(r.options.Queues) == 0 {
 		r.options.Queues = nil
@@ -83,38 +127,21 @@ func (r *run) run(ctx context.Context) (err error) {
 	if r.started, err = one[time.Time](ctx, r.pool, "select clock_timestamp()"); err != nil {
 		return err
 	}
-	if err := r.apart(ctx); err != nil {
+	if err := r.findTarget(ctx); err != nil {
 		return err
 	}
-	// What is wrong with Pawl is found before anything is moved.
-	_, err = r.in(r.client).Count(ctx, pawl.Filter{Fingerprint: "pawlimport", Limit: 1, States: []pawl.State{pawl.StateReady}})
-	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (refused.Code == "3F000" || refused.Code == "42P01" || refused.Code == "42883") {
-		return fmt.Errorf("where the jobs are to go: %w: %w", &pawl.SchemaError{}, err)
+	_, err = r.in(r.client).Count(ctx, pawl.Filter{
+		Fingerprint: "pawlimport", Limit: 1, States: []pawlstate.State{pawlstate.Ready},
+	})
+	missing := []string{"3F000", "42P01", "42883"} // A schema, a table, a function.
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && slices.Contains(missing, refused.Code) {
+		return fmt.Errorf("Pawl's database: %w: %w", &pawl.SchemaError{}, err)
 	}
-	if err != nil {
-		return err
-	}
-	if err := r.source.also(ctx, r); err != nil {
-		return err
-	}
-	if r.target != nil {
-		if err := r.openOutbox(ctx); err != nil {
-			return err
-		}
-	}
-	for {
-		before := r.report.Imported
-		if err := r.pass(ctx); err != nil {
-			return err
-		}
-		// What was locked, or ran and failed meanwhile, is there in the next pass.
-		if r.options.DryRun || r.report.Imported == before || r.left() == 0 {
-			return r.count(ctx)
-		}
-	}
+	return err
 }
 
-// in is the client where the jobs are to be inserted. In one database that is the source's pool, whatever the client's own is.
+// in returns the client that inserts jobs. If there is one database, it uses the source's pool, whatever the client's
+// own pool is.
 func (r *run) in(client *pawl.Client) *pawl.Client {
 	if r.target == nil {
 		return client.With(r.pool)
@@ -122,8 +149,9 @@ func (r *run) in(client *pawl.Client) *pawl.Client {
 	return client
 }
 
-// apart finds out whether Pawl is in another database: there, a lock that is held here is not seen.
-func (r *run) apart(ctx context.Context) error {
+// findTarget sets r.target if Pawl is in another database. It takes an advisory lock at the source and looks for it from
+// Pawl's pool: a server shows the lock only in the same database.
+func (r *run) findTarget(ctx context.Context) error {
 	target, _ := hook.Pool(r.client).(*pgxpool.Pool)
 	if target == nil || target == r.pool {
 		return nil
@@ -143,7 +171,7 @@ func (r *run) apart(ctx context.Context) error {
 	})
 }
 
-// left is how many jobs may still be imported, at most a batch.
+// left returns how many jobs the next batch may have.
 func (r *run) left() int {
 	if r.options.Limit == 0 {
 		return r.options.Batch
@@ -151,15 +179,17 @@ func (r *run) left() int {
 	return int(min(r.options.Limit-r.report.Imported, int64(r.options.Batch)))
 }
 
-const pageSize = 100_000 // Ids in memory; a page is a sort of all there is.
+// pageSize is the number of ids in memory. It is large because the source sorts all its jobs for each page.
+const pageSize = 100_000
 
-// pass goes once through the jobs that were there when the import began.
+// pass imports the jobs that were there when the import began, once.
 func (r *run) pass(ctx context.Context) error {
 	var urgency *int64
 	var since, id *string
 	for {
 		var ids []string
-		rows, err := r.pool.Query(ctx, r.source.list(), pgx.QueryExecModeCacheDescribe, r.options.Running, r.started, r.options.Queues, r.options.Kinds, urgency, since, id, pageSize)
+		rows, err := r.pool.Query(ctx, r.source.list(), pgx.QueryExecModeCacheDescribe, r.options.Running,
+			r.started, r.options.Queues, r.options.Kinds, urgency, since, id, pageSize)
 		if err != nil {
 			return err
 		}
@@ -195,29 +225,18 @@ func (r *run) pass(ctx context.Context) error {
 	}
 }
 
-// batch is some jobs to be moved together.
+// A batch is a number of jobs that are moved together.
 type batch struct {
 	rows []*row
-	jobs []job
-	ids  []pawl.InsertResult
+	jobs []job // jobs[i] was made from rows[i].
 }
 
-// batch moves jobs, in halves if the database refuses the data of one.
+// batch moves jobs. If the database refuses the data of a job, it moves them in halves until that job is alone.
 func (r *run) batch(ctx context.Context, ids []string) error {
-	if r.options.DryRun {
-		rows, err := r.take(ctx, r.pool, ids, false)
-		if err != nil {
-			return err
-		}
-		b, err := r.read(rows), error(nil)
-		for i := range b.rows {
-			if err = r.pretend(ctx, b.rows[i], &b.jobs[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if r.target != nil {
+	switch {
+	case r.options.DryRun:
+		return r.pretendBatch(ctx, ids)
+	case r.target != nil:
 		return r.viaOutbox(ctx, ids)
 	}
 	var b *batch
@@ -250,7 +269,7 @@ func (r *run) batch(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// take reads jobs that may still be imported, in the order of their ids as given.
+// take reads those of the jobs that can still be imported, in the order of ids.
 func (r *run) take(ctx context.Context, db db, ids []string, lock bool) ([]*row, error) {
 	texts, err := all[string](ctx, db, r.source.take(lock), r.options.Running, ids)
 	if err != nil {
@@ -274,7 +293,7 @@ func parse(texts, ids []string) ([]*row, error) {
 	return rows, nil
 }
 
-// read makes jobs of rows; those it cannot make are refused.
+// read turns rows into jobs. It refuses rows that Pawl does not accept.
 func (r *run) read(rows []*row) *batch {
 	b := &batch{}
 	for _, row := range rows {
@@ -301,7 +320,7 @@ func (r *run) read(rows []*row) *batch {
 	return b
 }
 
-// check is what Pawl has against a job.
+// check returns why Pawl does not accept a job.
 func (r *run) check(spec *pawl.JobSpec) error {
 	err := r.client.Validate(*spec)
 	if invalid, ok := errors.AsType[*pawl.InvalidError](err); ok {
@@ -310,7 +329,8 @@ func (r *run) check(spec *pawl.JobSpec) error {
 	return err
 }
 
-// insert puts jobs into Pawl, in tx. Those whose unique key is taken are refused, and are not in the batch any more.
+// insert inserts a batch into Pawl in tx. It refuses jobs whose unique key another job has and removes them from the
+// batch.
 func (r *run) insert(ctx context.Context, tx pgx.Tx, b *batch) error {
 	if len(b.jobs) == 0 {
 		return nil
@@ -335,7 +355,7 @@ func (r *run) insert(ctx context.Context, tx pgx.Tx, b *batch) error {
 	return nil
 }
 
-// remove deletes at the source what was inserted here.
+// remove deletes jobs at the source.
 func (r *run) remove(ctx context.Context, tx pgx.Tx, rows []*row) error {
 	ids := make([]string, len(rows))
 	for i, row := range rows {
@@ -343,12 +363,13 @@ func (r *run) remove(ctx context.Context, tx pgx.Tx, rows []*row) error {
 	}
 	tag, err := tx.Exec(ctx, r.source.in(r.source.remove), pgx.QueryExecModeCacheDescribe, ids)
 	if err == nil && tag.RowsAffected() != int64(len(ids)) {
-		err = fmt.Errorf("deleted %d of %d jobs; does a policy or a trigger keep some? Nothing of the batch was moved", tag.RowsAffected(), len(ids))
+		err = fmt.Errorf("deleted %d of %d jobs; the batch was not moved: "+
+			"look for a row level security policy or a trigger that keeps rows", tag.RowsAffected(), len(ids))
 	}
 	return err
 }
 
-// done enters jobs that were moved into the report.
+// done adds moved jobs to the report.
 func (r *run) done(b *batch) {
 	for i, row := range b.rows {
 		r.report.moved(b.jobs[i].spec.Queue, b.jobs[i].spec.Kind())
@@ -358,10 +379,25 @@ func (r *run) done(b *batch) {
 	}
 }
 
-// pretend enters a job into the report of a dry run.
+// pretendBatch adds jobs to the report of a dry run.
+func (r *run) pretendBatch(ctx context.Context, ids []string) error {
+	rows, err := r.take(ctx, r.pool, ids, false)
+	if err != nil {
+		return err
+	}
+	b := r.read(rows)
+	for i := range b.rows {
+		if err := r.pretend(ctx, b.rows[i], &b.jobs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pretend adds a job to the report of a dry run.
 func (r *run) pretend(ctx context.Context, from *row, j *job) error {
 	if u := j.spec.Unique; u.Key != "" {
-		scope := pawl.Filter{UniqueKey: u.Key, Limit: 1, States: []pawl.State{pawl.StateReserved, pawl.StateWaiting, pawl.StateScheduled, pawl.StateReady, pawl.StateRunning}}
+		scope := pawl.Filter{UniqueKey: u.Key, Limit: 1, States: pawlstate.Live()}
 		key := "\x00" + u.Key
 		if !u.Global {
 			scope.Queue, key = j.spec.Queue, j.spec.Queue+key
@@ -392,14 +428,14 @@ func (r *run) taken(id, key string) {
 	r.refuse(id, fmt.Errorf("its unique key %q is another job's", key))
 }
 
-// again does a transaction again that collided with others, or was over the client's rate of inserts.
+// again runs a transaction, and runs it again if it collided with others or exceeded the client's InsertRate.
 func (r *run) again(ctx context.Context, do func() error) error {
 	for try := 1; ; {
 		err := do()
 		wait := time.Duration(try) * 20 * time.Millisecond
 		if over, ok := errors.AsType[*pawl.RateError](err); ok {
 			wait = over.RetryAfter
-		} else if refused, ok := errors.AsType[*pgconn.PgError](err); ok && try < 10 && (refused.Code == "40P01" || refused.Code == "40001") {
+		} else if try < 10 && isCollision(err) {
 			try++
 		} else {
 			return err
@@ -412,14 +448,20 @@ func (r *run) again(ctx context.Context, do func() error) error {
 	}
 }
 
-// isData says whether the database refused a job rather than the statement.
-func isData(err error) bool {
+// isCollision reports whether a transaction failed because of a deadlock or a serialization failure.
+func isCollision(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "23") || strings.HasPrefix(refused.Code, "54"))
+	return ok && (refused.Code == "40P01" || refused.Code == "40001")
 }
 
-// count enters what is left at the source.
-func (r *run) count(ctx context.Context) error {
+// isData reports whether the database refused the data of a job, so that other jobs may pass.
+func isData(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && slices.Contains([]string{"22", "23", "54"}, refused.Code[:2])
+}
+
+// countLeft adds to the report the jobs that are left at the source.
+func (r *run) countLeft(ctx context.Context) error {
 	rows, err := r.pool.Query(ctx, r.source.census(), pgx.QueryExecModeCacheDescribe, r.options.Queues, r.options.Kinds)
 	if err != nil {
 		return err
@@ -428,7 +470,7 @@ func (r *run) count(ctx context.Context) error {
 	_, err = pgx.ForEachRow(rows, []any{&l.State, &l.Jobs}, func() error {
 		if l.Jobs -= r.states[l.State]; l.Jobs > 0 {
 			if l.Why = r.source.why[l.State]; l.Why == "" {
-				l.Why = "refused, or beyond the limit, or locked by somebody, or inserted since"
+				l.Why = "refused, or above the limit, or locked by another session, or inserted since the import began"
 			}
 			r.report.Left = append(r.report.Left, l)
 		}

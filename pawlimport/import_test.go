@@ -18,6 +18,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlimport"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m, migrate) }
@@ -104,10 +105,10 @@ func value[T any](t testing.TB, pool *pgxpool.Pool, text string, args ...any) (v
 // imported are the jobs in Pawl by the id they had.
 func imported(t testing.TB, client *pawl.Client) map[string]*pawl.JobInfo {
 	t.Helper()
-	page, err := client.List(t.Context(), pawl.Filter{Limit: 100_000})
+	found, err := client.List(t.Context(), pawl.Filter{Limit: 100_000})
 	must(t, err)
 	jobs := map[string]*pawl.JobInfo{}
-	for _, job := range page.Jobs {
+	for _, job := range found {
 		_, id, _ := strings.Cut(job.Headers["import.from"], "/")
 		if jobs[id] != nil {
 			t.Errorf("job %s is there twice", id)
@@ -177,7 +178,7 @@ func TestRiver(t *testing.T) {
 	same(t, "states at the source", value[int](t, pool, "select count(*) from river_job where state in ('available', 'scheduled', 'retryable')"), 0)
 
 	bob := jobs["2"]
-	if bob.Kind != "email" || bob.Queue != "mail" || bob.Priority != 3 || bob.MaxAttempts != 3 || bob.Attempt != 0 || bob.State != pawl.StateReady || !alike(t, pool, string(bob.Args), args) {
+	if bob.Kind != "email" || bob.Queue != "mail" || bob.Priority != 3 || bob.MaxAttempts != 3 || bob.Attempt != 0 || bob.State != pawlstate.Ready || !alike(t, pool, string(bob.Args), args) {
 		t.Errorf("job 2 is %+v", bob)
 	}
 	same(t, "tags", bob.Headers["import.tags"], `["bulk","two-words"]`)
@@ -185,12 +186,12 @@ func TestRiver(t *testing.T) {
 		t.Errorf("headers: %v", bob.Headers)
 	}
 	same(t, "priority of the default", jobs["1"].Priority, 0)
-	if j := jobs["4"]; j.State != pawl.StateScheduled || !j.RunAt.Equal(later) || j.MaxAttempts != 7 {
+	if j := jobs["4"]; j.State != pawlstate.Scheduled || !j.RunAt.Equal(later) || j.MaxAttempts != 7 {
 		t.Errorf("job 4 is %s at %v with %d attempts", j.State, j.RunAt, j.MaxAttempts)
 	}
 	// Three attempts of four are used, and their errors are kept.
 	j := jobs["16"]
-	if j.Attempt != 3 || j.MaxAttempts != 4 || j.State != pawl.StateScheduled || !j.RunAt.Equal(later) || j.Priority != 2 {
+	if j.Attempt != 3 || j.MaxAttempts != 4 || j.State != pawlstate.Scheduled || !j.RunAt.Equal(later) || j.Priority != 2 {
 		t.Errorf("job 16 is %+v", j)
 	}
 	var want []struct {
@@ -210,7 +211,7 @@ func TestRiver(t *testing.T) {
 	if e := jobs["11"].Errors; len(e) != 1 || e[0].Error != "no way out" || !strings.Contains(e[0].Stack, "Work") {
 		t.Errorf("the panic's errors are %+v", e)
 	}
-	if j := jobs["12"]; j.Attempt != 0 || j.State != pawl.StateScheduled {
+	if j := jobs["12"]; j.Attempt != 0 || j.State != pawlstate.Scheduled {
 		t.Errorf("the snoozed job has used %d attempts and is %s", j.Attempt, j.State)
 	}
 	// Unique keys.
@@ -270,7 +271,7 @@ func TestPgBoss(t *testing.T) {
 		return j
 	}
 	bob := job("email bob@example.com")
-	if bob.Kind != "email" || bob.Queue != "email" || bob.Priority != -5 || bob.MaxAttempts != 8 || bob.Attempt != 0 || bob.State != pawl.StateReady || !alike(t, pool, string(bob.Args), args) {
+	if bob.Kind != "email" || bob.Queue != "email" || bob.Priority != -5 || bob.MaxAttempts != 8 || bob.Attempt != 0 || bob.State != pawlstate.Ready || !alike(t, pool, string(bob.Args), args) {
 		t.Errorf("bob is %+v", bob)
 	}
 	same(t, "dead letter", bob.Headers["import.dead_letter"], "rest")
@@ -279,14 +280,14 @@ func TestPgBoss(t *testing.T) {
 		t.Errorf("without data: args %s, priority %d", j.Args, j.Priority)
 	}
 	noted(t, report.Changed, "priority: cut", 1, ids["email "])
-	if j := job("email later@example.com"); j.State != pawl.StateScheduled || !j.RunAt.Equal(later.Truncate(time.Millisecond)) {
+	if j := job("email later@example.com"); j.State != pawlstate.Scheduled || !j.RunAt.Equal(later.Truncate(time.Millisecond)) {
 		t.Errorf("later is %s at %v", j.State, j.RunAt)
 	}
-	if j := job("work fail"); j.Attempt != 1 || j.MaxAttempts != 5 || j.State != pawl.StateScheduled || len(j.Errors) != 1 ||
+	if j := job("work fail"); j.Attempt != 1 || j.MaxAttempts != 5 || j.State != pawlstate.Scheduled || len(j.Errors) != 1 ||
 		j.Errors[0].Error != `attempt 1 went wrong: «naïve» "quoted"` || !strings.Contains(j.Errors[0].Stack, "boom") {
 		t.Errorf("failed once: %+v", j)
 	}
-	if j := job("work fail twice"); j.Attempt != 3 || j.MaxAttempts != 5 || j.State != pawl.StateReady || j.Errors[0].Error != "attempt 2" {
+	if j := job("work fail twice"); j.Attempt != 3 || j.MaxAttempts != 5 || j.State != pawlstate.Ready || j.Errors[0].Error != "attempt 2" {
 		t.Errorf("failed twice, and cancelled: %+v", j)
 	}
 	if j := job("rest dead@example.com"); j.Attempt != 0 || j.Priority != -9999 || !strings.HasPrefix(j.Headers["import.dead_of"], "email/") {
@@ -308,7 +309,7 @@ func TestPgBoss(t *testing.T) {
 		t.Errorf("another short one: %+v, %v", result, err)
 	}
 	first, second := job("key_strict_fifo 1"), job("key_strict_fifo 2")
-	if first.State != pawl.StateReady || second.State != pawl.StateWaiting || first.ID > second.ID {
+	if first.State != pawlstate.Ready || second.State != pawlstate.Waiting || first.ID > second.ID {
 		t.Errorf("strict order: %s %d, %s %d", first.State, first.ID, second.State, second.ID)
 	}
 	noted(t, report.Changed, "singletonSeconds", 1, ids["email slot@example.com"])
@@ -344,7 +345,7 @@ func TestGraphileWorker(t *testing.T) {
 	same(t, "left", left(report), map[string]int64{"available": 1, "failed": 1, "running": 2, "serial": 1})
 	noted(t, report.Refused, `\u0000`, 1, "13")
 	bob := jobs["7"]
-	if bob.Kind != "email" || bob.Queue != "node" || bob.Priority != -5 || bob.MaxAttempts != 3 || bob.Attempt != 0 || bob.State != pawl.StateReady ||
+	if bob.Kind != "email" || bob.Queue != "node" || bob.Priority != -5 || bob.MaxAttempts != 3 || bob.Attempt != 0 || bob.State != pawlstate.Ready ||
 		!alike(t, pool, string(bob.Args), `{"to":"bob@example.com","text":"Grüße, 世界 😀 </script> \"\\\n","deep":[1.5e-7,null,true,[]]}`) {
 		t.Errorf("bob is %+v", bob)
 	}
@@ -354,7 +355,7 @@ func TestGraphileWorker(t *testing.T) {
 	if !alike(t, pool, string(jobs["12"].Args), `{"b": 1.50, "a": 12345678901234567890.123}`) || string(jobs["14"].Args) != "null" || !alike(t, pool, string(jobs["11"].Args), `[1, "two", {"three": 3}]`) {
 		t.Errorf("args: %s, %s, %s", jobs["12"].Args, jobs["14"].Args, jobs["11"].Args)
 	}
-	if j := jobs["2"]; j.Attempt != 1 || j.MaxAttempts != 5 || j.Priority != 3 || j.State != pawl.StateScheduled || !j.RunAt.Equal(later.Truncate(time.Millisecond)) ||
+	if j := jobs["2"]; j.Attempt != 1 || j.MaxAttempts != 5 || j.Priority != 3 || j.State != pawlstate.Scheduled || !j.RunAt.Equal(later.Truncate(time.Millisecond)) ||
 		len(j.Errors) != 1 || j.Errors[0].Attempt != 1 || j.Errors[0].Error != `it went wrong: «naïve» "quoted"` || !j.Errors[0].At.IsZero() {
 		t.Errorf("failed once: %+v", j)
 	}
@@ -371,7 +372,7 @@ func TestGraphileWorker(t *testing.T) {
 		if i > 0 && j.ID <= jobs[serial[i-1]].ID {
 			t.Errorf("%s is before %s", id, serial[i-1])
 		}
-		if want := map[bool]pawl.State{true: pawl.StateReady, false: pawl.StateWaiting}[i == 0]; j.State != want {
+		if want := map[bool]pawlstate.State{true: pawlstate.Ready, false: pawlstate.Waiting}[i == 0]; j.State != want {
 			t.Errorf("%s is %s, want %s", id, j.State, want)
 		}
 	}

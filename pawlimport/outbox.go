@@ -12,15 +12,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Between two databases there is no common transaction, so a job is moved in three, and is runnable in at most one of them:
+// No transaction spans two databases. So a job is moved between databases in three transactions:
 //
-//  1. At the source it goes from the table of jobs into the outbox, the table pawl_import beside it: nobody runs it.
-//  2. In Pawl's database it is inserted, and its mark goes into the table pawl_import_mark.
-//  3. At the source it is deleted from the outbox, then its mark.
+//  1. At the source, it goes from the job table into the outbox: the table pawl_import, which no worker reads.
+//  2. In Pawl's database, it is inserted and its mark, a UUID, goes into the table pawl_import_mark.
+//  3. At the source, it is deleted from the outbox. Then its mark is deleted.
 //
-// Whoever is killed in between leaves it in the outbox, and the next import begins with that: it inserts what has no mark.
+// If an import is killed after a step, the next import starts with the outbox and inserts the jobs without a mark.
 
-// openOutbox makes the tables where they are missing and moves what an import before has left.
+// openOutbox creates the tables if they do not exist and moves the jobs that an earlier import left in the outbox.
 func (r *run) openOutbox(ctx context.Context) error {
 	if r.options.DryRun {
 		there, err := one[bool](ctx, r.pool, "select to_regclass($1::text) is not null", r.source.in("source.pawl_import"))
@@ -38,19 +38,21 @@ func (r *run) openOutbox(ctx context.Context) error {
 		taken_at timestamptz not null default now())`), pgx.QueryExecModeExec); err != nil && !isThere(err) {
 		return err
 	}
-	if _, err := r.target.Exec(ctx, "create table if not exists pawl_import_mark (mark uuid not null primary key)", pgx.QueryExecModeExec); err != nil && !isThere(err) {
-		return fmt.Errorf("the table of marks in Pawl's database: %w", err)
+	if _, err := r.target.Exec(ctx, "create table if not exists pawl_import_mark (mark uuid not null primary key)",
+		pgx.QueryExecModeExec); err != nil && !isThere(err) {
+		return fmt.Errorf("create the table pawl_import_mark in Pawl's database: %w", err)
 	}
 	return r.drain(ctx)
 }
 
-// isThere: two made a table at once.
+// isThere reports whether another import created the same table at the same moment. Despite "if not exists" the server
+// then reports a duplicate table, a duplicate of the table's row type, or a duplicate key in its catalog.
 func isThere(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (refused.Code == "42P07" || refused.Code == "23505")
+	return ok && slices.Contains([]string{"42P07", "42710", "23505"}, refused.Code)
 }
 
-// viaOutbox moves jobs into the outbox and then on.
+// viaOutbox moves jobs into the outbox and from there into Pawl.
 func (r *run) viaOutbox(ctx context.Context, ids []string) error {
 	err := r.again(ctx, func() error {
 		return pgx.BeginTxFunc(ctx, r.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
@@ -71,7 +73,8 @@ func (r *run) viaOutbox(ctx context.Context, ids []string) error {
 				jobIDs[i], texts[i] = row.ID, string(text)
 			}
 			if _, err := tx.Exec(ctx, r.source.in(`insert into source.pawl_import (source, job_id, job)
-				select $1::text, u.id, u.job::json from unnest($2::text[], $3::text[]) with ordinality as u (id, job, ord) order by u.ord`),
+				select $1::text, u.id, u.job::json
+				from unnest($2::text[], $3::text[]) with ordinality as u (id, job, ord) order by u.ord`),
 				pgx.QueryExecModeCacheDescribe, r.source.name, jobIDs, texts); err != nil {
 				return err
 			}
@@ -84,7 +87,7 @@ func (r *run) viaOutbox(ctx context.Context, ids []string) error {
 	return r.drain(ctx)
 }
 
-// drain inserts what is in the outbox.
+// drain inserts the jobs in the outbox.
 func (r *run) drain(ctx context.Context) error {
 	for last := int64(0); ; {
 		more, err := r.drainSome(ctx, &last, r.options.Batch)
@@ -94,72 +97,116 @@ func (r *run) drain(ctx context.Context) error {
 	}
 }
 
-// drainSome inserts up to so many jobs that lie in the outbox after last; none are left if more is false. What the database refuses is
-// tried in halves; one that it refuses alone stays, and so does one whose unique key is taken.
-func (r *run) drainSome(ctx context.Context, last *int64, most int) (more bool, err error) {
-	lock := " for update skip locked" // Another import may be at it.
-	if r.options.DryRun {
-		lock = ""
+// An outboxPage is a number of jobs read from the outbox. They are locked until its transaction ends.
+type outboxPage struct {
+	tx    pgx.Tx
+	upTo  int64 // upTo is the position of the last job.
+	ids   []string
+	marks []string // marks[i] is the mark of ids[i].
+	rows  []*row
+}
+
+// readOutbox reads up to most jobs after the position last.
+func (r *run) readOutbox(ctx context.Context, tx pgx.Tx, last int64, most int) (*outboxPage, error) {
+	text := r.source.in(`select seq, mark::text, job_id, job::text from source.pawl_import
+		where source = $1::text and seq > $2::bigint order by seq limit $3::integer`)
+	if !r.options.DryRun {
+		text += " for update skip locked" // Another import may be moving some of them.
 	}
+	rows, err := tx.Query(ctx, text, pgx.QueryExecModeCacheDescribe, r.source.name, last, most)
+	if err != nil {
+		return nil, err
+	}
+	page := &outboxPage{tx: tx, upTo: last}
+	var mark, id, job string
+	var jobs []string
+	if _, err := pgx.ForEachRow(rows, []any{&page.upTo, &mark, &id, &job}, func() error {
+		page.marks, page.ids, jobs = append(page.marks, mark), append(page.ids, id), append(jobs, job)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	page.rows, err = parse(jobs, page.ids)
+	return page, err
+}
+
+// drainSome inserts up to most jobs that are in the outbox after the position last, and moves last. It returns false if
+// there were none. If the database refuses the data of a job, drainSome inserts them in halves. A job that is refused
+// alone stays in the outbox, and so does one whose unique key another job has.
+func (r *run) drainSome(ctx context.Context, last *int64, most int) (more bool, err error) {
 	tx, err := r.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
 		return false, err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
-	var marks, ids, texts []string
-	rows, err := tx.Query(ctx, r.source.in(`select seq, mark::text, job_id, job::text from source.pawl_import where source = $1::text and seq > $2::bigint
-		order by seq limit $3::integer`)+lock, pgx.QueryExecModeCacheDescribe, r.source.name, *last, most)
-	if err != nil {
-		return false, err
-	}
-	upTo := *last
-	var mark, id, text string
-	if _, err := pgx.ForEachRow(rows, []any{&upTo, &mark, &id, &text}, func() error {
-		marks, ids, texts = append(marks, mark), append(ids, id), append(texts, text)
-		return nil
-	}); err != nil || len(ids) == 0 {
-		return false, err
-	}
-	parsed, err := parse(texts, ids)
-	if err != nil {
+	page, err := r.readOutbox(ctx, tx, *last, most)
+	if err != nil || len(page.ids) == 0 {
 		return false, err
 	}
 	if r.options.DryRun {
-		b := r.read(parsed)
-		for i := range b.rows {
-			if err := r.pretend(ctx, b.rows[i], &b.jobs[i]); err != nil {
-				return false, err
+		*last = page.upTo
+		return true, r.pretendOutbox(ctx, page)
+	}
+	b, settled, err := r.deliver(ctx, page)
+	switch {
+	case isData(err) && len(page.ids) > 1:
+		tx.Rollback(ctx) // The halves have to lock the same jobs.
+		for *last < page.upTo {
+			if more, err := r.drainSome(ctx, last, (most+1)/2); err != nil || !more {
+				return more, err
 			}
-			r.states[b.rows[i].State]-- // It is not in the table of jobs.
 		}
-		*last = upTo
 		return true, nil
+	case isData(err):
+		r.refuse(page.ids[0], fmt.Errorf("%w; it is in the table pawl_import", err))
+		*last = page.upTo
+		return true, nil
+	case err != nil:
+		return false, err
 	}
+	r.done(b)
+	*last = page.upTo
+	return true, r.closePage(ctx, page, settled)
+}
 
-	marked := make(map[string]string, len(ids)) // By id.
-	for i, id := range ids {
-		marked[id] = marks[i]
+// pretendOutbox adds the jobs in the outbox to the report of a dry run.
+func (r *run) pretendOutbox(ctx context.Context, page *outboxPage) error {
+	b := r.read(page.rows)
+	for i := range b.rows {
+		if err := r.pretend(ctx, b.rows[i], &b.jobs[i]); err != nil {
+			return err
+		}
+		r.states[b.rows[i].State]-- // pretend counted the job, but it is not in the source's job table any more.
 	}
-	var b *batch
-	var settled []string // Marks of what is in Pawl.
+	return nil
+}
+
+// deliver inserts the jobs of a page into Pawl unless an earlier import did. It returns the jobs it inserted and the
+// marks of all jobs of the page that are in Pawl now.
+func (r *run) deliver(ctx context.Context, page *outboxPage) (b *batch, settled []string, err error) {
+	markOf := make(map[string]string, len(page.ids))
+	for i, id := range page.ids {
+		markOf[id] = page.marks[i]
+	}
 	err = r.again(ctx, func() error {
 		return pgx.BeginTxFunc(ctx, r.target, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-			fresh, err := all[string](ctx, tx, `insert into pawl_import_mark (mark) select u.mark from unnest($1::text[]::uuid[]) u (mark) order by 1
-				on conflict do nothing returning mark::text`, marks)
+			fresh, err := all[string](ctx, tx, `insert into pawl_import_mark (mark)
+				select u.mark from unnest($1::text[]::uuid[]) u (mark) order by 1
+				on conflict do nothing returning mark::text`, page.marks)
 			if err != nil {
 				return err
 			}
-			is := make(map[string]bool, len(fresh))
+			unused := make(map[string]bool, len(fresh)) // unused are the new marks of jobs that are not inserted.
 			for _, mark := range fresh {
-				is[mark] = true
+				unused[mark] = true
 			}
 			var todo []*row
 			settled = []string{}
-			for _, row := range parsed {
-				if is[marked[row.ID]] {
+			for _, row := range page.rows {
+				if unused[markOf[row.ID]] {
 					todo = append(todo, row)
 				} else {
-					settled = append(settled, marked[row.ID])
+					settled = append(settled, markOf[row.ID])
 				}
 			}
 			b = r.read(todo)
@@ -167,38 +214,31 @@ func (r *run) drainSome(ctx context.Context, last *int64, most int) (more bool, 
 				return err
 			}
 			for _, row := range b.rows {
-				settled = append(settled, marked[row.ID])
-				delete(is, marked[row.ID])
+				settled = append(settled, markOf[row.ID])
+				delete(unused, markOf[row.ID])
 			}
-			// What was not inserted after all must not look as if it had been.
-			_, err = tx.Exec(ctx, "delete from pawl_import_mark where mark = any ($1::text[]::uuid[])", pgx.QueryExecModeCacheDescribe, slices.Collect(maps.Keys(is)))
-			return err
+			// A job that was refused must not look as if it had been inserted.
+			return deleteMarks(ctx, tx, slices.Collect(maps.Keys(unused)))
 		})
 	})
-	switch {
-	case isData(err) && len(ids) > 1:
-		tx.Rollback(ctx)
-		for *last < upTo {
-			if more, err := r.drainSome(ctx, last, (most+1)/2); err != nil || !more {
-				return more, err
-			}
-		}
-		return true, nil
-	case isData(err):
-		r.refuse(ids[0], fmt.Errorf("%w; it is in the table pawl_import", err))
-		*last = upTo
-		return true, nil
-	case err != nil:
-		return false, err
+	return b, settled, err
+}
+
+// closePage deletes jobs that are in Pawl from the outbox, and then their marks.
+func (r *run) closePage(ctx context.Context, page *outboxPage, settled []string) error {
+	_, err := page.tx.Exec(ctx, r.source.in("delete from source.pawl_import where mark = any ($1::text[]::uuid[])"),
+		pgx.QueryExecModeCacheDescribe, settled)
+	if err != nil {
+		return err
 	}
-	r.done(b)
-	*last = upTo
-	if _, err := tx.Exec(ctx, r.source.in("delete from source.pawl_import where mark = any ($1::text[]::uuid[])"), pgx.QueryExecModeCacheDescribe, settled); err != nil {
-		return false, err
+	if err := page.tx.Commit(ctx); err != nil {
+		return err
 	}
-	if err := tx.Commit(ctx); err != nil {
-		return false, err
-	}
-	_, err = r.target.Exec(ctx, "delete from pawl_import_mark where mark = any ($1::text[]::uuid[])", pgx.QueryExecModeCacheDescribe, settled)
-	return true, err
+	return deleteMarks(ctx, r.target, settled)
+}
+
+func deleteMarks(ctx context.Context, db db, marks []string) error {
+	_, err := db.Exec(ctx, "delete from pawl_import_mark where mark = any ($1::text[]::uuid[])",
+		pgx.QueryExecModeCacheDescribe, marks)
+	return err
 }

@@ -139,14 +139,14 @@ func TestRunning(t *testing.T) {
 		report, err := importers[source](t.Context(), pool, client, pawlimport.Options{Running: true})
 		must(t, err)
 		same(t, source, report.Imported, want.imported)
-		page, err := client.List(t.Context(), pawl.Filter{Args: []byte(map[string]string{"graphile-worker": `{"n": 2}`}[source])})
+		jobs, err := client.List(t.Context(), pawl.Filter{Args: []byte(map[string]string{"graphile-worker": `{"n": 2}`}[source])})
 		if source != "graphile-worker" {
-			page, err = client.List(t.Context(), pawl.Filter{Args: []byte(`{"what": "hang"}`)})
+			jobs, err = client.List(t.Context(), pawl.Filter{Args: []byte(`{"what": "hang"}`)})
 		}
 		must(t, err)
-		i := slices.IndexFunc(page.Jobs, func(j *pawl.JobInfo) bool { return j.Kind == "hang" || j.Kind == "work" })
-		if i < 0 || page.Jobs[i].Attempt != want.attempt {
-			t.Errorf("%s: of what ran there are %+v", source, page.Jobs)
+		i := slices.IndexFunc(jobs, func(j *pawl.JobInfo) bool { return j.Kind == "hang" || j.Kind == "work" })
+		if i < 0 || jobs[i].Attempt != want.attempt {
+			t.Errorf("%s: of what ran there are %+v", source, jobs)
 		}
 	}
 }
@@ -365,8 +365,8 @@ func TestBesideWorkersAndAnotherImport(t *testing.T) {
 			}
 			// The workers would be done before the first batch is.
 			pgtest.Wait(t, "the first jobs to be moved", func() bool {
-				page, err := client.List(t.Context(), pawl.Filter{Limit: 1})
-				return err == nil && len(page.Jobs) > 0
+				jobs, err := client.List(t.Context(), pawl.Filter{Limit: 1})
+				return err == nil && len(jobs) > 0
 			})
 			close(begun)
 			imports.Wait()

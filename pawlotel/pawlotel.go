@@ -34,6 +34,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 const scope = "github.com/pawlhq/pawl/pawlotel"
@@ -158,15 +160,30 @@ func (t Telemetry) Middleware() pawl.Middleware {
 		wait.Record(ctx, waited(job).Seconds(), labels)
 		began := time.Now()
 		err := next(ctx)
-		outcome := pawl.Outcome(err)
+		outcome, failed := outcomeOf(err)
 		run.Record(ctx, time.Since(began).Seconds(), labels, metric.WithAttributes(keyOutcome.String(outcome)))
 		span.SetAttributes(keyOutcome.String(outcome))
-		switch outcome {
-		case "retry", "dead", "unprocessable":
+		if failed {
 			fail(span, err)
 		}
 		return err
 	}
+}
+
+// outcomeOf returns the value of the attribute pawl.outcome for what a handler returned, and whether the attempt failed.
+func outcomeOf(err error) (outcome string, failed bool) {
+	state, failed := pawl.OutcomeOf(err)
+	switch {
+	case state == pawlstate.Completed:
+		return "complete", failed
+	case state == pawlstate.Cancelled:
+		return "cancel", failed
+	case state == pawlstate.Scheduled && failed:
+		return "retry", failed
+	case state == pawlstate.Scheduled:
+		return "snooze", failed
+	}
+	return "dead", failed
 }
 
 // waited is from when the job was due to its claim, by the database's clock.
@@ -181,7 +198,7 @@ func waited(job *pawl.JobInfo) time.Duration {
 // buckets are those of pawl.Tally.
 func buckets() metric.HistogramOption {
 	var bounds []float64
-	for bound := range (pawl.Histogram{}).Buckets() {
+	for bound := range (pawlstats.Histogram{}).Buckets() {
 		bounds = append(bounds, bound.Seconds())
 	}
 	return metric.WithExplicitBucketBoundaries(bounds...)
@@ -261,7 +278,7 @@ func (t Telemetry) Observe(client *pawl.Client) (metric.Registration, error) {
 		return nil, err
 	}
 	return meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		for _, tally := range client.Tallies() {
+		for _, tally := range client.Counters() {
 			queue := metric.WithAttributes(keyQueue.String(tally.Queue))
 			o.ObserveInt64(inserted, tally.Inserted, queue)
 			o.ObserveInt64(completed, tally.Completed, queue)
@@ -278,9 +295,9 @@ func (t Telemetry) Observe(client *pawl.Client) (metric.Registration, error) {
 		}
 		for _, q := range stats.Queues {
 			queue := metric.WithAttributes(keyQueue.String(q.Queue))
-			for state, n := range map[pawl.State]int64{
-				pawl.StateReserved: q.Reserved, pawl.StateWaiting: q.Waiting, pawl.StateScheduled: q.Scheduled, pawl.StateReady: q.Ready,
-				pawl.StateRunning: q.Running, pawl.StateDead: q.Dead,
+			for state, n := range map[pawlstate.State]int64{
+				pawlstate.Reserved: q.Reserved, pawlstate.Waiting: q.Waiting, pawlstate.Scheduled: q.Scheduled, pawlstate.Ready: q.Ready,
+				pawlstate.Running: q.Running, pawlstate.Dead: q.Dead,
 			} {
 				o.ObserveFloat64(jobs, float64(n), queue, metric.WithAttributes(keyState.String(string(state))))
 			}

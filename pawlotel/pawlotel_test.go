@@ -47,7 +47,7 @@ func traced(t *testing.T, telemetry pawlotel.Telemetry) (*pawl.Client, *pawl.Mux
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(telemetry.Middleware())
 	return client, mux, recorder
 }
@@ -318,7 +318,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(telemetry.Middleware())
 	registration, err := telemetry.Observe(client)
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 // Options are for NewCollector; the zero value works.
@@ -119,7 +121,7 @@ func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect is prometheus.Collector's.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
-	for _, t := range c.client.Tallies() {
+	for _, t := range c.client.Counters() {
 		if !c.tells(t.Queue) {
 			continue
 		}
@@ -163,9 +165,9 @@ func (c *Collector) installation(ctx context.Context, gauge func(d *prometheus.D
 		if !c.tells(q.Queue) {
 			continue
 		}
-		for state, n := range map[pawl.State]int64{
-			pawl.StateReserved: q.Reserved, pawl.StateWaiting: q.Waiting, pawl.StateScheduled: q.Scheduled, pawl.StateReady: q.Ready,
-			pawl.StateRunning: q.Running, pawl.StateDead: q.Dead,
+		for state, n := range map[pawlstate.State]int64{
+			pawlstate.Reserved: q.Reserved, pawlstate.Waiting: q.Waiting, pawlstate.Scheduled: q.Scheduled, pawlstate.Ready: q.Ready,
+			pawlstate.Running: q.Running, pawlstate.Dead: q.Dead,
 		} {
 			gauge(queueJobs, float64(n), q.Queue, string(state))
 		}
@@ -210,8 +212,8 @@ func (c *Collector) installation(ctx context.Context, gauge func(d *prometheus.D
 			return err
 		}
 		for _, q := range channels {
-			for state, n := range map[pawl.State]int64{
-				pawl.StateReserved: q.Reserved, pawl.StateScheduled: q.Scheduled, pawl.StateReady: q.Ready, pawl.StateRunning: q.Running, pawl.StateDead: q.Dead,
+			for state, n := range map[pawlstate.State]int64{
+				pawlstate.Reserved: q.Reserved, pawlstate.Scheduled: q.Scheduled, pawlstate.Ready: q.Ready, pawlstate.Running: q.Running, pawlstate.Dead: q.Dead,
 			} {
 				gauge(channelJobs, float64(n), queue, q.Channel, string(state))
 			}
@@ -222,7 +224,7 @@ func (c *Collector) installation(ctx context.Context, gauge func(d *prometheus.D
 	return nil
 }
 
-func histogram(d *prometheus.Desc, h pawl.Histogram, labels ...string) prometheus.Metric {
+func histogram(d *prometheus.Desc, h pawlstats.Histogram, labels ...string) prometheus.Metric {
 	buckets := map[float64]uint64{}
 	for bound, n := range h.Buckets() {
 		buckets[bound.Seconds()] = uint64(n)

@@ -35,7 +35,7 @@ func (note) Kind() string { return "note" }
 func worked(t *testing.T) *pawl.Client {
 	t.Helper()
 	client := pawltest.New(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[note]) error {
 		if job.Args.N == 0 {
 			return pawl.RetryAfter(time.Hour, errors.New("boom"))

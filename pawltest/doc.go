@@ -12,7 +12,7 @@
 //			t.Errorf("user %d is welcomed", job.Args.UserID)
 //		}
 //		pawltest.Advance(t, client, time.Hour)
-//		if done := pawltest.RunOne(t, client, mux); done.State != pawl.StateCompleted {
+//		if done := pawltest.RunOne(t, client, mux); done.State != pawlstate.Completed {
 //			t.Errorf("the job is %s: %v", done.State, done.Errors)
 //		}
 //	}

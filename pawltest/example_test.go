@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -27,7 +28,7 @@ func signup(ctx context.Context, client *pawl.Client, user int64) error {
 
 // handlers is the mux of the program.
 func handlers(send func(user int64) error) *pawl.Mux {
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Welcome]) error { return send(job.Args.UserID) })
 	return mux
 }
@@ -49,7 +50,7 @@ func TestSignup(t *testing.T) {
 		t.Errorf("%d jobs ran at once", n)
 	}
 	pawltest.Advance(t, client, time.Hour)
-	if done := pawltest.RunOne(t, client, mux); done.State != pawl.StateCompleted {
+	if done := pawltest.RunOne(t, client, mux); done.State != pawlstate.Completed {
 		t.Errorf("the job is %s: %v", done.State, done.Errors)
 	}
 }
@@ -73,7 +74,7 @@ func ExampleRequireInserted() {
 	if err := signup(t.Context(), client.With(tx), 42); err != nil {
 		t.Fatal(err)
 	}
-	job := pawltest.RequireInserted[Welcome](t, tx, pawl.Filter{Queue: "emails"})
+	job := pawltest.RequireInserted[Welcome](t, client.With(tx), pawl.Filter{Queue: "emails"})
 	if job.Args.UserID != 42 {
 		t.Errorf("user %d is welcomed", job.Args.UserID)
 	}

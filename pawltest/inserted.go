@@ -10,16 +10,15 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/hook"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// RequireInserted is the newest live job of T's kind that filter meets, or the end of the test. It is seen as db sees it: in a
-// transaction also what that has inserted and not committed.
+// RequireInserted returns the newest live job of T's kind that meets the filter. If there is none, it ends the test.
 //
-// db is a transaction, connection or pool of pgx or database/sql, as for Client.With, or a *pawl.Client, also one of With: it must
-// be for a schema other than "pawl" and where a Config.Codec encodes args. For RawArgs name the kind in filter.
-func RequireInserted[T pawl.Args](t testing.TB, db pawl.DB, filter pawl.Filter) *pawl.Job[T] {
+// To look in a transaction, also for jobs that it has inserted and not committed, pass client.With(tx) or client.WithSQL(tx). For
+// RawArgs, name the kind in the filter.
+func RequireInserted[T pawl.Args](t testing.TB, client *pawl.Client, filter pawl.Filter) *pawl.Job[T] {
 	t.Helper()
-	client := clientOf(t, db)
 	jobs, what := inserted[T](t, client, filter)
 	if len(jobs) == 0 {
 		t.Fatalf("pawltest: no live job of %s was inserted; %s", what, there(t.Context(), client, ""))
@@ -33,7 +32,7 @@ func RequireInserted[T pawl.Args](t testing.TB, db pawl.DB, filter pawl.Filter) 
 			break
 		}
 		if err := json.Unmarshal(job.JobInfo.Args, args); err != nil {
-			t.Fatalf("pawltest: the args of job %d do not decode into %T: %v; they are %s (if a Codec encoded them, give the client with it as db)",
+			t.Fatalf("pawltest: the args of job %d do not decode into %T: %v; they are %s (if a Codec encoded them, use a client with it)",
 				job.ID, job.Args, err, brief(job.JobInfo.Args))
 		}
 	}
@@ -41,9 +40,9 @@ func RequireInserted[T pawl.Args](t testing.TB, db pawl.DB, filter pawl.Filter) 
 }
 
 // RequireNotInserted ends the test if there is a job that RequireInserted would find.
-func RequireNotInserted[T pawl.Args](t testing.TB, db pawl.DB, filter pawl.Filter) {
+func RequireNotInserted[T pawl.Args](t testing.TB, client *pawl.Client, filter pawl.Filter) {
 	t.Helper()
-	if jobs, what := inserted[T](t, clientOf(t, db), filter); len(jobs) > 0 {
+	if jobs, what := inserted[T](t, client, filter); len(jobs) > 0 {
 		t.Fatalf("pawltest: %s was inserted and should not have been:%s", what, lines(jobs))
 	}
 }
@@ -70,18 +69,6 @@ func inserted[T pawl.Args](t testing.TB, client *pawl.Client, filter pawl.Filter
 		}
 	}
 	return jobs, what
-}
-
-func clientOf(t testing.TB, db pawl.DB) *pawl.Client {
-	t.Helper()
-	if client, ok := db.(*pawl.Client); ok {
-		return client
-	}
-	client, err := pawl.New(nil, pawl.Config{})
-	if err != nil {
-		t.Fatalf("pawltest: %v", err)
-	}
-	return client.With(db)
 }
 
 // kindOf asks T's zero value, made first where T is a pointer.
@@ -133,7 +120,7 @@ func lines(jobs pawl.Jobs) string {
 			fmt.Fprintf(&b, ", channel %q", job.Channel)
 		}
 		fmt.Fprintf(&b, ", %s", job.State)
-		if job.State == pawl.StateScheduled {
+		if job.State == pawlstate.Scheduled {
 			fmt.Fprintf(&b, " until %s, in %v", job.RunAt.Format(time.RFC3339), time.Until(job.RunAt).Round(time.Second))
 		}
 		if len(job.Args) > 0 {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -185,41 +186,41 @@ func TestRequireInserted(t *testing.T) {
 
 	for name, filter := range map[string]pawl.Filter{
 		"queue": {Queue: "a"}, "channel": {Channel: "acme"}, "fingerprint": {Fingerprint: "f"}, "key": {UniqueKey: "k"},
-		"args": {Args: json.RawMessage(`{"N": 1}`)}, "state": {States: []pawl.State{pawl.StateReady}},
+		"args": {Args: json.RawMessage(`{"N": 1}`)}, "state": {States: []pawlstate.State{pawlstate.Ready}},
 		"since": {Queue: "a", CreatedAfter: time.Now().Add(-time.Hour), CreatedBefore: time.Now().Add(time.Hour)},
 	} {
-		if job := pawltest.RequireInserted[note](t, tx, filter); job.Args.N != 1 {
+		if job := pawltest.RequireInserted[note](t, client.With(tx), filter); job.Args.N != 1 {
 			t.Errorf("by %s: note %d", name, job.Args.N)
 		}
 	}
-	if job := pawltest.RequireInserted[note](t, tx, pawl.Filter{}); job.Args.N != 2 || job.State != pawl.StateScheduled {
+	if job := pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{}); job.Args.N != 2 || job.State != pawlstate.Scheduled {
 		t.Errorf("the newest is note %d, %s", job.Args.N, job.State)
 	}
 	pawltest.RequireInserted[*other](t, client.With(tx), pawl.Filter{})
-	if job := pawltest.RequireInserted[pawl.RawArgs](t, tx, pawl.Filter{Kind: "note", Queue: "b"}); string(job.Args.JSON) != `{"N": 2}` || job.Args.Kind() != "note" {
+	if job := pawltest.RequireInserted[pawl.RawArgs](t, client.With(tx), pawl.Filter{Kind: "note", Queue: "b"}); string(job.Args.JSON) != `{"N": 2}` || job.Args.Kind() != "note" {
 		t.Errorf("raw args are %s of %q", job.Args.JSON, job.Args.Kind())
 	}
-	pawltest.RequireNotInserted[note](t, tx, pawl.Filter{Queue: "c"})
-	pawltest.RequireNotInserted[note](t, pool, pawl.Filter{}) // Not committed.
+	pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"})
+	pawltest.RequireNotInserted[note](t, client, pawl.Filter{}) // Not committed.
 
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, tx, pawl.Filter{Queue: "c"}) }),
+	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) }),
 		`kind "note", queue c`, `kind "note", queue "a", channel "acme", ready, args {"N": 1}`, `scheduled until`, `kind "other"`)
-	if text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, tx, pawl.Filter{Queue: "c"}) }); !regexp.MustCompile(`, in (1h0m0s|59m\d+s), args`).MatchString(text) {
+	if text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) }); !regexp.MustCompile(`, in (1h0m0s|59m\d+s), args`).MatchString(text) {
 		t.Errorf("it does not say when it is due: %s", text)
 	}
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireNotInserted[note](t, tx, pawl.Filter{}) }), "should not have been", `"a"`, `"b"`)
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, pool, pawl.Filter{}) }), "no live job at all")
+	contains(t, ends(t, func(t testing.TB) { pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{}) }), "should not have been", `"a"`, `"b"`)
+	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client, pawl.Filter{}) }), "no live job at all")
 
 	many := make([]pawl.JobSpec, 20)
 	for i := range many {
 		many[i] = pawl.JobSpec{Args: pawl.Raw("long", []byte(`"`+strings.Repeat("x", 5000)+`"`))}
 	}
 	insert(t, client.With(tx), many...)
-	text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, tx, pawl.Filter{Queue: "c"}) })
+	text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) })
 	if len(text) > 5000 || !strings.Contains(text, "and more") {
 		t.Errorf("of many long jobs the message has %d bytes", len(text))
 	}
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, tx, pawl.Filter{Kind: "long"}) }), "do not decode")
+	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Kind: "long"}) }), "do not decode")
 }
 
 func TestRequireInsertedDatabaseSQL(t *testing.T) {
@@ -232,11 +233,11 @@ func TestRequireInsertedDatabaseSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback()
-	insert(t, client.With(tx), pawl.JobSpec{Args: note{7}})
-	if job := pawltest.RequireInserted[note](t, tx, pawl.Filter{Args: json.RawMessage(`{"N":7}`)}); job.Args.N != 7 {
+	insert(t, client.WithSQL(tx), pawl.JobSpec{Args: note{7}})
+	if job := pawltest.RequireInserted[note](t, client.WithSQL(tx), pawl.Filter{Args: json.RawMessage(`{"N":7}`)}); job.Args.N != 7 {
 		t.Errorf("note %d", job.Args.N)
 	}
-	pawltest.RequireNotInserted[note](t, db, pawl.Filter{})
+	pawltest.RequireNotInserted[note](t, client.WithSQL(db), pawl.Filter{})
 }
 
 // Another schema is found through its client.
@@ -251,8 +252,8 @@ func TestRequireInsertedSchema(t *testing.T) {
 	}
 	insert(t, client, pawl.JobSpec{Args: note{1}, Delay: time.Minute})
 	pawltest.RequireInserted[note](t, client, pawl.Filter{})
-	pawltest.RequireNotInserted[note](t, pawltest.Pool(t, client), pawl.Filter{})
-	mux := pawl.NewMux()
+	pawltest.RequireNotInserted[note](t, client, pawl.Filter{Queue: "none"})
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
 	pawltest.Advance(t, client, time.Minute)
 	pawltest.RunOne(t, client, mux)
@@ -269,11 +270,11 @@ func TestWork(t *testing.T) {
 		}
 	}
 	failure := errors.New("no")
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(around1("mux"))
 	type key struct{}
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
-		if pawl.FromContext(ctx) != job.JobInfo {
+		if pawl.JobFromContext(ctx) != job.JobInfo {
 			t.Error("FromContext is another job")
 		}
 		switch job.Args.N {
@@ -281,7 +282,7 @@ func TestWork(t *testing.T) {
 			if job.Attempt != 1 || job.MaxAttempts != 20 || job.Queue != "q" || job.Headers["h"] != "v" || string(job.Data) != "d" {
 				t.Errorf("the job is %+v", job.JobInfo)
 			}
-			if err := pawl.Progress(ctx, 50, "half"); err != nil {
+			if err := job.Progress(ctx, 50, "half"); err != nil {
 				t.Error(err)
 			}
 			for range 2 {
@@ -300,7 +301,7 @@ func TestWork(t *testing.T) {
 		case 5:
 			return fmt.Errorf("attempt %d, %v, %s", job.Attempt, ctx.Value(key{}), job.Checkpoint)
 		}
-		return pawl.Skip
+		return pawl.ErrSkip
 	}, pawl.KindOptions{Timeout: 20 * time.Millisecond, Use: []pawl.Middleware{around1("kind")}})
 
 	if err := pawltest.Work(t, mux, pawl.JobSpec{Args: note{1}, Queue: "q", Headers: map[string]string{"h": "v"}, Data: []byte("d")}); err != nil {
@@ -336,7 +337,7 @@ func TestWork(t *testing.T) {
 func TestRunOne(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
 		switch job.Args.N {
 		case 2:
@@ -348,7 +349,7 @@ func TestRunOne(t *testing.T) {
 		case 5:
 			panic("aside")
 		}
-		if err := pawl.Progress(ctx, 100, "done"); err != nil {
+		if err := job.Progress(ctx, 100, "done"); err != nil {
 			return err
 		}
 		_, err := pawl.Step(ctx, "one", func(context.Context) (int, error) { return 1, nil })
@@ -356,11 +357,11 @@ func TestRunOne(t *testing.T) {
 	})
 	for _, test := range []struct {
 		n       int
-		state   pawl.State
+		state   pawlstate.State
 		attempt int
 		failure string
-	}{{1, pawl.StateCompleted, 1, ""}, {2, pawl.StateScheduled, 1, "no luck"}, {3, pawl.StateDead, 1, "hopeless"},
-		{4, pawl.StateScheduled, 0, ""}, {5, pawl.StateScheduled, 1, "panic: aside"}} {
+	}{{1, pawlstate.Completed, 1, ""}, {2, pawlstate.Scheduled, 1, "no luck"}, {3, pawlstate.Dead, 1, "hopeless"},
+		{4, pawlstate.Scheduled, 0, ""}, {5, pawlstate.Scheduled, 1, "panic: aside"}} {
 		id := insert(t, client, pawl.JobSpec{Args: note{test.n}})[0]
 		job := pawltest.RunOne(t, client, mux)
 		if job.ID != id || job.State != test.state || job.Attempt != test.attempt {
@@ -375,7 +376,7 @@ func TestRunOne(t *testing.T) {
 
 	id := insert(t, client, pawl.JobSpec{Args: &other{}, Queue: "a"})[0]
 	contains(t, ends(t, func(t testing.TB) { pawltest.RunOne(t, client, mux) }), `no handler for kind "other"`)
-	if job, err := client.Get(t.Context(), id); err != nil || job.State != pawl.StateReady || job.Attempt != 0 {
+	if job, err := client.Get(t.Context(), id); err != nil || job.State != pawlstate.Ready || job.Attempt != 0 {
 		t.Errorf("the job without handler is %+v, %v", job, err)
 	}
 }
@@ -384,7 +385,7 @@ func TestRunOne(t *testing.T) {
 func TestRunOnePaused(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
 	id := insert(t, client, pawl.JobSpec{Args: note{1}})[0]
 	if err := client.PauseQueue(t.Context(), "default"); err != nil {
@@ -400,7 +401,7 @@ func TestRunOnePaused(t *testing.T) {
 		}
 		pawltest.Advance(t, client, time.Hour)
 	}
-	if job := pawltest.RunOne(t, client, mux); job.ID != id || job.State != pawl.StateCompleted {
+	if job := pawltest.RunOne(t, client, mux); job.ID != id || job.State != pawlstate.Completed {
 		t.Errorf("job %d is %s", job.ID, job.State)
 	}
 }
@@ -411,14 +412,14 @@ func TestRunOneEnded(t *testing.T) {
 	client := install(t)
 	id := insert(t, client, pawl.JobSpec{Args: note{1}})[0]
 	ends(t, func(t testing.TB) {
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error {
 			t.Fatal("in the handler")
 			return nil
 		})
 		pawltest.RunOne(t, client, mux)
 	})
-	if job, err := client.Get(t.Context(), id); err != nil || job.State != pawl.StateScheduled || job.Attempt != 1 {
+	if job, err := client.Get(t.Context(), id); err != nil || job.State != pawlstate.Scheduled || job.Attempt != 1 {
 		t.Errorf("the job is %+v, %v", job, err)
 	}
 }
@@ -427,7 +428,7 @@ func TestRunOneEnded(t *testing.T) {
 func TestRunOneFinishedElsewhere(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
 		if job.Args.N == 1 {
 			return pgx.BeginFunc(ctx, pawltest.Pool(t, client), func(tx pgx.Tx) error { return client.With(tx).Complete(ctx, job) })
@@ -435,17 +436,17 @@ func TestRunOneFinishedElsewhere(t *testing.T) {
 		_, err := client.Cancel(ctx, job.ID)
 		return err
 	})
-	for n, want := range map[int]pawl.State{1: pawl.StateCompleted, 2: pawl.StateCancelled} {
+	for n, want := range map[int]pawlstate.State{1: pawlstate.Completed, 2: pawlstate.Cancelled} {
 		insert(t, client, pawl.JobSpec{Args: note{n}})
 		if job := pawltest.RunOne(t, client, mux); job.State != want {
 			t.Errorf("note %d is %s, want %s", n, job.State, want)
 		}
 	}
-	if err := client.PutQueue(t.Context(), "default", pawl.QueuePolicy{Retention: &pawl.Retention{}}); err != nil {
+	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: -1, RetainCancelled: -1, RetainDead: -1}); err != nil {
 		t.Fatal(err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{1}})
-	if job := pawltest.RunOne(t, client, mux); job.State != pawl.StateCompleted {
+	if job := pawltest.RunOne(t, client, mux); job.State != pawlstate.Completed {
 		t.Errorf("where nothing is kept the job is %s", job.State)
 	}
 }
@@ -453,7 +454,7 @@ func TestRunOneFinishedElsewhere(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var ran []int
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
 		ran = append(ran, job.Args.N)
@@ -491,7 +492,7 @@ func TestDrain(t *testing.T) {
 func TestDrainLeavesRetries(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error {
 		return pawl.RetryAfter(time.Millisecond, errors.New("soon"))
 	})
@@ -511,7 +512,7 @@ func TestDrainLeavesRetries(t *testing.T) {
 func TestAdvance(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	var ran []int
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[note]) error {
 		ran = append(ran, job.Args.N)
@@ -539,11 +540,11 @@ func TestAdvance(t *testing.T) {
 
 	reserved := insert(t, client, pawl.JobSpec{Args: note{8}, Reserve: time.Hour})[0]
 	pawltest.Advance(t, client, 30*time.Minute)
-	if job, err := client.Get(ctx, reserved); err != nil || job.State != pawl.StateReserved {
+	if job, err := client.Get(ctx, reserved); err != nil || job.State != pawlstate.Reserved {
 		t.Errorf("half its time later a reservation is %v, %v", job, err)
 	}
 	pawltest.Advance(t, client, 31*time.Minute)
-	if err := client.Commit(ctx, reserved); !errors.Is(err, pawl.ErrExpired) {
+	if err := client.CommitReserved(ctx, reserved); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("commit of an expired reservation: %v", err)
 	}
 
@@ -575,11 +576,11 @@ func TestAdvanceWaiting(t *testing.T) {
 	client := install(t)
 	first := insert(t, client, pawl.JobSpec{Args: note{1}})
 	second := insert(t, client, pawl.JobSpec{Args: note{2}, Delay: time.Hour, AfterOK: first})[0]
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
 	pawltest.Advance(t, client, time.Hour)
 	pawltest.RunOne(t, client, mux)
-	if job := pawltest.RunOne(t, client, mux); job.ID != second || job.State != pawl.StateCompleted {
+	if job := pawltest.RunOne(t, client, mux); job.ID != second || job.State != pawlstate.Completed {
 		t.Errorf("job %d is %s", job.ID, job.State)
 	}
 }
@@ -629,18 +630,18 @@ func TestPermit(t *testing.T) {
 func TestPermitOfKind(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleResult(mux, func(_ context.Context, job *pawl.Job[note]) (int, error) { return job.Args.N, nil },
-		pawl.KindOptions{Permit: pawltest.Permit(pawl.Skip, pawl.Snooze(time.Minute), nil)})
-	if err := pawltest.Work(t, mux, note{1}); !errors.Is(err, pawl.Skip) {
+		pawl.KindOptions{Permit: pawltest.Permit(pawl.ErrSkip, pawl.Snooze(time.Minute), nil)})
+	if err := pawltest.Work(t, mux, note{1}); !errors.Is(err, pawl.ErrSkip) {
 		t.Errorf("without a database: %v", err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{7}})
-	if job := pawltest.RunOne(t, client, mux); job.State != pawl.StateScheduled || job.Attempt != 0 {
+	if job := pawltest.RunOne(t, client, mux); job.State != pawlstate.Scheduled || job.Attempt != 0 {
 		t.Errorf("snoozed by the permit the job is %s after %d attempts", job.State, job.Attempt)
 	}
 	pawltest.Advance(t, client, time.Minute)
-	if job := pawltest.RunOne(t, client, mux); job.State != pawl.StateCompleted || string(job.Result) != "7" {
+	if job := pawltest.RunOne(t, client, mux); job.State != pawlstate.Completed || string(job.Result) != "7" {
 		t.Errorf("with the permit the job is %s, its result %s", job.State, job.Result)
 	}
 }
@@ -648,17 +649,17 @@ func TestPermitOfKind(t *testing.T) {
 func TestChunk(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.HandleChunk(mux, func(ctx context.Context, jobs []*pawl.Job[note]) error {
-		if len(jobs) != 1 || pawl.FromContext(ctx) != nil {
-			t.Errorf("%d jobs, %v", len(jobs), pawl.FromContext(ctx))
+		if len(jobs) != 1 || pawl.JobFromContext(ctx) != nil {
+			t.Errorf("%d jobs, %v", len(jobs), pawl.JobFromContext(ctx))
 		}
 		if jobs[0].Args.N == 2 {
-			return pawl.Errors{jobs[0].ID: pawl.Dead(errors.New("no"))}
+			return pawl.JobErrors{jobs[0].ID: pawl.Dead(errors.New("no"))}
 		}
-		return pawl.Errors{}
+		return pawl.JobErrors{}
 	})
-	for n, want := range map[int]pawl.State{1: pawl.StateCompleted, 2: pawl.StateDead} {
+	for n, want := range map[int]pawlstate.State{1: pawlstate.Completed, 2: pawlstate.Dead} {
 		insert(t, client, pawl.JobSpec{Args: note{n}})
 		if job := pawltest.RunOne(t, client, mux); job.State != want {
 			t.Errorf("note %d is %s, want %s", n, job.State, want)
@@ -673,10 +674,10 @@ func TestChunk(t *testing.T) {
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	client := install(t)
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[note]) error { return nil })
-	policy := pawl.QueuePolicy{MaxRunning: 1, Rate: pawl.Rate{N: 2, Per: time.Hour}}
-	if err := client.PutQueue(t.Context(), "default", policy); err != nil {
+	policy := pawl.Queue{Name: "default", MaxRunning: 1, Rate: pawl.Rate{N: 2, Per: time.Hour}}
+	if err := client.PutQueue(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
 	insert(t, client, pawl.JobSpec{Args: note{1}}, pawl.JobSpec{Args: note{2}}, pawl.JobSpec{Args: note{3}}, pawl.JobSpec{Args: note{4}})

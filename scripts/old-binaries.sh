@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds a process of each kept version (testdata/upgrade/NNNN/commit) out of git's history, into the folder given.
+# Builds the program testdata/upgrade/fleet of each kept version, at the commit in testdata/upgrade/NNNN/commit, as DIR/NNNN.
+# Usage: old-binaries.sh DIR
 set -eu
 to=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")/.."
@@ -7,8 +8,6 @@ for dir in testdata/upgrade/[0-9]*; do
 	tree=$(mktemp -d)
 	trap 'rm -rf "$tree"' EXIT
 	git archive "$(cat "$dir/commit")" | tar -x -C "$tree"
-	mkdir "$tree/cmd/fleet"
-	cp testdata/upgrade/fleet.go.txt "$tree/cmd/fleet/main.go"
-	(cd "$tree" && go build -o "$to/$(basename "$dir")" ./cmd/fleet)
+	(cd "$tree" && go build -o "$to/$(basename "$dir")" ./testdata/upgrade/fleet)
 	rm -rf "$tree"
 done

@@ -40,6 +40,13 @@ table batch (
   on_death jsonb
 ) with (fillfactor=50, autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.05, vacuum_truncate=false);
 
+table blocked (
+  job_id bigint not null,
+  epoch integer not null,
+  queue text collate "C" not null,
+  expires_at timestamp with time zone
+) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
+
 table bucket (
   queue text collate "C" not null,
   of_channel boolean not null,
@@ -47,6 +54,15 @@ table bucket (
   tokens double precision not null,
   at timestamp with time zone not null
 ) with (fillfactor=50, autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.05, vacuum_truncate=false);
+
+table counter (
+  client uuid not null,
+  queue text collate "C" not null,
+  slot bigint not null,
+  inserted bigint[] not null,
+  completed bigint[] not null,
+  failed bigint[] not null
+) with (fillfactor=50, autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.1, vacuum_truncate=false);
 
 table cron (
   name text collate "C" not null,
@@ -74,7 +90,7 @@ table dead (
   priority smallint not null,
   attempt smallint not null,
   max_attempts smallint,
-  strikes smallint not null,
+  crashes smallint not null,
   reason text collate "C" not null,
   queue text collate "C" not null,
   channel text collate "C" not null,
@@ -89,21 +105,29 @@ table dead (
   checkpoint jsonb
 ) with (vacuum_truncate=false);
 
-table halt (
+table dependency (
+  parent_id bigint not null,
+  child_id bigint not null,
+  on_state text collate "C" not null,
+  keep_waiting boolean not null
+) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
+
+table followup (
+  id bigint not null,
+  job_id bigint not null,
+  queue text collate "C" not null,
+  channel text collate "C" not null,
+  ordered boolean not null,
+  batch bigint,
+  became text collate "C" not null
+) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
+
+table halted_channel (
   queue text collate "C" not null,
   channel text collate "C" not null,
   job_id bigint not null,
   halted_at timestamp with time zone not null
 );
-
-table hold (
-  scope text collate "C" not null,
-  key text collate "C" not null,
-  job_id bigint not null,
-  live boolean not null,
-  until_start boolean not null,
-  keep_until timestamp with time zone
-) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
 
 table job (
   id bigint not null,
@@ -114,7 +138,8 @@ table job (
   priority smallint not null,
   attempt smallint not null default 0,
   max_attempts smallint,
-  strikes smallint not null default 0,
+  crashes smallint not null default 0,
+  constrained boolean not null default false,
   queue text collate "C" not null,
   channel text collate "C" not null,
   kind text collate "C" not null,
@@ -124,8 +149,7 @@ table job (
   unique_key text collate "C",
   opts jsonb,
   errors jsonb,
-  checkpoint jsonb,
-  tied boolean not null default false
+  checkpoint jsonb
 ) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.1, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
 
 table lease (
@@ -136,27 +160,17 @@ table lease (
   epochs integer[] not null
 ) with (autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_threshold=1000000000, vacuum_truncate=false, toast_tuple_target=8160);
 
-table loose (
-  id bigint not null,
-  job_id bigint not null,
-  queue text collate "C" not null,
-  channel text collate "C" not null,
-  ordered boolean not null,
-  batch bigint,
-  became text collate "C" not null
-) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
-
 table migration (
   version integer not null,
   name text not null,
   applied_at timestamp with time zone not null default now()
 );
 
-table parked (
-  job_id bigint not null,
-  epoch integer not null,
+table ordered_job (
   queue text collate "C" not null,
-  expires_at timestamp with time zone
+  channel text collate "C" not null,
+  pos bigint not null,
+  job_id bigint not null
 ) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
 
 table permit (
@@ -175,13 +189,13 @@ table queue (
   retain_completed interval,
   retain_cancelled interval,
   retain_dead interval,
-  created_at timestamp with time zone not null default now(),
   halt_on_dead boolean not null default false,
   max_running integer,
   channel_max_running integer,
   rate jsonb,
   channel_rate jsonb,
   weights jsonb,
+  created_at timestamp with time zone not null default now(),
   limited boolean not null default ((max_running IS NOT NULL) OR (channel_max_running IS NOT NULL) OR (rate IS NOT NULL) OR (channel_rate IS NOT NULL))
 );
 
@@ -201,27 +215,13 @@ table scheduled (
   queue text collate "C" not null
 ) with (autovacuum_vacuum_threshold=2000, autovacuum_vacuum_scale_factor=0.1, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0.5, autovacuum_analyze_scale_factor=0.5, vacuum_truncate=false);
 
-table tally (
-  client uuid not null,
-  queue text collate "C" not null,
-  slot bigint not null,
-  inserted bigint[] not null,
-  completed bigint[] not null,
-  failed bigint[] not null
-) with (fillfactor=50, autovacuum_vacuum_threshold=500, autovacuum_vacuum_scale_factor=0.1, vacuum_truncate=false);
-
-table turn (
-  queue text collate "C" not null,
-  channel text collate "C" not null,
-  pos bigint not null,
-  job_id bigint not null
-) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
-
-table wait (
-  parent_id bigint not null,
-  child_id bigint not null,
-  on_state text collate "C" not null,
-  hold boolean not null
+table unique_key (
+  scope text collate "C" not null,
+  key text collate "C" not null,
+  job_id bigint not null,
+  live boolean not null,
+  until_start boolean not null,
+  keep_until timestamp with time zone
 ) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
 
 table worker (
@@ -245,7 +245,15 @@ CREATE INDEX batch_finished_at ON pawl.batch USING btree (finished_at) WHERE (fi
 
 CREATE UNIQUE INDEX batch_pkey ON pawl.batch USING btree (id);
 
+CREATE INDEX blocked_expires_at ON pawl.blocked USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+
+CREATE UNIQUE INDEX blocked_pkey ON pawl.blocked USING btree (job_id);
+
+CREATE INDEX blocked_queue ON pawl.blocked USING btree (queue, expires_at);
+
 CREATE UNIQUE INDEX bucket_pkey ON pawl.bucket USING btree (queue, of_channel, channel);
+
+CREATE UNIQUE INDEX counter_pkey ON pawl.counter USING btree (client, queue);
 
 CREATE INDEX cron_next_at ON pawl.cron USING btree (next_at) WHERE (NOT paused);
 
@@ -257,13 +265,13 @@ CREATE UNIQUE INDEX dead_pkey ON pawl.dead USING btree (id);
 
 CREATE INDEX dead_queue ON pawl.dead USING btree (queue, id);
 
-CREATE UNIQUE INDEX halt_pkey ON pawl.halt USING btree (queue, channel);
+CREATE INDEX dependency_child_id ON pawl.dependency USING btree (child_id);
 
-CREATE INDEX hold_job_id ON pawl.hold USING btree (job_id);
+CREATE UNIQUE INDEX dependency_pkey ON pawl.dependency USING btree (parent_id, child_id, on_state);
 
-CREATE INDEX hold_keep_until ON pawl.hold USING btree (keep_until) WHERE (NOT live);
+CREATE UNIQUE INDEX followup_pkey ON pawl.followup USING btree (id);
 
-CREATE UNIQUE INDEX hold_pkey ON pawl.hold USING btree (scope, key);
+CREATE UNIQUE INDEX halted_channel_pkey ON pawl.halted_channel USING btree (queue, channel);
 
 CREATE INDEX job_fingerprint ON pawl.job USING btree (fingerprint, id) WHERE (fingerprint IS NOT NULL);
 
@@ -277,15 +285,11 @@ CREATE UNIQUE INDEX lease_pkey ON pawl.lease USING btree (id);
 
 CREATE INDEX lease_worker_id ON pawl.lease USING btree (worker_id) WHERE (worker_id IS NOT NULL);
 
-CREATE UNIQUE INDEX loose_pkey ON pawl.loose USING btree (id);
-
 CREATE UNIQUE INDEX migration_pkey ON pawl.migration USING btree (version);
 
-CREATE INDEX parked_expires_at ON pawl.parked USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+CREATE UNIQUE INDEX ordered_job_job_id ON pawl.ordered_job USING btree (job_id);
 
-CREATE UNIQUE INDEX parked_pkey ON pawl.parked USING btree (job_id);
-
-CREATE INDEX parked_queue ON pawl.parked USING btree (queue, expires_at);
+CREATE UNIQUE INDEX ordered_job_pkey ON pawl.ordered_job USING btree (queue, channel, pos);
 
 CREATE INDEX permit_job_id ON pawl.permit USING btree (job_id);
 
@@ -299,47 +303,39 @@ CREATE UNIQUE INDEX ready_pkey ON pawl.ready USING btree (queue, priority, chann
 
 CREATE UNIQUE INDEX scheduled_pkey ON pawl.scheduled USING btree (queue, run_at, job_id);
 
-CREATE UNIQUE INDEX tally_pkey ON pawl.tally USING btree (client, queue);
+CREATE INDEX unique_key_job_id ON pawl.unique_key USING btree (job_id);
 
-CREATE UNIQUE INDEX turn_job_id ON pawl.turn USING btree (job_id);
+CREATE INDEX unique_key_keep_until ON pawl.unique_key USING btree (keep_until) WHERE (NOT live);
 
-CREATE UNIQUE INDEX turn_pkey ON pawl.turn USING btree (queue, channel, pos);
-
-CREATE INDEX wait_child_id ON pawl.wait USING btree (child_id);
-
-CREATE UNIQUE INDEX wait_pkey ON pawl.wait USING btree (parent_id, child_id, on_state);
+CREATE UNIQUE INDEX unique_key_pkey ON pawl.unique_key USING btree (scope, key);
 
 CREATE UNIQUE INDEX worker_pkey ON pawl.worker USING btree (id);
 
-sequence loose_id_seq cache 1;
+sequence followup_id_seq cache 1;
 
 sequence pos cache 1;
 
 sequence worker_id_seq cache 1;
 
-function abort(ids bigint[])
+function abort_reserved(ids bigint[])
   returns void
   language plpgsql;
 
-function acquire(keys text[], most integer, job bigint, lease uuid)
+function acquire_permits(keys text[], most integer, job bigint, lease uuid)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
-function advance()
+function advance_sequence()
   returns bigint
   language plpgsql;
 
-function allot(limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], asked integer[])
-  returns TABLE(quotas integer[], waits double precision[])
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+function apply_retention(most integer)
+  returns bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set jit=off;
 
-function alone(key bigint)
-  returns boolean
+function available_tokens(queue text, of_channel boolean, channel text, rate jsonb)
+  returns double precision
   language sql;
-
-function answered(id bigint, ok boolean)
-  returns boolean
-  language plpgsql;
 
 function await_key(slot bigint)
   returns bigint
@@ -349,21 +345,9 @@ function backoff(backoff jsonb, attempt integer)
   returns double precision
   language sql parallel safe;
 
-function beat(worker bigint, running integer, ids bigint[], epochs integer[])
-  returns TABLE(state text, missing bigint[])
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
-
-function broken()
-  returns TABLE(what text, id bigint, lease uuid)
-  language sql stable set enable_nestloop=off set jit=off;
-
 function cancel(VARIADIC ids bigint[])
   returns bigint
   language sql;
-
-function change(ids bigint[], changes jsonb)
-  returns TABLE(id bigint, became text)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function channel_class(queue text)
   returns integer
@@ -382,18 +366,22 @@ function checkpoint(id bigint, epoch integer, changes jsonb)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function claim(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
-  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, strikes smallint, tied boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone)
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
   returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
 
-function clear(ids bigint[])
+function claimed(ids bigint[])
+  returns TABLE(id bigint, epoch integer, crashes smallint, constrained boolean, permit boolean, lease uuid, until timestamp with time zone, shared integer, now timestamp with time zone)
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
+
+function clear_leftovers(ids bigint[])
   returns bigint
   language plpgsql set jit=off;
 
-function commit(ids bigint[])
+function commit_reserved(ids bigint[])
   returns void
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
@@ -401,7 +389,7 @@ function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
   returns boolean
   language plpgsql;
 
-function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[])
+function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[], leases uuid[])
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
@@ -417,13 +405,29 @@ function delete_queue(name text)
   returns text
   language plpgsql;
 
+function discover_lanes(low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[], queues text[], any_queue boolean)
+  returns TABLE(queue text, priority integer, channel text)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+
 function drop_partition(day date)
   returns void
   language plpgsql set lock_timeout=100ms;
 
+function drop_stale_permits()
+  returns bigint
+  language plpgsql;
+
 function due_cron(names text[], specs text[], zones text[])
   returns double precision
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+
+function estimate_counts(names text[], counts bigint[], most bigint, relation regclass, condition text)
+  returns bigint[]
+  language plpgsql stable set jit=off;
+
+function estimate_rows(query text)
+  returns bigint
+  language plpgsql;
 
 function expire(most integer)
   returns bigint
@@ -437,6 +441,10 @@ function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasti
   returns TABLE(id bigint, lease uuid)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
+function extend_reserved(ids bigint[], lasting interval)
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
 function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
   returns text
   language plpgsql;
@@ -449,45 +457,41 @@ function filter(filter jsonb, source text)
   returns text
   language plpgsql stable;
 
-function finished(ids bigint[], epochs integer[])
+function find_finished(ids bigint[], epochs integer[])
   returns SETOF bigint
   language sql stable;
 
-function forget(ids bigint[])
-  returns void
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+function find_missing(ids bigint[], epochs integer[])
+  returns bigint[]
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
-function free(ids bigint[], leases uuid[])
+function find_tickets(queue text, kinds text[], most integer)
+  returns TABLE(priority integer, channel text, pos bigint, id bigint)
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set enable_sort=off set jit=off;
+
+function followup_of(id bigint, queue text, channel text, opts jsonb)
+  returns jsonb
+  language sql immutable parallel safe;
+
+function free_permits(ids bigint[], leases uuid[])
   returns void
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
-
-function frequencies(relations regclass[])
-  returns TABLE(queue text, n double precision)
-  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
 function get(ids bigint[])
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
-function guess(names text[], counts bigint[], most bigint, relation regclass, condition text)
-  returns bigint[]
-  language plpgsql stable set jit=off;
-
-function hail()
+function grant_roles(make boolean)
   returns void
-  language sql;
+  language plpgsql;
 
 function heartbeat(worker bigint)
   returns text
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
-function held(ids bigint[])
-  returns TABLE(id bigint, epoch integer, strikes smallint, tied boolean, permit boolean, lease uuid, until timestamp with time zone, shared integer, now timestamp with time zone)
-  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
-
-function hold(ids bigint[], epochs integer[])
-  returns SETOF bigint
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+function heartbeat(worker bigint, running integer, ids bigint[], epochs integer[])
+  returns TABLE(state text, missing bigint[])
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function insert(kind text, args jsonb DEFAULT NULL::jsonb, opts jsonb DEFAULT '{}'::jsonb)
   returns bigint
@@ -501,25 +505,13 @@ function insert_batch(id bigint, total integer, on_finish jsonb, on_success json
   returns void
   language plpgsql;
 
+function insert_constrained(specs jsonb)
+  returns TABLE(id bigint, duplicate boolean)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
 function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean)
   language plpgsql set plan_cache_mode=force_generic_plan;
-
-function insert_tied(specs jsonb)
-  returns TABLE(id bigint, duplicate boolean)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
-
-function issue(id bigint)
-  returns boolean
-  language plpgsql;
-
-function issue(ids bigint[])
-  returns SETOF bigint
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
-
-function keep(ids bigint[], lasting interval)
-  returns void
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function key_is_free(id bigint, queue text, key text, opts jsonb)
   returns boolean
@@ -529,49 +521,49 @@ function key_scope(queue text, opts jsonb)
   returns text
   language sql immutable parallel safe;
 
-function lane(priority integer, strikes integer, returned boolean)
+function lane_priority(priority integer, crashes integer, returned boolean)
   returns integer
   language sql immutable parallel safe;
 
-function lanes(low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[], queues text[], any_queue boolean)
-  returns TABLE(queue text, priority integer, channel text)
+function limit_quotas(limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], asked integer[])
+  returns TABLE(quotas integer[], waits double precision[])
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
-
-function leases(worker bigint)
-  returns SETOF uuid
-  language sql stable;
 
 function list(filter jsonb, below bigint, most integer)
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
   language plpgsql stable set enable_seqscan=off set enable_sort=off set jit=off;
 
+function live_queues()
+  returns SETOF text
+  language sql stable set enable_seqscan=off set enable_bitmapscan=off set jit=off;
+
 function live_state()
   returns text
   language sql immutable parallel safe;
 
-function loosen(ties jsonb, became text)
-  returns void
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+function lock_is_free(key bigint)
+  returns boolean
+  language sql;
+
+function lock_jobs(ids bigint[], epochs integer[])
+  returns SETOF bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
+function lock_waiting(id bigint)
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function make_partitions(ahead integer)
   returns integer
   language plpgsql;
 
-function marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
-  returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
-
-function missing(ids bigint[], epochs integer[])
-  returns bigint[]
-  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
-
 function peek(queues text[])
   returns TABLE(ready boolean, wait double precision)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
-function planned(query text)
-  returns bigint
-  language plpgsql;
+function poke_heartbeats()
+  returns void
+  language sql;
 
 function promote(queues text[], floors timestamp with time zone[], most integer)
   returns TABLE(queue text, moved bigint, due boolean, wait double precision, moment timestamp with time zone)
@@ -581,23 +573,35 @@ function put_cron(names text[], specs text[], zones text[], jobs text[], jitters
   returns bigint
   language plpgsql;
 
+function queue_frequencies(relations regclass[])
+  returns TABLE(queue text, n double precision)
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
+
 function queue_stats(most integer)
   returns TABLE(queue text, reserved bigint, waiting bigint, scheduled bigint, ready bigint, running bigint, dead bigint, archived bigint, estimated boolean, archive_estimated boolean, permits bigint, oldest_ready double precision, lag double precision, newest timestamp with time zone, inserted double precision, completed double precision, failed double precision)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
-function queues()
-  returns SETOF text
-  language sql stable set enable_seqscan=off set enable_bitmapscan=off set jit=off;
+function read_marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
+  returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
-function reclaim()
-  returns bigint
-  language plpgsql;
+function record_deleted(ids bigint[])
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
-function recount(ids bigint[])
+function record_followups(ended jsonb, became text)
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
+function record_usage(limited text[], lease uuid)
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
+function recount_batches(ids bigint[])
   returns bigint
   language plpgsql set jit=off;
 
-function register(name text, host text, pid integer, version text, queues text[], stale interval, state text DEFAULT 'ready'::text)
+function register_worker(name text, host text, pid integer, version text, queues text[], stale interval, state text DEFAULT 'ready'::text)
   returns bigint
   language sql;
 
@@ -613,15 +617,19 @@ function remove(ids bigint[], epochs integer[], keep boolean)
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
-function remove_held(ids bigint[], epochs integer[], keep boolean)
+function remove_claimed(ids bigint[], epochs integer[], keep boolean)
   returns SETOF bigint
   language plpgsql;
+
+function report_counters(client uuid, queues text[], inserted bigint[], completed bigint[], failed bigint[])
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function rescue(most integer, judge boolean, sweep boolean)
   returns TABLE(workers bigint, leases bigint, jobs bigint, poisoned bigint)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_mergejoin=off set enable_hashjoin=off;
 
-function restore(ids bigint[])
+function restore_jobs(ids bigint[])
   returns bigint
   language plpgsql set jit=off;
 
@@ -629,49 +637,33 @@ function resume_channel(queue text, channel text)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
-function retain(most integer)
-  returns bigint
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set jit=off;
-
 function retry(ids bigint[])
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
-function role(what text)
+function return_permit(id bigint, ok boolean)
+  returns boolean
+  language plpgsql;
+
+function role_name(what text)
   returns text
   language sql stable;
 
-function roles(make boolean)
-  returns void
-  language plpgsql;
-
-function settle(most integer)
+function run_followups(most integer)
   returns TABLE(settled integer, "left" integer, more boolean)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
+function set_worker_state(worker bigint, state text)
+  returns text
+  language plpgsql;
+
+function shift_slots(counts bigint[], by bigint, more bigint)
+  returns bigint[]
+  language sql immutable parallel safe;
 
 function sleep_key(queue text)
   returns bigint
   language sql immutable parallel safe;
-
-function slide(counts bigint[], by bigint, more bigint)
-  returns bigint[]
-  language sql immutable parallel safe;
-
-function spend(limited text[], lease uuid)
-  returns void
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
-
-function started(worker bigint)
-  returns timestamp with time zone
-  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off;
-
-function stats(most integer)
-  returns TABLE(queue text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
-  language sql;
-
-function stay(id bigint)
-  returns boolean
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
 function system_stats()
   returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision, semaphores jsonb)
@@ -685,41 +677,41 @@ function take_cron(names text[], specs text[], zones text[])
   returns TABLE(name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamp with time zone, next_at timestamp with time zone, moment timestamp with time zone)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
-function tally(client uuid, queues text[], inserted bigint[], completed bigint[], failed bigint[])
-  returns void
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
-
-function tell_worker(worker bigint, state text)
-  returns text
-  language plpgsql;
-
 function tick_cron(name text, last_at timestamp with time zone, next_at timestamp with time zone)
   returns void
   language sql;
 
-function tickets(queue text, kinds text[], most integer)
-  returns TABLE(priority integer, channel text, pos bigint, id bigint)
-  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set enable_sort=off set jit=off;
+function unblock(id bigint)
+  returns boolean
+  language plpgsql;
 
-function tie(id bigint, queue text, channel text, opts jsonb)
-  returns jsonb
-  language sql immutable parallel safe;
-
-function tokens(queue text, of_channel boolean, channel text, rate jsonb)
-  returns double precision
-  language sql;
+function unblock(ids bigint[])
+  returns SETOF bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function unclaim(lease uuid)
   returns bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
-function unregister(worker bigint)
+function unregister_worker(worker bigint)
   returns void
   language sql;
+
+function update(ids bigint[], changes jsonb)
+  returns TABLE(id bigint, became text)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
+function validate_spec(job jsonb)
+  returns text
+  language plpgsql immutable parallel safe;
 
 function verify()
   returns TABLE(problem text, jobs bigint, example bigint)
   language sql stable;
+
+function violations()
+  returns TABLE(what text, id bigint, lease uuid)
+  language sql stable set enable_nestloop=off set jit=off;
 
 function wake(queues text[])
   returns integer
@@ -729,6 +721,10 @@ function wake_awaiting(ids bigint[])
   returns void
   language plpgsql;
 
-function wrong(job jsonb)
-  returns text
-  language plpgsql immutable parallel safe;
+function worker_leases(worker bigint)
+  returns SETOF uuid
+  language sql stable;
+
+function worker_started_at(worker bigint)
+  returns timestamp with time zone
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off;

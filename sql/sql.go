@@ -1,5 +1,6 @@
-// Package sql holds Pawl's SQL: tables and indexes in migration, statements as functions in function, and in query what looks at an
-// installation that may lack those. The README beside it says how to read them.
+// Package sql holds Pawl's SQL. The folder migration makes tables and indexes, function holds the statements as
+// functions, and query holds the statements that inspect an installation, which may lack those functions. The README
+// beside this file explains how to read them.
 package sql
 
 import (
@@ -7,13 +8,14 @@ import (
 	"strings"
 )
 
-//go:embed migration/*.sql function/*.sql query schema.sql
+//go:embed migration/*.sql function/*/*.sql query schema.sql
 var Files embed.FS
 
-// Query is the text of query/name.sql. It panics if there is none.
+// Query returns the text of query/name.sql. It panics if there is no such file.
 func Query(name string) string { return read("query/" + name + ".sql") }
 
-// Body is what function/name.sql runs, for where the function may be missing. It panics if there is none.
+// Body returns the body of the function in function/name.sql, such as "admin/violations", so that it can run where the
+// function is missing. It panics if there is no such file.
 func Body(name string) string {
 	_, text, _ := strings.Cut(read("function/"+name+".sql"), "$$")
 	text, _, _ = strings.Cut(text, "$$")

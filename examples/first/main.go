@@ -20,7 +20,7 @@ func main() {
 	client, err := pawl.New(pool, pawl.Config{})
 	check(err)
 	check(client.Migrate(ctx))
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Welcome]) error {
 		log.Println("welcome, user", job.Args.UserID)
 		return nil

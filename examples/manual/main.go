@@ -23,7 +23,7 @@ func (Transfer) Kind() string { return "transfer" }
 const accounts = "create table if not exists account (id bigint primary key, cents bigint not null)"
 
 func handlers(client *pawl.Client, pool *pgxpool.Pool) *pawl.Mux {
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Transfer]) error {
 		// BeginFunc commits if the function returns nil, and rolls back what the accounts say otherwise.
 		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -36,7 +37,7 @@ func balance(t *testing.T, pool *pgxpool.Pool, account int64, want int64) {
 func TestTransfer(t *testing.T) {
 	t.Parallel()
 	client, pool := bank(t)
-	if job := pawltest.RunOne(t, client, handlers(client, pool)); job.State != pawl.StateCompleted {
+	if job := pawltest.RunOne(t, client, handlers(client, pool)); job.State != pawlstate.Completed {
 		t.Errorf("the job is %s: %v", job.State, job.Errors)
 	}
 	balance(t, pool, 1, 70)
@@ -56,7 +57,7 @@ func TestLeaseLost(t *testing.T) {
 		answer = next(ctx)
 		return answer
 	})
-	if job := pawltest.RunOne(t, client, mux); job.State != pawl.StateCancelled {
+	if job := pawltest.RunOne(t, client, mux); job.State != pawlstate.Cancelled {
 		t.Errorf("the job is %s", job.State)
 	}
 	if !errors.Is(answer, pawl.ErrLeaseLost) {

@@ -65,7 +65,7 @@ func (q PawlQueue) Clear(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = q.Client.With(tx).Delete(ctx, pawl.IDs(ids))
+		_, err = q.Client.With(tx).Delete(ctx, pawl.Filter{IDs: ids})
 		return err
 	})
 }

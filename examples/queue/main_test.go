@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -59,7 +60,7 @@ func TestQueue(t *testing.T) {
 	if err := queue.Fail(ctx, job, errors.New("no luck")); err != nil {
 		t.Fatal(err)
 	}
-	if dead, err := client.Get(ctx, job.ID); err != nil || dead.State != pawl.StateDead || dead.Attempt != maxAttempts {
+	if dead, err := client.Get(ctx, job.ID); err != nil || dead.State != pawlstate.Dead || dead.Attempt != maxAttempts {
 		t.Errorf("after five failures the job is %+v, %v", dead, err)
 	}
 

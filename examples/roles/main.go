@@ -32,13 +32,13 @@ func (p Producer) EnqueueDelayed(ctx context.Context, message json.RawMessage, d
 }
 
 // Batch puts in all or none. The ids are in the messages' order.
-func (p Producer) Batch(ctx context.Context, messages ...json.RawMessage) (pawl.IDs, error) {
+func (p Producer) Batch(ctx context.Context, messages ...json.RawMessage) ([]pawl.ID, error) {
 	jobs := make([]pawl.JobSpec, len(messages))
 	for i, message := range messages {
 		jobs[i] = pawl.JobSpec{Args: pawl.Raw(kind, message), Queue: p.queue}
 	}
 	results, err := p.client.InsertMany(ctx, jobs)
-	ids := make(pawl.IDs, len(results))
+	ids := make([]pawl.ID, len(results))
 	for i, result := range results {
 		ids[i] = result.ID
 	}
@@ -59,13 +59,16 @@ func (c Consumer) Dequeue(ctx context.Context, n int) (pawl.Jobs, error) {
 }
 
 // Extend keeps jobs until now + d.
-func (c Consumer) Extend(ctx context.Context, jobs pawl.Held, d time.Duration) error {
+func (c Consumer) Extend(ctx context.Context, jobs pawl.ClaimedJobs, d time.Duration) error {
 	return c.client.Extend(ctx, jobs, d)
 }
 
 // Archive finishes jobs and keeps them as long as the queue's retention says.
-func (c Consumer) Archive(ctx context.Context, jobs pawl.Held) error {
-	return c.client.Archive(ctx, jobs)
+func (c Consumer) Archive(ctx context.Context, jobs pawl.Jobs) error {
+	for _, job := range jobs {
+		job.Keep = true
+	}
+	return c.client.Complete(ctx, jobs)
 }
 
 // Delete finishes jobs and leaves nothing of them; it says how many of them were still ours.
@@ -74,7 +77,7 @@ func (c Consumer) Delete(ctx context.Context, jobs pawl.Jobs) (int64, error) {
 }
 
 // Release gives jobs back, no attempt used.
-func (c Consumer) Release(ctx context.Context, jobs pawl.Held) error {
+func (c Consumer) Release(ctx context.Context, jobs pawl.ClaimedJobs) error {
 	return c.client.Release(ctx, jobs, 0)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -30,7 +31,7 @@ func TestRoles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got pawl.IDs
+	var got []pawl.ID
 	for _, job := range jobs {
 		got = append(got, job.ID)
 	}
@@ -51,7 +52,7 @@ func TestRoles(t *testing.T) {
 		t.Error(err)
 	}
 	pawltest.Advance(t, client, 2*time.Minute) // Past the lease, not past what was extended.
-	for id, want := range map[pawl.ID]pawl.State{ids[0]: pawl.StateCompleted, ids[2]: pawl.StateReady, ids[3]: pawl.StateRunning, last: pawl.StateReady} {
+	for id, want := range map[pawl.ID]pawlstate.State{ids[0]: pawlstate.Completed, ids[2]: pawlstate.Ready, ids[3]: pawlstate.Running, last: pawlstate.Ready} {
 		if job, err := client.Get(ctx, id); err != nil || job.State != want {
 			t.Errorf("job %d is %v, %v; want %s", id, job, err, want)
 		}
@@ -59,10 +60,10 @@ func TestRoles(t *testing.T) {
 	if _, err := client.Get(ctx, ids[1]); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("a deleted job is there: %v", err)
 	}
-	if err := consumer.Archive(ctx, jobs[4]); !errors.Is(err, pawl.ErrLeaseLost) {
+	if err := consumer.Archive(ctx, jobs[4:5]); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Errorf("archived too late: %v", err)
 	}
-	if err := consumer.Archive(ctx, jobs[3]); err != nil {
+	if err := consumer.Archive(ctx, jobs[3:4]); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -79,7 +80,7 @@ func start(t *testing.T, client *pawl.Client, server *localpg.Server) {
 func visited(t *testing.T, client *pawl.Client) string {
 	t.Helper()
 	var pages []string
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Visit]) error {
 		pages = append(pages, job.Args.Page)
 		return nil
@@ -178,7 +179,7 @@ func TestRefused(t *testing.T) {
 	client := pawltest.New(t)
 	spool := open(t, client, "", 10)
 	for name, job := range map[string]pawl.JobSpec{
-		"no args": {}, "tied": {Args: Visit{}, Unique: pawl.Unique{Key: "k"}}, "invalid": {Args: Visit{}, MaxAttempts: -1},
+		"no args": {}, "constrained": {Args: Visit{}, Unique: pawl.Unique{Key: "k"}}, "invalid": {Args: Visit{}, MaxAttempts: -1},
 	} {
 		if spooled, err := spool.Insert(t.Context(), job); spooled || err == nil {
 			t.Errorf("%s: spooled %v, %v", name, spooled, err)
@@ -226,7 +227,7 @@ func TestKept(t *testing.T) {
 	replay(t, open(t, client, path, 10), 1)
 	got := pawltest.RequireInserted[Visit](t, client, pawl.Filter{Queue: "q", Channel: "c", Fingerprint: "f"})
 	if got.Args.Page != "a" || string(got.Data) != "\x00\x01" || got.Priority != 3 || got.MaxAttempts != 4 || got.Headers["h"] != "v" ||
-		got.State != pawl.StateScheduled || time.Until(got.RunAt) < 50*time.Minute {
+		got.State != pawlstate.Scheduled || time.Until(got.RunAt) < 50*time.Minute {
 		t.Errorf("it came back as %+v of %s", got.JobInfo, got.JobInfo.Args)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/pawlhq/pawl/pawltest"
 )
 
@@ -17,7 +18,7 @@ func TestStubborn(t *testing.T) {
 	}
 	asked, enough := make(chan error, 1), make(chan struct{})
 	started := make(chan struct{})
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Report]) error {
 		close(started)
 		<-Asked(ctx)
@@ -51,7 +52,7 @@ func TestStubborn(t *testing.T) {
 	if holds := worker.Holds(); len(holds) != 0 {
 		t.Errorf("in the end it holds %q", holds)
 	}
-	if job, err := client.Get(t.Context(), result.ID); err != nil || job.State != pawl.StateCompleted {
+	if job, err := client.Get(t.Context(), result.ID); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job is %+v, %v", job, err)
 	}
 }

@@ -19,14 +19,14 @@ func (Report) Kind() string { return "report" }
 
 // work runs jobs. If it dies, its jobs wait until a process with chores finds that out.
 func work(ctx context.Context, client *pawl.Client, write func(context.Context, Report) error) error {
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Report]) error { return write(ctx, job.Args) })
-	return client.Run(ctx, mux, pawl.RunnerConfig{NoChores: true})
+	return client.Run(ctx, mux, pawl.RunnerConfig{NoMaintenance: true})
 }
 
 // chores is the reaper and the janitor: rescue, reservations and keys that expire, crons, retention, partitions.
 func chores(ctx context.Context, client *pawl.Client) error {
-	return client.Tend(ctx)
+	return client.Maintain(ctx)
 }
 
 func main() {

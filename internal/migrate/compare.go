@@ -6,17 +6,18 @@ import (
 	"strings"
 )
 
-// An Object is something in a schema, as a catalog query tells it. In Definition the schema goes by the source's name for it.
+// An Object is a table, index, sequence or function of a schema, as sql/query/catalog.sql describes it. Its definition
+// calls the schema by the source's name for it.
 type Object struct {
-	Kind       string // table, index, sequence, function
+	Kind       string // "table", "index", "sequence" or "function".
 	Name       string
 	Definition string
-	Settings   string // Of a table's storage.
-	Body       string // Of a function.
-	Valid      bool   // Of an index; true for the others.
+	Settings   string // The storage settings of a table.
+	Body       string // The body of a function.
+	Valid      bool   // Whether an index is valid; true for other kinds.
 }
 
-// ScanObject reads a row of a catalog query: kind, name, definition, settings, body, valid.
+// ScanObject reads a row of catalog.sql: kind, name, definition, settings, body, valid.
 func ScanObject(row interface{ Scan(dest ...any) error }) (o Object, err error) {
 	var settings, body *string
 	err = row.Scan(&o.Kind, &o.Name, &o.Definition, &settings, &body, &o.Valid)
@@ -29,15 +30,18 @@ func ScanObject(row interface{ Scan(dest ...any) error }) (o Object, err error) 
 	return o, err
 }
 
-// A Difference is something that is not as a source makes it.
+// A Difference is an object that is missing from a schema, or that is not as the source makes it.
 type Difference struct {
-	Kind string // table, column, index, sequence, function, setting
-	Name string // job, job.epoch, job_pkey, …
-	Want string // Its definition; of a setting, all settings of the table.
-	Have string // "": it is missing. Of a function whose body alone differs it is Want; an index that is not valid has its definition.
+	Kind string // "table", "column", "index", "sequence", "function", or "setting" for a table's storage settings.
+	Name string // Such as job, job.epoch or job_pkey.
+	Want string // The source's definition. For a setting, all settings of the table.
+
+	// Have is the definition in the schema; "" if the object is missing. It equals Want if an index is not valid, or if
+	// only the body of a function differs.
+	Have string
 }
 
-// Dump writes objects for reading. parseDump reads them again, without bodies.
+// Dump formats objects as schema.sql. parseDump reads that file, which has no bodies of functions.
 func Dump(objects []Object) string {
 	var b strings.Builder
 	b.WriteString("-- What the migrations and functions make, for reading. Made by `make schema`; a test compares it.\n")
@@ -60,7 +64,7 @@ var (
 )
 
 func parseDump(text string) (objects []Object) {
-	for _, part := range strings.Split(text, ";\n") {
+	for part := range strings.SplitSeq(text, ";\n") {
 		part = strings.TrimSpace(part)
 		for strings.HasPrefix(part, "--") {
 			_, part, _ = strings.Cut(part, "\n")
@@ -82,34 +86,17 @@ func parseDump(text string) (objects []Object) {
 	return objects
 }
 
-// Compare says what of the source's is missing from a schema, or different there. What the schema has beyond the source is left
-// alone. Where newer is true the schema is of a later version, which may have replaced what is not a table or a column.
+// Compare returns what is missing from a schema or differs there. It ignores objects that the source does not make.
+// newer says that the schema is of a later version. Then indexes, sequences and functions only have to exist, since a
+// later version may have replaced them.
 func (s *Source) Compare(have []Object, schema string, newer bool) (differences []Difference) {
-	by := map[[2]string][]Object{}
+	installed := catalog{}
 	for _, o := range have {
-		key := [2]string{o.Kind, o.Name}
-		by[key] = append(by[key], o)
+		key := objectKey{o.Kind, o.Name}
+		installed[key] = append(installed[key], o)
 	}
 	for _, want := range s.dump {
-		there := by[[2]string{want.Kind, want.Name}]
-		d := Difference{Kind: want.Kind, Name: want.Name, Want: want.Definition}
-		switch {
-		case want.Kind == "index" && len(by[[2]string{"table", indexedTable.FindStringSubmatch(want.Definition)[1]}]) == 0:
-			// It went with its table.
-		case len(there) == 0:
-			differences = append(differences, d)
-		case want.Kind == "table":
-			differences = append(differences, compareTable(want, there[0])...)
-		case newer:
-		case !slices.ContainsFunc(there, func(o Object) bool { return o.Definition == want.Definition && o.Valid }):
-			for _, o := range there {
-				// A function of other parameters is another function.
-				if call, _, _ := strings.Cut(want.Definition, "\n"); want.Kind != "function" || strings.HasPrefix(o.Definition, call) {
-					d.Have = o.Definition
-				}
-			}
-			differences = append(differences, d)
-		}
+		differences = append(differences, installed.compare(want, newer)...)
 	}
 	if newer {
 		return differences
@@ -120,38 +107,74 @@ func (s *Source) Compare(have []Object, schema string, newer bool) (differences 
 			continue
 		}
 		name, body := found[1], found[2]
-		there := by[[2]string{"function", name}]
 		known := slices.ContainsFunc(differences, func(d Difference) bool { return d.Kind == "function" && d.Name == name })
-		if !known && !slices.ContainsFunc(there, func(o Object) bool { return strings.ReplaceAll(o.Body, s.Into(schema, s.Prefix), s.Prefix) == body }) {
+		same := slices.ContainsFunc(installed[objectKey{"function", name}], func(o Object) bool {
+			return strings.ReplaceAll(o.Body, s.Into(schema, s.Prefix), s.Prefix) == body
+		})
+		if !known && !same {
 			differences = append(differences, Difference{Kind: "function", Name: name, Want: body, Have: body})
 		}
 	}
 	return differences
 }
 
+type objectKey struct{ kind, name string }
+
+// A catalog is what a schema has. Several functions may share a name.
+type catalog map[objectKey][]Object
+
+// compare compares one object of the source with those of its name.
+func (c catalog) compare(want Object, newer bool) []Difference {
+	if want.Kind == "index" && len(c[objectKey{"table", indexedTable.FindStringSubmatch(want.Definition)[1]}]) == 0 {
+		return nil // The table is missing, and that is a difference already.
+	}
+	have := c[objectKey{want.Kind, want.Name}]
+	d := Difference{Kind: want.Kind, Name: want.Name, Want: want.Definition}
+	switch {
+	case len(have) == 0:
+		return []Difference{d}
+	case want.Kind == "table":
+		return compareTable(want, have[0])
+	case newer, slices.ContainsFunc(have, func(o Object) bool { return o.Definition == want.Definition && o.Valid }):
+		return nil
+	}
+	call, _, _ := strings.Cut(want.Definition, "\n")
+	for _, o := range have {
+		// A function with other parameters is another function.
+		if want.Kind != "function" || strings.HasPrefix(o.Definition, call) {
+			d.Have = o.Definition
+		}
+	}
+	return []Difference{d}
+}
+
+// compareTable compares the columns, the partitioning and the settings of a table.
 func compareTable(want, have Object) (differences []Difference) {
 	lines := strings.Split(have.Definition, "\n")
-	for _, line := range strings.Split(want.Definition, "\n") {
+	for line := range strings.SplitSeq(want.Definition, "\n") {
 		line = strings.TrimSuffix(line, ",")
-		column, isColumn := strings.CutPrefix(line, "  ")
 		if slices.ContainsFunc(lines, func(l string) bool { return strings.TrimSuffix(l, ",") == line }) {
 			continue
 		}
-		d := Difference{Kind: "table", Name: want.Name, Want: line, Have: lines[len(lines)-1]} // How it is partitioned.
-		if isColumn {
-			name := firstWordOf.FindString(column)
-			d = Difference{Kind: "column", Name: want.Name + "." + name, Want: column}
-			for _, l := range lines {
-				if strings.HasPrefix(l, "  "+name+" ") {
-					d.Have = strings.TrimSuffix(strings.TrimSpace(l), ",")
-				}
+		column, isColumn := strings.CutPrefix(line, "  ")
+		if !isColumn { // The last line says how the table is partitioned.
+			partitioned := lines[len(lines)-1]
+			differences = append(differences, Difference{Kind: "table", Name: want.Name, Want: line, Have: partitioned})
+			continue
+		}
+		name := firstWordOf.FindString(column)
+		d := Difference{Kind: "column", Name: want.Name + "." + name, Want: column}
+		for _, l := range lines {
+			if strings.HasPrefix(l, "  "+name+" ") {
+				d.Have = strings.TrimSuffix(strings.TrimSpace(l), ",")
 			}
 		}
 		differences = append(differences, d)
 	}
 	sorted := func(settings string) []string { return slices.Sorted(strings.SplitSeq(settings, ", ")) }
 	if !slices.Equal(sorted(want.Settings), sorted(have.Settings)) {
-		differences = append(differences, Difference{Kind: "setting", Name: want.Name, Want: want.Settings, Have: have.Settings})
+		d := Difference{Kind: "setting", Name: want.Name, Want: want.Settings, Have: have.Settings}
+		differences = append(differences, d)
 	}
 	return differences
 }

@@ -51,7 +51,7 @@ var (
 	comment      = regexp.MustCompile(`--.*`)
 )
 
-// Load reads migration/NNNN_name.sql, function/*.sql and, if there is one, schema.sql. The steps must be numbered 1, 2, 3, …
+// Load reads migration/NNNN_name.sql, function/*/*.sql and, if there is one, schema.sql. The steps must be numbered 1, 2, 3, …
 func Load(files fs.FS, prefix string) (*Source, error) {
 	s := &Source{Prefix: prefix}
 	names, err := fs.Glob(files, "migration/*.sql")
@@ -75,7 +75,7 @@ func Load(files fs.FS, prefix string) (*Source, error) {
 		}
 		s.Steps = append(s.Steps, step)
 	}
-	names, err = fs.Glob(files, "function/*.sql")
+	names, err = fs.Glob(files, "function/*/*.sql")
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,8 @@ func files() fstest.MapFS {
 		"migration/0001_one.sql":   {Data: []byte("create table thing.one (n int);")},
 		"migration/0002_two.sql":   {Data: []byte("create table thing.two (n int); insert into thing.one values (2);")},
 		"migration/0003_three.sql": {Data: []byte("create table thing.three (n int);")},
-		"function/b.sql":           {Data: []byte("create or replace function thing.b() returns int language sql as 'select thing.a() + 1'")},
-		"function/a.sql":           {Data: []byte("create or replace function thing.a() returns int language sql as 'select count(*)::int from thing.three'")},
+		"function/x/b.sql":           {Data: []byte("create or replace function thing.b() returns int language sql as 'select thing.a() + 1'")},
+		"function/x/a.sql":           {Data: []byte("create or replace function thing.a() returns int language sql as 'select count(*)::int from thing.three'")},
 	}
 }
 
@@ -157,7 +157,7 @@ func TestANewerSchemaIsLeftAlone(t *testing.T) {
 	}
 	older := load(t, func(f fstest.MapFS) {
 		delete(f, "migration/0003_three.sql")
-		f["function/b.sql"] = &fstest.MapFile{Data: []byte("create or replace function thing.b() returns int language sql as 'select 1000'")}
+		f["function/x/b.sql"] = &fstest.MapFile{Data: []byte("create or replace function thing.b() returns int language sql as 'select 1000'")}
 	})
 	err := older.Up(t.Context(), conn, "thing", Options{})
 	if version, ok := errors.AsType[*VersionError](err); !ok || version.Have != 3 || version.Want != 2 {

@@ -1,16 +1,21 @@
--- catalog: what there is in a schema, as schema.sql writes it: tables, indexes, sequences, functions. Partitions are left out.
---   $1   the schema; in the texts it is called pawl
--- Returns kind, name, definition, settings (of a table's storage, null if none), body (of a function), valid (of an index).
--- What roles.sql changes of functions, security definer and the search_path, is left out.
--- Reads the catalog alone, which every role may. The texts are the same from PostgreSQL 15 to 18, which pg_dump's are not.
-select o.kind, o.name::text, replace(o.definition, quote_ident(s.nspname) || '.', 'pawl' || '.') as definition, o.settings, o.body, o.valid
+-- catalog: the tables, indexes, sequences and functions of a schema, as schema.sql writes them, without
+-- partitions.
+--   $1   the schema; the definitions call it pawl
+-- Returns kind, name, definition, settings (of a table's storage; null if there are none), body (of a function) and
+-- valid (of an index). What roles.sql changes in functions, security definer and the search_path, is left out.
+-- Reads only the catalog, which every role may read. The definitions are the same on PostgreSQL 15 to 18; those of
+-- pg_dump are not.
+select o.kind, o.name::text, replace(o.definition, quote_ident(s.nspname) || '.', 'pawl' || '.') as definition,
+       o.settings, o.body, o.valid
 from pg_namespace s,
      lateral (
        select 'table' as kind, c.relname as name,
               format('table %I (%s)%s', c.relname,
                 (select string_agg(format(E'\n  %I %s%s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
-                          case when a.attcollation <> 0 and a.attcollation <> (select t.typcollation from pg_type t where t.oid = a.atttypid)
-                               then ' collate ' || quote_ident((select l.collname from pg_collation l where l.oid = a.attcollation)) else '' end,
+                          case when a.attcollation <> 0
+                                 and a.attcollation <> (select t.typcollation from pg_type t where t.oid = a.atttypid)
+                               then ' collate ' || quote_ident(
+                                 (select l.collname from pg_collation l where l.oid = a.attcollation)) else '' end,
                           case when a.attnotnull then ' not null' else '' end,
                           coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')), ',' order by a.attnum)
                  from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
@@ -29,10 +34,13 @@ from pg_namespace s,
        where c.relnamespace = s.oid
        union all
        select 'function', p.proname,
-              format(E'function %I(%s)\n  returns %s\n  language %s%s%s', p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
+              format(E'function %I(%s)\n  returns %s\n  language %s%s%s', p.proname,
+                pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
                 (select l.lanname from pg_language l where l.oid = p.prolang),
-                case p.provolatile when 'i' then ' immutable' when 's' then ' stable' else '' end || case when p.proparallel = 's' then ' parallel safe' else '' end,
-                (select string_agg(' set ' || u.setting, '' order by u.ord) from unnest(p.proconfig) with ordinality as u (setting, ord)
+                case p.provolatile when 'i' then ' immutable' when 's' then ' stable' else '' end
+                  || case when p.proparallel = 's' then ' parallel safe' else '' end,
+                (select string_agg(' set ' || u.setting, '' order by u.ord)
+                 from unnest(p.proconfig) with ordinality as u (setting, ord)
                  where u.setting not like 'search\_path=%')),
               null, p.prosrc, true
        from pg_proc p

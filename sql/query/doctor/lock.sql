@@ -1,9 +1,11 @@
--- lock: who has had a table locked against writers for a while.
---   $1   for how long
-select format('session %s of %s (%s, %s) has locked table %s since %s or before (%s): %s waits for it', a.pid, a.usename,
-              coalesce(nullif(a.application_name, ''), 'no application name'), coalesce(a.state, 'state unknown'), string_agg(distinct c.relname, ', '),
-              max(a.state_change)::timestamptz(0), string_agg(distinct l.mode, ', '),
-              case when bool_or(l.mode = 'AccessExclusiveLock') then 'everything' else 'what writes there' end),
+-- lock: sessions that hold a lock on a whole table that blocks writers.
+--   $1   the age of the transaction from which on it is reported
+select format('session %s of %s (%s, %s) has locked table %s since %s or before (%s): %s wait for it',
+              a.pid, a.usename, coalesce(nullif(a.application_name, ''), 'no application name'),
+              coalesce(a.state, 'state unknown'),
+              string_agg(distinct c.relname, ', '), max(a.state_change)::timestamptz(0),
+              string_agg(distinct l.mode, ', '),
+              case when bool_or(l.mode = 'AccessExclusiveLock') then 'readers and writers' else 'writers' end),
        format('end it: select pg_terminate_backend(%s)', a.pid), true
 from pg_locks l
 join pg_class c on c.oid = l.relation

@@ -1,32 +1,49 @@
--- setting: settings of the server and of the session that do not go with a queue.
-select 'this is a standby: it can be read, and nothing can be inserted or claimed', 'connect to the primary; several hosts in the URL with target_session_attrs=read-write find it', true
+-- setting: settings of the server or the session that a queue cannot work with.
+select 'this server is a standby: jobs can be read, but not inserted or claimed',
+       'connect to the primary; a URL with several hosts and target_session_attrs=read-write finds it', true
 where pg_is_in_recovery()
 union all
-select format('sessions are read only by default (%s): nothing can be inserted or claimed', s.source),
-       format('take default_transaction_read_only away from where it is set: %s', case s.source
-         when 'database' then format('set default_transaction_read_only = off; alter database %I reset default_transaction_read_only', current_database())
-         when 'user' then format('set default_transaction_read_only = off; alter role %I reset default_transaction_read_only', current_user)
-         when 'database user' then format('set default_transaction_read_only = off; alter role %I in database %I reset default_transaction_read_only',
-                                           current_user, current_database())
-         when 'configuration file' then 'alter system set default_transaction_read_only = off; select pg_reload_conf()' else s.source end), true
-from pg_settings s where s.name = 'default_transaction_read_only' and s.setting = 'on' and not pg_is_in_recovery()
+select format('sessions are read only by default (%s): jobs cannot be inserted or claimed', s.source),
+       format('remove default_transaction_read_only where it is set: %s', case s.source
+         when 'database' then format('set default_transaction_read_only = off; '
+                                     || 'alter database %I reset default_transaction_read_only', current_database())
+         when 'user' then format('set default_transaction_read_only = off; '
+                                 || 'alter role %I reset default_transaction_read_only', current_user)
+         when 'database user'
+         then format('set default_transaction_read_only = off; alter role %I in database %I reset '
+                     || 'default_transaction_read_only', current_user, current_database())
+         when 'configuration file'
+         then 'alter system set default_transaction_read_only = off; select pg_reload_conf()'
+         else s.source end), true
+from pg_settings s
+where s.name = 'default_transaction_read_only' and s.setting = 'on' and not pg_is_in_recovery()
 union all
-select format('transactions are %s by default (%s): the statements of a queue collide then, and fail', s.setting, s.source),
-       format('take default_transaction_isolation away from where it is set: %s', case s.source
+select format('transactions are %s by default (%s): concurrent statements of the queue conflict and fail',
+              s.setting, s.source),
+       format('remove default_transaction_isolation where it is set: %s', case s.source
          when 'database' then format('alter database %I reset default_transaction_isolation', current_database())
          when 'user' then format('alter role %I reset default_transaction_isolation', current_user)
-         when 'database user' then format('alter role %I in database %I reset default_transaction_isolation', current_user, current_database())
-         when 'configuration file' then 'alter system set default_transaction_isolation = ''read committed''; select pg_reload_conf()' else s.source end), false
-from pg_settings s where s.name = 'default_transaction_isolation' and s.setting not in ('read committed', 'read uncommitted')
+         when 'database user'
+         then format('alter role %I in database %I reset default_transaction_isolation',
+                     current_user, current_database())
+         when 'configuration file'
+         then 'alter system set default_transaction_isolation = ''read committed''; select pg_reload_conf()'
+         else s.source end), false
+from pg_settings s
+where s.name = 'default_transaction_isolation' and s.setting not in ('read committed', 'read uncommitted')
 union all
-select format('there is room for %s locks (max_locks_per_transaction times connections): an insert into many ordered channels, or a look into an archive of many '
-              || 'days, may fail with "out of shared memory"', l.n),
-       'alter system set max_locks_per_transaction = 256, and restart', false
+select format('the server has room for %s locks (max_locks_per_transaction times connections): an insert into many '
+              || 'ordered channels, or a query over many days of the archive, may fail with "out of shared memory"',
+              l.n),
+       'alter system set max_locks_per_transaction = 256, then restart the server', false
 from (select current_setting('max_locks_per_transaction')::bigint
-             * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint) as n) l
+             * (current_setting('max_connections')::bigint
+                + current_setting('max_prepared_transactions')::bigint) as n) l
 where l.n < 4000
 union all
-select format('the server''s queue of notifications is %s %% full: when it is full, all that notifies fails, inserts too; a session that listens has a '
-              || 'transaction open', (100 * pg_notification_queue_usage())::integer),
-       'end the oldest sessions that are idle in transaction: see pg_stat_activity', pg_notification_queue_usage() > 0.9
+select format('the server''s notification queue is %s %% full, because a listening session has an old transaction '
+              || 'open: when the queue is full, every statement that notifies fails, also inserts',
+              (100 * pg_notification_queue_usage())::integer),
+       'end the oldest sessions that are idle in transaction: see pg_stat_activity',
+       pg_notification_queue_usage() > 0.9
 where pg_notification_queue_usage() > 0.25

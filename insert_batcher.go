@@ -1,0 +1,118 @@
+package pawl
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// inserter makes single inserts share statements by natural batching: while a statement is under way the next ones gather,
+// and go together when it returns. No timer: an insert alone goes at once. Its goroutines live only while there is work.
+type insertBatcher struct {
+	client     *Client
+	mu         sync.Mutex
+	waiting    []*pendingInsert
+	statements int
+}
+
+type pendingInsert struct {
+	row       insertRow
+	id        ID
+	err       error
+	done      chan struct{}
+	statement atomic.Pointer[insertStatement] // Of the statement it travels in.
+}
+
+// flight is one statement under way; it is cancelled when nobody waits for it any more.
+type insertStatement struct {
+	cancel  context.CancelFunc
+	waiters atomic.Int32
+}
+
+const (
+	maxInsertStatements = 2    // Statements at once: one runs while the other's commit is flushed.
+	maxRowsInStatement  = 1000 // Jobs in one statement.
+)
+
+func (in *insertBatcher) insert(ctx context.Context, r insertRow) (ID, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	one := &pendingInsert{row: r, done: make(chan struct{})}
+	in.mu.Lock()
+	in.waiting = append(in.waiting, one)
+	if in.statements < maxInsertStatements {
+		in.statements++
+		go in.run()
+	}
+	in.mu.Unlock()
+	select {
+	case <-one.done:
+	case <-ctx.Done():
+		in.mu.Lock()
+		for i, w := range in.waiting {
+			if w == one {
+				in.waiting = append(in.waiting[:i], in.waiting[i+1:]...)
+				in.mu.Unlock()
+				return 0, ctx.Err()
+			}
+		}
+		in.mu.Unlock()
+		if f := one.statement.Load(); f != nil && f.waiters.Add(-1) == 0 {
+			f.cancel()
+		}
+		return 0, fmt.Errorf("pawl: insert: %w while the statement was under way; the job may have been inserted", ctx.Err())
+	}
+	if one.err != nil {
+		return 0, fmt.Errorf("pawl: insert: %w", one.err)
+	}
+	return one.id, nil
+}
+
+func (in *insertBatcher) run() {
+	for {
+		in.mu.Lock()
+		n := min(len(in.waiting), maxRowsInStatement)
+		if n == 0 {
+			in.statements--
+			in.waiting = nil
+			in.mu.Unlock()
+			return
+		}
+		batch := make([]*pendingInsert, n)
+		copy(batch, in.waiting)
+		in.waiting = in.waiting[:copy(in.waiting, in.waiting[n:])]
+		ctx, cancel := context.WithCancel(context.Background())
+		f := &insertStatement{cancel: cancel}
+		f.waiters.Store(int32(n))
+		for _, one := range batch {
+			one.statement.Store(f)
+		}
+		in.mu.Unlock()
+		in.insertRows(ctx, batch)
+		cancel()
+	}
+}
+
+// land inserts a batch and tells each its answer. What the database refuses is tried in halves, so that a bad job fails alone.
+func (in *insertBatcher) insertRows(ctx context.Context, batch []*pendingInsert) {
+	rows := make([]insertRow, len(batch))
+	for i, one := range batch {
+		rows[i] = one.row
+	}
+	ids, err := in.client.insertRows(ctx, rows)
+	if err != nil && isDataError(err) && len(batch) > 1 {
+		in.insertRows(ctx, batch[:len(batch)/2])
+		in.insertRows(ctx, batch[len(batch)/2:])
+		return
+	}
+	for i, one := range batch {
+		if err != nil {
+			one.err = err
+		} else {
+			one.id = ids[i]
+		}
+		close(one.done)
+	}
+}

@@ -1,0 +1,209 @@
+package pg
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// SQLQuerier is the method of database/sql's Tx, DB and Conn, and of their wrappers, that runs a statement.
+type SQLQuerier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// OnSQL returns a DB on database/sql, with any driver for PostgreSQL, or on a wrapper of database/sql.
+//
+// Parameters go as text, which every driver passes on. (But none may be of type bytea: lib/pq encodes its text once more. An array of
+// bytea may.) How they go depends on what db does with them, which the first statement
+// finds out:
+//
+//   - A wrapper may leave parameters to the driver. If that is pgx, a leading argument tells it not to prepare the statement by name.
+//   - A wrapper may write parameters into the text itself, at placeholders of its own (bun), or prepare every statement by name
+//     (gorm with PrepareStmt). If it embeds a *sql.Tx or *sql.Conn, statements go there, past the wrapper.
+//   - If such a wrapper embeds neither, it gets a text without parameters, or the parameters without the leading argument.
+func OnSQL(db SQLQuerier) DB { return &sqlDB{db: db} }
+
+type sqlDB struct {
+	db      SQLQuerier
+	passing atomic.Pointer[passing]
+}
+
+// passing says how parameters get to the server.
+type passing struct {
+	db   SQLQuerier
+	mode passMode
+}
+
+type passMode int
+
+const (
+	asParameters passMode = iota // The driver sends them.
+	asPgx                        // The driver is pgx: its mode goes before them.
+	asLiterals                   // They are written into the text.
+)
+
+func (d *sqlDB) Query(ctx context.Context, text string, args []any, each func(Row) error) error {
+	rows, err := d.query(ctx, text, args)
+	if err != nil {
+		return explainLostStatement(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	return explainLostStatement(rows.Err())
+}
+
+func (d *sqlDB) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
+	p := d.passing.Load()
+	if p == nil {
+		var certain bool
+		p, certain = findPassing(ctx, d.db)
+		if certain {
+			d.passing.Store(p)
+		}
+	}
+	texts := make([]any, 0, 1+len(args))
+	switch p.mode {
+	case asLiterals:
+		return p.db.QueryContext(ctx, inline(text, args))
+	case asPgx:
+		texts = append(texts, pgx.QueryExecModeCacheDescribe)
+	}
+	for _, arg := range args {
+		texts = append(texts, Text(arg))
+	}
+	return p.db.QueryContext(ctx, text, texts...)
+}
+
+// findPassing asks db how it passes parameters on. It is not certain if the statement that asks fails for an unknown reason.
+func findPassing(ctx context.Context, db SQLQuerier) (p *passing, certain bool) {
+	mode, plain, err := probe(ctx, db)
+	if plain {
+		return &passing{db, mode}, true
+	}
+	if inner := embedded(db); inner != nil {
+		if mode, plain, err := probe(ctx, inner); plain {
+			return &passing{inner, mode}, true
+		} else if err != nil {
+			return &passing{inner, asParameters}, false
+		}
+	}
+	if err != nil {
+		return &passing{db, asParameters}, false
+	}
+	return &passing{db, asLiterals}, true
+}
+
+// probe runs a statement that takes no parameter with one that stops it before it is sent. It is plain if the parameter got to the
+// driver. If the wrapper dropped the parameter, the statement has run, which does no harm. An error says that the wrapper prepared
+// the statement and then counted its parameters, or that the connection failed.
+func probe(ctx context.Context, db SQLQuerier) (mode passMode, plain bool, err error) {
+	k := &probeParameter{}
+	rows, err := db.QueryContext(ctx, "select 1 where false", k)
+	if err == nil {
+		err = errors.Join(rows.Err(), rows.Close())
+	}
+	switch {
+	case k.pgx:
+		return asPgx, true, nil
+	case k.other:
+		return asParameters, true, nil
+	}
+	return asParameters, false, err
+}
+
+var errProbed = errors.New("the driver is known; nothing was sent")
+
+// probeParameter learns which driver it has got to. pgx asks it to rewrite the statement. Before any other driver, database/sql asks
+// it for its value. It refuses both, so nothing is sent.
+type probeParameter struct{ pgx, other bool }
+
+// RewriteQuery implements pgx.QueryRewriter.
+func (k *probeParameter) RewriteQuery(context.Context, *pgx.Conn, string, []any) (string, []any, error) {
+	k.pgx = true
+	return "", nil, errProbed
+}
+
+// Value implements driver.Valuer.
+func (k *probeParameter) Value() (driver.Value, error) {
+	k.other = true
+	return nil, errProbed
+}
+
+// embedded returns the *sql.Tx or *sql.Conn that a wrapper embeds, or nil. Both are one session of the server, so a statement on
+// either is in the wrapper's transaction. An embedded *sql.DB would not be.
+func embedded(db SQLQuerier) SQLQuerier {
+	v := reflect.ValueOf(db)
+	for v.Kind() == reflect.Pointer && !v.IsNil() {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if !field.Anonymous || !field.IsExported() {
+			continue
+		}
+		switch inner := v.Field(i).Interface().(type) {
+		case *sql.Tx:
+			if inner != nil {
+				return inner
+			}
+		case *sql.Conn:
+			if inner != nil {
+				return inner
+			}
+		}
+	}
+	return nil
+}
+
+var placeholder = regexp.MustCompile(`\$[0-9]+`)
+
+// inline writes parameters into a statement as literals. No string of the statement may have the form of a placeholder.
+func inline(text string, args []any) string {
+	return placeholder.ReplaceAllStringFunc(text, func(name string) string {
+		n, err := strconv.Atoi(name[1:])
+		if err != nil || n < 1 || n > len(args) {
+			return name
+		}
+		return literal(Text(args[n-1]))
+	})
+}
+
+// literal quotes what Text returns.
+func literal(text any) string {
+	s, ok := text.(string)
+	if !ok {
+		return "null"
+	}
+	s = strings.ReplaceAll(s, "'", "''")
+	if strings.Contains(s, `\`) {
+		return " E'" + strings.ReplaceAll(s, `\`, `\\`) + "'"
+	}
+	return "'" + s + "'"
+}
+
+// explainLostStatement adds advice to the error of a prepared statement that is on another connection to the server.
+func explainLostStatement(err error) error {
+	switch SQLState(err) {
+	case "26000", "42P05":
+		return fmt.Errorf("the driver prepares statements by name, and a transaction pooler in between runs them on another"+
+			" connection: have the driver prepare none (lib/pq: binary_parameters=yes in the connection string), or have"+
+			" PgBouncer 1.21 or later keep them (max_prepared_statements): %w", err)
+	}
+	return err
+}

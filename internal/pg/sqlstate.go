@@ -1,0 +1,57 @@
+package pg
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SQLState returns the SQLSTATE of an error of any driver. It returns "" if the server sent none, because the connection failed.
+func SQLState(err error) string {
+	if state, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err); ok {
+		return state.SQLState()
+	}
+	return ""
+}
+
+// IsDataError reports whether the server refused the data of a statement, so that the same statement may succeed with other data.
+func IsDataError(err error) bool {
+	s := SQLState(err)
+	return strings.HasPrefix(s, "22") || strings.HasPrefix(s, "23") || strings.HasPrefix(s, "54")
+}
+
+// IsMissing reports whether a schema, table, column or function that the statement names does not exist.
+func IsMissing(err error) bool {
+	switch SQLState(err) {
+	case "3F000", "42P01", "42703", "42883":
+		return true
+	}
+	return false
+}
+
+// IsTransient reports whether the same statement may succeed later: the connection failed, the server is restarting or out of
+// resources, or a lock was not available.
+func IsTransient(err error) bool {
+	switch s := SQLState(err); {
+	case s == "":
+		return true
+	case s == "40001", s == "40P01", s == "55P03", s == "25006":
+		return true
+	default:
+		return strings.HasPrefix(s, "08") || strings.HasPrefix(s, "53") || strings.HasPrefix(s, "57")
+	}
+}
+
+// IsAmbiguous reports whether the server may have carried out the statement although it failed: the statement was sent, and then the
+// connection failed or the server closed it, which can happen between the commit and its confirmation.
+func IsAmbiguous(err error) bool {
+	if err == nil || pgconn.SafeToRetry(err) {
+		return false
+	}
+	s := SQLState(err)
+	return s == "" || strings.HasPrefix(s, "57P") || strings.HasPrefix(s, "08")
+}

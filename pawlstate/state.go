@@ -1,0 +1,29 @@
+// Package pawlstate names the states of a job.
+//
+// A job moves from an insert to one of the three final states. docs/states.md shows which call moves a job from one state to another.
+package pawlstate
+
+// A State says where a job is between its insert and its end.
+type State string
+
+// The states of a live job.
+const (
+	Reserved  State = "reserved"  // The job waits for Client.CommitReserved.
+	Waiting   State = "waiting"   // The job waits for other jobs: those before it in an ordered channel, or its dependencies.
+	Scheduled State = "scheduled" // The job waits for its time.
+	Ready     State = "ready"     // The job may be claimed.
+	Running   State = "running"   // A runner or a consumer has claimed the job.
+)
+
+// The states of a finished job.
+const (
+	Completed State = "completed" // The handler succeeded.
+	Cancelled State = "cancelled" // The job was cancelled and will not run.
+	Dead      State = "dead"      // The job will not run again unless it is retried. JobInfo.Reason says why.
+)
+
+// Live returns the states of jobs that have not finished.
+func Live() []State { return []State{Reserved, Waiting, Scheduled, Ready, Running} }
+
+// Finished returns the states of jobs that have finished.
+func Finished() []State { return []State{Completed, Cancelled, Dead} }

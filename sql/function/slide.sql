@@ -1,5 +1,0 @@
--- slide: move a tally's counts on by so many slots, and add to the newest.
-create or replace function pawl.slide(counts bigint[], by bigint, more bigint) returns bigint[] language sql immutable parallel safe as $$
-  select (case when by > 0 then more || array_fill(0::bigint, array[least(by, 7)::integer - 1]) || counts
-               else (counts[1] + more) || counts[2:] end)[1:7]
-$$;

@@ -1,4 +1,0 @@
--- tie: a finished tied job as loosen takes it.
-create or replace function pawl.tie(id bigint, queue text, channel text, opts jsonb) returns jsonb language sql immutable parallel safe as $$
-  select jsonb_build_object('id', id, 'queue', queue, 'channel', channel, 'ordered', coalesce(opts ? 'ordered', false), 'batch', opts -> 'batch')
-$$;

@@ -1,6 +1,0 @@
--- unregister: a worker is gone by its own will. Leases it still had are lost from now on.
-create or replace function pawl.unregister(worker bigint) returns void language sql as $$
-  update pawl.worker w
-  set state = 'stopped', running = 0, gone_at = clock_timestamp()
-  where w.id = worker and w.gone_at is null
-$$;

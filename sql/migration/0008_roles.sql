@@ -1,2 +1,0 @@
--- No table: what is new are functions (roles, and what its callers need), which the binary calls. A binary looks at the version alone, so a
--- schema without them must not have the same.
