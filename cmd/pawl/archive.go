@@ -9,6 +9,7 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/pgqrs"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -29,7 +30,7 @@ func archiveCommand(p *program.Program) *cobra.Command {
 // finishedJobs describes the commands that archive and dead have in common.
 type finishedJobs struct {
 	noun   string // As in "archived jobs".
-	states []pawl.State
+	states []pawlstate.State
 	rows   func(pawl.Jobs) (any, error) // Nil for the rows of pawl job list.
 }
 
@@ -92,7 +93,7 @@ func (f finishedJobs) showCommand(p *program.Program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printJob(p, job, pawl.Ties{})
+			return printJob(p, job, pawl.Constraints{})
 		},
 	}
 }

@@ -161,7 +161,7 @@ func (c *consumer) mux() *pawl.Mux {
 	if len(kinds) == 0 {
 		kinds = []string{"*"}
 	}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	for _, kind := range kinds {
 		c.subprocess.Handle(mux, pawl.KindOptions{Kind: kind, Timeout: c.timeout})
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // sharer is a Go program that runs jobs of a queue until SIGINT. It records each job in the transaction that completes
@@ -40,7 +41,7 @@ func sharer() {
 		if err != nil {
 			return err
 		}
-		mux := pawl.NewMux()
+		mux := new(pawl.Mux)
 		pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[pawl.RawArgs]) error {
 			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, "insert into did (job_id, who) values ($1, 'go')", job.ID); err != nil {
@@ -162,7 +163,7 @@ func TestSharedQueue(t *testing.T) {
 	})
 	live := func() int64 {
 		n, err := client.Count(ctx, pawl.Filter{
-			States: []pawl.State{pawl.StateReady, pawl.StateRunning, pawl.StateScheduled},
+			States: []pawlstate.State{pawlstate.Ready, pawlstate.Running, pawlstate.Scheduled},
 		})
 		if err != nil {
 			t.Fatal(err)

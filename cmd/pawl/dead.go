@@ -11,6 +11,7 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/view"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -30,19 +31,19 @@ or three workers crashed while they ran it. Dead jobs are kept for the retention
 
 // deadJob is a row of dead list.
 type deadJob struct {
-	ID         pawl.ID    `json:"id"`
-	State      pawl.State `json:"state" table:"-"`
-	Queue      string     `json:"queue"`
-	Channel    string     `json:"channel"`
-	Kind       string     `json:"kind"`
-	Reason     string     `json:"reason"`
-	Priority   int        `json:"priority" table:"-"`
-	Attempt    int        `json:"attempt"`
-	CreatedAt  time.Time  `json:"created_at" table:"-"`
-	RunAt      time.Time  `json:"run_at" table:"-"`
-	FinishedAt time.Time  `json:"finished_at"`
-	LastError  string     `json:"last_error"` // The first line of the last error.
-	view.Job              // The other fields.
+	ID         pawl.ID         `json:"id"`
+	State      pawlstate.State `json:"state" table:"-"`
+	Queue      string          `json:"queue"`
+	Channel    string          `json:"channel"`
+	Kind       string          `json:"kind"`
+	Reason     string          `json:"reason"`
+	Priority   int             `json:"priority" table:"-"`
+	Attempt    int             `json:"attempt"`
+	CreatedAt  time.Time       `json:"created_at" table:"-"`
+	RunAt      time.Time       `json:"run_at" table:"-"`
+	FinishedAt time.Time       `json:"finished_at"`
+	LastError  string          `json:"last_error"` // The first line of the last error.
+	view.Job                   // The other fields.
 }
 
 func deadJobsOf(jobs pawl.Jobs) (any, error) {

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
 )
 
 func installCommand(p *program.Program) *cobra.Command {
-	var options pawl.MigrateOptions
+	var roles bool
 	command := &cobra.Command{
 		Use:   "install",
 		Short: "Create the schema, or upgrade it",
@@ -17,8 +16,8 @@ pawl_worker, pawl_reader and pawl_admin, which you grant to logins. For another 
 its name. After that, only these roles and the owner have access.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
-		RunE:    func(command *cobra.Command, _ []string) error { return migrateTo(command, p, options) },
+		RunE:    func(command *cobra.Command, _ []string) error { return migrateTo(command, p, 0, roles) },
 	}
-	command.Flags().BoolVar(&options.Roles, "roles", false, "create roles for producers, workers, readers and admins")
+	command.Flags().BoolVar(&roles, "roles", false, "create roles for producers, workers, readers and admins")
 	return command
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -34,7 +35,7 @@ func jobCancelCommand(p *program.Program) *cobra.Command {
 func jobRetryCommand(p *program.Program) *cobra.Command {
 	return jobChange{
 		verb: "retry", short: "Let scheduled, dead and cancelled jobs run now, by ID or by filter",
-		states: []pawl.State{pawl.StateScheduled, pawl.StateDead, pawl.StateCancelled},
+		states: []pawlstate.State{pawlstate.Scheduled, pawlstate.Dead, pawlstate.Cancelled},
 		do:     (*pawl.Client).Retry,
 		row: func(n int64) any {
 			return struct {
@@ -59,7 +60,7 @@ func jobDeleteCommand(p *program.Program) *cobra.Command {
 // jobChange describes a command that changes jobs and prints their number.
 type jobChange struct {
 	verb, short string
-	states      []pawl.State // The states of jobs that can be changed; nil for all.
+	states      []pawlstate.State // The states of jobs that can be changed; nil for all.
 	do          func(*pawl.Client, context.Context, pawl.Selector) (int64, error)
 	row         func(n int64) any
 }

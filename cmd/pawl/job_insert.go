@@ -12,6 +12,7 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/jobspec"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -149,10 +150,10 @@ func await(ctx context.Context, p *program.Program, client *pawl.Client, id pawl
 	case err != nil:
 		return err
 	}
-	if err := printJob(p, job, pawl.Ties{}); err != nil {
+	if err := printJob(p, job, pawl.Constraints{}); err != nil {
 		return err
 	}
-	if job.State != pawl.StateCompleted {
+	if job.State != pawlstate.Completed {
 		return fmt.Errorf("job %d is %s", id, job.State)
 	}
 	return nil

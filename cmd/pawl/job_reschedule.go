@@ -12,6 +12,7 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/jobspec"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -47,7 +48,7 @@ changed at once. Flags select jobs; the command then shows their number and asks
 			if err != nil {
 				return err
 			}
-			running := func(state pawl.State) bool { return state == pawl.StateRunning }
+			running := func(state pawlstate.State) bool { return state == pawlstate.Running }
 			n, err := filter.Apply(command, p, client, args, selection.Change{
 				Verb: "reschedule", States: slices.DeleteFunc(slices.Clone(selection.Live), running),
 				Do: func(ctx context.Context, which pawl.Selector) (int64, error) {

@@ -42,7 +42,7 @@ func jobShowCommand(p *program.Program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			constraints, err := client.Ties(command.Context(), id)
+			constraints, err := client.Constraints(command.Context(), id)
 			if err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ func jobShowCommand(p *program.Program) *cobra.Command {
 }
 
 // printJob prints a job. In a table it prints the job's errors as a second table.
-func printJob(p *program.Program, job *pawl.JobInfo, constraints pawl.Ties) error {
+func printJob(p *program.Program, job *pawl.JobInfo, constraints pawl.Constraints) error {
 	shown := shownJob{
 		Job: view.JobOf(job), ReservedUntil: constraints.ReservedUntil, Halted: constraints.Halted,
 		AfterOK: constraints.AfterOK, AfterAny: constraints.AfterAny, AfterNotOK: constraints.AfterNotOK,

@@ -7,6 +7,7 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/view"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -36,7 +37,7 @@ func jobEventOf(job *pawl.JobInfo) jobEvent {
 	if !job.StartedAt.IsZero() {
 		event.Ran = new(job.FinishedAt.Sub(job.StartedAt))
 	}
-	if job.State != pawl.StateCompleted {
+	if job.State != pawlstate.Completed {
 		event.Error = view.LastError(job)
 	}
 	return event

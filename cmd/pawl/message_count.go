@@ -6,6 +6,7 @@ import (
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -44,7 +45,7 @@ holds, that are delayed, or that wait for others.`,
 
 // countReadable counts ready jobs, and scheduled jobs whose time has come: the next claim promotes them.
 func countReadable(ctx context.Context, client *pawl.Client, queue string) (int64, error) {
-	ready, err := client.Count(ctx, pawl.Filter{Queue: queue, States: []pawl.State{pawl.StateReady}})
+	ready, err := client.Count(ctx, pawl.Filter{Queue: queue, States: []pawlstate.State{pawlstate.Ready}})
 	if err != nil {
 		return 0, err
 	}
@@ -53,7 +54,7 @@ func countReadable(ctx context.Context, client *pawl.Client, queue string) (int6
 		return 0, err
 	}
 	due, err := client.Count(ctx, pawl.Filter{
-		Queue: queue, States: []pawl.State{pawl.StateScheduled}, RunBefore: stats.At,
+		Queue: queue, States: []pawlstate.State{pawlstate.Scheduled}, RunBefore: stats.At,
 	})
 	return ready + due, err
 }

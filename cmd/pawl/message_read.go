@@ -125,14 +125,14 @@ func (r *messageReader) read(command *cobra.Command, p *program.Program, queue s
 	if changed("message-type") {
 		kinds = []string{r.kind}
 	}
-	claimer, err := r.claimer(ctx, client)
+	claim, err := r.claim(ctx, client)
 	if err != nil {
 		return err
 	}
 	rows := []view.Message{}
 	for left := r.count; left > 0; {
 		most := min(left, p.Settings.BatchSize)
-		jobs, err := claimer.Claim(ctx, queue, most, r.lockTime, kinds...)
+		jobs, err := claim(ctx, queue, most, r.lockTime, kinds...)
 		if err == nil {
 			err = setLeaseEnds(ctx, client, jobs)
 		}
@@ -152,10 +152,15 @@ func (r *messageReader) read(command *cobra.Command, p *program.Program, queue s
 	return p.Print(rows)
 }
 
-// claimer returns the client that claims: for --worker, the one of the worker.
-func (r *messageReader) claimer(ctx context.Context, client *pawl.Client) (*pawl.Client, error) {
+// claimFunc is Client.Claim or Worker.Claim.
+type claimFunc func(
+	ctx context.Context, queue string, n int, lease time.Duration, kinds ...string,
+) (pawl.Jobs, error)
+
+// claim returns the function that claims messages, for the worker of --worker if that was given.
+func (r *messageReader) claim(ctx context.Context, client *pawl.Client) (claimFunc, error) {
 	if r.worker == 0 {
-		return client, nil
+		return client.Claim, nil
 	}
 	worker, err := lookup.Worker(ctx, client, r.worker)
 	if err != nil {
@@ -164,12 +169,12 @@ func (r *messageReader) claimer(ctx context.Context, client *pawl.Client) (*pawl
 	if !worker.GoneAt.IsZero() {
 		return nil, fmt.Errorf("worker %d is %s", worker.ID, worker.State)
 	}
-	return client.As(worker), nil
+	return worker.Claim, nil
 }
 
 // setLeaseEnds sets LeaseUntil of claimed jobs.
 func setLeaseEnds(ctx context.Context, client *pawl.Client, jobs pawl.Jobs) error {
-	claimed, err := client.Held(ctx, lookup.IDs(jobs)...)
+	claimed, err := client.Claimed(ctx, lookup.IDs(jobs)...)
 	until := map[pawl.ID]time.Time{}
 	for _, job := range claimed {
 		until[job.ID] = job.LeaseUntil

@@ -13,6 +13,7 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/jobspec"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/view"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -70,7 +71,7 @@ func send(ctx context.Context, client *pawl.Client, spec pawl.JobSpec) (*pawl.Jo
 	if errors.Is(err, pawl.ErrNotFound) { // A worker has finished the job already, and the queue does not keep it.
 		raw := spec.Args.(pawl.RawArgs)
 		return &pawl.JobInfo{
-			ID: result.ID, Queue: spec.Queue, Kind: spec.Args.Kind(), Args: raw.JSON, State: pawl.StateCompleted,
+			ID: result.ID, Queue: spec.Queue, Kind: spec.Args.Kind(), Args: raw.JSON, State: pawlstate.Completed,
 		}, nil
 	}
 	return job, err

@@ -39,7 +39,7 @@ the job.`,
 				return fmt.Errorf("message %d among the live messages of queue %q: %w: it is %s, see --archive",
 					job.ID, args[0], pawl.ErrNotFound, job.State)
 			}
-			claimed, err := client.Held(ctx, job.ID)
+			claimed, err := client.Claimed(ctx, job.ID)
 			if err != nil {
 				return err
 			}

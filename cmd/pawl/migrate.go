@@ -18,7 +18,7 @@ type installed struct {
 }
 
 func migrateCommand(p *program.Program) *cobra.Command {
-	var options pawl.MigrateOptions
+	var to int
 	var dry bool
 	command := &cobra.Command{
 		Use:   "migrate",
@@ -32,32 +32,47 @@ With --dry-run, migrate prints the SQL that it would run, for psql.`,
   pawl migrate --dry-run | psql -v ON_ERROR_STOP=1 "$DATABASE_URL"`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
-		RunE: func(command *cobra.Command, _ []string) (err error) {
-			if dry {
-				if options.DryRun, err = p.Output(); err != nil {
-					return err
-				}
+		RunE: func(command *cobra.Command, _ []string) error {
+			if !dry {
+				return migrateTo(command, p, to, false)
 			}
-			return migrateTo(command, p, options)
+			out, err := p.Output()
+			if err != nil {
+				return err
+			}
+			client, err := p.Open(command.Context())
+			if err != nil {
+				return err
+			}
+			return client.WriteMigration(command.Context(), out, to)
 		},
 	}
-	command.Flags().Var(&flagvalue.Number{To: &options.To, Least: 1, Most: math.MaxInt32}, "to",
+	command.Flags().Var(&flagvalue.Number{To: &to, Least: 1, Most: math.MaxInt32}, "to",
 		"version to migrate to; if not given, the version of this binary")
 	command.Flags().BoolVar(&dry, "dry-run", false, "print the SQL and change nothing")
 	return command
 }
 
-func migrateTo(command *cobra.Command, p *program.Program, options pawl.MigrateOptions) error {
+// migrateTo migrates to a version, 0 for the version of this binary, and creates the roles if roles is true.
+func migrateTo(command *cobra.Command, p *program.Program, to int, roles bool) error {
 	client, err := p.Open(command.Context())
 	if err != nil {
 		return err
 	}
-	if err := client.Migrate(command.Context(), options); err != nil || options.DryRun != nil {
+	if to == 0 {
+		err = client.Migrate(command.Context())
+	} else {
+		err = client.MigrateTo(command.Context(), to)
+	}
+	if err == nil && roles {
+		err = client.CreateRoles(command.Context())
+	}
+	if err != nil {
 		return err
 	}
 	row := installed{Schema: p.Settings.Schema}
 	err = client.Ready(command.Context())
-	if older, ok := errors.AsType[*pawl.SchemaError](err); ok && options.To > 0 {
+	if older, ok := errors.AsType[*pawl.SchemaError](err); ok && to > 0 {
 		row.Version = older.Have
 	} else if err != nil {
 		return err
@@ -66,7 +81,7 @@ func migrateTo(command *cobra.Command, p *program.Program, options pawl.MigrateO
 	} else {
 		row.Version = stats.Schema
 	}
-	if options.To > 0 && options.To < row.Version {
+	if to > 0 && to < row.Version {
 		return fmt.Errorf("the schema %s is already at version %d and cannot go back: nothing was changed",
 			row.Schema, row.Version)
 	}

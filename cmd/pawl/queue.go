@@ -65,7 +65,7 @@ func printQueue(ctx context.Context, p *program.Program, client *pawl.Client, na
 	if err != nil {
 		return err
 	}
-	return p.Print(shownQueue{queueRowOf(q), queuepolicy.RowOf(q.Policy)})
+	return p.Print(shownQueue{queueRowOf(q), queuepolicy.RowOf(q.Queue)})
 }
 
 func queueListCommand(p *program.Program) *cobra.Command {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/lookup"
@@ -39,9 +41,9 @@ change it.`,
 					return fmt.Errorf("queue %q exists already; to change it: pawl queue set", name)
 				}
 			}
-			var stored pawl.QueuePolicy
-			policy.Apply(&stored, command.Flags())
-			if err := putQueue(ctx, client, name, stored); err != nil {
+			queue := pawl.Queue{Name: name}
+			policy.Apply(&queue, command.Flags())
+			if err := putQueue(ctx, client, queue); err != nil {
 				return err
 			}
 			return printQueue(ctx, p, client, name)
@@ -75,12 +77,12 @@ time, the later one may undo changes of the other.`,
 				return err
 			}
 			if reset {
-				q.Policy = pawl.QueuePolicy{}
+				q.Queue = pawl.Queue{Name: name}
 			}
-			if policy.Apply(&q.Policy, command.Flags()) == 0 && !reset {
+			if policy.Apply(&q.Queue, command.Flags()) == 0 && !reset {
 				return exit.Usagef("nothing to set: give a flag, such as --max-running 10")
 			}
-			if err := putQueue(ctx, client, name, q.Policy); err != nil {
+			if err := putQueue(ctx, client, q.Queue); err != nil {
 				return err
 			}
 			return printQueue(ctx, p, client, name)
@@ -92,10 +94,16 @@ time, the later one may undo changes of the other.`,
 }
 
 // putQueue stores a policy. It returns a usage error if the policy is not valid, because flags have set it.
-func putQueue(ctx context.Context, client *pawl.Client, name string, policy pawl.QueuePolicy) error {
-	err := client.PutQueue(ctx, name, policy)
-	if err != nil && strings.HasPrefix(err.Error(), "pawl: PutQueue: ") {
-		return exit.Usagef("queue %.60q: %s", name, strings.TrimPrefix(err.Error(), "pawl: PutQueue: "))
+func putQueue(ctx context.Context, client *pawl.Client, queue pawl.Queue) error {
+	err := client.PutQueue(ctx, queue)
+	if err == nil || ctx.Err() != nil || isDatabaseError(err) {
+		return err
 	}
-	return err
+	return exit.Usage(errors.New(strings.TrimPrefix(err.Error(), "pawl: put ")))
+}
+
+func isDatabaseError(err error) bool {
+	_, refused := errors.AsType[*pgconn.PgError](err)
+	_, unreachable := errors.AsType[*pgconn.ConnectError](err)
+	return refused || unreachable
 }

@@ -143,7 +143,7 @@ func httpHandler(p *program.Program, client *pawl.Client, options pawlprom.Optio
 // migrated, it retries: /readyz reports the problem, and a restart would not help.
 func maintain(ctx context.Context, client *pawl.Client, log *slog.Logger) {
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
-		err := client.Tend(ctx)
+		err := client.Maintain(ctx)
 		if err == nil || ctx.Err() != nil {
 			return
 		}

@@ -98,7 +98,7 @@ func RunWorker(ctx context.Context, name string, heartbeat time.Duration) error 
 	}
 	defer pool.Close()
 	shop := &shop{pool: pool, client: client}
-	mux := pawl.NewMux()
+	mux := new(pawl.Mux)
 	mux.Use(events.aroundHandler)
 	pawl.Handle(mux, shop.email)
 	pawl.Handle(mux, shop.thumbnail)

@@ -19,7 +19,7 @@ func ParseID(text string) (pawl.ID, error) {
 }
 
 // ParseIDs parses IDs of jobs and drops repeated ones.
-func ParseIDs(texts []string) (ids pawl.IDs, err error) {
+func ParseIDs(texts []string) (ids []pawl.ID, err error) {
 	for _, text := range texts {
 		id, err := ParseID(text)
 		if err != nil {
@@ -62,16 +62,21 @@ func (*IDs) String() string { return "" }
 func (*IDs) Type() string { return "ids" }
 
 // Cursor is a flag that takes the ID of the last job of a page.
-type Cursor string
+type Cursor pawl.ID
 
-// Set checks that the cursor is an ID.
+// Set parses the ID.
 func (v *Cursor) Set(text string) error {
-	_, err := ParseID(text)
-	*v = Cursor(text)
+	id, err := ParseID(text)
+	*v = Cursor(id)
 	return err
 }
 
-func (v *Cursor) String() string { return string(*v) }
+func (v *Cursor) String() string {
+	if *v == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*v), 10)
+}
 
 // Type returns the flag's type for the help.
 func (*Cursor) Type() string { return "string" }

@@ -11,16 +11,20 @@ import (
 )
 
 var (
-	validationField = regexp.MustCompile(`Config\.Validation\.\w+`)
-	innerUpper      = regexp.MustCompile(`([a-z])([A-Z])`)
+	innerUpper = regexp.MustCompile(`([a-z])([A-Z])`)
+	// fieldsToSettings replaces the fields of pawl.Config that limit args by the settings that set them.
+	fieldsToSettings = strings.NewReplacer(
+		"Config.MaxArgsBytes", "the setting validation.args_bytes",
+		"Config.MaxStringBytes", "the setting validation.string_bytes",
+		"Config.MaxDepth", "the setting validation.depth",
+		"Config.ForbiddenKeys", "the setting validation.forbidden",
+		"Config.RequiredKeys", "the setting validation.required",
+	)
 )
 
 // Explain says what is wrong with a job, with the names that flags, lines of JSON and settings have.
 func Explain(err *pawl.InvalidError) error {
-	reason := validationField.ReplaceAllStringFunc(err.Reason, func(field string) string {
-		return "the setting " + snakeCase(strings.TrimPrefix(field, "Config."))
-	})
-	return fmt.Errorf("%s: %s", snakeCase(err.Field), reason)
+	return fmt.Errorf("%s: %s", snakeCase(err.Field), fieldsToSettings.Replace(err.Reason))
 }
 
 func snakeCase(name string) string {

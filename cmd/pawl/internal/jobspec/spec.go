@@ -90,7 +90,7 @@ func (s *Spec) JobSpec() pawl.JobSpec {
 			UntilStart: s.Unique.UntilStart, Replace: s.Unique.Replace, Reschedule: s.Unique.Reschedule,
 		},
 		Reserve: time.Duration(s.Reserve), AfterOK: s.AfterOK, AfterAny: s.AfterAny, AfterNotOK: s.AfterNotOK,
-		Hold: s.KeepWaiting,
+		KeepWaiting: s.KeepWaiting,
 	}
 	if j := s.Backoff.Jitter; j != nil {
 		spec.Backoff.Jitter, spec.Backoff.NoJitter = *j, *j == 0

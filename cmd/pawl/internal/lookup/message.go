@@ -39,7 +39,7 @@ func (f *EpochFlag) Message(command *cobra.Command, client *pawl.Client, queue, 
 	if f.epoch < math.MinInt32 || f.epoch > math.MaxInt32 {
 		return nil, exit.Usagef("--epoch %d: want a number that pawl message read printed", f.epoch)
 	}
-	claimed, err := client.Held(command.Context(), number)
+	claimed, err := client.Claimed(command.Context(), number)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func Message(ctx context.Context, client *pawl.Client, queue, id string) (*pawl.
 
 // Messages returns the rows of jobs as messages. The rows of claimed jobs have their epoch and lease.
 func Messages(ctx context.Context, client *pawl.Client, jobs pawl.Jobs) ([]view.Message, error) {
-	claimed, err := client.Held(ctx, IDs(jobs)...)
+	claimed, err := client.Claimed(ctx, IDs(jobs)...)
 	if err != nil {
 		return nil, err
 	}

@@ -8,23 +8,24 @@ import (
 	"strings"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstats"
 )
 
 // Queue is a queue with its policy and its figures.
 type Queue struct {
 	pawl.Queue
-	Stats pawl.QueueStats
+	Stats pawlstats.Queue
 }
 
 // Queues returns the queues that have a policy or jobs, live or finished, by name.
-func Queues(ctx context.Context, client *pawl.Client) ([]Queue, pawl.Stats, error) {
+func Queues(ctx context.Context, client *pawl.Client) ([]Queue, pawlstats.Stats, error) {
 	known, err := client.Queues(ctx)
 	if err != nil {
-		return nil, pawl.Stats{}, err
+		return nil, pawlstats.Stats{}, err
 	}
 	stats, err := client.Stats(ctx)
 	if err != nil {
-		return nil, pawl.Stats{}, err
+		return nil, pawlstats.Stats{}, err
 	}
 	byName := map[string]Queue{}
 	for _, q := range known {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Worker returns a worker by its ID, or pawl.ErrNotFound.
@@ -46,10 +47,10 @@ func JobsOfWorker(
 		fmt.Fprintf(notes, "note: another live worker has the name %s; its jobs are listed, too\n",
 			output.Printable(worker.Name))
 	}
-	page, err := client.List(ctx, pawl.Filter{
-		Worker: worker.Name, States: []pawl.State{pawl.StateRunning}, Limit: 10_000,
+	running, err := client.List(ctx, pawl.Filter{
+		Worker: worker.Name, States: []pawlstate.State{pawlstate.Running}, Limit: 10_000,
 	})
-	return worker, page.Jobs, err
+	return worker, running, err
 }
 
 // RunsQueue reports whether a worker runs jobs of a queue. Every worker runs the queue "".

@@ -52,12 +52,13 @@ func finish(ctx context.Context, client *pawl.Client, job *pawl.JobInfo) (*pawl.
 	claimed := pawl.Jobs{job}
 	var err error
 	if job.Lease() == "" {
-		if claimed, err = client.Held(ctx, job.ID); err != nil {
+		if claimed, err = client.Claimed(ctx, job.ID); err != nil {
 			return nil, err
 		}
 	}
 	if len(claimed) > 0 {
-		err = client.Archive(ctx, claimed[0])
+		claimed[0].Keep = true
+		err = client.Complete(ctx, claimed[0])
 	} else {
 		_, err = client.Cancel(ctx, job.ID)
 	}

@@ -85,13 +85,13 @@ of life.`,
 					return fmt.Errorf("the name %s is taken: worker %d is %s", name, w.ID, w.State)
 				}
 			}
-			registered, err := client.Register(ctx, pawl.Worker{
+			registered, err := client.RegisterWorker(ctx, pawl.Worker{
 				Name: name, Host: args[1], Queues: args[:1], Version: version, StaleAfter: staleAfter,
 			})
 			if err != nil {
 				return err
 			}
-			return p.Print(workerOf(registered))
+			return p.Print(workerOf(*registered))
 		},
 	}
 	command.Flags().Var((*flagvalue.Duration)(&staleAfter), "stale-after", "how long the worker may be silent")
@@ -177,7 +177,11 @@ func workerHeartbeat(p *program.Program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := client.Heartbeat(ctx, id); err != nil {
+			w, err := lookup.Worker(ctx, client, id)
+			if err != nil {
+				return err
+			}
+			if _, err := w.Heartbeat(ctx); err != nil {
 				return err
 			}
 			return printWorker(ctx, p, client, id)
@@ -206,7 +210,7 @@ func workerDelete(p *program.Program) *cobra.Command {
 					return err
 				}
 			}
-			if err := client.ForgetWorker(ctx, w.ID); err != nil {
+			if _, err := client.PurgeWorkers(ctx, 0, w.ID); err != nil {
 				return err
 			}
 			return p.Print(struct {

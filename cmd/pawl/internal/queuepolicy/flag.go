@@ -15,9 +15,8 @@ import (
 
 // Flags are the flags of a queue's policy. Each changes one field.
 type Flags struct {
-	policy    pawl.QueuePolicy
-	weights   map[string]int
-	retention pawl.Retention
+	policy  pawl.Queue
+	weights map[string]int
 }
 
 // AddFlags gives a command the flags.
@@ -45,10 +44,10 @@ func (f *Flags) AddFlags(flags *pflag.FlagSet) {
 		*to = standard
 		flags.Var((*flagvalue.Duration)(to), name, usage)
 	}
-	retention(&f.retention.Completed, pawl.DefaultRetention.Completed, "retain-completed",
+	retention(&f.policy.RetainCompleted, retainFinished, "retain-completed",
 		"how long completed jobs are kept; 0: not at all")
-	retention(&f.retention.Cancelled, pawl.DefaultRetention.Cancelled, "retain-cancelled", "the same for cancelled jobs")
-	retention(&f.retention.Dead, pawl.DefaultRetention.Dead, "retain-dead", "the same for dead jobs")
+	retention(&f.policy.RetainCancelled, retainFinished, "retain-cancelled", "the same for cancelled jobs")
+	retention(&f.policy.RetainDead, retainDead, "retain-dead", "the same for dead jobs")
 }
 
 func (f *Flags) addBackoff(flags *pflag.FlagSet) {
@@ -60,8 +59,8 @@ func (f *Flags) addBackoff(flags *pflag.FlagSet) {
 	flags.Float64Var(&backoff.Jitter, "backoff-jitter", 0.1, "random share of the delay, 0 to 1; 0: none")
 }
 
-// Apply changes what the given flags set in a policy. It returns the number of given flags.
-func (f *Flags) Apply(policy *pawl.QueuePolicy, flags *pflag.FlagSet) (given int) {
+// Apply changes what the given flags set in a queue's policy. It returns the number of given flags.
+func (f *Flags) Apply(queue *pawl.Queue, flags *pflag.FlagSet) (given int) {
 	on := func(name string, do func()) {
 		if flags.Changed(name) {
 			do()
@@ -69,14 +68,14 @@ func (f *Flags) Apply(policy *pawl.QueuePolicy, flags *pflag.FlagSet) (given int
 		}
 	}
 	from := &f.policy
-	on("max-running", func() { policy.MaxRunning = from.MaxRunning })
-	on("channel-max-running", func() { policy.ChannelMaxRunning = from.ChannelMaxRunning })
+	on("max-running", func() { queue.MaxRunning = from.MaxRunning })
+	on("channel-max-running", func() { queue.ChannelMaxRunning = from.ChannelMaxRunning })
 	for _, rate := range []struct {
 		name, burst string
 		from, to    *pawl.Rate
 	}{
-		{"rate", "burst", &from.Rate, &policy.Rate},
-		{"channel-rate", "channel-burst", &from.ChannelRate, &policy.ChannelRate},
+		{"rate", "burst", &from.Rate, &queue.Rate},
+		{"channel-rate", "channel-burst", &from.ChannelRate, &queue.ChannelRate},
 	} {
 		on(rate.name, func() {
 			rate.to.N, rate.to.Per = rate.from.N, rate.from.Per
@@ -87,37 +86,45 @@ func (f *Flags) Apply(policy *pawl.QueuePolicy, flags *pflag.FlagSet) (given int
 		on(rate.burst, func() { rate.to.Burst = rate.from.Burst })
 	}
 	on("weight", func() {
-		weights := maps.Clone(policy.Weights)
+		weights := maps.Clone(queue.Weights)
 		if weights == nil {
 			weights = map[string]int{}
 		}
 		maps.Copy(weights, f.weights)
 		maps.DeleteFunc(weights, func(_ string, weight int) bool { return weight == 1 })
-		policy.Weights = weights
+		queue.Weights = weights
 	})
-	on("max-attempts", func() { policy.MaxAttempts = from.MaxAttempts })
-	on("backoff-base", func() { policy.Backoff.Base = from.Backoff.Base })
-	on("backoff-max", func() { policy.Backoff.Max = from.Backoff.Max })
-	on("backoff-growth", func() { policy.Backoff.Growth = from.Backoff.Growth })
-	on("backoff-power", func() { policy.Backoff.Power = from.Backoff.Power })
+	on("max-attempts", func() { queue.MaxAttempts = from.MaxAttempts })
+	on("backoff-base", func() { queue.Backoff.Base = from.Backoff.Base })
+	on("backoff-max", func() { queue.Backoff.Max = from.Backoff.Max })
+	on("backoff-growth", func() { queue.Backoff.Growth = from.Backoff.Growth })
+	on("backoff-power", func() { queue.Backoff.Power = from.Backoff.Power })
 	on("backoff-jitter", func() {
-		policy.Backoff.Jitter, policy.Backoff.NoJitter = from.Backoff.Jitter, from.Backoff.Jitter == 0
+		queue.Backoff.Jitter, queue.Backoff.NoJitter = from.Backoff.Jitter, from.Backoff.Jitter == 0
 	})
-	on("lease", func() { policy.Lease = from.Lease })
-	on("halt-on-dead", func() { policy.HaltOnDead = from.HaltOnDead })
-	if policy.Retention == nil {
-		retention := pawl.DefaultRetention
-		policy.Retention = &retention
-	} else {
-		policy.Retention = new(*policy.Retention)
-	}
-	on("retain-completed", func() { policy.Retention.Completed = f.retention.Completed })
-	on("retain-cancelled", func() { policy.Retention.Cancelled = f.retention.Cancelled })
-	on("retain-dead", func() { policy.Retention.Dead = f.retention.Dead })
-	if *policy.Retention == pawl.DefaultRetention {
-		policy.Retention = nil
-	}
+	on("lease", func() { queue.Lease = from.Lease })
+	on("halt-on-dead", func() { queue.HaltOnDead = from.HaltOnDead })
+	on("retain-completed", func() { queue.RetainCompleted = retention(from.RetainCompleted, retainFinished) })
+	on("retain-cancelled", func() { queue.RetainCancelled = retention(from.RetainCancelled, retainFinished) })
+	on("retain-dead", func() { queue.RetainDead = retention(from.RetainDead, retainDead) })
 	return given
+}
+
+// The default retentions of package pawl.
+const (
+	retainFinished = 24 * time.Hour
+	retainDead     = 30 * 24 * time.Hour
+)
+
+// retention returns a flag's value for a field of pawl.Queue, where the default is 0 and a negative value keeps no jobs.
+func retention(d, standard time.Duration) time.Duration {
+	switch d {
+	case standard:
+		return 0
+	case 0:
+		return -1
+	}
+	return d
 }
 
 // weightsFlag is a repeatable flag that takes CHANNEL=N.

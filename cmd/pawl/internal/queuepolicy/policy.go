@@ -1,4 +1,4 @@
-// Package queuepolicy holds the flags that set the policy of a queue, and the row that shows the policy.
+// Package queuepolicy holds the flags that set the policy of a queue, and the row that shows the queue.
 package queuepolicy
 
 import (
@@ -30,29 +30,36 @@ type Row struct {
 	RetainDead        *time.Duration `json:"retain_dead" table:",omitempty"`
 }
 
-// RowOf returns the row of a policy.
-func RowOf(policy pawl.QueuePolicy) Row {
+// RowOf returns the row of a queue.
+func RowOf(queue pawl.Queue) Row {
 	row := Row{
-		MaxRunning: unlessZero(policy.MaxRunning), ChannelMaxRunning: unlessZero(policy.ChannelMaxRunning),
-		Burst: unlessZero(policy.Rate.Burst), ChannelBurst: unlessZero(policy.ChannelRate.Burst), Weights: policy.Weights,
-		MaxAttempts: unlessZero(policy.MaxAttempts), BackoffBase: unlessZero(policy.Backoff.Base),
-		BackoffMax: unlessZero(policy.Backoff.Max), BackoffGrowth: unlessZero(policy.Backoff.Growth),
-		BackoffPower: unlessZero(policy.Backoff.Power), BackoffJitter: unlessZero(policy.Backoff.Jitter),
-		Lease: unlessZero(policy.Lease), HaltOnDead: policy.HaltOnDead,
+		MaxRunning: unlessZero(queue.MaxRunning), ChannelMaxRunning: unlessZero(queue.ChannelMaxRunning),
+		Burst: unlessZero(queue.Rate.Burst), ChannelBurst: unlessZero(queue.ChannelRate.Burst), Weights: queue.Weights,
+		MaxAttempts: unlessZero(queue.MaxAttempts), BackoffBase: unlessZero(queue.Backoff.Base),
+		BackoffMax: unlessZero(queue.Backoff.Max), BackoffGrowth: unlessZero(queue.Backoff.Growth),
+		BackoffPower: unlessZero(queue.Backoff.Power), BackoffJitter: unlessZero(queue.Backoff.Jitter),
+		Lease: unlessZero(queue.Lease), HaltOnDead: queue.HaltOnDead,
 	}
-	if policy.Rate.N > 0 {
-		row.Rate = new(flagvalue.FormatRate(policy.Rate))
+	if queue.Rate.N > 0 {
+		row.Rate = new(flagvalue.FormatRate(queue.Rate))
 	}
-	if policy.ChannelRate.N > 0 {
-		row.ChannelRate = new(flagvalue.FormatRate(policy.ChannelRate))
+	if queue.ChannelRate.N > 0 {
+		row.ChannelRate = new(flagvalue.FormatRate(queue.ChannelRate))
 	}
-	if policy.Backoff.NoJitter {
+	if queue.Backoff.NoJitter {
 		row.BackoffJitter = new(0.0)
 	}
-	if r := policy.Retention; r != nil {
-		row.RetainCompleted, row.RetainCancelled, row.RetainDead = &r.Completed, &r.Cancelled, &r.Dead
-	}
+	row.RetainCompleted, row.RetainCancelled = retained(queue.RetainCompleted), retained(queue.RetainCancelled)
+	row.RetainDead = retained(queue.RetainDead)
 	return row
+}
+
+// retained returns a retention as a flag gives it: nil for the default, and 0 if jobs are not kept.
+func retained(d time.Duration) *time.Duration {
+	if d == 0 {
+		return nil
+	}
+	return new(max(d, 0))
 }
 
 // unlessZero returns nil for a zero value, which was not set.

@@ -10,6 +10,7 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
+	"github.com/pawlhq/pawl/pawlstate"
 	"github.com/spf13/cobra"
 )
 
@@ -19,7 +20,7 @@ type Change struct {
 	// Noun names the jobs, as in "dead job". If it is empty, they are "jobs", and Apply reports IDs that were not
 	// changed.
 	Noun   string
-	States []pawl.State // The states of jobs that can be changed; nil for all.
+	States []pawlstate.State // The states of jobs that can be changed; nil for all.
 	Do     func(context.Context, pawl.Selector) (int64, error)
 }
 
@@ -73,7 +74,7 @@ func (f *Filter) applyToIDs(ctx context.Context, p *program.Program, texts []str
 	if len(ids) == 1 {
 		return change.Do(ctx, ids[0])
 	}
-	n, err := change.Do(ctx, ids)
+	n, err := change.Do(ctx, pawl.Filter{IDs: ids})
 	if missing := int64(len(ids)) - n; err == nil && missing > 0 && change.Noun == "" {
 		text := fmt.Sprintf("cannot %s %d of these %d jobs: they do not exist, or their state does not allow it",
 			change.Verb, missing, len(ids))
@@ -87,7 +88,7 @@ func (f *Filter) applyToIDs(ctx context.Context, p *program.Program, texts []str
 
 // Purge deletes finished jobs in some states and prints their number.
 func (f *Filter) Purge(
-	command *cobra.Command, p *program.Program, ids []string, noun string, states []pawl.State,
+	command *cobra.Command, p *program.Program, ids []string, noun string, states []pawlstate.State,
 ) error {
 	ctx := command.Context()
 	client, err := p.Open(ctx)
@@ -107,7 +108,7 @@ func (f *Filter) Purge(
 }
 
 // JobInStates returns a job, or pawl.ErrNotFound if it is in none of the states.
-func JobInStates(ctx context.Context, client *pawl.Client, id pawl.ID, states []pawl.State) (*pawl.JobInfo, error) {
+func JobInStates(ctx context.Context, client *pawl.Client, id pawl.ID, states []pawlstate.State) (*pawl.JobInfo, error) {
 	job, err := client.Get(ctx, id)
 	if err == nil && !slices.Contains(states, job.State) {
 		err = fmt.Errorf("job %d among the %s jobs: %w: it is %s", id, JoinStates(states), pawl.ErrNotFound, job.State)
@@ -116,7 +117,7 @@ func JobInStates(ctx context.Context, client *pawl.Client, id pawl.ID, states []
 }
 
 // RequireStates returns an error if one of the jobs does not exist or is in none of the states.
-func RequireStates(ctx context.Context, client *pawl.Client, texts []string, states []pawl.State) error {
+func RequireStates(ctx context.Context, client *pawl.Client, texts []string, states []pawlstate.State) error {
 	ids, err := flagvalue.ParseIDs(texts)
 	if err != nil {
 		return err

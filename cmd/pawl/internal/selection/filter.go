@@ -39,7 +39,7 @@ func (f *Filter) AddFlags(command *cobra.Command, except ...string) {
 		}
 	}
 	if has("cursor") {
-		flags.Var((*flagvalue.Cursor)(&f.Cursor), "cursor",
+		flags.Var((*flagvalue.Cursor)(&f.Before), "cursor",
 			"continue a list after this job; the previous page ends with the cursor")
 	}
 	if has("state") {
@@ -90,27 +90,32 @@ func (f *Filter) ListAs(
 	} else if left == 0 {
 		left = p.Settings.BatchSize
 	}
-	next := ""
+	var next pawl.ID // The last job of the page, or 0 if there are no more jobs.
 	err := p.PrintPages(func(yield func(any, error) bool) {
-		for page := f.Filter; ; page.Cursor = next {
-			page.Limit = p.Settings.BatchSize
+		for page := f.Filter; ; page.Before = next {
+			size := p.Settings.BatchSize
 			if !f.All {
-				page.Limit = min(page.Limit, left)
+				size = min(size, left)
 			}
-			found, err := client.List(ctx, page)
-			next = found.Next
-			left -= len(found.Jobs)
+			page.Limit = size + 1 // One job more than the page tells whether there are more.
+			jobs, err := client.List(ctx, page)
+			next = 0
+			if len(jobs) > size {
+				jobs = jobs[:size]
+				next = jobs[size-1].ID
+			}
+			left -= len(jobs)
 			var list any
 			if err == nil {
-				list, err = rows(found.Jobs)
+				list, err = rows(jobs)
 			}
-			if !yield(list, err) || err != nil || next == "" || !f.All && left == 0 {
+			if !yield(list, err) || err != nil || next == 0 || !f.All && left == 0 {
 				return
 			}
 		}
 	})
-	if err == nil && next != "" {
-		fmt.Fprintf(p.Stderr, "There are more: --cursor %s\n", next)
+	if err == nil && next != 0 {
+		fmt.Fprintf(p.Stderr, "There are more: --cursor %d\n", next)
 	}
 	return err
 }

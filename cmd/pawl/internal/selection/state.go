@@ -5,26 +5,26 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // States of jobs.
 var (
-	Live = []pawl.State{
-		pawl.StateReserved, pawl.StateWaiting, pawl.StateScheduled, pawl.StateReady, pawl.StateRunning,
+	Live = []pawlstate.State{
+		pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready, pawlstate.Running,
 	}
-	Finished = []pawl.State{pawl.StateCompleted, pawl.StateCancelled, pawl.StateDead}
-	Archived = []pawl.State{pawl.StateCompleted, pawl.StateCancelled}
-	Dead     = []pawl.State{pawl.StateDead}
+	Finished = []pawlstate.State{pawlstate.Completed, pawlstate.Cancelled, pawlstate.Dead}
+	Archived = []pawlstate.State{pawlstate.Completed, pawlstate.Cancelled}
+	Dead     = []pawlstate.State{pawlstate.Dead}
 )
 
 // StatesWithin returns the states of --state that are among some states, or all of these if --state was not given.
 // An empty list selects nothing; it is not nil, which would select every state.
-func (f *Filter) StatesWithin(states []pawl.State) []pawl.State {
+func (f *Filter) StatesWithin(states []pawlstate.State) []pawlstate.State {
 	if states == nil || len(f.States) == 0 {
 		return states
 	}
-	both := []pawl.State{}
+	both := []pawlstate.State{}
 	for _, state := range f.States {
 		if slices.Contains(states, state) {
 			both = append(both, state)
@@ -34,7 +34,7 @@ func (f *Filter) StatesWithin(states []pawl.State) []pawl.State {
 }
 
 // JoinStates returns states as a text, such as "completed and cancelled".
-func JoinStates(states []pawl.State) string {
+func JoinStates(states []pawlstate.State) string {
 	names := make([]string, len(states))
 	for i, state := range states {
 		names[i] = string(state)
@@ -51,11 +51,11 @@ func allStates() string {
 }
 
 // statesFlag is a repeatable flag that takes states separated by commas.
-type statesFlag []pawl.State
+type statesFlag []pawlstate.State
 
 func (v *statesFlag) Set(text string) error {
 	for name := range strings.SplitSeq(text, ",") {
-		state := pawl.State(strings.TrimSpace(name))
+		state := pawlstate.State(strings.TrimSpace(name))
 		if !slices.Contains(Live, state) && !slices.Contains(Finished, state) {
 			return fmt.Errorf("%q: want one of %s", name, allStates())
 		}

@@ -27,13 +27,22 @@ type Settings struct {
 	Heartbeat         time.Duration
 	PollInterval      time.Duration
 	InsertRate        pawl.Rate
-	Validation        pawl.Validation
+	Validation        Validation
 	LogDest           string
 	LogLevel          slog.Level
 	Format            string
 
 	text   map[string]string // By name: the value as it was given.
 	origin map[string]string // By name: the flag, variable or line of a file that gave it.
+}
+
+// Validation holds the settings validation.*, which limit the args of jobs.
+type Validation struct {
+	ArgsBytes   int
+	StringBytes int // Zero for no limit.
+	Depth       int // Zero for no limit.
+	Forbidden   []string
+	Required    []string
 }
 
 // Load reads each setting from the first place that has it: a flag of the command, the environment, the file, the
@@ -100,8 +109,10 @@ func (s *Settings) Values() (list []Value) {
 // ClientConfig returns the configuration of a client.
 func (s *Settings) ClientConfig(log *slog.Logger) pawl.Config {
 	return pawl.Config{
-		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, Validation: s.Validation, InsertRate: s.InsertRate,
-		Defaults: pawl.JobSpec{MaxAttempts: s.MaxAttempts},
+		Schema: s.Schema, ListenURL: s.ListenDSN, Logger: log, InsertRate: s.InsertRate,
+		Defaults:     pawl.JobSpec{MaxAttempts: s.MaxAttempts},
+		MaxArgsBytes: s.Validation.ArgsBytes, MaxStringBytes: s.Validation.StringBytes, MaxDepth: s.Validation.Depth,
+		ForbiddenKeys: s.Validation.Forbidden, RequiredKeys: s.Validation.Required,
 	}
 }
 

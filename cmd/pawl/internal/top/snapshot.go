@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Snapshot is the state of an installation at one moment.
@@ -105,11 +106,11 @@ func Take(ctx context.Context, client *pawl.Client) (Snapshot, error) {
 			snapshot.Workers = append(snapshot.Workers, worker)
 		}
 	}
-	page, err := client.List(ctx, pawl.Filter{States: []pawl.State{pawl.StateRunning}, Limit: maxJobs})
+	jobs, err := client.List(ctx, pawl.Filter{States: []pawlstate.State{pawlstate.Running}, Limit: maxJobs})
 	if err != nil {
 		return Snapshot{}, err
 	}
-	for _, job := range page.Jobs {
+	for _, job := range jobs {
 		snapshot.Running = append(snapshot.Running, Job{
 			job.ID, job.Queue, job.Channel, job.Kind, job.Attempt, stats.At.Sub(job.CreatedAt), job.Percent,
 			job.Message,

@@ -7,12 +7,13 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Job is a job as commands print it.
 type Job struct {
 	ID          pawl.ID           `json:"id"`
-	State       pawl.State        `json:"state"`
+	State       pawlstate.State   `json:"state"`
 	Reason      string            `json:"reason" table:"-,omitempty"`
 	Queue       string            `json:"queue"`
 	Channel     string            `json:"channel" table:",omitempty"`

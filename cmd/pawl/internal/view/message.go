@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Message is a job as a message.
@@ -12,7 +13,7 @@ type Message struct {
 	ID          pawl.ID         `json:"id"`
 	Queue       string          `json:"queue_name" table:"-"`
 	Type        string          `json:"message_type" table:"type"`
-	State       pawl.State      `json:"state"`
+	State       pawlstate.State `json:"state"`
 	Payload     json.RawMessage `json:"payload"`
 	ReadCount   int             `json:"read_ct"`
 	VisibleAt   time.Time       `json:"vt"`
@@ -36,7 +37,7 @@ func MessageOf(job *pawl.JobInfo) Message {
 	if row.VisibleAt.IsZero() {
 		row.VisibleAt = job.CreatedAt
 	}
-	if job.State == pawl.StateRunning {
+	if job.State == pawlstate.Running {
 		row.VisibleAt = job.LeaseUntil
 	}
 	if job.Lease() != "" {
@@ -53,7 +54,7 @@ type FinishedMessage struct {
 	ID         pawl.ID         `json:"id"`
 	Queue      string          `json:"queue_name" table:"-"`
 	Type       string          `json:"message_type" table:"type"`
-	State      pawl.State      `json:"state"`
+	State      pawlstate.State `json:"state"`
 	Payload    json.RawMessage `json:"payload"`
 	ReadCount  int             `json:"read_ct"`
 	EnqueuedAt time.Time       `json:"enqueued_at" table:"-"`
