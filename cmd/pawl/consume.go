@@ -3,171 +3,203 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os/exec"
 	"sync"
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/subprocess"
 	"github.com/spf13/cobra"
 )
 
-func consumeCommand(p *program) *cobra.Command {
-	var (
-		c            = &consumption{}
-		config       pawl.RunnerConfig
-		kinds        []string
-		timeout      time.Duration
-		untilEmpty   bool
-		drainTimeout = 30 * time.Second
-	)
-	c.grace, c.snooze = 10*time.Second, time.Minute
+// consumer holds the flags of consume.
+type consumer struct {
+	subprocess   subprocess.Command
+	runner       pawl.RunnerConfig
+	kinds        []string
+	timeout      time.Duration
+	drainTimeout time.Duration
+	untilEmpty   bool
+}
+
+const consumeLong = `Consume is a worker that runs PROGRAM once for each job, until it is stopped.
+
+The program reads the job's args, as JSON, from standard input (see --stdin). Its environment describes the job:
+  PAWL_JOB_ID, PAWL_KIND, PAWL_QUEUE, PAWL_CHANNEL, PAWL_PRIORITY, PAWL_ATTEMPT (1 in the first run),
+  PAWL_MAX_ATTEMPTS, PAWL_CREATED_AT, PAWL_RUN_AT (RFC 3339), PAWL_FINGERPRINT, PAWL_UNIQUE_KEY,
+  PAWL_HEADERS (JSON), PAWL_BATCH, PAWL_WORKER
+
+Its exit code decides what happens to the job:
+  0      the job is completed
+  75     the job is put off for --snooze (EX_TEMPFAIL); this uses no attempt
+  100    the job is dead, even if attempts are left
+  101    the job is cancelled
+  other  the attempt failed, and the end of standard error is its error. The job runs again after its
+         backoff, or is dead if it has no attempts left. The same happens if a signal ends the program
+
+If a job is cancelled or taken away, or --timeout is over, the program gets SIGTERM, and after --grace SIGKILL.
+Both signals go to its whole process group. When the program ends, consume kills the processes that it has left
+in the group.
+
+On SIGTERM or ^C, consume claims no more jobs. Running programs have --drain-timeout to end. Then they get
+SIGTERM, after --grace SIGKILL, and their jobs run elsewhere; this uses no attempt. Then consume exits with code
+0. A second ^C ends consume at once.
+
+With --listen, consume serves /healthz, /readyz and /metrics like pawl serve, with the figures of this process
+only. Without the flag it serves no HTTP, even if the environment or a file sets listen.`
+
+func consumeCommand(p *program.Program) *cobra.Command {
+	c := &consumer{drainTimeout: 30 * time.Second}
+	c.subprocess.Grace, c.subprocess.Snooze = 10*time.Second, time.Minute
 	command := &cobra.Command{
 		Use:   "consume QUEUE... -- PROGRAM [ARGUMENT...]",
 		Short: "Run a program for each job of queues",
-		Long: `Consume is a worker that runs PROGRAM once for each job, until it is told to stop.
-
-The job's args are the program's standard input, as JSON (see --stdin). Facts are in its environment:
-  PAWL_JOB_ID, PAWL_KIND, PAWL_QUEUE, PAWL_CHANNEL, PAWL_PRIORITY, PAWL_ATTEMPT (1 in the first run), PAWL_MAX_ATTEMPTS,
-  PAWL_CREATED_AT, PAWL_RUN_AT (RFC 3339), PAWL_FINGERPRINT, PAWL_UNIQUE_KEY, PAWL_HEADERS (JSON), PAWL_BATCH, PAWL_WORKER
-
-Its exit code decides:
-  0      the job is completed
-  75     not now (EX_TEMPFAIL): it comes again after --snooze, and no attempt is used
-  100    it is dead, whatever attempts are left
-  101    it is cancelled
-  other  the attempt has failed, with the end of standard error as its error: it comes again after its backoff, until its attempts are
-         used up and it is dead. So it is when a signal ends the program
-
-A program whose job is cancelled or taken away, or whose --timeout is over, gets SIGTERM, and after --grace SIGKILL, with all it
-has started (its process group). What it leaves running there when it ends is killed too.
-
-SIGTERM or ^C: nothing new is claimed, and running programs have --drain-timeout to end; then they get SIGTERM, after --grace SIGKILL, and
-their jobs run elsewhere, no attempt used. Then consume ends, with exit code 0. A second ^C ends it at once.
-
-With --listen it serves /healthz, /readyz and /metrics as pawl serve does, with the figures of this process alone; without it, no HTTP,
-whatever the environment or a file says.`,
+		Long:  consumeLong,
 		Example: `  pawl consume mail -- ./send-mail
   pawl consume reports --concurrency 4 --timeout 10m -- sh -c 'make-report > "/srv/reports/$PAWL_JOB_ID.pdf"'
   pawl consume import --until-empty --result -- jq '{rows: length}'`,
 		Args: func(command *cobra.Command, args []string) error {
 			switch dash := command.ArgsLenAtDash(); {
 			case dash < 0:
-				return errors.New("no program: say it after --, as in pawl consume mail -- ./send-mail")
+				return errors.New("no program: give it after --, as in pawl consume mail -- ./send-mail")
 			case dash == 0:
-				return errors.New("no queue: name one or more before --")
+				return errors.New("no queue: give one or more before --")
 			case dash == len(args):
 				return errors.New("no program after --")
 			}
 			return nil
 		},
 		GroupID: groupRun,
-		RunE: func(command *cobra.Command, args []string) (err error) {
+		RunE: func(command *cobra.Command, args []string) error {
 			dash := command.ArgsLenAtDash()
-			if config.Min = config.Max; config.Max < 1 {
-				return usageError{fmt.Errorf("--concurrency %d: want 1 or more", config.Max)}
-			}
-			c.program = args[dash:]
-			if _, err := exec.LookPath(c.program[0]); err != nil {
-				return usageError{err}
-			}
-			if c.output, err = p.output(); err != nil {
-				return err
-			}
-			client, err := p.open(command.Context())
-			if err != nil {
-				return err
-			}
-			c.log, c.errors = p.log, &lockedWriter{to: p.stderr}
-			config.Queues = map[string]pawl.RunnerQueue{}
-			for _, queue := range args[:dash] {
-				config.Queues[queue] = pawl.RunnerQueue{}
-			}
-			config.Heartbeat, config.PollInterval = p.settled.Heartbeat, p.settled.PollInterval
-			// The programs are told to end by us, so that they are gone when their jobs are given back.
-			config.DrainTimeout = drainTimeout + c.grace + 2*time.Second
-			if len(kinds) == 0 {
-				kinds = []string{"*"}
-			}
-			mux := new(pawl.Mux)
-			for _, kind := range kinds {
-				c.handle(mux, pawl.KindOptions{Kind: kind, Timeout: timeout})
-			}
-			ctx, stop := context.WithCancel(command.Context())
-			defer stop()
-			draining, drained := context.WithCancel(context.WithoutCancel(ctx))
-			defer drained()
-			c.draining = draining
-			context.AfterFunc(ctx, func() {
-				if command.Context().Err() != nil {
-					c.log.Info("pawl: told to stop; running programs may end", "within", drainTimeout)
-				}
-				time.AfterFunc(drainTimeout, drained)
-			})
-			if untilEmpty {
-				var around sync.WaitGroup
-				defer around.Wait()
-				defer stop()
-				around.Go(func() {
-					untilNothingToDo(ctx, client, args[:dash])
-					stop()
-				})
-			}
-			end, err := p.serveBeside(command.Context(), client)
-			if err != nil {
-				return err
-			}
-			defer end()
-			c.log.Info("pawl: running a program for each job", "program", c.program[0], "queues", args[:dash], "at once", config.Max)
-			return client.Run(ctx, mux, config)
+			return c.run(command.Context(), p, args[:dash], args[dash:])
 		},
 	}
 	flags := command.Flags()
 	flags.SortFlags = false
-	flags.IntVar(&config.Max, "concurrency", 1, "programs at once")
-	flags.StringSliceVar(&kinds, "kind", nil, "run jobs of this kind alone; again for more. Others are given back for a minute, no attempt used")
-	flags.Var((*durationValue)(&timeout), "timeout", "of one attempt; 0: none")
-	flags.Var(&c.input, "stdin", "what the program reads: args, data or job (all of it, as JSON)")
-	flags.BoolVar(&c.result, "result", false, "keep standard output as the job's result: as JSON if it is, else as a string; at most 1 MiB")
-	flags.Var((*durationValue)(&c.snooze), "snooze", "how long a job is put off when the program ends with 75")
-	flags.BoolVar(&untilEmpty, "until-empty", false, "end when no job of the queues is ready or running; those scheduled for later, retries too, stay")
-	flags.StringVar(&config.Name, "name", "", "of the worker; if empty, host:pid")
-	flags.Var((*durationValue)(&drainTimeout), "drain-timeout", "how long running programs may go on when consume is to stop")
-	flags.Var((*durationValue)(&c.grace), "grace", "from SIGTERM to SIGKILL")
-	p.settingFlags(command, flags, "heartbeat", "poll_interval", "listen")
-	command.RegisterFlagCompletionFunc("stdin", cobra.FixedCompletions(c.input.allowed(), cobra.ShellCompDirectiveNoFileComp))
+	flags.IntVar(&c.runner.Max, "concurrency", 1, "number of programs that run at once")
+	flags.StringSliceVar(&c.kinds, "kind", nil,
+		"run only jobs of this kind; repeatable. Other jobs are released for a minute, which uses no attempt")
+	flags.Var((*flagvalue.Duration)(&c.timeout), "timeout", "maximum time of one attempt; 0: no limit")
+	flags.Var(&c.subprocess.Input, "stdin", "what the program reads: args, data or job (the whole job, as JSON)")
+	flags.BoolVar(&c.subprocess.Result, "result", false,
+		"keep standard output as the job's result: as JSON if it is JSON, else as a string; at most 1 MiB")
+	flags.Var((*flagvalue.Duration)(&c.subprocess.Snooze), "snooze",
+		"how long a job is put off if the program exits with 75")
+	flags.BoolVar(&c.untilEmpty, "until-empty", false,
+		"end when no job of the queues is ready or running; jobs that are scheduled for later, such as retries, stay")
+	flags.StringVar(&c.runner.Name, "name", "", "name of the worker; if empty, host:pid")
+	flags.Var((*flagvalue.Duration)(&c.drainTimeout), "drain-timeout",
+		"how long running programs may continue when consume is stopped")
+	flags.Var((*flagvalue.Duration)(&c.subprocess.Grace), "grace", "time from SIGTERM to SIGKILL")
+	settings.AddFlags(command, flags, "heartbeat", "poll_interval", "listen")
+	complete := cobra.FixedCompletions(subprocess.Inputs(), cobra.ShellCompDirectiveNoFileComp)
+	command.RegisterFlagCompletionFunc("stdin", complete)
 	return command
 }
 
-// untilNothingToDo returns when the queues have no job that is ready or running, or due; or when ctx ends.
-func untilNothingToDo(ctx context.Context, client *pawl.Client, queues []string) {
-	const every = 250 * time.Millisecond
+func (c *consumer) run(ctx context.Context, p *program.Program, queues, args []string) (err error) {
+	if c.runner.Min = c.runner.Max; c.runner.Max < 1 {
+		return exit.Usagef("--concurrency %d: want 1 or more", c.runner.Max)
+	}
+	if _, err := exec.LookPath(args[0]); err != nil {
+		return exit.Usage(err)
+	}
+	c.subprocess.Args = args
+	if c.subprocess.Stdout, err = p.Output(); err != nil {
+		return err
+	}
+	client, err := p.Open(ctx)
+	if err != nil {
+		return err
+	}
+	c.subprocess.Log, c.subprocess.Stderr = p.Log, subprocess.NewLockedWriter(p.Stderr)
+	c.runner.Queues = map[string]pawl.RunnerQueue{}
+	for _, queue := range queues {
+		c.runner.Queues[queue] = pawl.RunnerQueue{}
+	}
+	c.runner.Heartbeat, c.runner.PollInterval = p.Settings.Heartbeat, p.Settings.PollInterval
+	// Consume stops the programs itself before the runner releases their jobs, so that no program outlives its claim.
+	c.runner.DrainTimeout = c.drainTimeout + c.subprocess.Grace + 2*time.Second
+
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	draining, drained := context.WithCancel(context.WithoutCancel(running))
+	defer drained()
+	c.subprocess.Draining = draining
+	context.AfterFunc(running, func() {
+		if ctx.Err() != nil {
+			p.Log.Info("pawl: stopping; waiting for running programs", "for", c.drainTimeout)
+		}
+		time.AfterFunc(c.drainTimeout, drained)
+	})
+	if c.untilEmpty {
+		var background sync.WaitGroup
+		defer background.Wait()
+		defer stop()
+		background.Go(func() {
+			waitUntilEmpty(running, client, queues)
+			stop()
+		})
+	}
+	end, err := serveBeside(ctx, p, client)
+	if err != nil {
+		return err
+	}
+	defer end()
+	p.Log.Info("pawl: running a program for each job",
+		"program", args[0], "queues", queues, "concurrency", c.runner.Max)
+	return client.Run(running, c.mux(), c.runner)
+}
+
+func (c *consumer) mux() *pawl.Mux {
+	kinds := c.kinds
+	if len(kinds) == 0 {
+		kinds = []string{"*"}
+	}
+	mux := new(pawl.Mux)
+	for _, kind := range kinds {
+		c.subprocess.Handle(mux, pawl.KindOptions{Kind: kind, Timeout: c.timeout})
+	}
+	return mux
+}
+
+// waitUntilEmpty returns when the queues have no ready or running job, and no scheduled job whose time has come. It
+// also returns when ctx ends.
+func waitUntilEmpty(ctx context.Context, client *pawl.Client, queues []string) {
+	const interval = 250 * time.Millisecond
 	named := map[string]bool{}
 	for _, queue := range queues {
 		named[queue] = true
 	}
 	for quiet := 0; ; {
-		// What waits for a job that has just ended starts up to a second later.
-		switch busy, waiting, err := lookFor(ctx, client, named); {
+		// A job that waits for another starts up to a second after the other has finished.
+		switch busy, waiting, err := queuesBusy(ctx, client, named); {
 		case ctx.Err() != nil:
 			return
 		case err != nil || busy:
 			quiet = 0
-		case quiet >= 1 && !waiting || quiet >= int(2*time.Second/every):
+		case quiet >= 1 && !waiting || quiet >= int(2*time.Second/interval):
 			return
 		default:
 			quiet++
 		}
 		select {
-		case <-time.After(every):
+		case <-time.After(interval):
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// lookFor says whether something of the queues is ready, running or due, and whether something waits for other jobs.
-func lookFor(ctx context.Context, client *pawl.Client, queues map[string]bool) (busy, waiting bool, err error) {
+// queuesBusy reports whether jobs are ready, running or past their time, and whether jobs wait for other jobs.
+func queuesBusy(
+	ctx context.Context, client *pawl.Client, queues map[string]bool,
+) (busy, waiting bool, err error) {
 	stats, err := client.Stats(ctx)
 	for _, q := range stats.Queues {
 		if queues[q.Queue] {

@@ -14,15 +14,17 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/demo"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// The demo starts its own program again, so the tests run the real one.
+// The demo starts its own program again, so the tests need the real program.
 func buildDemo(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "pawl")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput()
+	if err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	return program
@@ -42,7 +44,7 @@ func demoServer(t *testing.T) string {
 	return pgtest.Reach(t, server)
 }
 
-// demoSchemas are those left in the database.
+// demoSchemas returns the schemas that are left in the database.
 func demoSchemas(t *testing.T, url string) (names []string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -77,7 +79,7 @@ func TestDemo(t *testing.T) {
 			`(?m)^ok: every invoice was written exactly once: 200 orders, 200 invoices, 200 distinct, 0 missing, 0 twice$`,
 			`(?m)^ok: no job was lost: (\d+) inserted = \d+ completed \+ \d+ dead$`,
 			`(?m)^ok: \d+ jobs of rolled back transactions: 0 exist$`,
-			`(?m)^ok: verify finds nothing broken$`,
+			`(?m)^ok: verify finds no violation$`,
 		} {
 			if !regexp.MustCompile(want).Match(out) {
 				t.Errorf("the output does not match %s", want)
@@ -101,7 +103,7 @@ func TestDemo(t *testing.T) {
 		select {
 		case <-out.seen:
 		case <-time.After(20 * time.Second):
-			t.Error("no job was done within 20 s")
+			t.Error("no job finished within 20 s")
 		}
 		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 			t.Fatal(err)
@@ -130,16 +132,17 @@ func TestDemo(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 		if left := demoSchemas(t, url); len(left) != 1 {
-			t.Errorf("schemas left: %v, want the one that was there", left)
+			t.Errorf("schemas left: %v, want the one that existed", left)
 		}
 	})
 }
 
-// untilText tells when a text has been written. exec calls it from one goroutine, as Stdout and Stderr are the same.
+// untilText reports when a text has been written. exec writes from one goroutine, because Stdout and Stderr are the
+// same.
 type untilText struct {
 	text string
 	all  bytes.Buffer
-	seen chan struct{} // Closed then.
+	seen chan struct{} // Closed when the text has been written.
 	done bool
 }
 
@@ -153,8 +156,9 @@ func (u *untilText) Write(p []byte) (int, error) {
 }
 
 func TestDemoWorkerAlone(t *testing.T) {
-	t.Setenv(demoURLEnv, "")
-	if err := run(t.Context(), []string{"demo", "worker"}, nil, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "pawl demo") {
+	t.Setenv(demo.URLVariable, "")
+	err := run(t.Context(), []string{"demo", "worker"}, nil, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "pawl demo") {
 		t.Errorf("a worker without a demo returned %v", err)
 	}
 }

@@ -20,10 +20,13 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
 	"github.com/pawlhq/pawl/pawlprom"
 )
 
-// The files with which pawl is deployed name its commands, flags, settings and metrics. Nothing else would tell when one of them is
+// The files that deploy pawl name its commands, flags, settings and metrics. These tests fail when one of them is
 // renamed.
 
 const repository = "../.."
@@ -37,7 +40,7 @@ func readFile(t *testing.T, name string) string {
 	return string(content)
 }
 
-// documents are those of a YAML file.
+// documents returns the documents of a YAML file.
 func documents[T any](t *testing.T, name string) (all []T) {
 	t.Helper()
 	decoder := yaml.NewDecoder(strings.NewReader(readFile(t, name)))
@@ -54,10 +57,10 @@ func documents[T any](t *testing.T, name string) (all []T) {
 	}
 }
 
-// accepts fails the test if pawl would not take these arguments.
+// accepts fails the test if pawl does not accept the arguments.
 func accepts(t *testing.T, place string, args []string) (command *cobra.Command) {
 	t.Helper()
-	command, rest, err := rootCommand(&program{}).Find(args)
+	command, rest, err := rootCommand(&program.Program{}).Find(args)
 	if err == nil {
 		err = command.ParseFlags(rest)
 	}
@@ -65,7 +68,7 @@ func accepts(t *testing.T, place string, args []string) (command *cobra.Command)
 		err = command.ValidateArgs(command.Flags().Args())
 	}
 	if err == nil && !command.Runnable() {
-		err = errors.New("it is no command that runs")
+		err = errors.New("the command does not run")
 	}
 	if err != nil {
 		t.Errorf("%s: pawl %s: %v", place, strings.Join(args, " "), err)
@@ -73,22 +76,14 @@ func accepts(t *testing.T, place string, args []string) (command *cobra.Command)
 	return command
 }
 
-// isSetting fails the test if an environment has a variable PAWL_… that is no setting, or a value that is none.
+// isSetting fails the test if a variable PAWL_… is not a setting, or its value is not valid.
 func isSetting(t *testing.T, place, name, value string) {
 	t.Helper()
 	if !strings.HasPrefix(name, "PAWL_") {
 		return
 	}
-	i := slices.IndexFunc(allSettings, func(s *setting) bool { return s.env() == name })
-	if i < 0 {
-		t.Errorf("%s: %s is no setting", place, name)
-		return
-	}
-	s := &settings{text: map[string]string{}, origin: map[string]string{}}
-	if value != "" {
-		if err := s.apply(allSettings[i], allSettings[i].split(value), place); err != nil {
-			t.Error(err)
-		}
+	if err := settings.CheckVariable(name, value); err != nil {
+		t.Errorf("%s: %v", place, err)
 	}
 }
 
@@ -99,7 +94,8 @@ func TestEveryYAMLFileIsOne(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && (path == ".git" || path == "bin" || path == "dist" || entry.Name() == "testdata" || entry.Name() == "node_modules") {
+		built := slices.Contains([]string{".git", "bin", "dist"}, path)
+		if entry.IsDir() && (built || entry.Name() == "testdata" || entry.Name() == "node_modules") {
 			return fs.SkipDir
 		}
 		if ext := filepath.Ext(path); ext == ".yaml" || ext == ".yml" {
@@ -170,7 +166,7 @@ func TestKubernetes(t *testing.T) {
 		Images    []struct{ Name string }
 	}](t, folder+"/kustomization.yaml")[0]
 	secret := documents[manifest](t, folder+"/secret.yaml")[0]
-	pods := map[string]map[string]string{} // Labels of the pods that deployments make.
+	pods := map[string]map[string]string{} // By deployment: the labels of its pods.
 	var budgets []manifest
 	for _, name := range listed.Resources {
 		for _, m := range documents[manifest](t, folder+"/"+name) {
@@ -188,18 +184,21 @@ func TestKubernetes(t *testing.T) {
 				}
 				for _, env := range c.Env {
 					isSetting(t, place, env.Name, env.Value)
-					if ref := env.ValueFrom.SecretKeyRef; ref.Name != "" && (ref.Name != secret.Metadata.Name || secret.StringData[ref.Key] == "") {
+					ref := env.ValueFrom.SecretKeyRef
+					if ref.Name != "" && (ref.Name != secret.Metadata.Name || secret.StringData[ref.Key] == "") {
 						t.Errorf("%s: the secret %s has no %s in secret.yaml", place, ref.Name, ref.Key)
 					} else if ref.Name != "" {
 						isSetting(t, place, env.Name, secret.StringData[ref.Key])
 					}
 				}
-				if m.Kind == "Deployment" && (c.LivenessProbe.HTTPGet.Path != "/healthz" || c.ReadinessProbe.HTTPGet.Path != "/readyz" || len(c.Ports) != 1 ||
-					c.LivenessProbe.HTTPGet.Port != c.Ports[0].Name || c.ReadinessProbe.HTTPGet.Port != c.Ports[0].Name) {
+				live, ready := c.LivenessProbe.HTTPGet, c.ReadinessProbe.HTTPGet
+				if m.Kind == "Deployment" && (live.Path != "/healthz" || ready.Path != "/readyz" || len(c.Ports) != 1 ||
+					live.Port != c.Ports[0].Name || ready.Port != c.Ports[0].Name) {
 					t.Errorf("%s: the probes ask %+v and %+v", place, c.LivenessProbe, c.ReadinessProbe)
 				}
-				if grace := time.Duration(m.Spec.Template.Spec.Grace * float64(time.Second)); m.Kind == "Deployment" && grace < longestStop(t, command) {
-					t.Errorf("%s: it has %v to end and may need %v", place, grace, longestStop(t, command))
+				grace := time.Duration(m.Spec.Template.Spec.Grace * float64(time.Second))
+				if m.Kind == "Deployment" && grace < longestStop(t, command) {
+					t.Errorf("%s: it has %v to stop and may need %v", place, grace, longestStop(t, command))
 				}
 			}
 		}
@@ -213,7 +212,13 @@ func TestKubernetes(t *testing.T) {
 			}
 			return true
 		}
-		if n := len(slices.DeleteFunc(slices.Collect(maps.Values(pods)), func(labels map[string]string) bool { return !covers(labels) })); n != 1 {
+		n := 0
+		for _, labels := range pods {
+			if covers(labels) {
+				n++
+			}
+		}
+		if n != 1 {
 			t.Errorf("the budget %s covers %d deployments, want one", budget.Metadata.Name, n)
 		}
 	}
@@ -222,16 +227,16 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
-// longestStop is how long a command that was told to stop may take: the drain, and as long again for what cannot be delivered
-// because the database is away (pawl.Client.Run).
+// longestStop returns the longest time that a command needs to stop. A worker needs its drain timeout, and the same
+// time again if the database is away and it cannot deliver results (see pawl.Client.Run).
 func longestStop(t *testing.T, command *cobra.Command) time.Duration {
 	t.Helper()
 	if command.Name() != "consume" {
-		return 10 * time.Second // Five for requests.
+		return 10 * time.Second // Requests have five seconds.
 	}
 	var drain time.Duration
 	for _, name := range []string{"drain-timeout", "grace"} {
-		d, err := parseDuration(command.Flag(name).Value.String())
+		d, err := flagvalue.ParseDuration(command.Flag(name).Value.String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +261,7 @@ func TestCompose(t *testing.T) {
 	for name, s := range file.Services {
 		for other := range s.DependsOn {
 			if _, ok := file.Services[other]; !ok {
-				t.Errorf("compose.yaml: %s depends on %s, which is no service", name, other)
+				t.Errorf("compose.yaml: %s depends on %s, which is not a service", name, other)
 			}
 		}
 		if !strings.HasPrefix(s.Image, "pawl") {
@@ -272,15 +277,15 @@ func TestCompose(t *testing.T) {
 			isSetting(t, "compose.yaml: "+name, variable, defaults.ReplaceAllString(value, "$1"))
 		}
 		if grace, _ := time.ParseDuration(s.Grace); command.Name() == "consume" && grace < longestStop(t, command) {
-			t.Errorf("compose.yaml: %s has %q to end and may need %v", name, s.Grace, longestStop(t, command))
+			t.Errorf("compose.yaml: %s has %q to stop and may need %v", name, s.Grace, longestStop(t, command))
 		}
 	}
 	if seen < 3 {
-		t.Errorf("compose.yaml: %d services of pawl, want those that migrate, serve and work", seen)
+		t.Errorf("compose.yaml: %d services of pawl, want services that migrate, serve and run jobs", seen)
 	}
 }
 
-// dockerfileCommand is what the last instruction of a name says, in the form of a JSON array.
+// dockerfileCommand returns the JSON array of the last instruction of a name.
 func dockerfileCommand(t *testing.T, instruction string) (args []string) {
 	t.Helper()
 	for line := range strings.Lines(readFile(t, "Dockerfile")) {
@@ -299,7 +304,7 @@ func TestDockerfile(t *testing.T) {
 	text := readFile(t, "Dockerfile")
 	checks := regexp.MustCompile(`(?m)^HEALTHCHECK .* CMD \["/?pawl", "(.*)"\]$`).FindAllStringSubmatch(text, -1)
 	if len(checks) != 1 {
-		t.Errorf("Dockerfile: %d health checks, want one of the image that serves", len(checks))
+		t.Errorf("Dockerfile: %d health checks, want one, in the image that serves", len(checks))
 	}
 	for _, check := range checks {
 		accepts(t, "Dockerfile: HEALTHCHECK", strings.Split(check[1], `", "`))
@@ -316,7 +321,8 @@ func TestUnits(t *testing.T) {
 		t.Fatal(units, err)
 	}
 	for _, path := range units {
-		unit, environment := map[string]string{}, map[string]string{"OPTIONS": "--concurrency 4 --timeout 10m", "PROGRAM": "/bin/true"}
+		unit := map[string]string{}
+		environment := map[string]string{"OPTIONS": "--concurrency 4 --timeout 10m", "PROGRAM": "/bin/true"}
 		for line := range strings.Lines(readFile(t, "deploy/systemd/"+filepath.Base(path))) {
 			if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") {
 				if unit[name] = value; name == "Environment" {
@@ -334,30 +340,34 @@ func TestUnits(t *testing.T) {
 		if command.Name() == "consume" && !slices.Contains(args, "send-mail") {
 			t.Errorf("%s, started for send-mail, has %q", path, args)
 		}
-		if stop, _ := time.ParseDuration(unit["TimeoutStopSec"] + "s"); unit["TimeoutStopSec"] != "" && stop < longestStop(t, command) {
-			t.Errorf("%s has %v to end and may need %v", path, stop, longestStop(t, command))
+		stop, _ := time.ParseDuration(unit["TimeoutStopSec"] + "s")
+		if unit["TimeoutStopSec"] != "" && stop < longestStop(t, command) {
+			t.Errorf("%s has %v to stop and may need %v", path, stop, longestStop(t, command))
 		}
 		for _, page := range regexp.MustCompile(`man:([\w-]+)\(1\)`).FindAllStringSubmatch(unit["Documentation"], -1) {
-			if _, _, err := rootCommand(&program{}).Find(strings.Split(page[1], "-")[1:]); err != nil {
+			if _, _, err := rootCommand(&program.Program{}).Find(strings.Split(page[1], "-")[1:]); err != nil {
 				t.Errorf("%s: there is no page %s: %v", path, page[1], err)
 			}
 		}
 	}
-	// What is in them that is shipped commented out is read when the comment goes.
-	for _, line := range regexp.MustCompile(`(?m)^# (PAWL_\w+)=(.*)$`).FindAllStringSubmatch(readFile(t, "deploy/package/pawl.env"), -1) {
+	// Settings in comments must be valid when a user removes the comment.
+	variable := regexp.MustCompile(`(?m)^# (PAWL_\w+)=(.*)$`)
+	for _, line := range variable.FindAllStringSubmatch(readFile(t, "deploy/package/pawl.env"), -1) {
 		isSetting(t, "pawl.env", line[1], line[2])
 	}
 	file := filepath.Join(t.TempDir(), "pawl.yaml")
-	if err := os.WriteFile(file, regexp.MustCompile(`(?m)^# ([a-z_.]+: )`).ReplaceAll([]byte(readFile(t, "deploy/package/pawl.yaml")), []byte("$1")), 0o600); err != nil {
+	text := regexp.MustCompile(`(?m)^# ([a-z_.]+: )`).ReplaceAllString(readFile(t, "deploy/package/pawl.yaml"), "$1")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &program{configFile: file}
-	if s, err := p.settings(); err != nil || s.origin["dsn"] == "default" {
-		t.Errorf("pawl.yaml, without its comments: dsn of %s, %v", s.origin["dsn"], err)
+	if s, err := settings.Load(nil, file); err != nil {
+		t.Errorf("pawl.yaml, without its comments: %v", err)
+	} else if s.Origin("dsn") == "default" {
+		t.Error("pawl.yaml, without its comments, sets no dsn")
 	}
 }
 
-// Each file that nfpm and goreleaser take is there, but for those that scripts/package.sh makes.
+// Each file in the package exists, except those that scripts/package.sh creates.
 func TestPackageContents(t *testing.T) {
 	t.Parallel()
 	nfpm := documents[struct {
@@ -377,18 +387,22 @@ func TestPackageContents(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, want := range []string{"/usr/bin/pawl", "/usr/share/doc/pawl/LICENSE-APACHE", "/usr/share/doc/pawl/LICENSE-MIT", "/usr/share/man/man1/",
-		"/usr/lib/systemd/system/pawl.service", "/usr/lib/systemd/system/pawl-worker@.service", "/usr/share/bash-completion/completions/pawl"} {
+	for _, want := range []string{
+		"/usr/bin/pawl", "/usr/share/doc/pawl/LICENSE-APACHE", "/usr/share/doc/pawl/LICENSE-MIT", "/usr/share/man/man1/",
+		"/usr/lib/systemd/system/pawl.service", "/usr/lib/systemd/system/pawl-worker@.service",
+		"/usr/share/bash-completion/completions/pawl",
+	} {
 		if !slices.Contains(to, want) {
 			t.Errorf("the package lacks %s", want)
 		}
 	}
-	for _, args := range regexp.MustCompile(`(?m)^"\$STAGE/pawl" ([a-z ]+)`).FindAllStringSubmatch(readFile(t, "scripts/package.sh"), -1) {
+	call := regexp.MustCompile(`(?m)^"\$STAGE/pawl" ([a-z ]+)`)
+	for _, args := range call.FindAllStringSubmatch(readFile(t, "scripts/package.sh"), -1) {
 		fields := strings.Fields(args[1])
 		if fields[0] == "man" {
 			fields = append(fields, "there")
 		}
-		root := rootCommand(&program{})
+		root := rootCommand(&program.Program{})
 		root.InitDefaultCompletionCmd()
 		if _, rest, err := root.Find(fields); err != nil || fields[0] == "completion" && len(rest) > 0 {
 			t.Errorf("scripts/package.sh: pawl %s: %v %v", args[1], rest, err)
@@ -396,7 +410,7 @@ func TestPackageContents(t *testing.T) {
 	}
 }
 
-// The alerts are of metrics that there are.
+// The alerts use metrics that exist.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	client, err := pawl.New(nil, pawl.Config{})
@@ -437,11 +451,12 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// The page's commands are ones.
+// The commands on the page are valid.
 func TestOperationsPage(t *testing.T) {
 	t.Parallel()
 	commands := 0
-	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(readFile(t, "docs/operations.md"), -1) {
+	shell := regexp.MustCompile("(?s)```sh\n(.*?)```")
+	for _, block := range shell.FindAllStringSubmatch(readFile(t, "docs/operations.md"), -1) {
 		for line := range strings.Lines(block[1]) {
 			line, _, _ = strings.Cut(line, " #")
 			if args, ok := strings.CutPrefix(strings.TrimSpace(line), "pawl "); ok {

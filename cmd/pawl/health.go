@@ -8,20 +8,23 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
 	"github.com/spf13/cobra"
 )
 
-func healthCommand(p *program) *cobra.Command {
+func healthCommand(p *program.Program) *cobra.Command {
 	var ready bool
 	command := &cobra.Command{
 		Use:   "health",
-		Short: "Ask a pawl that serves HTTP on this machine how it is",
-		Long: `Health asks for /healthz, or with --ready for /readyz, where --listen says. Exit code 0: it is well; 1: it is not, and standard error
-says why. An answer may take four seconds. It is for health checks of containers that have no other program.`,
+		Short: "Check a pawl that serves HTTP on this machine",
+		Long: `Health requests /healthz at the address of --listen, or /readyz with --ready. The exit code is 0
+if the process is healthy, and 1 if it is not; standard error says why. Health waits at most four seconds. Use
+it for the health checks of containers that contain no other program.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupRun,
 		RunE: func(command *cobra.Command, _ []string) error {
-			s, err := p.settings()
+			s, err := p.LoadSettings()
 			if err != nil {
 				return err
 			}
@@ -29,30 +32,32 @@ says why. An answer may take four seconds. It is for health checks of containers
 			if ready {
 				path = "/readyz"
 			}
-			request, err := http.NewRequestWithContext(command.Context(), http.MethodGet, "http://"+reachable(s.Listen)+path, nil)
+			url := "http://" + localAddress(s.Listen) + path
+			request, err := http.NewRequestWithContext(command.Context(), http.MethodGet, url, nil)
 			if err != nil {
 				return err
 			}
-			direct := &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{}} // No proxy, for what is on this machine.
-			response, err := direct.Do(request)
+			withoutProxy := &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{}}
+			response, err := withoutProxy.Do(request)
 			if err != nil {
 				return err
 			}
 			defer response.Body.Close()
-			said, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+			body, err := io.ReadAll(io.LimitReader(response.Body, 4096))
 			if err == nil && response.StatusCode != http.StatusOK {
-				err = fmt.Errorf("%s is %s: %s", path, response.Status, strings.TrimSpace(string(said)))
+				err = fmt.Errorf("%s is %s: %s", path, response.Status, strings.TrimSpace(string(body)))
 			}
 			return err
 		},
 	}
-	p.settingFlags(command, command.Flags(), "listen")
-	command.Flags().BoolVar(&ready, "ready", false, "ask whether the database can be used too")
+	settings.AddFlags(command, command.Flags(), "listen")
+	command.Flags().BoolVar(&ready, "ready", false, "check also whether the database can be used")
 	return command
 }
 
-// reachable is where who listens at an address can be reached from this machine: all addresses include the loopback one.
-func reachable(address string) string {
+// localAddress returns where this machine reaches a server that listens on an address. A server on all addresses also
+// listens on the loopback address.
+func localAddress(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
 		return net.JoinHostPort("127.0.0.1", port)

@@ -2,27 +2,46 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
-	"github.com/charmbracelet/x/ansi"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
 )
 
-// help writes a command's help; on a terminal in lines that fit.
-func (p *program) help(command *cobra.Command, _ []string) {
-	fmt.Fprint(p.stdout, helpOf(command, min(outputWidth(p.stdout), 120)))
+// addHelpCommand adds cobra's help command, and makes it fail if there is no such command.
+func addHelpCommand(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, command := range root.Commands() {
+		if command.Name() != "help" {
+			continue
+		}
+		command.Run, command.RunE = nil, func(_ *cobra.Command, args []string) error {
+			about, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return exit.Usagef("there is no help on %q", strings.Join(args, " "))
+			}
+			return about.Help()
+		}
+	}
 }
 
-// helpOf is a command's help in so many columns; 0: as it is written. Examples are left as they are: they are there to be copied.
-func helpOf(command *cobra.Command, width int) string {
+// printHelp writes a command's help. On a terminal it breaks the lines to fit.
+func printHelp(p *program.Program, command *cobra.Command) {
+	fmt.Fprint(p.Stdout, helpText(command, min(output.Width(p.Stdout), 120)))
+}
+
+// helpText returns a command's help, broken to fit a width. A width of 0 leaves all lines as they are. Examples are
+// never broken, so that users can copy them.
+func helpText(command *cobra.Command, width int) string {
 	long := command.Long
 	if long == "" {
 		long = command.Short
 	}
 	text := strings.TrimSpace(long) + "\n"
 	if width > 0 {
-		text = flow(text, width)
+		text = output.Reflow(text, width)
 	}
 	text += "\n"
 	if !command.Runnable() && !command.HasSubCommands() {
@@ -32,75 +51,13 @@ func helpOf(command *cobra.Command, width int) string {
 	for line := range strings.Lines(command.UsageString()) {
 		line = strings.TrimRight(line, "\n")
 		if command.HasSubCommands() && line == "  "+command.UseLine() {
-			continue // A noun without a verb does nothing but this.
+			continue // A command with subcommands does nothing by itself.
 		}
 		example = line == "Examples:" || example && line != ""
 		if width > 0 && !example {
-			line = hang(line, width)
+			line = output.Hang(line, width)
 		}
 		text += line + "\n"
 	}
 	return text
-}
-
-// flow breaks paragraphs anew; lines that begin with spaces are lines of their own.
-func flow(text string, width int) string {
-	var b strings.Builder
-	paragraph := ""
-	end := func() {
-		if paragraph != "" {
-			b.WriteString(wrap(paragraph, width) + "\n")
-		}
-		paragraph = ""
-	}
-	for line := range strings.Lines(text) {
-		switch line = strings.TrimRight(line, "\n"); {
-		case line == "" || line[0] == ' ':
-			end()
-			b.WriteString(hang(line, width) + "\n")
-		case paragraph == "":
-			paragraph = line
-		default:
-			paragraph += " " + line
-		}
-	}
-	end()
-	return b.String()
-}
-
-// entry is the name of a flag or a command and the gap before what is said of it.
-var entry = regexp.MustCompile(`^ +(-\w, )?\S+( \S+)? {2,}`)
-
-// hang breaks a line so that what does not fit is below what is said, or indented as the line is.
-func hang(line string, width int) string {
-	indent := len(entry.FindString(line))
-	if indent == 0 || indent > width/2 {
-		indent = len(line) - len(strings.TrimLeft(line, " "))
-	}
-	if ansi.StringWidth(line) <= width || indent > width/2 {
-		return line
-	}
-	head, rest := line[:indent], line[indent:]
-	return head + strings.ReplaceAll(wrap(rest, width-indent), "\n", "\n"+strings.Repeat(" ", indent))
-}
-
-// wrap breaks a text at spaces alone: a flag is to be found in one piece.
-func wrap(text string, width int) string {
-	var b strings.Builder
-	at := 0
-	for i, word := range strings.Fields(text) {
-		w := ansi.StringWidth(word)
-		switch {
-		case i == 0:
-		case at+1+w > width:
-			b.WriteByte('\n')
-			at = 0
-		default:
-			b.WriteByte(' ')
-			at++
-		}
-		b.WriteString(word)
-		at += w
-	}
-	return b.String()
 }

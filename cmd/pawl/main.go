@@ -10,10 +10,13 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
+	_ "time/tzdata" // Crons have time zones, and a container made from scratch has no time zone database.
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -25,31 +28,32 @@ func main() {
 	go func() {
 		<-signals
 		stop()
-		<-signals // A second ^C ends the process at once, also where a script began it in the background, with SIGINT ignored.
-		os.Exit(exitInterrupted)
+		// A second signal ends the process at once, even if a script started it in the background with SIGINT ignored.
+		<-signals
+		os.Exit(exit.CodeInterrupted)
 	}()
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "pawl:", plain(err))
+		fmt.Fprintln(os.Stderr, "pawl:", exit.Message(err))
 	}
-	os.Exit(exitCode(err))
+	os.Exit(exit.Code(err))
 }
 
-// run is the whole program; exitCode tells what its error means to a shell.
+// run is the whole program. exit.Code returns the exit code for its error.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
-	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
-	defer func() { err = p.close(err) }()
+	p := &program.Program{Stdin: stdin, Stdout: stdout, Stderr: stderr}
+	defer func() { err = p.Close(err) }()
 	root := rootCommand(p)
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)
-	if err != nil && !p.started {
-		err = usageError{err} // What cobra finds wrong, it finds before anything has run.
+	if err != nil && !p.Started() {
+		err = exit.Usage(err) // Cobra checks the command line before the command starts.
 	}
-	if old, ok := errors.AsType[*pawl.SchemaError](err); ok {
-		err = p.schemaError(old)
+	if schemaError, ok := errors.AsType[*pawl.SchemaError](err); ok {
+		err = p.ExplainSchema(schemaError)
 	}
-	if wrong, ok := err.(usageError); ok {
-		err = usageError{fmt.Errorf("%w\nSee: %s --help", wrong.error, command.CommandPath())}
+	if wrong, ok := err.(exit.UsageError); ok {
+		err = exit.Usagef("%w\nSee: %s --help", wrong.Unwrap(), command.CommandPath())
 	}
 	return err
 }
@@ -60,7 +64,7 @@ const (
 	groupRun   = "run"
 )
 
-func rootCommand(p *program) *cobra.Command {
+func rootCommand(p *program.Program) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pawl",
 		Short: "A job queue on PostgreSQL",
@@ -72,51 +76,47 @@ func rootCommand(p *program) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetIn(p.stdin)
-	root.SetOut(p.stdout)
-	root.SetErr(p.stderr)
-	root.SetHelpFunc(p.help)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-			err = wrong.Unwrap() // Without the value: a dsn has a password.
-			if number, ok := errors.AsType[*strconv.NumError](err); ok {
-				err = fmt.Errorf("%q: want %s", number.Num, cmp.Or(map[string]string{"bool": "true or false", "float64": "a number"}[wrong.GetFlag().Value.Type()], "a whole number"))
-			}
-			return fmt.Errorf("--%s: %w", wrong.GetFlag().Name, err)
-		}
-		return err
-	})
+	root.SetIn(p.Stdin)
+	root.SetOut(p.Stdout)
+	root.SetErr(p.Stderr)
+	root.SetHelpFunc(func(command *cobra.Command, _ []string) { printHelp(p, command) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return explainFlag(err) })
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
-	p.settingFlags(root, flags, "dsn", "schema", "log_dest", "log_level", "format")
-	flags.StringVarP(&p.configFile, "config", "c", "", "file of settings; if empty, $"+configEnv+", else "+defaultConfigFile+" where there is one")
-	flags.StringVar(&p.out, "out", "stdout", "where the answer goes: stdout or a file")
-	flags.BoolVar(&p.yes, "yes", false, "do not ask before what cannot be undone")
+	settings.AddFlags(root, flags, "dsn", "schema", "log_dest", "log_level", "format")
+	flags.StringVarP(&p.ConfigFile, "config", "c", "",
+		"file of settings; if empty, $"+settings.FileVariable+", else "+settings.DefaultFile+" if it exists")
+	flags.StringVar(&p.OutFile, "out", "stdout", "where the output goes: stdout or a file")
+	flags.BoolVar(&p.Yes, "yes", false, "do not ask for confirmation before a change that cannot be undone")
 	root.AddGroup(
 		&cobra.Group{ID: groupSetup, Title: "Set up and check:"},
 		&cobra.Group{ID: groupJobs, Title: "Jobs and queues:"},
 		&cobra.Group{ID: groupRun, Title: "Run and watch:"},
 	)
 	root.AddCommand(
-		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), doctorCommand(p), configCommand(p), importCommand(p),
-		jobCommand(p), queueCommand(p), messageCommand(p), workerCommand(p), archiveCommand(p), deadCommand(p), cronCommand(p),
-		consumeCommand(p), serveCommand(p), healthCommand(p), statsCommand(p), topCommand(p), adminCommand(p),
-		demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
+		installCommand(p), migrateCommand(p), uninstallCommand(p), verifyCommand(p), doctorCommand(p), configCommand(p),
+		importCommand(p), jobCommand(p), queueCommand(p), messageCommand(p), workerCommand(p), archiveCommand(p),
+		deadCommand(p), cronCommand(p), consumeCommand(p), serveCommand(p), healthCommand(p), statsCommand(p),
+		topCommand(p), adminCommand(p), demoCommand(p), benchCommand(p), versionCommand(p), manCommand(p),
 		exitCodesTopic(), configurationTopic(), outputTopic(),
 	)
 	root.InitDefaultCompletionCmd()
-	p.adopt(root)
-	root.InitDefaultHelpCmd()
-	for _, command := range root.Commands() {
-		if command.Name() == "help" {
-			command.Run, command.RunE = nil, func(_ *cobra.Command, args []string) error {
-				about, rest, err := root.Find(args)
-				if err != nil || len(rest) > 0 {
-					return usageError{fmt.Errorf("there is no help on %q", strings.Join(args, " "))}
-				}
-				return about.Help()
-			}
-		}
-	}
+	p.Adopt(root)
+	addHelpCommand(root)
 	return root
+}
+
+// explainFlag says what a flag expects. It leaves out the value, which may be a dsn with a password.
+func explainFlag(err error) error {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	flag := invalid.GetFlag()
+	err = invalid.Unwrap()
+	if number, ok := errors.AsType[*strconv.NumError](err); ok {
+		want := map[string]string{"bool": "true or false", "float64": "a number"}[flag.Value.Type()]
+		err = fmt.Errorf("%q: want %s", number.Num, cmp.Or(want, "a whole number"))
+	}
+	return fmt.Errorf("--%s: %w", flag.Name, err)
 }

@@ -9,159 +9,178 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/lookup"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/view"
 	"github.com/spf13/cobra"
 )
 
-// messageReading are the flags of read and dequeue.
-type messageReading struct {
+const readLong = `
+
+A reader holds a message until its vt. To finish the message, delete it before that time (pawl message delete).
+Otherwise any reader can read it again, and read returns it alone, whatever --count says. After the third time
+the message is dead, because it may be what kills its readers. read_ct counts attempts; a lock time that ran out
+is not an attempt. Read does not wait for messages: it returns none if the queue is empty, is paused or has
+reached its limits.`
+
+func messageReadCommand(p *program.Program) *cobra.Command {
+	var reader messageReader
+	var archived bool
+	command := &cobra.Command{
+		Use:   "read QUEUE",
+		Short: "Read and hold messages, or with --archive list finished ones",
+		Long:  "Read claims messages that can be read now, most urgent first." + readLong,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			if !archived {
+				return reader.read(command, p, args[0])
+			}
+			if changed := command.Flags().Changed; changed("lock-time") || changed("worker") {
+				return exit.Usagef("--archive excludes --lock-time and --worker")
+			}
+			client, err := p.Open(command.Context())
+			if err != nil {
+				return err
+			}
+			filter := selection.Filter{Filter: pawl.Filter{
+				Queue: args[0], Kind: reader.kind, States: selection.Finished, Limit: reader.count,
+			}}
+			return filter.ListAs(command.Context(), p, client, view.FinishedMessagesOf)
+		},
+	}
+	reader.addFlags(command)
+	command.Flags().BoolVar(&archived, "archive", false,
+		"list finished messages instead, newest first: completed, cancelled and dead ones")
+	return command
+}
+
+func messageDequeueCommand(p *program.Program) *cobra.Command {
+	var reader messageReader
+	command := &cobra.Command{
+		Use:   "dequeue QUEUE",
+		Short: "Read and hold one message",
+		Long:  "Dequeue is another name of read. It claims the most urgent message that can be read now." + readLong,
+		Args:  cobra.RangeArgs(1, 3), // pgqrs has the form QUEUE WORKER LOCK_TIME.
+		RunE: func(command *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				id, err := strconv.ParseInt(args[1], 10, 64)
+				if err != nil || id < 1 {
+					return exit.Usagef("%q is not the ID of a worker", args[1])
+				}
+				reader.worker = id
+			}
+			if len(args) > 2 {
+				if err := command.Flags().Set("lock-time", args[2]); err != nil {
+					return exit.Usage(err)
+				}
+			}
+			return reader.read(command, p, args[0])
+		},
+	}
+	reader.addFlags(command)
+	return command
+}
+
+// messageReader holds the flags of read and dequeue.
+type messageReader struct {
 	count    int
 	lockTime time.Duration
 	kind     string
 	worker   int64
 }
 
-func (r *messageReading) add(command *cobra.Command) {
+func (r *messageReader) addFlags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.SortFlags = false
 	r.count = 1
-	flags.Var(&numberValue{&r.count, 1, math.MaxInt32}, "count", "how many at most")
-	flags.Var((*durationValue)(&r.lockTime), "lock-time", "how long they stay with the reader; a number is seconds; if not given, as the setting lease says, else the queue, else 30s")
+	flags.Var(&flagvalue.Number{To: &r.count, Least: 1, Most: math.MaxInt32}, "count", "maximum number of messages")
+	flags.Var((*flagvalue.Duration)(&r.lockTime), "lock-time",
+		"how long the reader holds the messages; if not given, the setting lease, else the queue's lease, else 30s")
 	flags.StringVar(&r.kind, "message-type", "", "only messages of this type")
-	flags.Int64Var(&r.worker, "worker", 0, "read for this worker, of those registered by pawl worker create")
+	flags.Int64Var(&r.worker, "worker", 0, "read for this worker, which pawl worker create has registered")
 	flags.Lookup("worker").Hidden = true
 }
 
-// read claims messages, and prints what a later delete needs.
-func (r *messageReading) read(command *cobra.Command, p *program, queue string) error {
+// read claims messages and prints them.
+func (r *messageReader) read(command *cobra.Command, p *program.Program, queue string) error {
 	ctx := command.Context()
 	changed := command.Flags().Changed
 	switch {
 	case changed("lock-time") && r.lockTime == 0:
-		return usageError{errors.New("--lock-time 0: want a time above 0")}
+		return exit.Usagef("--lock-time 0: want a time above 0")
 	case queue == "":
-		return usageError{errors.New("the queue's name is empty")}
+		return exit.Usagef("the queue's name is empty")
 	}
-	client, err := p.open(ctx)
+	client, err := p.Open(ctx)
 	if err != nil {
 		return err
 	}
 	if !changed("lock-time") {
-		r.lockTime = p.settled.Lease
+		r.lockTime = p.Settings.Lease
 	}
 	var kinds []string
 	if changed("message-type") {
 		kinds = []string{r.kind}
 	}
-	claim := client.Claim
-	if r.worker != 0 {
-		worker, err := findWorker(ctx, client, r.worker)
-		if err != nil {
-			return err
-		}
-		if !worker.GoneAt.IsZero() {
-			return fmt.Errorf("worker %d is %s", worker.ID, worker.State)
-		}
-		claim = worker.Claim
+	claim, err := r.claim(ctx, client)
+	if err != nil {
+		return err
 	}
-	rows := []messageRow{}
+	rows := []view.Message{}
 	for left := r.count; left > 0; {
-		most := min(left, p.settled.BatchSize)
+		most := min(left, p.Settings.BatchSize)
 		jobs, err := claim(ctx, queue, most, r.lockTime, kinds...)
 		if err == nil {
-			err = untilWhen(ctx, client, jobs)
+			err = setLeaseEnds(ctx, client, jobs)
 		}
-		for _, job := range jobs { // Also when something failed: they are held.
-			rows = append(rows, rowOfMessage(job))
+		for _, job := range jobs { // Also after an error: the reader holds these messages.
+			rows = append(rows, view.MessageOf(job))
 		}
 		if err != nil && len(rows) > 0 {
-			return errors.Join(err, p.print(rows))
+			return errors.Join(err, p.Print(rows))
 		}
 		if err != nil {
 			return err
 		}
 		if left -= len(jobs); len(jobs) < most {
-			break // Of a message that may be poisonous Claim gives no other beside it.
+			break // No more messages, or one that is suspect, which Claim returns alone.
 		}
 	}
-	return p.print(rows)
+	return p.Print(rows)
 }
 
-// untilWhen finds out how long claimed jobs stay.
-func untilWhen(ctx context.Context, client *pawl.Client, jobs pawl.Jobs) error {
-	held, err := client.Claimed(ctx, idsOf(jobs)...)
+// claimFunc is Client.Claim or Worker.Claim.
+type claimFunc func(
+	ctx context.Context, queue string, n int, lease time.Duration, kinds ...string,
+) (pawl.Jobs, error)
+
+// claim returns the function that claims messages, for the worker of --worker if that was given.
+func (r *messageReader) claim(ctx context.Context, client *pawl.Client) (claimFunc, error) {
+	if r.worker == 0 {
+		return client.Claim, nil
+	}
+	worker, err := lookup.Worker(ctx, client, r.worker)
+	if err != nil {
+		return nil, err
+	}
+	if !worker.GoneAt.IsZero() {
+		return nil, fmt.Errorf("worker %d is %s", worker.ID, worker.State)
+	}
+	return worker.Claim, nil
+}
+
+// setLeaseEnds sets LeaseUntil of claimed jobs.
+func setLeaseEnds(ctx context.Context, client *pawl.Client, jobs pawl.Jobs) error {
+	claimed, err := client.Claimed(ctx, lookup.IDs(jobs)...)
 	until := map[pawl.ID]time.Time{}
-	for _, job := range held {
+	for _, job := range claimed {
 		until[job.ID] = job.LeaseUntil
 	}
 	for _, job := range jobs {
 		job.LeaseUntil = until[job.ID]
 	}
 	return err
-}
-
-func idsOf(jobs pawl.Jobs) (ids []pawl.ID) {
-	for _, job := range jobs {
-		ids = append(ids, job.ID)
-	}
-	return ids
-}
-
-const readLong = `
-Whoever gets a message holds it until its vt; pawl message delete before that finishes it. Else it comes again, to anyone and alone, whatever
---count says, and the third time that happens it is dead: a poisonous message. read_ct counts attempts, which a lock time that ran out is not. Nothing waits for messages: an
-empty queue, one that is paused and one whose limits are used up give none.`
-
-func messageReadCommand(p *program) *cobra.Command {
-	var reading messageReading
-	var archived bool
-	command := &cobra.Command{
-		Use:   "read QUEUE",
-		Short: "Read messages and hold them, or with --archive list those that are done",
-		Long:  "Read takes messages that may be read now, the most urgent first." + readLong,
-		Args:  cobra.ExactArgs(1),
-		RunE: func(command *cobra.Command, args []string) error {
-			if !archived {
-				return reading.read(command, p, args[0])
-			}
-			if changed := command.Flags().Changed; changed("lock-time") || changed("worker") {
-				return usageError{errors.New("--archive only lists: without --lock-time and --worker")}
-			}
-			client, err := p.open(command.Context())
-			if err != nil {
-				return err
-			}
-			filter := jobFilter{Filter: pawl.Filter{Queue: args[0], Kind: reading.kind, States: finishedStates, Limit: reading.count}}
-			return filter.listAs(command.Context(), p, client, rowsOfArchived)
-		},
-	}
-	reading.add(command)
-	command.Flags().BoolVar(&archived, "archive", false, "list messages that are done instead, the newest first: completed, cancelled and dead ones")
-	return command
-}
-
-func messageDequeueCommand(p *program) *cobra.Command {
-	var reading messageReading
-	command := &cobra.Command{
-		Use:   "dequeue QUEUE",
-		Short: "Read one message and hold it",
-		Long:  "Dequeue is read: it takes the most urgent message that may be read now." + readLong,
-		Args:  cobra.RangeArgs(1, 3), // QUEUE WORKER LOCK_TIME is pgqrs's form.
-		RunE: func(command *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				id, err := strconv.ParseInt(args[1], 10, 64)
-				if err != nil || id < 1 {
-					return usageError{fmt.Errorf("%q is no worker's id", args[1])}
-				}
-				reading.worker = id
-			}
-			if len(args) > 2 {
-				if err := command.Flags().Set("lock-time", args[2]); err != nil {
-					return usageError{err}
-				}
-			}
-			return reading.read(command, p, args[0])
-		},
-	}
-	reading.add(command)
-	return command
 }

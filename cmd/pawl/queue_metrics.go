@@ -7,10 +7,15 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/lookup"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
 )
 
-// queueMetrics are the figures of a queue.
+// queueMetrics is a row of queue metrics.
 type queueMetrics struct {
 	Name               string        `json:"name"`
 	TotalMessages      int64         `json:"total_messages" table:"total"`
@@ -30,18 +35,19 @@ type queueMetrics struct {
 	CompletedPerSecond float64       `json:"completed_per_second" table:"-"`
 	FailedPerSecond    float64       `json:"failed_per_second" table:"-"`
 	Paused             bool          `json:"paused" table:"-"`
-	Estimated          mark          `json:"estimated" table:",omitempty"`
-	ArchivedEstimated  mark          `json:"archived_estimated" table:",omitempty"`
+	Estimated          output.Mark   `json:"estimated" table:",omitempty"`
+	ArchivedEstimated  output.Mark   `json:"archived_estimated" table:",omitempty"`
 	At                 time.Time     `json:"at" table:"-"`
 }
 
-func metricsOf(q knownQueue, at time.Time) queueMetrics {
-	s := q.stats
+func queueMetricsOf(q lookup.Queue, at time.Time) queueMetrics {
+	s := q.Stats
 	m := queueMetrics{
-		Name: q.Name, TotalMessages: s.Live(), PendingMessages: s.Ready, LockedMessages: s.Running, ArchivedMessages: s.Archived,
-		NewestMessage: s.NewestJob, Scheduled: s.Scheduled, Waiting: s.Waiting, Reserved: s.Reserved, Dead: s.Dead, Permits: s.Permits,
-		OldestReady: s.OldestReady, Lag: s.Lag, InsertedPerSecond: perSecond(s.In), CompletedPerSecond: perSecond(s.Out), FailedPerSecond: perSecond(s.Failed),
-		Paused: q.Paused, Estimated: mark(s.Estimated), ArchivedEstimated: mark(s.ArchivedEstimated), At: at,
+		Name: q.Name, TotalMessages: s.Live(), PendingMessages: s.Ready, LockedMessages: s.Running,
+		ArchivedMessages: s.Archived, NewestMessage: s.NewestJob, Scheduled: s.Scheduled, Waiting: s.Waiting,
+		Reserved: s.Reserved, Dead: s.Dead, Permits: s.Permits, OldestReady: s.OldestReady, Lag: s.Lag,
+		InsertedPerSecond: roundRate(s.In), CompletedPerSecond: roundRate(s.Out), FailedPerSecond: roundRate(s.Failed),
+		Paused: q.Paused, Estimated: output.Mark(s.Estimated), ArchivedEstimated: output.Mark(s.ArchivedEstimated), At: at,
 	}
 	if s.Ready > 0 {
 		m.OldestPending = at.Add(-s.OldestReady)
@@ -49,28 +55,30 @@ func metricsOf(q knownQueue, at time.Time) queueMetrics {
 	return m
 }
 
-// perSecond is rounded: more digits would pretend to know more.
-func perSecond(rate float64) float64 { return float64(int64(rate*100+0.5)) / 100 }
+// roundRate rounds to two digits. The figures are not more exact.
+func roundRate(rate float64) float64 { return float64(int64(rate*100+0.5)) / 100 }
 
-func queueMetricsCommand(p *program) *cobra.Command {
+func queueMetricsCommand(p *program.Program) *cobra.Command {
 	var every time.Duration
 	command := &cobra.Command{
 		Use:   "metrics [NAME]",
-		Short: "Show the figures of all queues, or all figures of one",
-		Long: `Metrics prints figures that are cheap at any size: where there is much they are estimated, and say so.
+		Short: "Show the main figures of all queues, or all figures of one queue",
+		Long: `Metrics prints figures that are cheap at any size. Large figures are estimates, and are marked as
+such.
 
   total messages           live jobs, in any state
-  pending messages         ready: they may be taken now
-  locked messages          running: held by a lease
-  archived messages        completed and cancelled ones that are still kept
-  oldest pending message   since when the oldest ready job has been due
+  pending messages         ready jobs
+  locked messages          running jobs, which a lease protects
+  archived messages        completed and cancelled jobs that are kept
+  oldest pending message   when the job that has been ready for the longest time became ready
   newest message           when the newest live job was inserted
-  scheduled                those that wait for their time, and those whose time has come and no worker has looked since
-  waiting, reserved        those that wait for other jobs, or for their commit
-  dead                     those given up, that are still kept
-  permits                  in use of the queue's limits
-  lag                      how long the oldest job that is due has been due
-  … per second             inserted and completed jobs, failed attempts, over the last minute, as clients tell`,
+  scheduled                jobs whose time is in the future, or has come although no claim has promoted them yet
+  waiting                  jobs that wait for other jobs
+  reserved                 jobs that wait for their commit
+  dead                     dead jobs that are kept
+  permits                  permits of the queue's limits that are in use
+  lag                      how long ago the time of the oldest unclaimed job came
+  … per second             inserted and completed jobs and failed attempts, over the last minute, by clients`,
 		Example: `  pawl queue metrics
   pawl queue metrics mail --watch
   pawl queue metrics --watch=10s --format csv >> metrics.csv`,
@@ -84,92 +92,93 @@ func queueMetricsCommand(p *program) *cobra.Command {
 			ctx := command.Context()
 			watch := command.Flags().Changed("watch")
 			if watch && every < 100*time.Millisecond {
-				return usageError{errors.New("--watch: want at least 100ms")}
+				return exit.Usagef("--watch: want at least 100ms")
 			}
-			client, err := p.open(ctx)
+			client, err := p.Open(ctx)
 			if err != nil {
 				return err
 			}
-			look := func() ([]queueMetrics, error) {
-				queues, stats, err := knownQueues(ctx, client)
-				rows := []queueMetrics{}
-				for _, q := range queues {
-					if len(args) == 0 || q.Name == args[0] {
-						rows = append(rows, metricsOf(q, stats.At))
-					}
-				}
-				if err == nil && len(args) == 1 && len(rows) == 0 {
-					err = noQueue(args[0])
-				}
-				return rows, err
-			}
-			rows, err := look()
+			rows, err := readMetrics(ctx, client, args)
 			switch {
 			case err != nil:
 				return err
-			case !watch && len(args) == 1:
-				return p.print(rows[0])
-			case !watch:
-				return p.print(rows)
+			case watch:
+				return watchMetrics(ctx, p, client, args, every, rows)
+			case len(args) == 1:
+				return p.Print(rows[0])
 			}
-			for said := ""; ; rows, err = look() {
-				switch {
-				case ctx.Err() != nil:
-					return ctx.Err()
-				case err != nil && !errors.Is(err, pawl.ErrNotFound):
-					// Who watches wants to see the end of an outage, too.
-					if now := err.Error(); now != said {
-						said = now
-						fmt.Fprintf(p.stderr, "pawl: %s; looking again every %v\n", printable(said), every)
-					}
-				default:
-					said = ""
-					if err := printWatched(p, rows); err != nil {
-						return err
-					}
-				}
-				if err := sleep(ctx, every); err != nil {
-					return err
-				}
-			}
+			return p.Print(rows)
 		},
 	}
-	command.Flags().Var((*durationValue)(&every), "watch", "again and again, every 2s or as said")
+	command.Flags().Var((*flagvalue.Duration)(&every), "watch", "repeat, every 2s or at the given interval")
 	command.Flags().Lookup("watch").NoOptDefVal = "2s"
 	return command
 }
 
-// printWatched prints what a watch sees now: on a terminal in place of what it saw before, else after it.
-func printWatched[T any](p *program, rows []T) error {
-	out, err := p.output()
+// readMetrics returns the figures of all queues, or of the named one.
+func readMetrics(ctx context.Context, client *pawl.Client, names []string) ([]queueMetrics, error) {
+	queues, stats, err := lookup.Queues(ctx, client)
+	rows := []queueMetrics{}
+	for _, q := range queues {
+		if len(names) == 0 || q.Name == names[0] {
+			rows = append(rows, queueMetricsOf(q, stats.At))
+		}
+	}
+	if err == nil && len(names) == 1 && len(rows) == 0 {
+		err = lookup.NoQueue(names[0])
+	}
+	return rows, err
+}
+
+// watchMetrics prints the figures at an interval until ctx ends. It continues through errors, so that it is there when
+// the database comes back.
+func watchMetrics(
+	ctx context.Context, p *program.Program, client *pawl.Client, names []string, every time.Duration,
+	rows []queueMetrics,
+) error {
+	var err error
+	for reported := ""; ; rows, err = readMetrics(ctx, client, names) {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && !errors.Is(err, pawl.ErrNotFound):
+			if text := err.Error(); text != reported {
+				reported = text
+				fmt.Fprintf(p.Stderr, "pawl: %s; retrying every %v\n", output.Printable(text), every)
+			}
+		default:
+			reported = ""
+			if err := printRefreshed(p, rows); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(every):
+		}
+	}
+}
+
+// printRefreshed prints rows: on a terminal in place of the previous ones, else after them.
+func printRefreshed[T any](p *program.Program, rows []T) error {
+	out, err := p.Output()
 	if err != nil {
 		return err
 	}
-	if p.settled.Format == "table" && outputWidth(out) > 0 {
+	if p.Settings.Format == "table" && output.Width(out) > 0 {
 		fmt.Fprintf(out, "\x1b[H\x1b[2J")
-		return p.print(rows)
+		return p.Print(rows)
 	}
 	for _, row := range rows {
-		if err := p.printNext(row); err != nil {
+		if err := p.PrintNext(row); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sleep waits, or returns the context's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
 func isDuration(text string) bool {
-	_, err := parseDuration(text)
+	_, err := flagvalue.ParseDuration(text)
 	return err == nil
 }

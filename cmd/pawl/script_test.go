@@ -36,16 +36,16 @@ func migrate(ctx context.Context, url string) error {
 	return client.Migrate(ctx)
 }
 
-// TestScripts runs testdata/script/*.txtar, each with a migrated database of its own, $PAWL_DSN, and these commands beside
-// testscript's:
+// TestScripts runs testdata/script/*.txtar. Each script has a migrated database of its own, $PAWL_DSN, and these
+// commands in addition to those of testscript:
 //
-//	pawl ARGS…          this program, as is: ! pawl where it must fail
-//	exits CODE ARGS…    pawl with this exit code
-//	sql STATEMENT       its rows on standard output, columns apart by |
-//	until QUERY         waits until the query's one value is true
-//	bare                another database, $PAWL_DSN, without Pawl
-//	load SOURCE         what another queue has left, of pawlimport's testdata, into $PAWL_DSN
-//	keep NAME REGEXP    sets the variable to what the group in it matches of standard output
+//	pawl ARGS…          runs this program; ! pawl if it must fail
+//	exits CODE ARGS…    runs pawl and checks its exit code
+//	sql STATEMENT       prints the rows of a statement, with | between columns
+//	until QUERY         waits until the only value of a query is true
+//	bare                sets $PAWL_DSN to another database, without Pawl
+//	load SOURCE         loads the database of another queue, from pawlimport's testdata, into $PAWL_DSN
+//	keep NAME REGEXP    sets a variable to the match of the group in standard output
 func TestScripts(t *testing.T) {
 	pgtest.Ensure(migrate)
 	testscript.Run(t, testscript.Params{
@@ -54,11 +54,12 @@ func TestScripts(t *testing.T) {
 			t := env.T().(testing.TB)
 			env.Values["t"] = t
 			env.Setenv("PAWL_DSN", pgtest.Database(t))
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // Else each command ends a second later.
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // Otherwise each command with -race ends a second later.
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "load": scriptLoad, "keep": scriptKeep,
+			"exits": scriptExits, "sql": scriptSQL, "until": scriptUntil, "bare": scriptBare, "load": scriptLoad,
+			"keep": scriptKeep,
 		},
 		RequireExplicitExec: false,
 		RequireUniqueNames:  true,

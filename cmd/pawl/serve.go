@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
 	"github.com/pawlhq/pawl/pawlhealth"
 	"github.com/pawlhq/pawl/pawlprom"
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,86 +20,88 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func serveCommand(p *program) *cobra.Command {
-	var noChores bool
+func serveCommand(p *program.Program) *cobra.Command {
+	var noMaintenance bool
 	command := &cobra.Command{
 		Use:   "serve",
-		Short: "Do the chores, and serve health probes and metrics over HTTP",
-		Long: `Serve does the chores (rescue, cron, retention, partitions) and serves HTTP, until it is told to stop:
+		Short: "Run maintenance, and serve health probes and metrics over HTTP",
+		Long: `Serve runs the maintenance tasks (rescue, cron, retention, partitions) and serves HTTP until it is
+stopped:
 
-  /healthz   200 as long as the process is alive
-  /readyz    200 if the database can be reached, takes writes and has a fitting schema; else 503 and the reason
+  /healthz   200 while the process is alive
+  /readyz    200 if the database is reachable and writable, and its schema fits; else 503 and the reason
   /metrics   figures of the whole installation, for Prometheus
 
-Several may run at once. It outlives an outage of the database, and waits for a schema that is not there yet. On SIGTERM it lets
-requests end for five seconds at most and ends with exit code 0. There is no password: keep --listen to yourself, or put it
-behind something that asks for one.`,
+Several pawl serve may run at once. If the database goes away, or the schema does not exist yet, serve keeps
+running and retries. On SIGTERM it gives requests five seconds to end, and exits with code 0. HTTP has no
+password: let --listen be an address that only you can reach, or put a proxy with authentication in front of it.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupRun,
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx := command.Context()
-			client, err := p.open(ctx)
+			client, err := p.Open(ctx)
 			if err != nil {
 				return err
 			}
-			listener, err := p.listen(ctx)
+			listener, err := listen(ctx, p)
 			if err != nil {
 				return err
 			}
-			handler := p.serveHandler(client, pawlprom.Options{})
-			if noChores {
-				return p.serveHTTP(ctx, listener, handler)
+			handler := httpHandler(p, client, pawlprom.Options{})
+			if noMaintenance {
+				return serveHTTP(ctx, p, listener, handler)
 			}
-			tending, stop := context.WithCancel(ctx)
-			var around sync.WaitGroup
-			around.Go(func() { tendThrough(tending, client, p.log) })
-			defer around.Wait()
+			maintaining, stop := context.WithCancel(ctx)
+			var background sync.WaitGroup
+			background.Go(func() { maintain(maintaining, client, p.Log) })
+			defer background.Wait()
 			defer stop()
-			return p.serveHTTP(ctx, listener, handler)
+			return serveHTTP(ctx, p, listener, handler)
 		},
 	}
-	p.settingFlags(command, command.Flags(), "listen")
-	command.Flags().BoolVar(&noChores, "no-chores", false, "serve HTTP alone, and leave the chores to workers and others that serve")
+	settings.AddFlags(command, command.Flags(), "listen")
+	command.Flags().BoolVar(&noMaintenance, "no-maintenance", false,
+		"serve only HTTP, and leave the maintenance tasks to workers and to other pawl serve")
 	return command
 }
 
-// serveBeside serves the probes, and what this process counts, beside a worker, until it is told to end. It does so only where the
-// flag says where: an environment or a file may be that of several workers, and of pawl serve.
-func (p *program) serveBeside(ctx context.Context, client *pawl.Client) (end func(), err error) {
-	if !p.command.Flag("listen").Changed {
+// serveBeside serves the probes and the metrics of this process beside a worker, until end is called. It serves only if
+// --listen was given: several workers and pawl serve may share an environment or a file.
+func serveBeside(ctx context.Context, p *program.Program, client *pawl.Client) (end func(), err error) {
+	if !p.FlagChanged("listen") {
 		return func() {}, nil
 	}
-	listener, err := p.listen(ctx)
+	listener, err := listen(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // It is alive while it drains.
-	var around sync.WaitGroup
-	around.Go(func() {
-		if err := p.serveHTTP(serving, listener, p.serveHandler(client, pawlprom.Options{OwnOnly: true})); err != nil {
-			p.log.Error("pawl: HTTP is not served any more", "error", err)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // A worker that drains is alive.
+	var background sync.WaitGroup
+	background.Go(func() {
+		handler := httpHandler(p, client, pawlprom.Options{OwnOnly: true})
+		if err := serveHTTP(serving, p, listener, handler); err != nil {
+			p.Log.Error("pawl: HTTP server ended", "error", err)
 		}
 	})
-	return func() { stop(); around.Wait() }, nil
+	return func() { stop(); background.Wait() }, nil
 }
 
-// listen opens the address that the settings say.
-func (p *program) listen(ctx context.Context) (net.Listener, error) {
-	s, err := p.settings()
+func listen(ctx context.Context, p *program.Program) (net.Listener, error) {
+	s, err := p.LoadSettings()
 	if err != nil {
 		return nil, err
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen (%s): %w", s.origin["listen"], err)
+		return nil, fmt.Errorf("listen (%s): %w", s.Origin("listen"), err)
 	}
 	return listener, nil
 }
 
-// serveHTTP serves until ctx ends; then what is under way has five seconds.
-func (p *program) serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	log, err := p.logger()
+// serveHTTP serves until ctx ends. Then it gives the running requests five seconds.
+func serveHTTP(ctx context.Context, p *program.Program, listener net.Listener, handler http.Handler) error {
+	log, err := p.Logger()
 	if err != nil {
 		return err
 	}
@@ -116,17 +120,17 @@ func (p *program) serveHTTP(ctx context.Context, listener net.Listener, handler 
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := server.Shutdown(closing); err != nil {
-		log.Warn("pawl: requests did not end within 5 s and are cut off")
+		log.Warn("pawl: requests did not end within 5 s; closing their connections")
 		return server.Close()
 	}
 	return nil
 }
 
-// serveHandler is what there is under the address.
-func (p *program) serveHandler(client *pawl.Client, figures pawlprom.Options) http.Handler {
-	figures.Logger = p.log
+func httpHandler(p *program.Program, client *pawl.Client, options pawlprom.Options) http.Handler {
+	options.Logger = p.Log
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(pawlprom.NewCollector(client, figures), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(pawlprom.NewCollector(client, options), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	health := pawlhealth.Handler(client)
 	mux.Handle("/healthz", health)
@@ -135,15 +139,15 @@ func (p *program) serveHandler(client *pawl.Client, figures pawlprom.Options) ht
 	return mux
 }
 
-// tendThrough does the chores until ctx ends, also where they cannot begin yet: the database is away, or nobody has migrated it.
-// /readyz tells of that, and a restart would not help.
-func tendThrough(ctx context.Context, client *pawl.Client, log *slog.Logger) {
+// maintain runs the maintenance tasks until ctx ends. If they cannot begin, because the database is away or not
+// migrated, it retries: /readyz reports the problem, and a restart would not help.
+func maintain(ctx context.Context, client *pawl.Client, log *slog.Logger) {
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
 		err := client.Maintain(ctx)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		log.Warn("pawl: chores cannot begin, trying again", "in", wait, "error", err)
+		log.Warn("pawl: cannot start maintenance, retrying", "in", wait, "error", err)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -17,11 +15,12 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/internal/localpg"
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// running is a pawl that serves, in this process.
+// running is a pawl that serves HTTP in this process.
 type running struct {
 	url string
 	err chan error
@@ -45,14 +44,14 @@ func (r *running) logged() string {
 var servingAt = regexp.MustCompile(`msg="pawl: serving HTTP" address=(\S+)`)
 
 // serving runs pawl with args that make it serve, until ctx ends.
-func serving(t *testing.T, ctx context.Context, args ...string) *running {
+func serving(ctx context.Context, t *testing.T, args ...string) *running {
 	t.Helper()
 	r := &running{err: make(chan error, 1)}
 	go func() { r.err <- run(ctx, args, strings.NewReader(""), io.Discard, r) }()
-	pgtest.Wait(t, "it to serve", func() bool {
+	pgtest.Wait(t, "pawl to serve HTTP", func() bool {
 		select {
 		case err := <-r.err:
-			t.Fatalf("it ended: %v\n%s", err, r.logged())
+			t.Fatalf("pawl ended: %v\n%s", err, r.logged())
 		default:
 		}
 		at := servingAt.FindStringSubmatch(r.logged())
@@ -78,17 +77,18 @@ func (r *running) get(t *testing.T, path string) (status int, body string) {
 	return response.StatusCode, string(content)
 }
 
-// From a database without a schema over a rescue and an outage to a graceful end.
+// pawl serve starts without a schema, rescues jobs, survives an outage of the database, and stops. One process goes
+// through all of this, so the test is one function.
 func TestServe(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t)
 	url := server.URL("postgres")
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	r := serving(t, ctx, "serve", "--listen", "127.0.0.1:0", "--dsn", url)
+	r := serving(ctx, t, "serve", "--listen", "127.0.0.1:0", "--dsn", url)
 	becomes := func(status int, reason string) {
 		t.Helper()
-		pgtest.Wait(t, "readiness to be told: "+reason, func() bool {
+		pgtest.Wait(t, "/readyz to say: "+reason, func() bool {
 			got, body := r.get(t, "/readyz")
 			return got == status && strings.Contains(body, reason)
 		})
@@ -99,13 +99,15 @@ func TestServe(t *testing.T) {
 	becomes(http.StatusServiceUnavailable, "not installed")
 	health := func(args ...string) error {
 		address := strings.TrimPrefix(r.url, "http://")
-		return run(t.Context(), append([]string{"health", "--listen", address}, args...), strings.NewReader(""), io.Discard, io.Discard)
+		args = append([]string{"health", "--listen", address}, args...)
+		return run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard)
 	}
 	if err := health(); err != nil {
 		t.Errorf("pawl health: %v", err)
 	}
-	if err := health("--ready"); err == nil || !strings.Contains(err.Error(), "not installed") || exitCode(err) != exitFailure {
-		t.Errorf("pawl health --ready: %v, exit code %d", err, exitCode(err))
+	err := health("--ready")
+	if err == nil || !strings.Contains(err.Error(), "not installed") || exit.Code(err) != exit.CodeFailure {
+		t.Errorf("pawl health --ready: %v, exit code %d", err, exit.Code(err))
 	}
 
 	if err := migrate(t.Context(), url); err != nil {
@@ -116,7 +118,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("pawl health --ready: %v", err)
 	}
 
-	// The chores are done: a job whose holder is gone becomes ready again.
+	// Maintenance runs: a job whose lease has expired becomes ready again.
 	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 2 })
 	client, err := pawl.New(pool, pawl.Config{})
 	if err != nil {
@@ -140,8 +142,13 @@ func TestServe(t *testing.T) {
 		})
 	}
 	lose()
-	if status, body := r.get(t, "/metrics"); status != http.StatusOK || !strings.Contains(body, `pawl_queue_jobs{queue="default",state="ready"} 1`) || !strings.Contains(body, "pawl_stats_up 1") || !strings.Contains(body, "go_goroutines") {
-		t.Errorf("/metrics is %d:\n%s", status, body)
+	status, body := r.get(t, "/metrics")
+	for _, want := range []string{
+		`pawl_queue_jobs{queue="default",state="ready"} 1`, "pawl_stats_up 1", "go_goroutines",
+	} {
+		if status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("/metrics is %d, want %s in:\n%s", status, want, body)
+		}
 	}
 
 	if err := server.StopServer(t.Context(), localpg.Immediate); err != nil {
@@ -160,25 +167,24 @@ func TestServe(t *testing.T) {
 
 	stop()
 	if err := <-r.err; err != nil {
-		t.Errorf("after it was told to stop: %v", err)
+		t.Errorf("after the stop: %v", err)
 	}
 	if err := health(); err == nil {
-		t.Error("pawl health is content with what has ended")
+		t.Error("pawl health succeeds after the end of pawl serve")
 	}
 }
 
-// What is under way when it is told to stop is answered; who only serves rescues nobody.
-func TestServeWithoutChores(t *testing.T) {
+// An idle connection does not delay the stop. With --no-maintenance, pawl serve runs no maintenance.
+func TestServeWithoutMaintenance(t *testing.T) {
 	pgtest.Ensure(migrate)
 	t.Parallel()
 	url := pgtest.Database(t)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	r := serving(t, ctx, "serve", "--no-chores", "--listen", "127.0.0.1:0", "--dsn", url)
+	r := serving(ctx, t, "serve", "--no-maintenance", "--listen", "127.0.0.1:0", "--dsn", url)
 	if status, body := r.get(t, "/readyz"); status != http.StatusOK {
 		t.Errorf("/readyz is %d %q", status, body)
 	}
-	// An idle connection does not keep it from ending.
 	idle, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -191,10 +197,10 @@ func TestServeWithoutChores(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(15 * time.Second):
-		t.Error("it did not end within 15 s")
+		t.Error("pawl serve did not end within 15 s")
 	}
 	if log := r.logged(); strings.Contains(log, "maintenance task") {
-		t.Errorf("it did maintenance:\n%s", log)
+		t.Errorf("maintenance ran:\n%s", log)
 	}
 }
 
@@ -209,76 +215,10 @@ func TestServeAddressTaken(t *testing.T) {
 	args := []string{"serve", "--listen", taken.Addr().String(), "--dsn", pgtest.Database(t)}
 	err = run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "listen (--listen)") {
-		t.Errorf("on a taken address it said %v", err)
+		t.Errorf("with a taken address: %v", err)
 	}
 	err = run(t.Context(), []string{"serve", "--listen", "8484"}, strings.NewReader(""), io.Discard, io.Discard)
-	if _, wrong := errors.AsType[usageError](err); !wrong {
-		t.Errorf("of a port alone it said %v", err)
-	}
-}
-
-func TestReachable(t *testing.T) {
-	for address, want := range map[string]string{
-		"127.0.0.1:8484": "127.0.0.1:8484",
-		":8484":          "127.0.0.1:8484",
-		"0.0.0.0:8484":   "127.0.0.1:8484",
-		"[::]:8484":      "127.0.0.1:8484",
-		"[::1]:8484":     "[::1]:8484",
-		"pawl.local:80":  "pawl.local:80",
-	} {
-		if got := reachable(address); got != want {
-			t.Errorf("who listens at %s is asked at %s, want %s", address, got, want)
-		}
-	}
-}
-
-// A worker serves its probes and its own figures where it is told to, until it has drained.
-func TestConsumeListens(t *testing.T) {
-	pgtest.Ensure(migrate)
-	t.Parallel()
-	url := pgtest.Database(t)
-	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 2 })
-	client, err := pawl.New(pool, pawl.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	hold := filepath.Join(t.TempDir(), "hold")
-	r := serving(t, ctx, "consume", "default", "--listen", "127.0.0.1:0", "--dsn", url, "--", "sh", "-c", `touch "$0"; while [ -e "$0" ]; do sleep 0.02; done`, hold)
-	if status, body := r.get(t, "/readyz"); status != http.StatusOK {
-		t.Errorf("/readyz is %d %q", status, body)
-	}
-	begin := func() {
-		t.Helper()
-		if _, err := client.Insert(t.Context(), pawl.Raw("note", []byte("{}"))); err != nil {
-			t.Fatal(err)
-		}
-		pgtest.Wait(t, "the program to run", func() bool { _, err := os.Stat(hold); return err == nil })
-	}
-	end := func() {
-		t.Helper()
-		if err := os.Remove(hold); err != nil {
-			t.Fatal(err)
-		}
-	}
-	begin()
-	end()
-	var body string
-	pgtest.Wait(t, "the run to be told", func() bool {
-		_, body = r.get(t, "/metrics")
-		return strings.Contains(body, `pawl_client_run_seconds_count{queue="default"} 1`)
-	})
-	if strings.Contains(body, "pawl_queue_jobs") {
-		t.Error("/metrics of a worker has the installation's figures")
-	}
-	begin()
-	stop()
-	if status, _ := r.get(t, "/healthz"); status != http.StatusOK {
-		t.Errorf("while it drains /healthz is %d", status)
-	}
-	end()
-	if err := <-r.err; err != nil {
-		t.Errorf("after it was told to stop: %v", err)
+	if _, wrong := errors.AsType[exit.UsageError](err); !wrong {
+		t.Errorf("with a port alone: %v", err)
 	}
 }

@@ -1,16 +1,14 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
-	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
 )
 
-// systemStats are the figures of an installation.
-type systemStats struct {
+// installationStats is the row that stats prints.
+type installationStats struct {
 	TotalQueues      int              `json:"total_queues"`
 	TotalWorkers     int              `json:"total_workers"`
 	ActiveWorkers    int              `json:"active_workers"`
@@ -27,21 +25,21 @@ type systemStats struct {
 	At               time.Time        `json:"at"`
 }
 
-func statsCommand(p *program) *cobra.Command {
+func statsCommand(p *program.Program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats",
 		Short: "Show the figures of the whole installation",
-		Long: `Stats prints figures that are cheap at any size; where there is much they are estimated, and say so.
+		Long: `Stats prints figures that are cheap at any size. Large figures are estimates, and are marked as such.
 
-  total workers      those that live, and those gone within the last day; active ones are ready
-  total messages     live jobs; pending ones are ready, locked ones run
-  archived messages  completed and cancelled ones, an estimate
-  xmin age           for how long the oldest transaction is open: what died since cannot be vacuumed`,
+  total workers      live workers, and workers that have gone within the last day; active workers are ready
+  total messages     live jobs; pending messages are ready jobs, locked messages are running jobs
+  archived messages  completed and cancelled jobs, estimated
+  xmin age           the age of the oldest open transaction; VACUUM cannot remove rows that were deleted since`,
 		Args:    cobra.NoArgs,
 		GroupID: groupRun,
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx := command.Context()
-			client, err := p.open(ctx)
+			client, err := p.Open(ctx)
 			if err != nil {
 				return err
 			}
@@ -54,81 +52,18 @@ func statsCommand(p *program) *cobra.Command {
 				return err
 			}
 			count := countWorkers(workers, "")
-			s := systemStats{
-				TotalQueues: len(stats.Queues), TotalWorkers: count.Total, ActiveWorkers: count.Ready, ArchivedMessages: stats.Archived,
-				SchemaVersion: stats.Schema, StaleWorkers: count.Stale, Dead: stats.Dead, XminAge: stats.XminAge, Semaphores: stats.Semaphores, At: stats.At,
+			row := installationStats{
+				TotalQueues: len(stats.Queues), TotalWorkers: count.total, ActiveWorkers: count.ready,
+				ArchivedMessages: stats.Archived, SchemaVersion: stats.Schema, StaleWorkers: count.stale, Dead: stats.Dead,
+				XminAge: stats.XminAge, Semaphores: stats.Semaphores, At: stats.At,
 			}
 			for _, q := range stats.Queues {
-				s.TotalMessages += q.Live()
-				s.PendingMessages += q.Ready
-				s.LockedMessages += q.Running
-				s.Estimated = s.Estimated || q.Estimated
+				row.TotalMessages += q.Live()
+				row.PendingMessages += q.Ready
+				row.LockedMessages += q.Running
+				row.Estimated = row.Estimated || q.Estimated
 			}
-			return p.print(s)
+			return p.Print(row)
 		},
 	}
-}
-
-// adminCommand has other names of commands that are elsewhere.
-func adminCommand(p *program) *cobra.Command {
-	command := &cobra.Command{Use: "admin", Short: "Other names of install, verify and stats", Hidden: true}
-	for _, sub := range []*cobra.Command{installCommand(p), verifyCommand(p), statsCommand(p), adminReclaimCommand(p)} {
-		sub.GroupID = ""
-		command.AddCommand(sub)
-	}
-	return command
-}
-
-func adminReclaimCommand(p *program) *cobra.Command {
-	var queue string
-	var age time.Duration
-	command := &cobra.Command{
-		Use:   "reclaim",
-		Short: "Give back what silent workers hold",
-		Long: `Reclaim gives back the jobs of workers that have been silent for too long: by what they said themselves, or by --older-than. Workers, and
-every claim, do this by themselves; it is for where none is left. A worker that only seemed dead loses its jobs, and can finish none of them.`,
-		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			ctx := command.Context()
-			if command.Flags().Changed("older-than") && age < 0 {
-				return usageError{errors.New("--older-than is negative")}
-			}
-			client, err := p.open(ctx)
-			if err != nil {
-				return err
-			}
-			workers, err := client.Workers(ctx)
-			if err != nil {
-				return err
-			}
-			var zombies, reclaimed int64
-			for _, w := range workers {
-				silent := w.Stale || !w.GoneAt.IsZero()
-				if command.Flags().Changed("older-than") && w.GoneAt.IsZero() {
-					silent = w.Silent > age
-				}
-				if !silent || !serves(w, queue) {
-					continue
-				}
-				n, err := client.ReleaseWorker(ctx, w.ID)
-				if errors.Is(err, pawl.ErrNotFound) {
-					continue
-				}
-				if err != nil {
-					return fmt.Errorf("after %s: %w", counted(reclaimed, "message"), err)
-				}
-				if n > 0 {
-					zombies++
-					reclaimed += n
-				}
-			}
-			return p.print(struct {
-				Workers   int64 `json:"workers"`
-				Reclaimed int64 `json:"reclaimed_messages"`
-			}{zombies, reclaimed})
-		},
-	}
-	command.Flags().StringVarP(&queue, "queue", "q", "", "only of workers that run this queue")
-	command.Flags().Var((*durationValue)(&age), "older-than", "of workers silent for longer than this; if not given, for longer than they said themselves")
-	return command
 }

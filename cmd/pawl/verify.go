@@ -7,116 +7,84 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
+	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
 	"github.com/spf13/cobra"
 )
 
-// finding is one of what verify and doctor found.
-type finding struct {
-	Check    string `json:"check"`
-	Problem  string `json:"problem"`
-	Remedy   string `json:"remedy"`
-	Fatal    mark   `json:"fatal"`
-	Repaired mark   `json:"repaired"`
+// violation is a row that verify and doctor print.
+type violation struct {
+	Check    string      `json:"check"`
+	Problem  string      `json:"problem"`
+	Remedy   string      `json:"remedy"`
+	Fatal    output.Mark `json:"fatal"`
+	Repaired output.Mark `json:"repaired"`
 }
 
-func verifyCommand(p *program) *cobra.Command {
+func verifyCommand(p *program.Program) *cobra.Command {
 	var repair bool
 	command := &cobra.Command{
 		Use:   "verify",
-		Short: "Check that what is stored fits together",
-		Long: `Verify reads all live jobs and checks that each is in exactly one place, and that the tables, indexes and functions are those of this version.
-It changes nothing. With --repair it mends what it finds, after it has asked; what could not be mended stays a finding.`,
+		Short: "Check that the stored data is consistent",
+		Long: `Verify reads all live jobs and checks that each job is in exactly one place. It also checks that
+the tables, indexes and functions are those of this version. It changes nothing. With --repair it asks for
+confirmation and then repairs the violations. It reports the violations that it cannot repair.`,
 		Args:    cobra.NoArgs,
 		GroupID: groupSetup,
 		RunE: func(command *cobra.Command, _ []string) error {
-			client, err := p.open(command.Context())
+			ctx := command.Context()
+			client, err := p.Open(ctx)
 			if err != nil {
 				return err
 			}
-			enough := p.patience("verify reads all live jobs; ^C ends it")
-			found, err := client.Verify(command.Context())
-			enough()
+			end := output.Patience(p.Stderr, "verify reads all live jobs; ^C ends it")
+			found, err := client.Verify(ctx)
+			end()
 			if err == nil && repair && len(found) > 0 {
-				for _, f := range found {
-					fmt.Fprintf(p.stderr, "%s: %s\n", f.Check, printable(f.Problem))
+				for _, v := range found {
+					fmt.Fprintf(p.Stderr, "%s: %s\n", v.Check, output.Printable(v.Problem))
 				}
-				if err := p.confirm(command.Context(), "mend what can be mended of %s", counted(int64(len(found)), "finding")); err != nil {
+				if err := p.Confirm(ctx, "repair %s where possible", output.Count(int64(len(found)), "violation")); err != nil {
 					return err
 				}
-				found, err = client.Repair(command.Context())
+				found, err = client.Repair(ctx)
 			}
 			if err != nil {
 				return err
 			}
-			return p.report(found)
+			return printViolations(p, found)
 		},
 	}
-	command.Flags().BoolVar(&repair, "repair", false, "mend what is found")
+	command.Flags().BoolVar(&repair, "repair", false, "repair the violations")
 	return command
 }
 
-func doctorCommand(p *program) *cobra.Command {
-	return &cobra.Command{
-		Use:   "doctor",
-		Short: "Look for what slows or endangers this installation",
-		Long: `Doctor looks at the schema's version, indexes, vacuum, old snapshots, poolers, LISTEN, clocks, queues that stand still, workers and settings, and says of
-each fault who or what it is, since when, and what helps. It changes nothing.`,
-		Args:    cobra.NoArgs,
-		GroupID: groupSetup,
-		RunE: func(command *cobra.Command, _ []string) error {
-			client, err := p.open(command.Context())
-			if err != nil {
-				return err
-			}
-			found, err := client.Doctor(command.Context())
-			if err != nil {
-				return err
-			}
-			return p.report(found)
-		},
-	}
-}
-
-// tell writes findings one below the other, for who reads them on a terminal: columns would be too narrow for them, and would break
-// remedies, which are to be copied.
-func tell(out io.Writer, found []finding, width int) error {
-	for _, f := range found {
-		head := bold.Render(f.Check)
-		switch {
-		case bool(f.Repaired):
-			head += ", repaired"
-		case bool(f.Fatal):
-			head += ", fatal"
-		}
-		_, err := lipgloss.Fprintf(out, "%s\n%s\n%s %s\n\n", head, ansi.Wordwrap(printable(f.Problem), width, ""), faint.Render("Remedy:"), printable(f.Remedy))
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// report prints what was found; a problem that is left is errProblems.
-func (p *program) report(found []pawl.Finding) error {
-	list := make([]finding, len(found))
+// printViolations prints the violations. It returns exit.ErrViolations if one is not repaired.
+func printViolations(p *program.Program, found []pawl.Finding) error {
+	rows := make([]violation, len(found))
 	left := int64(0)
-	for i, f := range found {
-		list[i] = finding{f.Check, inSettings(f.Problem), inSettings(f.Remedy), mark(f.Fatal), mark(f.Repaired)}
-		if !f.Repaired {
+	for i, v := range found {
+		rows[i] = violation{
+			v.Check, settings.FieldsToNames(v.Problem), settings.FieldsToNames(v.Remedy),
+			output.Mark(v.Fatal), output.Mark(v.Repaired),
+		}
+		if !v.Repaired {
 			left++
 		}
 	}
-	out, err := p.output()
+	out, err := p.Output()
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 && p.settled.Format == "table" {
-		fmt.Fprintln(p.stderr, "Nothing is wrong.")
+	if len(rows) == 0 && p.Settings.Format == "table" {
+		fmt.Fprintln(p.Stderr, "No problems found.")
 	}
-	if width := outputWidth(out); width > 0 && p.settled.Format == "table" {
-		err = tell(out, list, width)
+	if width := output.Width(out); width > 0 && p.Settings.Format == "table" {
+		err = writeParagraphs(out, rows, width)
 	} else {
-		err = p.print(list)
+		err = p.Print(rows)
 	}
 	if err != nil {
 		return err
@@ -124,5 +92,25 @@ func (p *program) report(found []pawl.Finding) error {
 	if left == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", counted(left, "finding"), errProblems)
+	return fmt.Errorf("%s: %w", output.Count(left, "violation"), exit.ErrViolations)
+}
+
+// writeParagraphs writes violations for a terminal, one below the other. Columns would break the remedies, which users
+// copy.
+func writeParagraphs(out io.Writer, rows []violation, width int) error {
+	for _, v := range rows {
+		head := output.Bold.Render(v.Check)
+		switch {
+		case bool(v.Repaired):
+			head += ", repaired"
+		case bool(v.Fatal):
+			head += ", fatal"
+		}
+		problem := ansi.Wordwrap(output.Printable(v.Problem), width, "")
+		remedy := output.Faint.Render("Remedy:") + " " + output.Printable(v.Remedy)
+		if _, err := lipgloss.Fprintf(out, "%s\n%s\n%s\n\n", head, problem, remedy); err != nil {
+			return err
+		}
+	}
+	return nil
 }

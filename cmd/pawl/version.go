@@ -6,10 +6,11 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
 )
 
-// release is set when one is built: -ldflags "-X main.release=v1.2.3".
+// release is set in release builds: -ldflags "-X main.release=v1.2.3".
 var release string
 
 type build struct {
@@ -21,7 +22,7 @@ type build struct {
 	Platform string    `json:"platform"`
 }
 
-// version is what the build says of itself.
+// version returns what the build recorded.
 func version() build {
 	b := build{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -43,11 +44,11 @@ func version() build {
 	return b
 }
 
-func versionCommand(p *program) *cobra.Command {
+func versionCommand(p *program.Program) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "What this binary was built from",
+		Short: "Show what this binary was built from",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return p.print(version()) },
+		RunE:  func(*cobra.Command, []string) error { return p.Print(version()) },
 	}
 }
