@@ -12,14 +12,14 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// Await waits until a job has finished, whichever worker runs it, and returns the job: completed with its Result, cancelled, or dead.
-// To insert a job and wait for it, call Insert, then Await. It returns ErrNotFound if the job does not exist. A finished job does not
-// exist any more if its queue keeps none, or if it was deleted.
+// Await waits until a job has finished, whichever worker runs it, and returns the job: completed with its Result,
+// cancelled, or dead. To insert a job and wait for it, call Insert, then Await. It returns ErrNotFound if the job
+// does not exist. A finished job does not exist any more if its queue keeps none, or if it was deleted.
 //
-// Await first looks for the job in the database, at intervals that grow from 1 ms to 100 ms. Each look reads one index entry. If that
-// is not enough, the client opens one connection (see Config.ListenURL) for all its calls of Await. The server notifies it of each
-// finish, and Await looks only once a second. The connection is closed after the last call returns. Behind a transaction pooler,
-// without a ListenURL, Await goes on looking every 100 ms.
+// Await first looks for the job in the database, at intervals that grow from 1 ms to 100 ms. Each look reads one
+// index entry. If that is not enough, the client opens one connection (see Config.ListenURL) for all its calls of
+// Await. The server notifies it of each finish, and Await looks only once a second. The connection is closed after
+// the last call returns. Behind a transaction pooler, without a ListenURL, Await goes on looking every 100 ms.
 func (c *Client) Await(ctx context.Context, id ID) (*JobInfo, error) {
 	if err := c.requirePool("Await"); err != nil {
 		return nil, err
@@ -51,7 +51,8 @@ func (c *Client) Await(ctx context.Context, id ID) (*JobInfo, error) {
 	}
 }
 
-// findAwaited returns a finished job. It returns nil without an error if the job is live, or the database cannot be reached now.
+// findAwaited returns a finished job. It returns nil without an error if the job is live, or the database cannot be
+// reached now.
 func (c *Client) findAwaited(ctx context.Context, id ID) (*JobInfo, error) {
 	var live bool
 	err := c.row(ctx, "select exists (select from pawl.job where id = $1::bigint)", []any{int64(id)}, &live)
@@ -88,8 +89,8 @@ func (a *awaited) wake() {
 	}
 }
 
-// awaiter hears of finished jobs for all calls of Await of a client: see wake_awaiting.sql. Its listener runs from the first join to
-// the last leave.
+// awaiter hears of finished jobs for all calls of Await of a client: see wake_awaiting.sql. Its listener runs from
+// the first join to the last leave.
 type awaiter struct {
 	mu       sync.Mutex
 	joined   map[*awaited]struct{}

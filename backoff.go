@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// Backoff is the wait after the nth failed attempt: Base · Growth^(n-1) · n^Power, at most Max, ± Jitter.
-// The formula is the union of those in use: exponential (Growth > 1), constant (Growth 1), linear (Growth 1, Power 1),
-// polynomial (Growth 1, Power > 1). Zero fields mean the default; the zero Backoff means "not set".
+// A Backoff is the wait after the nth failed attempt: Base · Growth^(n-1) · n^Power, at most Max, ± Jitter. It
+// covers exponential (Growth above 1), constant (Growth 1), linear (Growth 1, Power 1) and polynomial (Growth 1,
+// Power above 1) backoffs. The zero value means that no backoff is set.
 type Backoff struct {
-	Base     time.Duration // If zero, 1 s.
-	Max      time.Duration // If zero, 1 h.
-	Growth   float64       // If zero, 2.
-	Power    float64       // If zero, 0.
-	Jitter   float64       // A share of the wait, 0 to 1. If zero, 0.1 unless NoJitter.
-	NoJitter bool
+	Base     time.Duration // Base is the wait after the first failed attempt. It defaults to 1 second.
+	Max      time.Duration // Max is the longest wait. It defaults to 1 hour.
+	Growth   float64       // Growth is the factor from one wait to the next. It defaults to 2.
+	Power    float64       // Power is the exponent of the attempt's number, -100 to 100. It defaults to 0.
+	Jitter   float64       // Jitter is the random part of the wait, 0 to 1. It defaults to 0.1 unless NoJitter is set.
+	NoJitter bool          // NoJitter makes the wait exact.
 }
 
-// storedBackoff is a Backoff with its defaults filled in, in seconds, as backoff.sql reads it.
+// storedBackoff is a Backoff with its defaults, in seconds, as backoff.sql takes it.
 type storedBackoff struct {
 	Base   float64 `json:"base"`
 	Max    float64 `json:"max"`
@@ -68,7 +68,8 @@ func (b Backoff) check() error {
 	return nil
 }
 
-// Wait is the wait after the given attempt, counted from 1: what the database computes with backoff.sql.
+// Wait returns the wait after the given attempt, counted from 1, with its random part. The database computes the
+// same in backoff.sql.
 func (b Backoff) Wait(attempt int) time.Duration {
 	s, n := b.stored(), float64(max(attempt, 1))
 	wait := math.Exp(max(-20, min(math.Log(s.Base)+(n-1)*math.Log(s.Growth)+s.Power*math.Log(n), math.Log(s.Max))))

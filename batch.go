@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A BatchSpec is a batch to insert: jobs, and callbacks that are inserted as jobs when the jobs have finished. A callback that is
-// nil is not inserted. Callbacks carry the batch's id in the header "batch".
+// A BatchSpec is a batch to insert: jobs, and callbacks that are inserted as jobs when the jobs have finished. A
+// callback that is nil is not inserted. Callbacks carry the batch's id in the header "batch".
 type BatchSpec struct {
 	Jobs []JobSpec
 	// OnFinish is inserted once, when every job has finished in any way.
@@ -38,8 +38,9 @@ var callbackNames = [3]string{"OnFinish", "OnSuccess", "OnDeath"}
 // headerBatch is the header of a callback that has the batch's id.
 const headerBatch = "batch"
 
-// InsertBatch inserts the jobs of a batch, all or none, and returns the batch's id. A batch without jobs is finished and a success at
-// once. If a finished job is retried, a callback that was inserted already is not inserted again. Callbacks cannot be reserved.
+// InsertBatch inserts the jobs of a batch, all or none, and returns the batch's id. A batch without jobs is
+// finished and a success at once. If a finished job is retried, a callback that was inserted already is not
+// inserted again. Callbacks cannot be reserved.
 func (c *Client) InsertBatch(ctx context.Context, batch BatchSpec) (ID, error) {
 	rows, err := c.prepareMany(batch.Jobs)
 	if err != nil {
@@ -52,7 +53,9 @@ func (c *Client) InsertBatch(ctx context.Context, batch BatchSpec) (ID, error) {
 		}
 		r, err := c.prepare(len(rows)+i, spec)
 		if err == nil && r.constraints != nil && r.constraints.Reserve > 0 {
-			err = &InvalidError{Index: len(rows) + i, Field: "Reserve", Reason: "is set: a batch's callback cannot be reserved"}
+			err = &InvalidError{
+				Index: len(rows) + i, Field: "Reserve", Reason: "is set: a batch's callback cannot be reserved",
+			}
 		}
 		if err != nil {
 			return 0, fmt.Errorf("pawl: insert batch: %s: %w", callbackNames[i], err)
@@ -110,7 +113,8 @@ func (c *Client) insertBatch(ctx context.Context, rows []insertRow, callbacks [3
 	return id, c.query(ctx, insertBatchText, []any{int64(id), total, texts[0], texts[1], texts[2]}, nil)
 }
 
-const insertBatchText = "select pawl.insert_batch($1::bigint, $2::integer, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb)"
+const insertBatchText = `select pawl.insert_batch($1::bigint, $2::integer,
+	$3::text::jsonb, $4::text::jsonb, $5::text::jsonb)`
 
 // nextID draws an id for a batch from the sequence of job ids.
 func (c *Client) nextID(ctx context.Context) (id ID, err error) {
@@ -132,7 +136,8 @@ func (r *insertRow) encodeCallback(batch ID) (string, error) {
 		// Maintenance inserts callbacks when the batch finishes. An error in one of them would stop it for all batches.
 		for _, after := range r.constraints.After {
 			if after.ID >= batch {
-				return "", fmt.Errorf("job %d was not inserted before the batch: a callback can depend on earlier jobs only", after.ID)
+				return "", fmt.Errorf("job %d was not inserted before the batch: callbacks depend on earlier jobs",
+					after.ID)
 			}
 		}
 	}
@@ -149,8 +154,8 @@ func (r *insertRow) encodeCallback(batch ID) (string, error) {
 	return string(b), err
 }
 
-// GetBatch returns the progress of a batch. It returns ErrNotFound if there is no batch with this id, or if it is no longer kept: a
-// batch is kept for 30 days after it finished.
+// GetBatch returns the progress of a batch. It returns ErrNotFound if there is no batch with this id, or if it is
+// no longer kept: a batch is kept for 30 days after it finished.
 func (c *Client) GetBatch(ctx context.Context, id ID) (*Batch, error) {
 	b := &Batch{ID: id}
 	var finished *time.Time

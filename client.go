@@ -17,69 +17,85 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// Client is where everything starts. It is safe for concurrent use and has nothing to close.
+// A Client inserts, claims and manages jobs, and runs handlers. It is safe for concurrent use. There is nothing to
+// close.
 type Client struct {
 	*installation
 	db pg.DB // Where statements run. If nil, on the pool.
 }
 
-// installation is what the clients of one New share.
+// installation is what a client of New shares with the clients that With makes of it.
 type installation struct {
 	pool          *pgxpool.Pool
 	config        Config
 	source        *migrate.Source
 	insertBatcher insertBatcher
-	limiter       *limiter // Of Config.InsertRate; nil: none.
+	limiter       *limiter // It is nil if Config.InsertRate is zero.
 	consumer      consumer
 	awaiter       awaiter
 	counters      *counters
 	noListen      *atomic.Bool // Set once LISTEN met a transaction pooler: it is not tried again.
 }
 
-// Config is for New; its zero value works.
+// Config configures a client. Its zero value works.
 type Config struct {
-	Schema    string       // If zero, "pawl".
-	ListenURL string       // For LISTEN: behind a transaction pooler, a URL past it or through one in session mode. If zero, as the pool connects.
-	Logger    *slog.Logger // If nil, slog.Default().
-	Defaults  JobSpec      // Of every insert.
+	// Schema is the name of the schema that has Pawl's tables and functions. It defaults to "pawl".
+	Schema string
+	// ListenURL is where to connect for LISTEN. Behind a transaction pooler, it should lead past the pooler, or
+	// through one in session mode. It defaults to connecting as the pool does.
+	ListenURL string
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+	// Defaults are the values for what an inserted job leaves zero.
+	Defaults JobSpec
 
-	// These fields bound what may be inserted; beyond them Insert and Update return an *InvalidError. All but MaxArgsBytes apply to the args of
-	// every kind as JSON, and not to Data.
+	// These fields bound what may be inserted; beyond them Insert and Update return an *InvalidError. All but
+	// MaxArgsBytes apply to the args of every kind as JSON, and not to Data.
 
 	// MaxArgsBytes is the largest size of a job's args as JSON, before Codec, and of its Data. It defaults to 1 MiB.
 	MaxArgsBytes int
-	// MaxStringBytes is the largest size of a string in the args, unescaped. The keys of objects are strings too. If zero, there is no limit.
+	// MaxStringBytes is the largest size of a string in the args, unescaped. The keys of objects are strings too. If
+	// zero, there is no limit.
 	MaxStringBytes int
-	// MaxDepth is the largest number of objects and arrays inside each other: {"a":[1]} is 2 deep. If zero, there is no limit.
+	// MaxDepth is the largest number of objects and arrays inside each other: {"a":[1]} is 2 deep. If zero, there is
+	// no limit.
 	MaxDepth int
 	// ForbiddenKeys are keys that no object in the args may have, at any level.
 	ForbiddenKeys []string
-	// RequiredKeys are keys that the args must have at the top level; null is a value. Args that are not an object have no keys, nor has a job without args.
+	// RequiredKeys are keys that the args must have at the top level; null is a value. Args that are not an object
+	// have no keys, nor has a job without args.
 	RequiredKeys []string
 
-	// InsertRate bounds the jobs this client inserts, those of With included; over it Insert and InsertMany insert nothing and
-	// return *RateError. Each client counts for itself, in memory: n processes insert n times as many. A job counts once it is
-	// valid, even if its transaction rolls back or the database fails. An InsertMany of more than Burst jobs goes when all of Burst
-	// is unused, and what comes after it waits the longer; beside steady inserts that may be long. For a bulk load make a second
-	// client with New on the same pool, without the rate.
+	// InsertRate limits how many jobs this client inserts, including its clients of With. If an insert exceeds it,
+	// Insert and InsertMany insert nothing and return a *RateError. Each client counts for itself, in memory: n
+	// processes insert n times as many. A job counts once it is valid, even if its transaction rolls back or the
+	// database fails.
+	//
+	// An InsertMany of more than Burst jobs succeeds only when all of Burst is unused, and later inserts wait longer
+	// for it. Beside steady inserts that may take long. For a bulk load, make a second client with New on the same
+	// pool, without a rate.
 	InsertRate Rate
 
-	Codec Codec // Encrypts or compresses args. If nil, they are stored as they are.
+	// Codec encrypts or compresses args. If nil, args are stored as they are.
+	Codec Codec
 
-	// OnClaim, if not nil, is told of every claim that got jobs or failed, by a runner or Claim: when it is over, and before the jobs start. It holds them up,
-	// and is not to keep or change them.
+	// OnClaim, if not nil, is called after each claim that got jobs or failed, by a runner or Claim, and before the
+	// jobs start. The jobs wait for it. It must not keep or change them.
 	OnClaim func(ctx context.Context, jobs Jobs, took time.Duration, err error)
 
-	// InsertMiddleware runs around every Insert and InsertMany (not batches, sagas, cron, SQL), the first outermost, before the checks and InsertRate. It gets a
-	// copy of the jobs with defaults filled in and Headers not nil, and may change them in place; what it leaves zero is "not set"
-	// again. It calls next once, before it returns: then the jobs are inserted, in a transaction if the client is one of With. To
-	// refuse the jobs it returns an error without calling next. Its error after next has succeeded is returned beside the results
-	// and takes nothing back. It cannot hide that next failed.
+	// InsertMiddleware runs around each Insert and InsertMany, the first outermost, before the jobs are checked and
+	// before InsertRate. It does not run for batches, sagas, cron and SQL.
+	//
+	// It gets a copy of the jobs, with Defaults filled in and Headers not nil, and may change them in place. A field
+	// that it sets to zero gets no default. It calls next once, before it returns. Then the jobs are inserted, in a
+	// transaction if the client was made by With. To refuse the jobs, it returns an error without calling next. If it
+	// returns an error after next has succeeded, the jobs stay inserted, and the caller gets the results and the
+	// error. It cannot hide an error of next.
 	InsertMiddleware []func(ctx context.Context, jobs []JobSpec, next func(context.Context) error) error
 }
 
-// New makes a client. It does no I/O: an error is a mistake in config.
-// pool may be nil if all goes through With.
+// New makes a client. It does no I/O; an error says that config or the pool's settings are wrong. pool may be nil if
+// all statements go through With or WithSQL.
 func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if config.Schema == "" {
 		config.Schema = "pawl"
@@ -99,7 +115,8 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 		}
 	}
 	if pool != nil && pool.Config().ConnConfig.DescriptionCacheCapacity == 0 {
-		return nil, errors.New("pawl: the pool's description_cache_capacity is 0, and Pawl has pgx describe statements instead of preparing them: leave that setting out")
+		return nil, errors.New("pawl: the pool's description_cache_capacity is 0, and Pawl has pgx describe statements" +
+			" instead of preparing them: leave that setting out")
 	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
@@ -115,15 +132,15 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	return c, nil
 }
 
-// Pool returns the pool that the client was made with, or nil if it was made without one. A client made by With has the pool of the
-// client it was made from.
+// Pool returns the pool that the client was made with, or nil if it was made without one. A client made by With has the
+// pool of the client it was made from.
 func (c *Client) Pool() *pgxpool.Pool { return c.pool }
 
 // Schema returns the name of the schema that has the client's tables and functions.
 func (c *Client) Schema() string { return c.config.Schema }
 
-// With returns the same client with db in the place of the pool: if db is a transaction, what the client does is part of it. With a
-// transaction of database/sql, see WithSQL. With panics if db is nil.
+// With returns the same client with db in the place of the pool: if db is a transaction, what the client does is part
+// of it. With a transaction of database/sql, see WithSQL. With panics if db is nil.
 //
 // What outlives a transaction (Run, Maintain, Wait, Migrate, Uninstall) returns an error on such a client.
 func (c *Client) With(db DB) *Client {
@@ -133,10 +150,11 @@ func (c *Client) With(db DB) *Client {
 	return c.withDB(pg.Pgx{Querier: db})
 }
 
-// WithSQL is With for a Tx, Conn or DB of database/sql, with any driver for PostgreSQL, and for their wrappers. It panics if db is nil.
+// WithSQL is With for a Tx, Conn or DB of database/sql, with any driver for PostgreSQL, and for their wrappers. It
+// panics if db is nil.
 //
-// If a wrapper embeds a *sql.Tx or *sql.Conn, as those of sqlx, bun and gorm do, statements run on that. Hooks and loggers of the
-// wrapper do not see them.
+// If a wrapper embeds a *sql.Tx or *sql.Conn, as those of sqlx, bun and gorm do, statements run on that. Hooks and
+// loggers of the wrapper do not see them.
 func (c *Client) WithSQL(db SQLDB) *Client {
 	if db == nil {
 		panic("pawl: WithSQL(nil): want a Tx, Conn or DB of database/sql")
@@ -149,8 +167,8 @@ func (c *Client) withDB(db pg.DB) *Client {
 	return &Client{installation: c.installation, db: db}
 }
 
-// query runs a statement and calls each, if it is not nil, for every row. The statement names the schema "pawl.". Without With it runs
-// on the pool, and an error that the state of the schema explains says so.
+// query runs a statement and calls each, if it is not nil, for every row. The statement names the schema "pawl.".
+// Without With it runs on the pool, and an error that the state of the schema explains says so.
 func (c *Client) query(ctx context.Context, text string, args []any, each func(scanner) error) error {
 	if each == nil {
 		each = func(scanner) error { return nil }
@@ -181,7 +199,8 @@ func (c *Client) inSchema(text string) string {
 	return strings.ReplaceAll(text, "pawl.", pgx.Identifier{c.config.Schema}.Sanitize()+".")
 }
 
-// noPartition is the SQLSTATE if the archive has no partition for a row: no worker did maintenance for a week, or a retention is new.
+// noPartition is the SQLSTATE if the archive has no partition for a row: no worker did maintenance for a week, or a
+// retention is new.
 const noPartition = "23514"
 
 // explainMissingSchema adds the state of the schema to the error of a missing table or function.

@@ -10,28 +10,29 @@ import (
 	"slices"
 )
 
-// Codec changes args on their way into the database and back: it encrypts, compresses. It is called from many goroutines at once.
+// A Codec changes args on their way into the database and back, for instance to encrypt or compress them. It is
+// called by many goroutines at once.
 //
-// Encode gets a job's args as JSON, after the checks of Config; not called for a job without args. Its error is Insert's, and nothing is
-// inserted. Decode gets what Encode returned, and returns what it got. Its error, or a panic, makes the job dead,
-// "unprocessable"; Client.Retry runs it again once the codec can read it. Neither may change or keep the slice it gets. kind is
-// the job's as inserted, a former name where KindOptions.Aliases has one.
-//
-// Only args are encoded: Data, headers, channel and fingerprint are stored as they are, and so are results, checkpoints, steps and
-// the text of a handler's error.
-// Args that were inserted without a codec, or by SQL, are not decoded and run as they are. So a Codec does not vouch for where a
-// job came from.
+// Only args are encoded. Data, headers, channels, fingerprints, results, checkpoints, steps and the texts of errors
+// are stored as they are. Args that were inserted without a Codec, or by SQL, are not decoded and run as they are.
+// So a Codec does not prove where a job came from.
 type Codec interface {
+	// Encode returns the args of a job in the form to store. It gets them as JSON, after the checks of Config, and
+	// is not called for a job without args. If it returns an error, Insert returns that and inserts nothing. It
+	// must not change or keep the slice.
 	Encode(kind string, args []byte) ([]byte, error)
+	// Decode returns the args that Encode got. kind is the job's kind at its insert, which may be one of
+	// KindOptions.Aliases. If it returns an error or panics, the job is dead with the reason "unprocessable";
+	// Client.Retry runs it again. It must not change or keep the slice.
 	Decode(kind string, stored []byte) ([]byte, error)
 }
 
-// encodedMark begins the JSON string that encoded args are stored as, before their base64. Bytes need not be JSON and the column
-// is jsonb; Data is the job's own. The mark is in args and not in opts, so that who copies or replaces args by SQL takes it along
-// or leaves it, and cannot part the two.
+// encodedMark is the beginning of the JSON string that encoded args are stored as; their base64 follows. Encoded
+// bytes need not be JSON, and the column is jsonb. The mark is in the args and not in opts: SQL that copies or
+// replaces args then copies or replaces the mark too.
 const encodedMark = `"pawl:codec:`
 
-// encode passes a row's args through the codec.
+// encode replaces a row's args by what the codec makes of them.
 func (c *Client) encode(index int, r *insertRow) error {
 	codec := c.config.Codec
 	if codec == nil || r.args == nil {
@@ -39,7 +40,7 @@ func (c *Client) encode(index int, r *insertRow) error {
 	}
 	encoded, err := codec.Encode(r.kind, []byte(*r.args))
 	if err != nil {
-		return fmt.Errorf("pawl: job %d: Config.Codec: args do not encode: %w", index, err)
+		return fmt.Errorf("pawl: insert job %d: encode args by Config.Codec: %w", index, err)
 	}
 	b := make([]byte, 0, len(encodedMark)+base64.StdEncoding.EncodedLen(len(encoded))+1)
 	b = base64.StdEncoding.AppendEncode(append(b, encodedMark...), encoded)
@@ -48,7 +49,8 @@ func (c *Client) encode(index int, r *insertRow) error {
 	return nil
 }
 
-// decode passes a job's args back through the codec. Where it cannot they stay as stored, and decodeArgs has the error.
+// decode replaces a job's args by what the codec makes of them. If it cannot, they stay as stored, and decodeArgs
+// returns the error.
 func (c *Client) decode(job *JobInfo) error {
 	if !bytes.HasPrefix(job.Args, []byte(encodedMark)) {
 		return nil
@@ -75,10 +77,10 @@ func (c *Client) decode(job *JobInfo) error {
 	return job.undecoded
 }
 
-// decodeClaimed decodes what a consumer claimed. As with a runner, a job whose args do not decode is dead; the consumer gets the
-// others.
+// decodeClaimed decodes the jobs that a consumer claimed, and returns those that decode. The others are dead, as
+// with a runner.
 func (c *Client) decodeClaimed(ctx context.Context, jobs Jobs) Jobs {
-	var bad map[string]Jobs // By error: mostly the codec is at fault and it is one.
+	var bad map[string]Jobs // By error. If the codec is at fault, all have the same.
 	jobs = slices.DeleteFunc(jobs, func(job *JobInfo) bool {
 		err := c.decode(job)
 		if err == nil {
@@ -91,9 +93,11 @@ func (c *Client) decodeClaimed(ctx context.Context, jobs Jobs) Jobs {
 		return true
 	})
 	for text, dead := range bad {
-		c.config.Logger.Warn("pawl: args of claimed jobs do not decode", "error", text, "jobs", len(dead), "job", dead[0])
+		c.config.Logger.Warn("pawl: args of claimed jobs do not decode",
+			"error", text, "jobs", len(dead), "job", dead[0])
 		if err := c.finishClaimed(ctx, dead, resultOf(nil, nil, &unprocessable{dead[0].undecoded})); err != nil {
-			c.config.Logger.Warn("pawl: jobs whose args do not decode are held until their lease expires", "jobs", len(dead), "job", dead[0], "error", err)
+			c.config.Logger.Warn("pawl: jobs whose args do not decode stay claimed until their lease expires",
+				"jobs", len(dead), "job", dead[0], "error", err)
 		}
 	}
 	return jobs

@@ -3,6 +3,7 @@ package pawl_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,4 +82,31 @@ func TestAJobThatIsNamedTwiceIsFinishedOnce(t *testing.T) {
 	if job, err := client.Get(t.Context(), jobs[1].ID); err != nil || job.Attempt != 1 || len(job.Errors) != 1 {
 		t.Errorf("got %+v, %v", job, err)
 	}
+}
+
+// Complete of several jobs names the one whose row stayed locked, and completes the others.
+func TestCompleteOfManyOfWhichOneIsLocked(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for n := range 3 {
+		insert(t, client, Note{n})
+	}
+	jobs := claim(t, client, 3)
+	tx := begin(t, pool)
+	exec(t, tx, "select from pawl.job where id = $1 for update", int64(jobs[1].ID))
+	ctx, cancel := context.WithCancel(t.Context())
+	var completing sync.WaitGroup
+	var err error
+	completing.Go(func() { err = client.Complete(ctx, jobs) })
+	blocked(t, pool, 1)
+	cancel()
+	completing.Wait()
+	several, ok := errors.AsType[pawl.JobErrors](err)
+	if !ok || len(several) != 1 || !errors.Is(several[jobs[1].ID], context.Canceled) {
+		t.Errorf("got %v, want an error of job %d alone", err, jobs[1].ID)
+	}
+	await(t, client, jobs[0].ID, pawlstate.Completed)
+	await(t, client, jobs[2].ID, pawlstate.Completed)
+	must(t, tx.Rollback(t.Context()))
+	must(t, client.Complete(t.Context(), jobs[1:2]))
 }

@@ -19,7 +19,8 @@ type DB interface {
 	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
 }
 
-// SQLDB is what WithSQL takes: a Tx, Conn or DB of database/sql, or a wrapper with these methods, such as those of sqlx, bun and gorm.
+// SQLDB is what WithSQL takes: a Tx, Conn or DB of database/sql, or a wrapper with these methods, such as those of
+// sqlx, bun and gorm.
 type SQLDB interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)

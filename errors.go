@@ -9,22 +9,23 @@ import (
 	"time"
 )
 
-// Sentinels, found by errors.Is through any wrapping.
+// Errors that errors.Is finds, however they are wrapped.
 var (
-	// ErrLeaseLost: the job is no longer held by who answers for it: its lease expired or was released, or the job is
-	// finished. Nothing was changed. In a transaction with effects it means roll back. It is also a cause: see Handle.
+	// ErrLeaseLost is returned if a worker's lease of a job has expired or was released, or the job has finished. The
+	// result was discarded, and nothing was changed. A transaction with the job's effects should roll back. It is
+	// also the cause of a handler's context: see Handle.
 	ErrLeaseLost = errors.New("pawl: lease lost: the job is not held by this claim any more, nothing was changed")
-	// ErrNotFound: there is nothing of this id or name.
+	// ErrNotFound is returned if nothing has this id or name.
 	ErrNotFound = errors.New("pawl: not found")
 
-	// ErrRunning: a running job cannot be changed. Nothing was.
+	// ErrRunning is returned if a running job was to be changed. Nothing was changed.
 	ErrRunning = errors.New("pawl: the job is running")
-	// ErrExpired: a reservation's time had passed, or it was committed or aborted before. Nothing was changed.
+	// ErrExpired is returned if a reservation has expired, or was committed or aborted before. Nothing was changed.
 	ErrExpired = errors.New("pawl: not reserved any more")
-	// ErrQueueInUse: a queue with live jobs, or with workers that named it, is not deleted.
+	// ErrQueueInUse is returned if a queue is not deleted, because it has live jobs or workers that run it by name.
 	ErrQueueInUse = errors.New("pawl: the queue is in use: it has live jobs, or workers that run it by name")
 
-	// ErrCancelled, ErrTimeout and ErrShutdown are causes: why a handler's context ended (context.Cause).
+	// ErrCancelled, ErrTimeout and ErrShutdown are causes of a handler's context: see context.Cause.
 	ErrCancelled = errors.New("pawl: job cancelled")
 	ErrTimeout   = errors.New("pawl: handler timed out")
 	ErrShutdown  = errors.New("pawl: runner is shutting down")
@@ -32,22 +33,23 @@ var (
 
 // InvalidError says that a job was refused before the database saw it.
 type InvalidError struct {
-	Index  int    // Of the job in InsertMany; 0 in Insert.
-	Field  string // Of JobSpec.
-	Reason string // What is wrong and what would be right.
+	Index  int    // Index is the job's place in the argument of InsertMany. It is 0 for Insert.
+	Field  string // Field is the name of a field of JobSpec.
+	Reason string // Reason says what is wrong and what is right.
 }
 
 func (e *InvalidError) Error() string {
 	return fmt.Sprintf("pawl: job %d: %s: %s", e.Index, e.Field, e.Reason)
 }
 
-// RateError says that an insert was over Config.InsertRate. Nothing was inserted.
+// RateError says that an insert exceeded Config.InsertRate. Nothing was inserted.
 type RateError struct {
-	RetryAfter time.Duration // Then the same insert goes, unless others go before it.
+	RetryAfter time.Duration // RetryAfter is when the same insert succeeds, unless others come before it.
 }
 
 func (e *RateError) Error() string {
-	return fmt.Sprintf("pawl: insert: over the rate, nothing was inserted: try again in %v (Config.InsertRate)", e.RetryAfter)
+	return fmt.Sprintf("pawl: insert: over the rate, nothing was inserted: try again in %v (Config.InsertRate)",
+		e.RetryAfter)
 }
 
 // PanicError is a handler's panic as an error.
@@ -58,13 +60,13 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Unwrap gives the value of panic(err).
+// Unwrap returns the value of a panic if that is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// SchemaError says that the database's schema is not the one this binary needs.
+// SchemaError says that the schema of the database has another version than this binary needs.
 type SchemaError struct{ Have, Want int }
 
 func (e *SchemaError) Error() string {
@@ -72,13 +74,15 @@ func (e *SchemaError) Error() string {
 	case e.Have == 0:
 		return "pawl: the schema is not installed: call Client.Migrate or run `pawl install`"
 	case e.Have < e.Want:
-		return fmt.Sprintf("pawl: the schema is at version %d, older than this binary's %d: call Client.Migrate or run `pawl migrate`", e.Have, e.Want)
+		return fmt.Sprintf("pawl: the schema is at version %d, older than this binary's %d:"+
+			" call Client.Migrate or run `pawl migrate`", e.Have, e.Want)
 	default:
-		return fmt.Sprintf("pawl: the schema is at version %d, newer than this binary's %d: upgrade the binary", e.Have, e.Want)
+		return fmt.Sprintf("pawl: the schema is at version %d, newer than this binary's %d: upgrade the binary",
+			e.Have, e.Want)
 	}
 }
 
-// Errors says which of several jobs failed, and why. errors.Is and errors.As see into it.
+// JobErrors are the errors of several jobs. errors.Is and errors.As look into each.
 type JobErrors map[ID]error
 
 func (e JobErrors) Error() string {
@@ -94,4 +98,5 @@ func (e JobErrors) Error() string {
 	return b.String()
 }
 
+// Unwrap returns the errors.
 func (e JobErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }

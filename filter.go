@@ -11,11 +11,11 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A Filter chooses jobs by their properties. A job is chosen if it meets every field that is set, whether it is live, dead or in
-// the archive.
+// A Filter chooses jobs by their properties. A job is chosen if it meets every field that is set, whether it is
+// live, dead or in the archive.
 //
-// Fingerprint and UniqueKey use an index for live jobs, and IDs uses one for all jobs. To find other rare properties among many
-// jobs, the database reads those jobs.
+// Fingerprint and UniqueKey use an index for live jobs, and IDs uses one for all jobs. To find other rare
+// properties among many jobs, the database reads those jobs.
 type Filter struct {
 	// All confirms that every job is meant. Cancel, Delete, Retry and Update refuse a Filter that is empty without it.
 	All bool
@@ -46,13 +46,16 @@ type Filter struct {
 	// RunBefore chooses jobs whose JobInfo.RunAt is before this time or, if they have none, whose CreatedAt is.
 	RunBefore time.Time
 
-	// Before chooses only jobs whose id is below it. For the next page of List, set it to the id of the last job of the page before.
+	// Before chooses only jobs whose id is below it. For the next page of List, set it to the id of the last job of
+	// the page before.
 	Before ID
 
-	// Limit is the largest number of jobs, the newest first. If zero, List returns at most 100 jobs; other methods have no limit.
+	// Limit is the largest number of jobs, the newest first. If zero, List returns at most 100 jobs; other methods
+	// have no limit.
 	Limit int
 
-	// Progress, if not nil, is called by Cancel, Delete, Retry and Update after each batch with the number of jobs changed so far.
+	// Progress, if not nil, is called by Cancel, Delete, Retry and Update after each batch with the number of jobs
+	// changed so far.
 	Progress func(done int64)
 }
 
@@ -64,8 +67,8 @@ func (f *Filter) byIDs() bool {
 }
 
 func (f *Filter) empty() bool {
-	return f.IDs == nil && f.Queue == "" && f.Channel == "" && f.Kind == "" && f.Fingerprint == "" && f.UniqueKey == "" &&
-		f.Worker == "" && len(f.States) == 0 && len(f.Args) == 0 &&
+	return f.IDs == nil && f.Queue == "" && f.Channel == "" && f.Kind == "" && f.Fingerprint == "" &&
+		f.UniqueKey == "" && f.Worker == "" && len(f.States) == 0 && len(f.Args) == 0 &&
 		f.CreatedBefore.IsZero() && f.CreatedAfter.IsZero() && f.RunBefore.IsZero()
 }
 
@@ -86,8 +89,8 @@ type storedFilter struct {
 	Above         int64             `json:"above,omitempty"` // Only list reads it: see Tail.
 }
 
-// stored checks a filter and encodes it. among, if not nil, are the states that the caller can change; none is true if the filter
-// leaves none of them.
+// stored checks a filter and encodes it. among, if not nil, are the states that the caller can change; none is true
+// if the filter leaves none of them.
 func (f *Filter) stored(among []pawlstate.State) (text string, below *int64, none bool, err error) {
 	return f.storedAbove(among, 0)
 }
@@ -98,13 +101,15 @@ func (f *Filter) storedAbove(among []pawlstate.State, above int64) (text string,
 		return "", nil, false, err
 	}
 	s := storedFilter{
-		IDs: f.IDs, Queue: f.Queue, Channel: f.Channel, Kind: f.Kind, Fingerprint: f.Fingerprint, UniqueKey: f.UniqueKey,
-		Worker: f.Worker, States: f.States, Args: f.Args, Above: above,
+		IDs: f.IDs, Queue: f.Queue, Channel: f.Channel, Kind: f.Kind, Fingerprint: f.Fingerprint,
+		UniqueKey: f.UniqueKey, Worker: f.Worker, States: f.States, Args: f.Args, Above: above,
 	}
 	if among != nil {
 		s.States = among
 		if len(f.States) > 0 {
-			s.States = slices.DeleteFunc(slices.Clone(f.States), func(state pawlstate.State) bool { return !slices.Contains(among, state) })
+			s.States = slices.DeleteFunc(slices.Clone(f.States), func(state pawlstate.State) bool {
+				return !slices.Contains(among, state)
+			})
 			if len(s.States) == 0 {
 				return "", nil, true, nil
 			}
@@ -159,9 +164,9 @@ func (f *Filter) check() error {
 // maxChangedAtOnce is the number of jobs of a Filter that are changed in one transaction.
 const maxChangedAtOnce = 1000
 
-// each finds the jobs of a filter that are in one of the states, newest first, and calls do with batches of them. Each batch is a
-// transaction of its own if the client has none. It goes down by id: jobs that are inserted meanwhile are not found, and none is
-// found twice.
+// each finds the jobs of a filter that are in one of the states, newest first, and calls do with batches of them.
+// Each batch is a transaction of its own if the client has none. It goes down by id: jobs that are inserted
+// meanwhile are not found, and none is found twice.
 func (c *Client) each(
 	ctx context.Context, filter Filter, among []pawlstate.State, do func(ids []int64) (int64, error),
 ) (total int64, err error) {
@@ -178,7 +183,8 @@ func (c *Client) each(
 			most = min(most, left)
 		}
 		ids := make([]int64, 0, most)
-		err := c.query(ctx, "select id from pawl.list($1::text::jsonb, $2::bigint, $3::integer)", []any{text, below, most}, func(s scanner) error {
+		const list = "select id from pawl.list($1::text::jsonb, $2::bigint, $3::integer)"
+		err := c.query(ctx, list, []any{text, below, most}, func(s scanner) error {
 			var id int64
 			err := s.Scan(&id)
 			ids = append(ids, id)

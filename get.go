@@ -8,8 +8,9 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Get is a job, live, archived or dead. ErrNotFound: it never was, or is not kept any more. Args that Config.Codec cannot decode are
-// as stored, a JSON string that begins with "pawl:codec:"; the rest of the job can be read.
+// Get returns a job, live, dead or in the archive. It returns ErrNotFound if there is no such job, or if it is no
+// longer kept. If Config.Codec cannot decode the args, they are as stored: a JSON string that begins with
+// "pawl:codec:".
 func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
 	var job *JobInfo
 	err := c.query(ctx, "select * from pawl.get($1::bigint[])", []any{[]int64{int64(id)}}, func(s scanner) (err error) {
@@ -17,15 +18,15 @@ func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("pawl: get: %w", err)
+		return nil, fmt.Errorf("pawl: get job %d: %w", id, err)
 	}
 	if job == nil {
-		return nil, fmt.Errorf("job %d: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("pawl: get job %d: %w", id, ErrNotFound)
 	}
 	return job, nil
 }
 
-// scanJob reads a row of get or list.
+// scanJob reads a row of get.sql or list.sql.
 func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 	job := &JobInfo{}
 	var (
@@ -39,8 +40,10 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 		unique                      *string
 		save, result                []byte
 	)
-	if err := s.Scan(&key, &state, &reason, &job.Queue, &job.Channel, &job.Kind, &args, &job.Data, &priority, &attempt, &most,
-		&job.CreatedAt, &runAt, &finished, &waited, &ran, &worker, &fingerprint, &opts, &errs, &unique, &save, &result); err != nil {
+	err := s.Scan(&key, &state, &reason, &job.Queue, &job.Channel, &job.Kind, &args, &job.Data, &priority, &attempt,
+		&most, &job.CreatedAt, &runAt, &finished, &waited, &ran, &worker, &fingerprint, &opts, &errs, &unique, &save,
+		&result)
+	if err != nil {
 		return nil, err
 	}
 	job.ID, job.State, job.Args = ID(key), pawlstate.State(state), args
@@ -73,16 +76,19 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 	return job, nil
 }
 
-// Held are running jobs as who claimed them has them: Complete, Fail, Release, Extend, Checkpoint and Delete take them. So one process
-// can claim, and another answer: it must know that the claim was meant for it, by Epoch, or finishes what somebody else is at. What
-// of these ids does not run is not among them; if it was lost meanwhile, the answer is ErrLeaseLost as ever.
+// Claimed returns running jobs as the process that claimed them has them, in the order of ids. Complete, Fail,
+// Release, Extend, Checkpoint and Delete take them, so one process can claim a job and another finish it. Jobs that
+// are not running are left out. If a claim is no longer valid when the job is finished, that returns ErrLeaseLost
+// as ever.
 //
-// How long such a job ran is not known: finished, it has no StartedAt.
+// Compare Epoch with that of the claim that is meant: the job may have been claimed by another worker since. How
+// long such a job ran is not known, so it has no StartedAt when it is finished.
 func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 	found := map[ID]*JobInfo{}
 	leases := map[string]*lease{}
-	err := c.query(ctx, `select h.epoch, h.crashes, h.constrained, h.permit, h.lease::text, h.until, h.shared, h.now, g.*
-		from pawl.claimed($1::bigint[]) h join pawl.get($1::bigint[]) g on g.id = h.id`, []any{integers(ids)}, func(s scanner) error {
+	const text = `select h.epoch, h.crashes, h.constrained, h.permit, h.lease::text, h.until, h.shared, h.now, g.*
+		from pawl.claimed($1::bigint[]) h join pawl.get($1::bigint[]) g on g.id = h.id`
+	err := c.query(ctx, text, []any{integers(ids)}, func(s scanner) error {
 		var epoch int32
 		var crashes int16
 		var constrained, permit bool
@@ -90,15 +96,17 @@ func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 		var until *time.Time
 		var shared int32
 		var now time.Time
-		job, err := c.scanJob(prefixedScanner{s, []any{&epoch, &crashes, &constrained, &permit, &id, &until, &shared, &now}})
+		first := []any{&epoch, &crashes, &constrained, &permit, &id, &until, &shared, &now}
+		job, err := c.scanJob(prefixedScanner{s, first})
 		if err != nil {
 			return err
 		}
 		job.client = c
-		job.epoch, job.crashes, job.constrained, job.permit, job.LeaseUntil = epoch, crashes, constrained, permit, valueOrZero(until)
+		job.epoch, job.crashes, job.constrained, job.permit = epoch, crashes, constrained, permit
+		job.LeaseUntil = valueOrZero(until)
 		job.waited = unknownDuration
 		if leases[id] == nil {
-			// Of how many of its jobs nobody has answered for yet is not known, but that they are no more than this.
+			// How many results of its jobs are stored already is not known: at most this many jobs are left.
 			leases[id] = &lease{manual: until != nil}
 			leases[id].id.Store(&id)
 			leases[id].left.Store(shared)
@@ -108,7 +116,7 @@ func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("pawl: held: %w", err)
+		return nil, fmt.Errorf("pawl: get claimed jobs: %w", err)
 	}
 	var jobs Jobs
 	for _, id := range ids {
@@ -120,10 +128,10 @@ func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 	return jobs, nil
 }
 
-// unknown is a duration nobody measured, in milliseconds -1.
+// unknownDuration is a duration that was not measured. In SQL it is -1 milliseconds.
 const unknownDuration = -time.Millisecond
 
-// behind scans the first columns of a row apart.
+// A prefixedScanner scans the first columns of a row into values of its own.
 type prefixedScanner struct {
 	scanner
 	first []any

@@ -11,50 +11,62 @@ import (
 	"time"
 )
 
-// Mux leads kinds to handlers. The zero Mux is ready to use. Register everything before Run.
+// A Mux maps kinds to handlers. The zero value is ready to use. Register all handlers before Run.
 type Mux struct {
 	handlers   map[string]*handler
 	middleware []Middleware
 }
 
-// Middleware runs around a handler: it may look at the job, change the context, look at and change what next returns.
-// A panic of the handler is a *PanicError to it.
+// Middleware runs around a handler. It may read the job, change the context, and read and change what next returns.
+// If the handler panics, next returns a *PanicError.
 type Middleware func(ctx context.Context, job *JobInfo, next func(context.Context) error) error
 
-// Use puts middleware around every handler, the first outermost.
+// Use adds middleware around every handler. The first one is the outermost.
 func (m *Mux) Use(middleware ...Middleware) { m.middleware = append(m.middleware, middleware...) }
 
-// KindOptions are for Handle; the zero value works.
+// KindOptions are options of a handler. The zero value is ready to use.
 type KindOptions struct {
-	Kind    string        // If zero, T's (needed for RawArgs). "*": every kind without a handler of its own.
-	Aliases []string      // Former names.
-	Timeout time.Duration // Of one attempt: then its context ends with ErrTimeout. If zero, none.
-	Max     int           // Running at once in this process. If zero, the runner's.
-	Chunk   int           // Most jobs for HandleChunk at once. If zero, 100.
-	Backoff Backoff       // Where the job has none of its own. If zero, the queue's.
-	// Delay, if not nil, computes the wait after a failed attempt; 0 falls back to Backoff.
+	// Kind is the kind of the jobs. It defaults to the kind of T; a handler of RawArgs needs it. "*" stands for
+	// every kind that has no handler of its own.
+	Kind string
+	// Aliases are former names of the kind. The handler also runs jobs that were inserted with them.
+	Aliases []string
+	// Timeout is the time for one attempt. The handler's context then ends with ErrTimeout. If zero, there is no
+	// timeout.
+	Timeout time.Duration
+	// Max is the number of jobs of the kind that run at the same time in this process. If zero, only the runner's
+	// limit counts.
+	Max int
+	// Chunk is the largest number of jobs that HandleChunk gets at once. It defaults to 100.
+	Chunk int
+	// Backoff is the wait after a failed attempt of a job that has no Backoff of its own. It defaults to the queue's.
+	Backoff Backoff
+	// Delay, if not nil, returns the wait after a failed attempt. If it returns 0, Backoff counts.
 	Delay func(job *JobInfo, err error) time.Duration
-	// Permit, if not nil, is asked before the handler and may wait; release, if not nil, is called after it. Its error is taken as the
-	// handler's: with Snooze the job comes again later, no attempt used; nothing burns an attempt for congestion.
+	// Permit, if not nil, is called before the handler and may block. The function that it returns, if not nil, is
+	// called after the handler. If Permit returns an error, the handler is not called, and the error is taken as
+	// the handler's: with Snooze the job runs again later and no attempt is used.
 	Permit func(ctx context.Context, job *JobInfo) (release func(), err error)
-	Use    []Middleware // Inside those of Mux.Use.
+	// Use is middleware for this kind, inside that of Mux.Use. The first one is the outermost.
+	Use []Middleware
 }
 
 type handler struct {
 	run  func(ctx context.Context, job *JobInfo) error
-	many func(ctx context.Context, jobs []*JobInfo) error // Of HandleChunk, instead of run.
+	many func(ctx context.Context, jobs []*JobInfo) error // Set by HandleChunk instead of run.
 	opts KindOptions
-	slot chan struct{} // Opts.Max places; nil: no limit.
+	slot chan struct{} // Has opts.Max places. If nil, there is no limit.
 }
 
-// Handle registers the handler of T's kind. It panics when the kind has one already, or none can be told: a mistake to find at start.
+// Handle registers the handler of T's kind. It panics if the kind has a handler already, or if the kind is not known.
 //
-// What the handler returns decides: nil completes; an error or a panic is a failed attempt, tried again after a backoff until
-// the attempts are used up and the job is dead; Snooze, RetryAfter, Cancel, Dead and Skip say something else, through any
-// wrapping. Args that do not decode into T make the job dead, "unprocessable".
+// What the handler returns decides what becomes of the job. If it returns nil, the job is completed. If it returns
+// an error or panics, the attempt has failed: the job runs again after a backoff, until its attempts are used up
+// and it is dead. Snooze, RetryAfter, Cancel, Dead and ErrSkip mean something else, also if they are wrapped. If
+// the args do not decode into T, the job is dead at once with the reason "unprocessable".
 //
-// A handler's context ends with a cause: ErrCancelled, ErrLeaseLost, ErrTimeout or ErrShutdown. It has the values of Run's
-// context, where shared things may be put.
+// The handler's context has the values of the context that was passed to Run. It ends with one of these causes
+// (context.Cause): ErrCancelled, ErrLeaseLost, ErrTimeout or ErrShutdown.
 func Handle[T Args](mux *Mux, handle func(context.Context, *Job[T]) error, options ...KindOptions) {
 	h := newHandler[T](options)
 	h.run = func(ctx context.Context, info *JobInfo) error {
@@ -67,8 +79,9 @@ func Handle[T Args](mux *Mux, handle func(context.Context, *Job[T]) error, optio
 	mux.register(h)
 }
 
-// HandleResult is Handle for a handler with a result: what it returns is kept as JSON with the finished job, for as long as that is
-// kept, in JobInfo.Result. A result that does not marshal is a failed attempt; one beyond 1 MiB too.
+// HandleResult is Handle for a handler that returns a result. The result is kept with the finished job as JSON, in
+// JobInfo.Result, for as long as the job is kept. If the result does not marshal to JSON, or is larger than 1 MiB,
+// the attempt has failed.
 func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T]) (R, error), options ...KindOptions) {
 	const most = 1 << 20
 	Handle(mux, func(ctx context.Context, job *Job[T]) error {
@@ -78,32 +91,33 @@ func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T])
 		}
 		b, e := json.Marshal(result)
 		if e != nil {
-			return fmt.Errorf("pawl: the handler's result does not marshal to JSON: %w", e)
+			return fmt.Errorf("pawl: store result: it does not marshal to JSON: %w", e)
 		}
 		if reason := checkJSON(b); reason != "" {
-			return fmt.Errorf("pawl: strings of the handler's result %s", reason)
+			return fmt.Errorf("pawl: store result: its strings %s", reason)
 		}
 		if len(b) > most {
-			return fmt.Errorf("pawl: the handler's result is %d bytes of JSON; at most %d", len(b), most)
+			return fmt.Errorf("pawl: store result: it is %d bytes of JSON: at most %d", len(b), most)
 		}
 		job.Result, job.result = b, b
 		return err
 	}, options...)
 }
 
-// HandleChunk is Handle for a handler that gets up to KindOptions.Chunk jobs of its kind at once: those a runner holds when it
-// comes to the first of them, so never more than its Max, with no waiting for more. Return nil when all succeeded, Errors when only some failed, each with its
-// own outcome; any other error is that of all.
+// HandleChunk is Handle for a handler that gets several jobs of its kind at once: up to KindOptions.Chunk of those
+// that the runner has claimed when the first of them starts. It does not wait for more. If the handler returns nil,
+// all jobs are completed. If only some failed, it returns a JobErrors with an outcome for each of these. Any other
+// error counts for all jobs.
 //
-// The context ends when it does for every job of the chunk, and at the timeout, which is that of the chunk. Middleware and Permit
-// are called once, with the first job.
+// The context ends when it has ended for every job of the chunk, or at the timeout, which counts for the whole
+// chunk. Middleware and Permit are called once, with the first job.
 func HandleChunk[T Args](mux *Mux, handle func(context.Context, []*Job[T]) error, options ...KindOptions) {
 	h := newHandler[T](options)
 	if h.opts.Chunk == 0 {
 		h.opts.Chunk = 100
 	}
 	if h.opts.Chunk < 1 {
-		panic("pawl: HandleChunk of " + h.opts.Kind + ": KindOptions.Chunk is negative")
+		panic("pawl: register handler of kind " + h.opts.Kind + ": KindOptions.Chunk is negative: want 0 or more")
 	}
 	h.many = func(ctx context.Context, infos []*JobInfo) error {
 		jobs := make([]*Job[T], 0, len(infos))
@@ -145,10 +159,10 @@ func newHandler[T Args](options []KindOptions) *handler {
 		o.Kind = kindOf[T]()
 	}
 	if o.Kind == "" {
-		panic(fmt.Sprintf("pawl: Handle[%T]: the kind is not known: set KindOptions.Kind", *new(T)))
+		panic(fmt.Sprintf("pawl: register handler of %T: the kind is not known: set KindOptions.Kind", *new(T)))
 	}
 	if err := o.Backoff.check(); err != nil {
-		panic("pawl: Handle of " + o.Kind + ": Backoff: " + err.Error())
+		panic("pawl: register handler of kind " + o.Kind + ": Backoff: " + err.Error())
 	}
 	h := &handler{opts: o}
 	if o.Max > 0 {
@@ -163,13 +177,14 @@ func (m *Mux) register(h *handler) {
 	}
 	for _, kind := range append([]string{h.opts.Kind}, h.opts.Aliases...) {
 		if _, taken := m.handlers[kind]; taken {
-			panic("pawl: Handle: kind " + kind + " has a handler already")
+			panic("pawl: register handler: kind " + kind + " has a handler already")
 		}
 		m.handlers[kind] = h
 	}
 }
 
-// kindOf asks T's zero value, made first where T is a pointer.
+// kindOf returns the kind of T's zero value, or "" if the method Kind panics on it. If T is a pointer, it points to
+// a zero value.
 func kindOf[T Args]() (kind string) {
 	var zero T
 	defer func() {
@@ -183,10 +198,10 @@ func kindOf[T Args]() (kind string) {
 	return zero.Kind()
 }
 
-// anyKind is the Kind of a handler for all that have none.
+// anyKind is the Kind of the handler for kinds without a handler of their own.
 const anyKind = "*"
 
-// handler is that of a kind; nil: none.
+// handler returns the handler of a kind, or nil.
 func (m *Mux) handler(kind string) *handler {
 	if h, ok := m.handlers[kind]; ok {
 		return h
@@ -208,7 +223,7 @@ func decodeArgs(info *JobInfo, args any) error {
 	return json.Unmarshal(info.Args, args)
 }
 
-// call runs a handler with its middleware and timeout; a panic comes out as *PanicError.
+// call runs a handler with its permit, timeout and middleware. It returns a panic as a *PanicError.
 func (m *Mux) call(ctx context.Context, h *handler, jobs ...*JobInfo) error {
 	job := jobs[0]
 	if h.opts.Permit != nil {
@@ -251,20 +266,23 @@ func (m *Mux) call(ctx context.Context, h *handler, jobs ...*JobInfo) error {
 	return next(ctx)
 }
 
-// Kinds returns the kinds that have a handler, former names too, sorted. Among them is "*" if a handler takes every other kind.
+// Kinds returns the kinds that have a handler, former names too, sorted. Among them is "*" if a handler takes every
+// other kind.
 func (m *Mux) Kinds() []string { return slices.Sorted(maps.Keys(m.handlers)) }
 
-// Work runs the handler of a job's kind, in the calling goroutine, and returns what the handler returned. A panic is returned as a
-// *PanicError. Permit, Max, Timeout and middleware apply as in a runner. It returns an error if there is no handler.
+// Work runs the handler of a job's kind, in the calling goroutine, and returns what the handler returned. A panic
+// is returned as a *PanicError. Permit, Max, Timeout and middleware apply as in a runner. It returns an error if
+// there is no handler.
 //
 // Work does not change the state of the job. If it returns nil, call Client.Complete; otherwise call Client.Fail.
 //
-// The job is one that Claim returned. It may also be a JobInfo that was made without a database, for instance in a test: then Progress,
-// Checkpoint and Step store nothing. See package pawltest.
+// The job is one that Claim returned. It may also be a JobInfo that was made without a database, for instance in a
+// test: then Progress, Checkpoint and Step store nothing. See package pawltest.
 func (m *Mux) Work(ctx context.Context, job *JobInfo) error {
 	h := m.handler(job.Kind)
 	if h == nil {
-		return fmt.Errorf("pawl: run job %d: no handler for kind %q: register one with Handle; the mux has %q", job.ID, job.Kind, m.Kinds())
+		return fmt.Errorf("pawl: run job %d: no handler for kind %q: register one with Handle; the mux has %q",
+			job.ID, job.Kind, m.Kinds())
 	}
 	if h.slot != nil {
 		select {
@@ -286,7 +304,7 @@ func (m *Mux) Work(ctx context.Context, job *JobInfo) error {
 	return err
 }
 
-// caught turns a panic into a *PanicError.
+// caught calls do and returns a panic as a *PanicError.
 func caught(do func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

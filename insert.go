@@ -8,17 +8,20 @@ import (
 	"slices"
 )
 
-// InsertResult is what became of a job to insert.
+// An InsertResult is the result of inserting a job.
 type InsertResult struct {
-	ID        ID
-	Duplicate bool // Nothing was put in: another job has the unique key, and ID is that job's.
+	// ID is the id of the job that was inserted or, if Duplicate is true, of the job that has the unique key.
+	ID ID
+	// Duplicate is true if nothing was inserted, because another job has the unique key.
+	Duplicate bool
 }
 
-// Insert puts in one job: plain Args, or a JobSpec with more to say. When it returns nil the job is committed (with With: in
-// the transaction, and committed with it) and will not be lost.
+// Insert inserts one job. job is plain Args, or a JobSpec to set more. If Insert returns nil, the job is committed
+// and will not be lost. On a client made by With the job is part of that transaction and commits with it.
 //
-// Inserts from concurrent goroutines share statements and commits; a job the database refuses fails alone. An *InvalidError and a
-// *RateError are found before that. When the connection fails in the middle, the error says so and the job may have been inserted.
+// Inserts by several goroutines share statements and commits. A job that the database refuses fails alone. An
+// *InvalidError and a *RateError are returned before the database sees the job. If the connection fails, or ctx
+// ends, while the statement is under way, the error says that the job may have been inserted.
 func (c *Client) Insert(ctx context.Context, job Args) (InsertResult, error) {
 	if len(c.config.InsertMiddleware) == 0 {
 		return c.insertOne(ctx, job)
@@ -48,7 +51,7 @@ func (c *Client) insertOne(ctx context.Context, job Args) (InsertResult, error) 
 	if r.constraints != nil {
 		results, err := c.insertConstrained(ctx, []insertRow{r})
 		if err != nil {
-			return InsertResult{}, fmt.Errorf("pawl: insert: %w", c.explainMissingSchema(ctx, err))
+			return InsertResult{}, fmt.Errorf("pawl: insert job: %w", c.explainMissingSchema(ctx, err))
 		}
 		return results[0], nil
 	}
@@ -58,15 +61,16 @@ func (c *Client) insertOne(ctx context.Context, job Args) (InsertResult, error) 
 	}
 	ids, err := c.insertRows(ctx, []insertRow{r})
 	if err != nil {
-		return InsertResult{}, fmt.Errorf("pawl: insert: %w", err)
+		return InsertResult{}, fmt.Errorf("pawl: insert job: %w", err)
 	}
 	return InsertResult{ID: ids[0]}, nil
 }
 
-// copyFrom is the number of jobs from which COPY beats one statement with arrays.
+// copyFrom is the number of jobs from which COPY is faster than one statement with arrays.
 const copyFrom = 2000
 
-// InsertMany puts in all jobs or none, with results in input order. The Index of an *InvalidError is that of the job at fault.
+// InsertMany inserts all jobs or none, and returns the results in the order of jobs. InvalidError.Index is the
+// index of the job that was refused.
 func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult, error) {
 	if len(jobs) == 0 {
 		return nil, nil
@@ -87,12 +91,13 @@ func (c *Client) insertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult
 	}
 	results, err := c.insertResolved(ctx, rows)
 	if err != nil {
-		return nil, fmt.Errorf("pawl: insert: %w", c.explainMissingSchema(ctx, err))
+		return nil, fmt.Errorf("pawl: insert job: %w", c.explainMissingSchema(ctx, err))
 	}
 	return results, nil
 }
 
-// insertResolved inserts rows by the way that suits them, all or none.
+// insertResolved inserts rows, all or none: by insert_constrained.sql if one has constraints, by COPY if they are
+// many, else by insert.sql.
 func (c *Client) insertResolved(ctx context.Context, rows []insertRow) ([]InsertResult, error) {
 	if slices.ContainsFunc(rows, func(r insertRow) bool { return r.constraints != nil }) {
 		return c.insertConstrained(ctx, rows)
@@ -112,7 +117,7 @@ func (c *Client) insertResolved(ctx context.Context, rows []insertRow) ([]Insert
 	return results, nil
 }
 
-// prepare is what is to be inserted for a job: checked, then encoded. What costs a token of the rate comes after it.
+// prepare returns the row of a job: checked and encoded. Only after it the insert takes from the rate.
 func (c *Client) prepare(index int, job Args) (insertRow, error) {
 	r, err := c.resolveSpec(index, job)
 	if err == nil {
@@ -134,8 +139,8 @@ func (c *Client) prepareMany(jobs []JobSpec) ([]insertRow, error) {
 	return rows, nil
 }
 
-// Validate is a dry run: the *InvalidError that Insert or InsertMany would return for these jobs. It does no I/O, calls no
-// middleware and no Codec, and costs nothing of the rate.
+// Validate returns the *InvalidError that Insert or InsertMany would return for these jobs, or nil. It inserts
+// nothing, calls no middleware and no Codec, and does not count for Config.InsertRate.
 func (c *Client) Validate(jobs ...JobSpec) error {
 	for i := range jobs {
 		if _, err := c.resolveSpec(i, &jobs[i]); err != nil {
@@ -145,9 +150,11 @@ func (c *Client) Validate(jobs ...JobSpec) error {
 	return nil
 }
 
-// around runs the insert middleware around insert, which is given the jobs with the defaults filled in, copied: nobody's template
-// is changed.
-func (c *Client) around(ctx context.Context, given []JobSpec, insert func(ctx context.Context, jobs []JobSpec) ([]InsertResult, error)) ([]InsertResult, error) {
+// around runs the insert middleware around insert. It gives insert copies of the jobs with their defaults, so that
+// middleware does not change the caller's jobs.
+func (c *Client) around(
+	ctx context.Context, given []JobSpec, insert func(ctx context.Context, jobs []JobSpec) ([]InsertResult, error),
+) ([]InsertResult, error) {
 	jobs := make([]JobSpec, len(given))
 	for i := range given {
 		jobs[i] = c.fill(given[i])
@@ -156,7 +163,8 @@ func (c *Client) around(ctx context.Context, given []JobSpec, insert func(ctx co
 		}
 	}
 	var results []InsertResult
-	failure := errors.New("pawl: insert: an InsertMiddleware returned nil and did not call next: nothing was inserted; to refuse a job return an error")
+	failure := errors.New("pawl: insert job: an InsertMiddleware returned nil and did not call next: " +
+		"nothing was inserted; to refuse a job return an error")
 	next := func(ctx context.Context) error {
 		results, failure = insert(ctx, jobs)
 		return failure
@@ -166,7 +174,7 @@ func (c *Client) around(ctx context.Context, given []JobSpec, insert func(ctx co
 		next = func(ctx context.Context) error {
 			return middleware(ctx, jobs, func(ctx context.Context) error {
 				if called {
-					return errors.New("pawl: insert: an InsertMiddleware called next twice; the second call did nothing")
+					return errors.New("pawl: insert job: an InsertMiddleware called next twice: call it once")
 				}
 				called = true
 				return inner(ctx)
@@ -176,5 +184,5 @@ func (c *Client) around(ctx context.Context, given []JobSpec, insert func(ctx co
 	if err := next(ctx); err != nil {
 		return results, err
 	}
-	return results, failure // Nil from Insert is a promise: no middleware can give it for a job that is not there.
+	return results, failure // Insert returns nil only if the job is inserted, whatever the middleware returns.
 }

@@ -7,8 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// inserter makes single inserts share statements by natural batching: while a statement is under way the next ones gather,
-// and go together when it returns. No timer: an insert alone goes at once. Its goroutines live only while there is work.
+// An insertBatcher makes inserts of single jobs share statements. While statements are under way, the next jobs
+// gather; when one returns, they go together in the next. There is no timer: a job alone is inserted at once. Its
+// goroutines live only while there are jobs to insert.
 type insertBatcher struct {
 	client     *Client
 	mu         sync.Mutex
@@ -21,17 +22,17 @@ type pendingInsert struct {
 	id        ID
 	err       error
 	done      chan struct{}
-	statement atomic.Pointer[insertStatement] // Of the statement it travels in.
+	statement atomic.Pointer[insertStatement] // The statement that inserts it.
 }
 
-// flight is one statement under way; it is cancelled when nobody waits for it any more.
+// An insertStatement is a statement under way. It is cancelled when the last caller has stopped waiting.
 type insertStatement struct {
 	cancel  context.CancelFunc
 	waiters atomic.Int32
 }
 
 const (
-	maxInsertStatements = 2    // Statements at once: one runs while the other's commit is flushed.
+	maxInsertStatements = 2    // Statements at once: one runs while the commit of the other is flushed.
 	maxRowsInStatement  = 1000 // Jobs in one statement.
 )
 
@@ -62,10 +63,11 @@ func (in *insertBatcher) insert(ctx context.Context, r insertRow) (ID, error) {
 		if f := one.statement.Load(); f != nil && f.waiters.Add(-1) == 0 {
 			f.cancel()
 		}
-		return 0, fmt.Errorf("pawl: insert: %w while the statement was under way; the job may have been inserted", ctx.Err())
+		return 0, fmt.Errorf("pawl: insert job: %w while the statement was under way; the job may have been inserted",
+			ctx.Err())
 	}
 	if one.err != nil {
-		return 0, fmt.Errorf("pawl: insert: %w", one.err)
+		return 0, fmt.Errorf("pawl: insert job: %w", one.err)
 	}
 	return one.id, nil
 }
@@ -95,7 +97,8 @@ func (in *insertBatcher) run() {
 	}
 }
 
-// land inserts a batch and tells each its answer. What the database refuses is tried in halves, so that a bad job fails alone.
+// insertRows inserts a batch and gives each job its result. If the database refuses a value, it inserts the halves,
+// so that a bad job fails alone.
 func (in *insertBatcher) insertRows(ctx context.Context, batch []*pendingInsert) {
 	rows := make([]insertRow, len(batch))
 	for i, one := range batch {

@@ -8,9 +8,13 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// ties are what binds a job to others, as insert_constrained.sql takes it. Few jobs have any; the others pay nothing for them.
+// A constraintSpec is a job with constraints in the form that insert_constrained.sql takes: it is ordered, unique,
+// reserved, depends on other jobs, belongs to a batch, or has failed attempts. Jobs without constraints have none,
+// and insert.sql inserts them.
 type constraintSpec struct {
 	Queue       string          `json:"queue"`
 	Channel     string          `json:"channel"`
@@ -32,7 +36,7 @@ type constraintSpec struct {
 	Reserve    float64          `json:"reserve,omitempty"`
 	After      []dependencySpec `json:"after,omitempty"`
 
-	Attempt int            `json:"attempt,omitempty"` // Used already: of so few jobs that they go this way.
+	Attempt int            `json:"attempt,omitempty"` // Attempts used before the insert.
 	Errors  []AttemptError `json:"errors,omitempty"`
 }
 
@@ -42,62 +46,102 @@ type dependencySpec struct {
 	KeepWaiting bool   `json:"keep_waiting,omitempty"`
 }
 
-// resolveTies checks what binds a job to others.
-func (c *Client) resolveConstraints(spec *JobSpec, r *insertRow, o *jobOptions) (field, reason string) {
-	u := &spec.Unique
-	if *u == (Unique{}) && !spec.Ordered && spec.Reserve == 0 && len(spec.AfterOK)+len(spec.AfterAny)+len(spec.AfterNotOK) == 0 &&
-		spec.Attempt == 0 && len(spec.Errors) == 0 {
+// takeConstraints checks the constraints of a job and puts them into its row.
+func (d *draft) takeConstraints() (field, reason string) {
+	if !d.spec.constrained() {
 		return "", ""
 	}
-	if spec.Attempt < 0 || spec.Attempt > 32766 {
-		return "Attempt", fmt.Sprintf("is %d; want 0 to 32766", spec.Attempt)
+	d.row.constraints = &constraintSpec{}
+	for _, step := range []func(*draft) (field, reason string){
+		(*draft).takeHistory, (*draft).takeOrder, (*draft).takeUnique, (*draft).takeReservation,
+		(*draft).takeDependencies,
+	} {
+		if field, reason := step(d); field != "" {
+			return field, reason
+		}
 	}
-	errs := slices.Clone(spec.Errors[max(0, len(spec.Errors)-maxErrors):])
+	return "", ""
+}
+
+// constrained reports whether insert_constrained.sql has to insert the job.
+func (s *JobSpec) constrained() bool {
+	return s.Unique != (Unique{}) || s.Ordered || s.Reserve != 0 ||
+		len(s.AfterOK)+len(s.AfterAny)+len(s.AfterNotOK) > 0 || s.Attempt != 0 || len(s.Errors) > 0
+}
+
+func (d *draft) takeHistory() (field, reason string) {
+	if d.spec.Attempt < 0 || d.spec.Attempt > 32766 {
+		return "Attempt", fmt.Sprintf("is %d; want 0 to 32766", d.spec.Attempt)
+	}
+	errs := slices.Clone(d.spec.Errors[max(0, len(d.spec.Errors)-maxErrors):])
 	for i, e := range errs {
-		errs[i].Worker, errs[i].Error, errs[i].Stack = truncate(e.Worker, maxName), truncate(e.Error, maxErrorText), truncate(e.Stack, maxErrorStack)
+		errs[i].Worker = truncate(e.Worker, maxName)
+		errs[i].Error, errs[i].Stack = truncate(e.Error, maxErrorText), truncate(e.Stack, maxErrorStack)
 	}
 	if _, err := json.Marshal(errs); err != nil {
 		return "Errors", fmt.Sprintf("do not marshal to JSON: %v", err)
 	}
-	t := &constraintSpec{Attempt: spec.Attempt, Errors: errs, Ordered: spec.Ordered, Key: u.Key, Replace: u.Replace, Reschedule: u.Reschedule}
-	if spec.Ordered && spec.Priority != 0 {
-		return "Priority", fmt.Sprintf("is %d for an ordered job: the order of its channel is that of commits", spec.Priority)
+	d.row.constraints.Attempt, d.row.constraints.Errors = d.spec.Attempt, errs
+	return "", ""
+}
+
+func (d *draft) takeOrder() (field, reason string) {
+	if d.spec.Ordered && d.spec.Priority != 0 {
+		return "Priority", fmt.Sprintf("is %d for an ordered job: ordered jobs have no priority", d.spec.Priority)
 	}
-	if *u != (Unique{}) {
-		switch {
-		case u.Key == "":
-			return "Unique", "has settings, but no Key"
-		case len(u.Key) > maxName:
-			return "Unique", fmt.Sprintf("has a Key of %d bytes; at most %d", len(u.Key), maxName)
-		case !utf8.ValidString(u.Key) || strings.ContainsRune(u.Key, 0):
-			return "Unique", fmt.Sprintf("has the Key %q, which is no UTF-8 text without zero bytes", u.Key)
-		case u.Period < 0:
-			return "Unique", "has a negative Period"
-		}
-		t.Period = u.Period.Seconds()
-		o.Global, o.UntilStart = u.Global, u.UntilStart
+	d.row.constraints.Ordered, d.options.Ordered = d.spec.Ordered, d.spec.Ordered
+	return "", ""
+}
+
+func (d *draft) takeUnique() (field, reason string) {
+	u := &d.spec.Unique
+	if *u == (Unique{}) {
+		return "", ""
 	}
-	o.Ordered = spec.Ordered
-	if spec.Reserve < 0 {
-		return "Reserve", "is negative"
+	switch {
+	case u.Key == "":
+		return "Unique", "has settings, but no Key"
+	case len(u.Key) > maxName:
+		return "Unique", fmt.Sprintf("has a Key of %d bytes; at most %d", len(u.Key), maxName)
+	case !utf8.ValidString(u.Key) || strings.ContainsRune(u.Key, 0):
+		return "Unique", fmt.Sprintf("has the Key %q; want UTF-8 text without zero bytes", u.Key)
+	case u.Period < 0:
+		return "Unique", fmt.Sprintf("has a negative Period: %v", u.Period)
 	}
-	t.Reserve = spec.Reserve.Seconds()
+	t := d.row.constraints
+	t.Key, t.Period, t.Replace, t.Reschedule = u.Key, u.Period.Seconds(), u.Replace, u.Reschedule
+	d.options.Global, d.options.UntilStart = u.Global, u.UntilStart
+	return "", ""
+}
+
+func (d *draft) takeReservation() (field, reason string) {
+	if d.spec.Reserve < 0 {
+		return "Reserve", fmt.Sprintf("is negative: %v", d.spec.Reserve)
+	}
+	d.row.constraints.Reserve = d.spec.Reserve.Seconds()
+	return "", ""
+}
+
+func (d *draft) takeDependencies() (field, reason string) {
 	for _, after := range []struct {
 		field, on string
 		ids       []ID
-	}{{"AfterOK", "ok", spec.AfterOK}, {"AfterAny", "any", spec.AfterAny}, {"AfterNotOK", "not_ok", spec.AfterNotOK}} {
+	}{
+		{"AfterOK", "ok", d.spec.AfterOK},
+		{"AfterAny", "any", d.spec.AfterAny},
+		{"AfterNotOK", "not_ok", d.spec.AfterNotOK},
+	} {
 		for _, id := range after.ids {
 			if id <= 0 {
 				return after.field, fmt.Sprintf("has the id %d; ids are positive", id)
 			}
-			t.After = append(t.After, dependencySpec{id, after.on, spec.KeepWaiting})
+			d.row.constraints.After = append(d.row.constraints.After, dependencySpec{id, after.on, d.spec.KeepWaiting})
 		}
 	}
-	r.constraints = t
 	return "", ""
 }
 
-// spec completes the ties of a row.
+// constraintSpec returns the whole row in the form of insert_constrained.sql.
 func (r *insertRow) constraintSpec() *constraintSpec {
 	t := r.constraints
 	if t == nil {
@@ -119,41 +163,50 @@ func (r *insertRow) constraintSpec() *constraintSpec {
 }
 
 const (
-	maxErrors            = 10   // Kept with a job, the last ones; fail.sql keeps as many.
+	maxErrors            = 10   // Errors kept with a job, the last ones. fail.sql keeps as many.
 	maxConstrainedAtOnce = 5000 // Jobs in one statement.
-	maxDeadlockRetries   = 10   // Times an insert of its own transaction is tried again after a deadlock.
+	maxDeadlockRetries   = 10   // Retries of an insert after a deadlock, without With.
 )
 
-// insertTied inserts jobs of which some are constrained. They never share a statement with those of another caller. Outside of a caller's
-// transaction it is tried again after a deadlock, which more jobs than go into one statement can meet: each locks in order, all of them do not.
+// insertConstrained inserts rows of which some have constraints. They never share a statement with rows of another
+// caller.
+//
+// One statement locks keys and channels in order, but several statements of a transaction do not: two such inserts
+// can meet in a deadlock. Without With the insert is then tried again.
 func (c *Client) insertConstrained(ctx context.Context, rows []insertRow) (results []InsertResult, err error) {
 	for try := 0; ; try++ {
-		if len(rows) > maxConstrainedAtOnce {
-			results = results[:0]
-			err = c.inTx(ctx, func(c *Client) error {
-				for some := range slices.Chunk(rows, maxConstrainedAtOnce) {
-					more, err := c.insertConstrainedOnce(ctx, some)
-					if err != nil {
-						return err
-					}
-					results = append(results, more...)
-				}
-				return nil
-			})
-		} else {
+		if len(rows) <= maxConstrainedAtOnce {
 			results, err = c.insertConstrainedOnce(ctx, rows)
+		} else {
+			err = c.inTx(ctx, func(c *Client) (err error) {
+				results, err = c.insertConstrainedChunks(ctx, rows)
+				return err
+			})
 		}
 		if err == nil {
 			c.counters.inserted(rows, results)
 		}
-		collided := sqlState(err) == "40P01" || sqlState(err) == "40001"
+		state := pg.SQLState(err)
+		collided := state == "40P01" || state == "40001"
 		if !collided || c.db != nil || try == maxDeadlockRetries || !sleep(ctx, 10*time.Millisecond<<min(try, 6)) {
 			return results, err
 		}
 	}
 }
 
-// insertTiedOnce is one statement.
+func (c *Client) insertConstrainedChunks(ctx context.Context, rows []insertRow) ([]InsertResult, error) {
+	results := make([]InsertResult, 0, len(rows))
+	for chunk := range slices.Chunk(rows, maxConstrainedAtOnce) {
+		more, err := c.insertConstrainedOnce(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, more...)
+	}
+	return results, nil
+}
+
+// insertConstrainedOnce inserts rows in one statement.
 func (c *Client) insertConstrainedOnce(ctx context.Context, rows []insertRow) ([]InsertResult, error) {
 	specs := make([]*constraintSpec, len(rows))
 	for i := range rows {
@@ -164,7 +217,8 @@ func (c *Client) insertConstrainedOnce(ctx context.Context, rows []insertRow) ([
 		return nil, err
 	}
 	results := make([]InsertResult, 0, len(rows))
-	err = c.query(ctx, "select * from pawl.insert_constrained($1::text::jsonb)", []any{string(b)}, func(s scanner) error {
+	const text = "select * from pawl.insert_constrained($1::text::jsonb)"
+	err = c.query(ctx, text, []any{string(b)}, func(s scanner) error {
 		var id int64
 		var r InsertResult
 		err := s.Scan(&id, &r.Duplicate)

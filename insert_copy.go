@@ -13,7 +13,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// copyTx returns the pgx transaction that the client runs on, or nil. A mock of a transaction has no connection, and counts as none.
+// copyTx returns the pgx transaction that the client runs on, or nil. A mock of a transaction has no connection, and
+// counts as none.
 func (c *Client) copyTx() pgx.Tx {
 	on, _ := c.db.(pg.Pgx)
 	if tx, ok := on.Querier.(pgx.Tx); ok && tx.Conn() != nil {
@@ -27,8 +28,8 @@ func (c *Client) canCopy() bool {
 	return c.db == nil && c.pool != nil || c.copyTx() != nil
 }
 
-// copyRows inserts jobs by COPY, in a transaction of its own or the caller's. Its first statement assigns the transaction's id before
-// it draws any position. The safe mark of a lane relies on that: see lanes.go.
+// copyRows inserts jobs by COPY, in a transaction of its own or the caller's. Its first statement assigns the
+// transaction's id before it draws any position. The safe mark of a lane relies on that: see lanes.go.
 func (c *Client) copyRows(ctx context.Context, rows []insertRow) (ids []ID, err error) {
 	err = c.inTx(ctx, func(c *Client) error {
 		ids, err = c.copyIn(ctx, c.copyTx().Conn(), rows)
@@ -39,7 +40,8 @@ func (c *Client) copyRows(ctx context.Context, rows []insertRow) (ids []ID, err 
 
 func (c *Client) copyIn(ctx context.Context, conn *pgx.Conn, rows []insertRow) ([]ID, error) {
 	var now time.Time
-	err := c.row(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null", nil, &now)
+	err := c.row(ctx, `select clock_timestamp() from (select pg_current_xact_id()) x (id)
+		where x.id is not null`, nil, &now)
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +67,8 @@ func (c *Client) copyIn(ctx context.Context, conn *pgx.Conn, rows []insertRow) (
 	return ids, c.query(ctx, "select pawl.wake($1::text[])", []any{slices.Collect(maps.Keys(queues))}, nil)
 }
 
-// drawIDs draws n ids. It returns nil if the role may not COPY: see docs/roles.md. The ids come in one value, because a row for each
-// takes longer.
+// drawIDs draws n ids. It returns nil if the role may not COPY: see docs/roles.md. The ids come in one value, because
+// a row for each takes longer.
 func (c *Client) drawIDs(ctx context.Context, n int) (drawn []int64, err error) {
 	err = c.row(ctx, `select case when has_table_privilege('pawl.job', 'insert')
 		then array(select nextval('pawl.pos') from generate_series(1, $1::int)) end`, []any{n}, &drawn)
@@ -89,8 +91,8 @@ func (c *Client) insertChunks(ctx context.Context, rows []insertRow) ([]ID, erro
 	return ids, nil
 }
 
-// copyJobs writes the rows of jobs, and their tickets: ready ones and scheduled ones. The values of a row are pointers, because values
-// would be allocated one by one. A row is encoded before the next is asked for.
+// copyJobs writes the rows of jobs, and their tickets: ready ones and scheduled ones. The values of a row are
+// pointers, because values would be allocated one by one. A row is encoded before the next is asked for.
 func (c *Client) copyJobs(ctx context.Context, conn *pgx.Conn, rows []insertRow, drawn []int64, now time.Time) error {
 	epochs := make([]int32, len(rows))
 	var ready, scheduled []int
@@ -141,7 +143,8 @@ var (
 	}
 	readyColumns = []pg.Column{
 		{Name: "pos", OID: pgtype.Int8OID}, {Name: "job_id", OID: pgtype.Int8OID}, {Name: "epoch", OID: pgtype.Int4OID},
-		{Name: "priority", OID: pgtype.Int4OID}, {Name: "queue", OID: pgtype.TextOID}, {Name: "channel", OID: pgtype.TextOID},
+		{Name: "priority", OID: pgtype.Int4OID}, {Name: "queue", OID: pgtype.TextOID},
+		{Name: "channel", OID: pgtype.TextOID},
 	}
 	scheduledColumns = []pg.Column{
 		{Name: "run_at", OID: pgtype.TimestamptzOID}, {Name: "job_id", OID: pgtype.Int8OID},

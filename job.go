@@ -12,66 +12,66 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// ID names a job for ever; ids are never used again.
+// An ID identifies a job. It is never used again for another job. Batches have ids of the same sequence.
 type ID int64
 
-// Job is what a handler gets.
+// A Job is what a handler gets: the job and its decoded args.
 type Job[T Args] struct {
 	*JobInfo
 	Args T
 }
 
-// JobInfo is any job, live or finished, held or only seen.
+// A JobInfo is a job: live or finished, claimed or looked up.
 type JobInfo struct {
 	ID          ID
-	Batch       ID // It was inserted with; 0: none.
+	Batch       ID // Batch is the id of the batch that the job was inserted with. It is 0 if there is none.
 	Kind        string
 	Queue       string
 	Channel     string
 	Fingerprint string
-	Worker      string // Who runs or ran it.
-	Args        json.RawMessage
+	Worker      string          // Worker is the name of the worker that runs the job, or ran it last.
+	Args        json.RawMessage // Args are nil if the job has none.
 	Data        []byte
-	Checkpoint  json.RawMessage // What an attempt left for the next: see Client.Checkpoint.
-	Result      json.RawMessage // What the handler returned: see HandleResult.
-	Percent     int             // See Progress.
-	Message     string
+	Checkpoint  json.RawMessage // Checkpoint is what an attempt stored for the next one: see Client.Checkpoint.
+	Result      json.RawMessage // Result is what the handler returned: see HandleResult.
+	Percent     int             // Percent is what Progress recorded, 0 to 100.
+	Message     string          // Message is what Progress recorded.
 	Headers     map[string]string
 	Priority    int
-	Attempt     int // 1 in the first run; of a job not running, attempts used.
+	Attempt     int // Attempt is the number of the running attempt, from 1, or of the attempts used.
 	MaxAttempts int
-	Keep        bool // If true, completing the job keeps it in the archive even if its queue keeps no completed jobs.
+	Keep        bool // Keep makes Complete keep the job in the archive, even if its queue keeps none.
 	Ordered     bool
 	UniqueKey   string
 	State       pawlstate.State
-	Reason      string // Of a dead job: attempts, poison, handler, unprocessable.
+	Reason      string // Reason is why a job is dead: "attempts", "poison", "handler" or "unprocessable".
 	CreatedAt   time.Time
-	RunAt       time.Time // When it became or becomes due; zero: when created.
-	StartedAt   time.Time // By the database's clock.
-	FinishedAt  time.Time
-	LeaseUntil  time.Time      // By Held: when a consumer's lease ends; zero: with its worker.
-	Errors      []AttemptError // Oldest first, the last ten.
+	RunAt       time.Time      // RunAt is when the job became or becomes due. If zero, at CreatedAt.
+	StartedAt   time.Time      // StartedAt is when the last attempt started, by the database's clock.
+	FinishedAt  time.Time      // FinishedAt is when the job finished. It is zero while the job is live.
+	LeaseUntil  time.Time      // LeaseUntil is set by Claimed: when a consumer's lease ends.
+	Errors      []AttemptError // Errors are the errors of failed attempts, oldest first, at most the last ten.
 
 	epoch          int32
 	crashes        int16
 	client         *Client  // The client that claimed it.
 	handler        *handler // Set by Mux.Work.
 	stepping       sync.Mutex
-	steps          map[string]json.RawMessage // Results of steps done: see Step.
+	steps          map[string]json.RawMessage // Results of finished steps: see Step.
 	lease          *lease
-	splitFrom      *lease // That it was split from in a caller's transaction, which may be rolled back.
+	splitFrom      *lease // The lease before Extend in a caller's transaction, which may be rolled back.
 	waited         time.Duration
-	claimedAt      time.Time       // By this process's clock, for durations.
-	constrained    bool            // Others wait for its end.
-	permit         bool            // It counts against a limit until its handler has ended.
-	result         json.RawMessage // Of the handler, checked; Result is everybody's to write.
-	undecoded      error           // Why Config.Codec could not read Args, which are as stored then.
+	claimedAt      time.Time       // By this process's clock. If zero, another process claimed it.
+	constrained    bool            // Other jobs or a batch depend on its end.
+	permit         bool            // It has a permit: it counts against a limit until its handler ends.
+	result         json.RawMessage // The handler's result, checked. Others may write to Result.
+	undecoded      error           // Why Config.Codec could not decode Args, which are then as stored.
 	inMemory       bool            // Mux.Work runs it, and it was not claimed: nothing of it is stored.
-	finishedByHand atomic.Bool     // Finished by hand, in a transaction that may not have committed.
+	finishedByHand atomic.Bool     // By Complete, Fail or Delete, maybe in a transaction that has not committed.
 }
 
-// LogValue is the job as it is logged, by this library and with slog.With("job", job): its id, kind, queue, channel, attempt and worker; none of
-// what it carries.
+// LogValue returns the job as it is logged, by this package and with slog's "job", job: its id, kind, queue,
+// channel, attempt and worker. It contains none of the args and data.
 func (j *JobInfo) LogValue() slog.Value {
 	if j == nil {
 		return slog.Value{}
@@ -83,16 +83,18 @@ func (j *JobInfo) LogValue() slog.Value {
 	return slog.GroupValue(append(attrs, slog.Int("attempt", j.Attempt), slog.String("worker", j.Worker))...)
 }
 
-// waitedAt is for how long the job had been due when its handler began.
+// waitedAt returns how long the job had been due when its handler began.
 func (j *JobInfo) waitedAt(began time.Time) time.Duration {
 	return max(j.waited+began.Sub(j.claimedAt), 1)
 }
 
-// Epoch is, of a job that was claimed, the number of the claim: with the ID it names it, in SQL and for Held. It is any number, and
-// another each time the job becomes ready again. Of a job that was only looked up it is 0.
+// Epoch returns the number of the job's claim. It changes each time the job becomes ready again, so a result with
+// an old epoch is refused: it is the fencing token. Together with the ID it names the claim in SQL and for Claimed.
+// It is 0 for a job that was looked up.
 func (j *JobInfo) Epoch() int32 { return j.epoch }
 
-// Lease is the id of the lease that a claimed job is held by, which pawl.extend in SQL asks for; else empty.
+// Lease returns the id of the lease of a claimed job, which the SQL function pawl.extend takes. It is empty for a
+// job that was looked up.
 func (j *JobInfo) Lease() string {
 	if j.lease == nil {
 		return ""
@@ -100,7 +102,7 @@ func (j *JobInfo) Lease() string {
 	return *j.lease.id.Load()
 }
 
-// unpack reads the columns few jobs have.
+// unpack decodes the columns that few jobs have.
 func (j *JobInfo) unpack(options, errs, checkpoint []byte) error {
 	if len(checkpoint) > 0 {
 		var c stored
@@ -124,41 +126,43 @@ func (j *JobInfo) unpack(options, errs, checkpoint []byte) error {
 	return nil
 }
 
-// AttemptError is why an attempt failed.
+// An AttemptError is the error of a failed attempt.
 type AttemptError struct {
-	Attempt int       `json:"attempt"`
+	Attempt int       `json:"attempt"` // Attempt is the number of the attempt, from 1.
 	At      time.Time `json:"at"`
 	Worker  string    `json:"worker"`
-	Error   string    `json:"error"`
-	Stack   string    `json:"stack,omitempty"`
+	Error   string    `json:"error"`           // Error is the text of the error, at most 4096 bytes.
+	Stack   string    `json:"stack,omitempty"` // Stack is the stack of a panic, at most 8192 bytes.
 }
 
-// Jobs are jobs in the order they were claimed. Any slice of a Claim is Jobs again: client.Complete(ctx, jobs[:10]).
+// Jobs are several jobs. Those of Claim are in the order in which they were claimed. A slice of them can be passed on:
+// client.Complete(ctx, jobs[:10]).
 type Jobs []*JobInfo
 
-// Held is what is finished, released or extended: *Job[T], *JobInfo, or Jobs.
+// ClaimedJobs are jobs to complete, fail, release or extend: a *Job[T], a *JobInfo or Jobs.
 type ClaimedJobs interface{ claimed() []*JobInfo }
 
 func (j *JobInfo) claimed() []*JobInfo { return []*JobInfo{j} }
 
 func (j Jobs) claimed() []*JobInfo { return j }
 
-// lease is one claimed batch: shared by its jobs, it goes with the last of them.
+// A lease is the claim of one or more jobs. It is deleted with the last of them.
 type lease struct {
-	id     atomic.Pointer[string] // Changes when a consumer's Extend splits the batch.
-	left   atomic.Int32           // Jobs not yet answered for.
-	manual bool                   // A consumer's.
+	id     atomic.Pointer[string] // Changes when a consumer's Extend splits the lease.
+	left   atomic.Int32           // Jobs whose result is not stored yet.
+	manual bool                   // Claimed by a consumer, not by a runner.
 }
 
 type jobKey struct{}
 
-// FromContext is, in a handler, its job; else nil.
+// JobFromContext returns the job whose handler has this context. It returns nil outside a handler and in a handler
+// of HandleChunk.
 func JobFromContext(ctx context.Context) *JobInfo {
 	job, _ := ctx.Value(jobKey{}).(*JobInfo)
 	return job
 }
 
-// pairs are the (id, epoch) columns of jobs.
+// idsAndEpochs returns the ids and epochs of jobs as parameters of a statement.
 func idsAndEpochs(jobs []*JobInfo) (ids []int64, epochs []int32) {
 	ids, epochs = make([]int64, len(jobs)), make([]int32, len(jobs))
 	for i, j := range jobs {
@@ -167,7 +171,7 @@ func idsAndEpochs(jobs []*JobInfo) (ids []int64, epochs []int32) {
 	return ids, epochs
 }
 
-// stored is a checkpoint in the database.
+// stored is the column checkpoint.
 type stored struct {
 	Value   json.RawMessage            `json:"value"`
 	Steps   map[string]json.RawMessage `json:"steps"`

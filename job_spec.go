@@ -14,8 +14,8 @@ import (
 //
 //	Defaults() JobSpec
 //
-// on itself or on its pointer. Every insert of this kind then starts from these settings: see JobSpec. The field Args of the
-// returned JobSpec is ignored.
+// on itself or on its pointer. Every insert of this kind then starts from these settings: see JobSpec. The field
+// Args of the returned JobSpec is ignored.
 type Args interface {
 	// Kind returns the name that selects the handler for these args. It must not depend on the value.
 	Kind() string
@@ -24,7 +24,8 @@ type Args interface {
 // A defaulter is Args that have defaults.
 type defaulter interface{ Defaults() JobSpec }
 
-// RawArgs are args whose kind is known only at run time. Raw makes them. A handler of RawArgs gets the args as they are stored.
+// RawArgs are args whose kind is known only at run time. Raw makes them. A handler of RawArgs gets the args as they
+// are stored.
 type RawArgs struct {
 	JSON json.RawMessage // JSON is the args. If nil, the job has none.
 	kind string
@@ -38,17 +39,19 @@ func (r RawArgs) Kind() string { return r.kind }
 
 // A JobSpec is a job to insert, with settings. It is itself Args, so that Insert takes either.
 //
-// A field that is zero is not set. Its value then comes from the Defaults of the job's kind (see Args), then from Config.Defaults.
-// Each field is taken as a whole, Headers too, and Delay and RunAt count as one field. So a call cannot set a default back to zero.
+// A field that is zero is not set. Its value then comes from the Defaults of the job's kind (see Args), then from
+// Config.Defaults. Each field is taken as a whole, Headers too, and Delay and RunAt count as one field. So a call
+// cannot set a default back to zero.
 type JobSpec struct {
 	// Args are the arguments of the job, and name its kind. For a job with Data alone, use Raw(kind, nil).
 	Args Args
 	// Data is bytes that the job carries beside args or instead of them.
 	Data []byte
-	// Queue is the name of the job's queue, at most 255 bytes. It defaults to "default". A queue is created by its first job.
+	// Queue is the name of the job's queue, at most 255 bytes. It defaults to "default". A queue is created by its
+	// first job.
 	Queue string
-	// Channel is a part of the queue, such as a tenant or an account: at most 255 bytes. Runners serve the channels of a queue in turn.
-	// It defaults to the channel without a name.
+	// Channel is a part of the queue, such as a tenant or an account: at most 255 bytes. Runners serve the channels
+	// of a queue in turn. It defaults to the channel without a name.
 	Channel string
 	// Priority orders the jobs of a queue, -32768 to 32767. Lower runs first. It defaults to 0.
 	Priority int
@@ -56,8 +59,8 @@ type JobSpec struct {
 	Delay time.Duration
 	// RunAt is the time when the job is due. A time in the past means now.
 	RunAt time.Time
-	// MaxAttempts is the number of attempts before the job is dead, 1 to 32767. It defaults to the queue's, which defaults to 20:
-	// with the default backoff that bridges an outage of about 8 hours.
+	// MaxAttempts is the number of attempts before the job is dead, 1 to 32767. It defaults to the queue's, which
+	// defaults to 20: with the default backoff that bridges an outage of about 8 hours.
 	MaxAttempts int
 	// Backoff is the wait after a failed attempt. It defaults to the kind's, then to the queue's.
 	Backoff Backoff
@@ -66,46 +69,49 @@ type JobSpec struct {
 	// Headers are for middleware and tracing. The handler gets them in JobInfo.
 	Headers map[string]string
 
-	// Ordered makes the ordered jobs of a channel run one at a time, in the order in which their inserts committed. An ordered job
-	// has no Priority.
+	// Ordered makes the ordered jobs of a channel run one at a time, in the order in which their inserts committed.
+	// An ordered job has no Priority.
 	Ordered bool
 	// Unique gives the job a unique key. The zero value gives none.
 	Unique Unique
-	// Reserve keeps the job from running until CommitReserved. If that is not called within this time, the job is removed.
+	// Reserve keeps the job from running until CommitReserved. If that is not called within this time, the job is
+	// removed.
 	Reserve time.Duration
 
-	// AfterOK, AfterAny and AfterNotOK are jobs that this job depends on. It is blocked until all jobs of AfterOK have completed, all
-	// of AfterAny have finished in any way, and all of AfterNotOK are dead or cancelled. If that cannot happen any more, the job is
-	// cancelled.
+	// AfterOK, AfterAny and AfterNotOK are jobs that this job depends on. It is blocked until all jobs of AfterOK
+	// have completed, all of AfterAny have finished in any way, and all of AfterNotOK are dead or cancelled. If
+	// that cannot happen any more, the job is cancelled.
 	AfterOK, AfterAny, AfterNotOK []ID
-	// KeepWaiting keeps the job blocked instead, so that a dead job of AfterOK can be retried. When the dead job is no longer kept,
-	// the job is cancelled.
+	// KeepWaiting keeps the job blocked instead, so that a dead job of AfterOK can be retried. When the dead job is
+	// no longer kept, the job is cancelled.
 	KeepWaiting bool
 
 	// Undo is the job that undoes this one. Only InsertSaga takes it. It has no default.
 	Undo *JobSpec
 
-	// Attempt is the number of attempts that failed before the job was inserted, 0 to 32766. It is for jobs that are imported from
-	// elsewhere: the first run is attempt Attempt + 1. The job runs at least once, even if MaxAttempts is not larger.
+	// Attempt is the number of attempts that failed before the job was inserted, 0 to 32766. It is for jobs that
+	// are imported from elsewhere: the first run is attempt Attempt + 1. The job runs at least once, even if
+	// MaxAttempts is not larger.
 	Attempt int
 	// Errors are the errors of those attempts. The last ten are kept.
 	Errors []AttemptError
 }
 
-// Unique is a key that at most one live job has at a time: a job that is scheduled, ready, running, blocked or waiting for a retry.
-// To insert another job with the key is a success that inserts nothing: InsertResult.Duplicate is true, and its ID is the id of the
-// job that has the key.
+// Unique is a key that at most one live job has at a time: a job that is scheduled, ready, running, blocked or
+// waiting for a retry. To insert another job with the key is a success that inserts nothing: InsertResult.Duplicate
+// is true, and its ID is the id of the job that has the key.
 type Unique struct {
 	// Key is the unique key, at most 255 bytes.
 	Key string
-	// Period is the time from the insert for which the key stays taken, even if the job finishes earlier. If zero, the key is free when the job
-	// finishes. It limits a job to one in each period (throttling).
+	// Period is the time from the insert for which the key stays taken, even if the job finishes earlier. If zero,
+	// the key is free when the job finishes. It limits a job to one in each period (throttling).
 	Period time.Duration
 	// Global makes the key unique among all queues. If false, it is unique within the queue.
 	Global bool
 	// UntilStart frees the key when the job starts instead of when it finishes.
 	UntilStart bool
-	// Replace makes a duplicate replace the args, data and headers of the job that has the key, if that has not started and is of the same kind.
+	// Replace makes a duplicate replace the args, data and headers of the job that has the key, if that has not
+	// started and is of the same kind.
 	Replace bool
 	// Reschedule makes a duplicate with a Delay or RunAt move that job to its own time (debouncing).
 	Reschedule bool
@@ -198,8 +204,9 @@ func (c *Client) fill(spec JobSpec) JobSpec {
 // defaultsOfPointer holds, for each type of args, whether only its pointer has the method Defaults.
 var defaultsOfPointer sync.Map // reflect.Type: bool
 
-// defaulterOf returns args as a defaulter, or nil if their type has no defaults. The method Defaults of a pointer counts for a plain
-// value too: both have the same kind, and the caller would not notice that the defaults were left out.
+// defaulterOf returns args as a defaulter, or nil if their type has no defaults. The method Defaults of a pointer
+// counts for a plain value too: both have the same kind, and the caller would not notice that the defaults were
+// left out.
 func defaulterOf(args Args) defaulter {
 	if d, ok := args.(defaulter); ok || args == nil {
 		return d

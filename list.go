@@ -8,13 +8,13 @@ import (
 // maxListed is the largest number of jobs that List returns.
 const maxListed = 100_000
 
-// List returns the jobs that meet a filter, newest first: live jobs, dead jobs and jobs in the archive. It returns at most
-// Filter.Limit jobs, or 100 if that is zero, and never more than 100,000. If it returns fewer than that, there are no more.
-// For the next page, set Filter.Before to the id of the last job.
+// List returns the jobs that meet a filter, newest first: live jobs, dead jobs and jobs in the archive. It returns
+// at most Filter.Limit jobs, or 100 if that is zero, and never more than 100,000. If it returns fewer than that,
+// there are no more. For the next page, set Filter.Before to the id of the last job.
 //
-// A page is found quickly if its jobs are among the newest, whatever the size of the archive. To find that there are few matching
-// jobs, or none, List reads all jobs below Filter.Before. If Filter.States has no state of the archive, it reads only live and
-// dead jobs.
+// A page is found quickly if its jobs are among the newest, whatever the size of the archive. To find that there
+// are few matching jobs, or none, List reads all jobs below Filter.Before. If Filter.States has no state of the
+// archive, it reads only live and dead jobs.
 func (c *Client) List(ctx context.Context, filter Filter) (Jobs, error) {
 	text, below, _, err := filter.stored(nil)
 	if err != nil {
@@ -26,8 +26,8 @@ func (c *Client) List(ctx context.Context, filter Filter) (Jobs, error) {
 	}
 	limit = min(limit, maxListed)
 	var jobs Jobs
-	args := []any{text, below, limit}
-	err = c.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)", args, func(s scanner) error {
+	const list = "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)"
+	err = c.query(ctx, list, []any{text, below, limit}, func(s scanner) error {
 		job, err := c.scanJob(s)
 		jobs = append(jobs, job)
 		return err
@@ -38,9 +38,9 @@ func (c *Client) List(ctx context.Context, filter Filter) (Jobs, error) {
 	return jobs, nil
 }
 
-// Count returns the number of jobs that meet a filter, live, dead or in the archive, and at most Filter.Limit if that is set. The
-// number is exact: the database reads every job it counts, and whole tables if no index helps. Stats returns figures of a queue
-// that are cheap at any size.
+// Count returns the number of jobs that meet a filter, live, dead or in the archive, and at most Filter.Limit if
+// that is set. The number is exact: the database reads every job it counts, and whole tables if no index helps.
+// Stats returns figures of a queue that are cheap at any size.
 func (c *Client) Count(ctx context.Context, filter Filter) (n int64, err error) {
 	text, below, _, err := filter.stored(nil)
 	if err == nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// outcome is an error that says what becomes of a job.
+// An outcome is an error that decides what becomes of a job.
 type outcome struct {
-	verb  string // As fail.sql knows it: snooze, retry, cancel, dead.
+	verb  string // The outcome that fail.sql takes: snooze, retry, cancel or dead.
 	delay time.Duration
 	err   error
 }
@@ -27,22 +27,24 @@ func (o *outcome) Error() string {
 
 func (o *outcome) Unwrap() error { return o.err }
 
-// Snooze: again after d, no attempt used.
+// Snooze makes the job run again after d. No attempt is used.
 func Snooze(d time.Duration) error { return &outcome{verb: "snooze", delay: max(d, 0)} }
 
-// RetryAfter: a failed attempt, with this wait instead of the backoff's.
+// RetryAfter makes the attempt count as failed, with err as the reason, and the job run again after d instead of
+// the backoff.
 func RetryAfter(d time.Duration, err error) error {
 	return &outcome{verb: "retry", delay: max(d, 0), err: err}
 }
 
-// Cancel finishes the job as cancelled; err, the reason, may be nil.
+// Cancel finishes the job as cancelled. err is the reason and may be nil.
 func Cancel(err error) error { return &outcome{verb: "cancel", err: err} }
 
-// Dead finishes the job as dead, whatever attempts are left; err, the reason, may be nil.
+// Dead finishes the job as dead, even if attempts are left. err is the reason and may be nil.
 func Dead(err error) error { return &outcome{verb: "dead", err: err} }
 
-// OutcomeOf returns the state that a job gets when its handler returns err, which may be nil, and whether that is a failed attempt.
-// A failed attempt whose state is pawlstate.Scheduled is retried; if it was the last one, the job is dead instead.
+// OutcomeOf returns the state that a job gets when its handler returns err, which may be nil, and whether that is a
+// failed attempt. A failed attempt whose state is pawlstate.Scheduled is retried; if it was the last one, the job
+// is dead instead.
 func OutcomeOf(err error) (state pawlstate.State, failed bool) {
 	switch resultOf(nil, nil, err).verb {
 	case verbComplete:
@@ -58,10 +60,10 @@ func OutcomeOf(err error) (state pawlstate.State, failed bool) {
 	}
 }
 
-// Skip completes the job without (more) work.
+// ErrSkip completes the job. A handler returns it if there is nothing to do, or nothing more.
 var ErrSkip = errors.New("pawl: skip")
 
-// unprocessable: args do not decode.
+// unprocessable is the error of args that do not decode.
 type unprocessable struct{ err error }
 
 func (u *unprocessable) Error() string { return "pawl: args do not decode: " + u.err.Error() }

@@ -7,23 +7,28 @@ import (
 	"time"
 )
 
-// Commit is the second phase of jobs inserted with Reserve: they may run. All or none: ErrExpired, if one is not reserved any
-// more because its time came, it was aborted, or committed before.
+// CommitReserved lets jobs run that were inserted with JobSpec.Reserve, all or none. It returns ErrExpired if one
+// of them is no longer reserved: its time has passed, or it was committed or aborted before.
 func (c *Client) CommitReserved(ctx context.Context, ids ...ID) error {
-	return reservationError("commit", c.query(ctx, "select pawl.commit_reserved($1::bigint[])", []any{integers(ids)}, nil))
+	err := c.query(ctx, "select pawl.commit_reserved($1::bigint[])", []any{integers(ids)}, nil)
+	return reservationError("commit reservation", err)
 }
 
-// Abort takes reserved jobs away, all or none, as Commit.
+// AbortReserved removes reserved jobs, all or none. It returns ErrExpired as CommitReserved does.
 func (c *Client) AbortReserved(ctx context.Context, ids ...ID) error {
-	return reservationError("abort", c.query(ctx, "select pawl.abort_reserved($1::bigint[])", []any{integers(ids)}, nil))
+	err := c.query(ctx, "select pawl.abort_reserved($1::bigint[])", []any{integers(ids)}, nil)
+	return reservationError("abort reservation", err)
 }
 
-// ExtendReserve lets reservations last until now + d; it never shortens them. All or none, as Commit.
+// ExtendReserved makes reservations last at least until d from now; it never shortens one. It extends all or none,
+// and returns ErrExpired as CommitReserved does.
 func (c *Client) ExtendReserved(ctx context.Context, d time.Duration, ids ...ID) error {
 	if d < 0 {
-		return errors.New("pawl: ExtendReserve: a negative duration")
+		return errors.New("pawl: extend reservation: the duration is negative: want 0 or more")
 	}
-	return reservationError("extend reserve", c.query(ctx, "select pawl.extend_reserved($1::bigint[], $2::interval)", []any{integers(ids), interval(d)}, nil))
+	args := []any{integers(ids), interval(d)}
+	err := c.query(ctx, "select pawl.extend_reserved($1::bigint[], $2::interval)", args, nil)
+	return reservationError("extend reservation", err)
 }
 
 func reservationError(verb string, err error) error {
@@ -37,7 +42,7 @@ func reservationError(verb string, err error) error {
 	}
 }
 
-// expire takes away reservations and unique keys whose time has passed.
+// expire removes reserved jobs and unique keys whose time has passed.
 func (c *Client) expire(ctx context.Context) error {
 	for {
 		const most = 1000

@@ -6,16 +6,16 @@ import (
 	"fmt"
 )
 
-// InsertSaga inserts steps that run one after the other, and returns the id of the batch that they form. The steps are all inserted,
-// or none.
+// InsertSaga inserts steps that run one after the other, and returns the id of the batch that they form. The steps
+// are all inserted, or none.
 //
-// If a step is dead or cancelled, the steps after it are cancelled. The jobs in the field Undo of the completed steps before it then
-// run in reverse order, each when the one before it has finished in any way. If all steps complete, the Undo jobs are cancelled.
-// A step whose Undo is nil has nothing to undo; the Undo of the last step never runs. If the last step is deleted and not cancelled,
-// nothing is undone.
+// If a step is dead or cancelled, the steps after it are cancelled. The jobs in the field Undo of the completed
+// steps before it then run in reverse order, each when the one before it has finished in any way. If all steps
+// complete, the Undo jobs are cancelled. A step whose Undo is nil has nothing to undo; the Undo of the last step
+// never runs. If the last step is deleted and not cancelled, nothing is undone.
 //
-// The order of a saga's jobs is its own: they cannot depend on other jobs and cannot be reserved. If another job has the unique key
-// of a step, nothing is inserted and InsertSaga returns an error.
+// The order of a saga's jobs is its own: they cannot depend on other jobs and cannot be reserved. If another job
+// has the unique key of a step, nothing is inserted and InsertSaga returns an error.
 func (c *Client) InsertSaga(ctx context.Context, steps ...JobSpec) (ID, error) {
 	if len(steps) == 0 {
 		return 0, errors.New("pawl: insert saga: no steps: give at least one")
@@ -89,7 +89,8 @@ func (s *saga) insert(ctx context.Context, c *Client) (err error) {
 			return err
 		}
 	}
-	// If a step fails, all steps after it are cancelled, the last one too. So an Undo need only wait for that one to fail.
+	// If a step fails, all steps after it are cancelled, the last one too. So an Undo need only wait for that one
+	// to fail.
 	last := done[len(done)-1]
 	var before ID // The Undo that runs before the next one.
 	for i := len(s.do) - 2; i >= 0; i-- {
@@ -118,7 +119,8 @@ func (s *saga) insertStep(ctx context.Context, c *Client, r insertRow, after []d
 		return 0, err
 	}
 	if results[0].Duplicate {
-		return 0, fmt.Errorf("job %d has the unique key %q of a step: finish it first, or use another key", results[0].ID, r.constraints.Key)
+		return 0, fmt.Errorf("job %d has the unique key %q of a step: finish it first, or use another key",
+			results[0].ID, r.constraints.Key)
 	}
 	return results[0].ID, nil
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A Selector chooses the jobs that Cancel, Delete, Retry and Update change: an ID, a Filter, or claimed jobs (*Job[T], *JobInfo,
-// Jobs). Claimed jobs are changed only while their claim is valid, as with Complete.
+// A Selector chooses the jobs that Cancel, Delete, Retry and Update change: an ID, a Filter, or claimed jobs
+// (*Job[T], *JobInfo, Jobs). Claimed jobs are changed only while their claim is valid, as with Complete.
 type Selector interface{ selection() ([]int64, []*int32) }
 
 func (id ID) selection() ([]int64, []*int32) { return []int64{int64(id)}, []*int32{nil} }
@@ -38,8 +38,9 @@ func integers(ids []ID) []int64 {
 	return plain
 }
 
-// change calls do with the jobs of a Selector, in batches if it is a Filter. among, if not nil, are the states that do can change.
-// An epoch that is not nil is the one a job must still be claimed at. It returns ErrNotFound if the Selector is an ID without a job.
+// change calls do with the jobs of a Selector, in batches if it is a Filter. among, if not nil, are the states that
+// do can change. An epoch that is not nil is the one a job must still be claimed at. It returns ErrNotFound if the
+// Selector is an ID without a job.
 func (c *Client) change(
 	ctx context.Context, which Selector, among []pawlstate.State, do func(ids []int64, epochs []*int32) (int64, error),
 ) (n int64, err error) {

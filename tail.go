@@ -11,66 +11,80 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Tail follows what comes and what ends, from now on: a job that meets the filter is yielded when it is found to be new, and each time
-// it has finished (FinishedAt is not zero then), until ctx ends or an error is yielded. One that had finished before it was found
-// comes once. An outage of the database is waited out. Before and Limit of the filter must be zero.
+// Tail yields jobs that meet the filter, from now on: a job when it is found to be new, and again each time it has
+// finished. FinishedAt is not zero then. It goes on until ctx ends, the loop ends, or an error is yielded. If the
+// database goes away, Tail waits for it. Before and Limit of the filter must be zero.
 //
-// New jobs are looked for twice a second. One whose transaction was open for more than some seconds, or beside more than a thousand
-// others, may come only when it has finished. Of finished ones Tail is told by the server, on a connection of its own
-// (Config.ListenURL's): while it listens, each statement that finishes jobs notifies. Behind a pooler without a ListenURL, and of
-// those that finish while that connection is lost, it finds only those it knew to live: the newest and the running, at most 10,000.
-// Jobs that are not kept, because their queue's retention is zero or they were deleted, do not end here. Whoever is too slow for
-// what ends misses some of it; the log says so.
+// Tail looks for new jobs twice a second. It can miss a new job until it finishes, if its transaction was open for
+// longer than 10 seconds, or while more than 1,000 others were inserted.
+//
+// The server notifies Tail of finished jobs, on a connection of its own (see Config.ListenURL). While Tail runs, each
+// statement that finishes jobs sends a notification. Behind a transaction pooler, without a ListenURL, and while that
+// connection is lost, Tail instead looks for the jobs that it knows: at most 10,000, those it has yielded and those
+// that run. It looks for them twice a second.
+//
+// Tail does not yield the finish of a job that is deleted then: because its queue keeps none, or by Delete. If the
+// loop is too slow, Tail leaves out finished jobs and logs how many.
 func (c *Client) Tail(ctx context.Context, filter Filter) iter.Seq2[*JobInfo, error] {
 	return func(yield func(*JobInfo, error) bool) {
-		err := c.requirePool("Tail")
-		if err == nil && (filter.Before != 0 || filter.Limit != 0) {
-			err = errors.New("pawl: Tail: a Filter with Before or a Limit; it goes on without either")
-		}
-		if err == nil {
-			_, _, _, err = filter.stored(nil)
-		}
-		if err != nil {
+		if err := c.checkTail(filter); err != nil {
 			yield(nil, err)
 			return
 		}
-		t := &tail{client: c, filter: filter, yield: yield, seen: map[ID]bool{}, open: map[ID]bool{}, ended: map[ID]time.Time{}}
+		t := &tail{
+			client: c, filter: filter, yield: yield,
+			seen: map[ID]bool{}, open: map[ID]bool{}, ended: map[ID]time.Time{},
+		}
 		ctx, cancel := context.WithCancel(ctx)
-		var around sync.WaitGroup
-		defer around.Wait()
+		var listener sync.WaitGroup
+		defer listener.Wait()
 		defer cancel()
 		finished, listening := make(chan []ID, 1000), make(chan bool)
-		around.Go(func() { c.hearFinished(ctx, finished, listening) })
-		if err := t.follow(ctx, finished, listening); err != nil && ctx.Err() == nil && !errors.Is(err, errEnough) {
+		listener.Go(func() { c.hearFinished(ctx, finished, listening) })
+		if err := t.follow(ctx, finished, listening); err != nil && ctx.Err() == nil && !errors.Is(err, errLoopEnded) {
 			yield(nil, fmt.Errorf("pawl: tail: %w", err))
 		}
 	}
 }
 
+func (c *Client) checkTail(filter Filter) error {
+	if err := c.requirePool("Tail"); err != nil {
+		return err
+	}
+	if filter.Before != 0 || filter.Limit != 0 {
+		return errors.New("pawl: tail: Filter.Before and Filter.Limit must be zero: Tail does not end")
+	}
+	if _, _, _, err := filter.stored(nil); err != nil {
+		return fmt.Errorf("pawl: tail: %w", err)
+	}
+	return nil
+}
+
 const (
-	tailEvery   = 500 * time.Millisecond
-	tailRecheck = 5 * time.Second // Of jobs known to live, beside being told: not every end is.
-	tailLate    = 10 * time.Second
-	tailBack    = 1000 // Ids below the newest that are looked at again.
-	tailKnown   = 10_000
+	tailEvery   = 500 * time.Millisecond // Between two looks for new jobs.
+	tailRecheck = 5 * time.Second        // Between two looks for known jobs, because not every finish is notified.
+	tailLate    = 10 * time.Second       // For how long an id that was not there is looked for.
+	tailBack    = 1000                   // How many ids below the newest are looked for.
+	tailKnown   = 10_000                 // How many live jobs are remembered.
 )
 
-// errEnough: who ranges over a Tail has left the loop.
-var errEnough = errors.New("enough")
+// errLoopEnded says that the loop over a Tail has ended.
+var errLoopEnded = errors.New("the loop has ended")
 
 type tail struct {
 	client *Client
 	filter Filter
 	yield  func(*JobInfo, error) bool
 
-	steps []tailStep       // What was newest at the last looks.
-	floor ID               // Up to here nothing is looked for any more.
-	seen  map[ID]bool      // Above the floor, and told.
-	open  map[ID]bool      // Told, and not as finished; at most tailKnown.
-	ended map[ID]time.Time // When those last told of had finished.
+	steps []tailStep       // The newest ids at the last looks.
+	floor ID               // New jobs are looked for above this id.
+	seen  map[ID]bool      // The jobs above the floor that were yielded.
+	open  map[ID]bool      // The jobs that are known to live; at most tailKnown.
+	ended map[ID]time.Time // The FinishedAt that a job was last yielded with.
 }
 
 type tailStep struct {
@@ -78,28 +92,36 @@ type tailStep struct {
 	newest ID
 }
 
-// follow looks and listens until ctx ends, the loop does, or something fails that will not pass.
+// lasting returns an error that ends the Tail, and nil for one that another try may not meet.
+func lasting(err error) error {
+	if err != nil && (errors.Is(err, errLoopEnded) || !pg.IsTransient(err)) {
+		return err
+	}
+	return nil
+}
+
+// follow yields jobs until ctx ends, the loop ends, or an error is not transient.
 func (t *tail) follow(ctx context.Context, finished <-chan []ID, listening <-chan bool) error {
-	heard := <-listening // Before the first look, so that there is nothing in between.
-	floor, err := t.last(ctx)
+	heard := <-listening // Before the first look: a job that finishes after it is then notified.
+	floor, err := t.newestID(ctx)
 	if err != nil {
 		return err
 	}
 	t.floor = floor
 	var checked time.Time
 	for ctx.Err() == nil {
-		err := t.look(ctx)
+		err := t.findNew(ctx)
 		if err == nil && (!heard || time.Since(checked) >= tailRecheck) {
 			checked = time.Now()
 			err = t.check(ctx)
 		}
-		if err != nil && (errors.Is(err, errEnough) || !isTransient(err)) {
+		if err := lasting(err); err != nil {
 			return err
 		}
 		for next := time.After(tailEvery); next != nil; {
 			select {
 			case ids := <-finished:
-				if err := t.finish(ctx, ids); err != nil && (errors.Is(err, errEnough) || !isTransient(err)) {
+				if err := lasting(t.finish(ctx, ids)); err != nil {
 					return err
 				}
 			case heard = <-listening:
@@ -114,44 +136,21 @@ func (t *tail) follow(ctx context.Context, finished <-chan []ID, listening <-cha
 	return nil
 }
 
-// last is the newest id drawn.
-func (t *tail) last(ctx context.Context) (id ID, err error) {
+// newestID returns the id that was drawn last.
+func (t *tail) newestID(ctx context.Context) (id ID, err error) {
 	err = t.client.row(ctx, "select last_value from pawl.pos", nil, (*int64)(&id))
 	return id, err
 }
 
-// look tells of new jobs.
-func (t *tail) look(ctx context.Context) error {
-	newest, err := t.last(ctx)
+// findNew yields the jobs above the floor that were not yielded yet, and raises the floor.
+func (t *tail) findNew(ctx context.Context) error {
+	newest, err := t.newestID(ctx)
 	if err != nil {
 		return err
 	}
-	var jobs Jobs
-	text, _, _, err := t.filter.storedAbove(nil, int64(t.floor))
+	jobs, err := t.unseen(ctx)
 	if err != nil {
 		return err
-	}
-	const most = 1000
-	for below := (*int64)(nil); ; {
-		n := 0
-		err := t.client.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)", []any{text, below, most}, func(s scanner) error {
-			job, err := t.client.scanJob(s)
-			if err != nil {
-				return err
-			}
-			n++
-			below = new(int64(job.ID))
-			if !t.seen[job.ID] {
-				jobs = append(jobs, job)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if n < most {
-			break
-		}
 	}
 	now := time.Now()
 	t.steps = append(t.steps, tailStep{now, newest})
@@ -173,15 +172,41 @@ func (t *tail) look(ctx context.Context) error {
 	return nil
 }
 
-// tell yields a job, but no end twice.
+// unseen returns the jobs above the floor that meet the filter and were not yielded yet, newest first.
+func (t *tail) unseen(ctx context.Context) (jobs Jobs, err error) {
+	text, _, _, err := t.filter.storedAbove(nil, int64(t.floor))
+	if err != nil {
+		return nil, err
+	}
+	const most = 1000
+	for below := (*int64)(nil); ; {
+		n := 0
+		err := t.client.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)",
+			[]any{text, below, most}, func(s scanner) error {
+				job, err := t.client.scanJob(s)
+				if err != nil {
+					return err
+				}
+				n++
+				below = new(int64(job.ID))
+				if !t.seen[job.ID] {
+					jobs = append(jobs, job)
+				}
+				return nil
+			})
+		if err != nil || n < most {
+			return jobs, err
+		}
+	}
+}
+
+// tell yields a job, unless it was yielded with the same FinishedAt before.
 func (t *tail) tell(job *JobInfo) error {
 	if job.ID > t.floor {
 		t.seen[job.ID] = true
 	}
 	if job.FinishedAt.IsZero() {
-		if len(t.open) < tailKnown {
-			t.open[job.ID] = true
-		}
+		t.remember(job.ID)
 	} else {
 		if t.ended[job.ID].Equal(job.FinishedAt) {
 			return nil
@@ -193,25 +218,31 @@ func (t *tail) tell(job *JobInfo) error {
 		delete(t.open, job.ID)
 	}
 	if !t.yield(job, nil) {
-		return errEnough
+		return errLoopEnded
 	}
 	return nil
 }
 
-// check tells of those known to live that do no more, and gets to know those that run.
+func (t *tail) remember(id ID) {
+	if len(t.open) < tailKnown {
+		t.open[id] = true
+	}
+}
+
+// check yields those of the jobs known to live that have finished, and remembers the running ones.
 func (t *tail) check(ctx context.Context) error {
 	ids := make([]int64, 0, len(t.open))
 	for id := range t.open {
 		ids = append(ids, int64(id))
 	}
 	var gone []ID
-	err := t.client.query(ctx, "select u.id from unnest($1::bigint[]) u (id) where not exists (select from pawl.job j where j.id = u.id)", []any{ids},
-		func(s scanner) error {
-			var id int64
-			err := s.Scan(&id)
-			gone = append(gone, ID(id))
-			return err
-		})
+	err := t.client.query(ctx, `select u.id from unnest($1::bigint[]) u (id)
+		where not exists (select from pawl.job j where j.id = u.id)`, []any{ids}, func(s scanner) error {
+		var id int64
+		err := s.Scan(&id)
+		gone = append(gone, ID(id))
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -228,9 +259,7 @@ func (t *tail) check(ctx context.Context) error {
 	running.States, running.Limit = []pawlstate.State{pawlstate.Running}, tailKnown/2
 	jobs, err := t.client.List(ctx, running)
 	for _, job := range jobs {
-		if len(t.open) < tailKnown {
-			t.open[job.ID] = true
-		}
+		t.remember(job.ID)
 	}
 	return err
 }
@@ -267,8 +296,8 @@ func (t *tail) finish(ctx context.Context, ids []ID) error {
 	return nil
 }
 
-// hearFinished passes on the ids of jobs that finish, until ctx ends. It says on listening whether it hears them, once it knows and
-// whenever that changes.
+// hearFinished passes on the ids of jobs that finish, until ctx ends. It says on listening whether it hears them,
+// once it knows and whenever that changes.
 func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listening chan<- bool) {
 	l := c.newListener("pawl.finished", awaitLockKey, "Tail")
 	every := []string{anySlot}
@@ -293,7 +322,8 @@ func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listeni
 		select {
 		case finished <- ids:
 		default:
-			// It must not wait: if a session does not read its notifications, the server's queue of them fills up, and commits fail.
+			// It must not wait: if a session does not read its notifications, the server's queue of them fills up,
+			// and commits fail.
 			c.config.Logger.Warn("pawl: Tail is too slow, finished jobs are left out", "jobs", len(ids))
 		}
 	}

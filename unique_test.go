@@ -3,6 +3,7 @@ package pawl_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -133,33 +134,6 @@ func TestADuplicateOfAJobThatStarts(t *testing.T) {
 	}
 }
 
-// One InsertMany that takes several statements, and so locks in no order, survives a deadlock.
-func TestManyOrderedJobsSurviveADeadlock(t *testing.T) {
-	t.Parallel()
-	client, pool := install(t)
-	jobs := make([]pawl.JobSpec, 5001)
-	for i := range jobs {
-		jobs[i] = ordered("a", i)
-	}
-	jobs[5000].Channel = "b"
-	tx := begin(t, pool)
-	exec(t, tx, "set local deadlock_timeout = '1 min'")
-	_, err := client.With(tx).Insert(t.Context(), ordered("b", 0))
-	must(t, err)
-	var inserting sync.WaitGroup
-	var results []pawl.InsertResult
-	inserting.Go(func() { results, err = client.InsertMany(t.Context(), jobs) })
-	blocked(t, pool, 1)
-	_, other := client.With(tx).Insert(t.Context(), ordered("a", 0))
-	must(t, other)
-	commit(t, tx)
-	inserting.Wait()
-	must(t, err)
-	if n := value[int](t, pool, "select count(*) from pawl.job"); len(results) != 5001 || n != 5003 {
-		t.Errorf("%d results, %d jobs", len(results), n)
-	}
-}
-
 // Many duplicates at once, with runners that start and finish their jobs meanwhile: the last word of each writer is not lost.
 func TestDebounceUnderWay(t *testing.T) {
 	t.Parallel()
@@ -199,4 +173,184 @@ func TestDebounceUnderWay(t *testing.T) {
 		}
 		return true
 	})
+}
+
+func TestUnique(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	key := func(n int, u pawl.Unique) pawl.JobSpec {
+		u.Key = "k"
+		return pawl.JobSpec{Args: Note{n}, Unique: u}
+	}
+	add := func(spec pawl.JobSpec) pawl.InsertResult {
+		t.Helper()
+		r, err := client.Insert(t.Context(), spec)
+		must(t, err)
+		return r
+	}
+	first := add(key(1, pawl.Unique{}))
+	if first.Duplicate {
+		t.Fatal("the first is a duplicate")
+	}
+	if again := add(key(2, pawl.Unique{})); !again.Duplicate || again.ID != first.ID {
+		t.Errorf("the second: %+v, want a duplicate of %d", again, first.ID)
+	}
+	if other := add(pawl.JobSpec{Args: Note{3}, Queue: "other", Unique: pawl.Unique{Key: "k"}}); other.Duplicate {
+		t.Error("in another queue the key is taken")
+	}
+	if global := add(pawl.JobSpec{Args: Note{3}, Queue: "other", Unique: pawl.Unique{Key: "k", Global: true}}); global.Duplicate {
+		t.Error("a global key is taken by one of a queue")
+	}
+	job := claim(t, client, 1)[0]
+	if job.UniqueKey != "k" {
+		t.Errorf("its key is %q", job.UniqueKey)
+	}
+	if running := add(key(2, pawl.Unique{})); !running.Duplicate {
+		t.Error("the key of a running job is free")
+	}
+	must(t, client.Fail(t.Context(), job, pawl.RetryAfter(0, errBoom)))
+	if failed := add(key(2, pawl.Unique{})); !failed.Duplicate {
+		t.Error("the key of a job that waits for its retry is free")
+	}
+	must(t, client.Complete(t.Context(), claim(t, client, 1)))
+	second := add(key(2, pawl.Unique{}))
+	if second.Duplicate || second.ID == first.ID {
+		t.Errorf("after its end: %+v, want a new job", second)
+	}
+
+	// A dead job whose key another has meanwhile is not brought back.
+	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
+	third := add(key(3, pawl.Unique{}))
+	must1(t, 0)(client.Retry(t.Context(), second.ID))
+	must1(t, 1)(client.Cancel(t.Context(), third.ID))
+	must1(t, 1)(client.Retry(t.Context(), second.ID))
+	if again := add(key(4, pawl.Unique{})); !again.Duplicate || again.ID != second.ID {
+		t.Errorf("after the retry: %+v, want a duplicate of %d", again, second.ID)
+	}
+	must1(t, 1)(client.Delete(t.Context(), second.ID))
+
+	// Until the start.
+	until := add(key(5, pawl.Unique{UntilStart: true}))
+	if again := add(key(6, pawl.Unique{UntilStart: true})); !again.Duplicate || again.ID != until.ID {
+		t.Errorf("before its start: %+v", again)
+	}
+	job = claim(t, client, 1)[0]
+	if started := add(key(6, pawl.Unique{UntilStart: true})); started.Duplicate {
+		t.Error("after its start the key is taken")
+	}
+	must(t, client.Complete(t.Context(), job))
+	must(t, client.Complete(t.Context(), claim(t, client, 1)))
+
+	// A period outlives the job.
+	add(key(7, pawl.Unique{Period: time.Hour}))
+	must(t, client.Complete(t.Context(), claim(t, client, 1)))
+	if soon := add(key(8, pawl.Unique{Period: time.Hour})); !soon.Duplicate {
+		t.Error("within the period the key is free")
+	}
+	exec(t, pool, "update pawl.unique_key set keep_until = keep_until - interval '1 hour' where keep_until is not null")
+	if later := add(key(8, pawl.Unique{Period: time.Hour})); later.Duplicate {
+		t.Error("after the period the key is taken")
+	}
+}
+
+func TestUniqueDuplicatesChangeTheJob(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t)
+	spec := pawl.JobSpec{Args: Note{1}, Delay: time.Hour, Unique: pawl.Unique{Key: "k", Replace: true, Reschedule: true}, Headers: map[string]string{"a": "1"}}
+	first, err := client.Insert(t.Context(), spec)
+	must(t, err)
+	spec.Args, spec.Delay, spec.Headers = Note{2}, 2*time.Hour, map[string]string{"a": "2"}
+	second, err := client.Insert(t.Context(), spec)
+	must(t, err)
+	if !second.Duplicate || second.ID != first.ID {
+		t.Fatalf("%+v is no duplicate of %d", second, first.ID)
+	}
+	job, err := client.Get(t.Context(), first.ID)
+	must(t, err)
+	if string(job.Args) != `{"n": 2}` || job.Headers["a"] != "2" || job.RunAt.Sub(job.CreatedAt) < 90*time.Minute {
+		t.Errorf("it has args %s, headers %v, and is due %v after its insert", job.Args, job.Headers, job.RunAt.Sub(job.CreatedAt))
+	}
+	must1(t, 1)(client.Retry(t.Context(), first.ID))
+	running := claim(t, client, 1)
+	spec.Args = Note{3}
+	if _, err := client.Insert(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	must(t, client.Complete(t.Context(), running)) // It was left alone while running.
+}
+
+func TestUniqueInABatch(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t)
+	taken, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{0}, Unique: pawl.Unique{Key: "taken"}})
+	must(t, err)
+	unique := func(n int, key string) pawl.JobSpec {
+		return pawl.JobSpec{Args: Note{n}, Unique: pawl.Unique{Key: key}}
+	}
+	results, err := client.InsertMany(t.Context(), []pawl.JobSpec{unique(1, "b"), unique(2, "taken"), {Args: Note{3}}, unique(4, "b"), unique(5, "a")})
+	must(t, err)
+	for i, want := range []bool{false, true, false, true, false} {
+		if results[i].Duplicate != want {
+			t.Errorf("job %d: %+v, want duplicate %t", i, results[i], want)
+		}
+	}
+	if results[1].ID != taken.ID || results[3].ID != results[0].ID {
+		t.Errorf("the duplicates are of %d and %d, want %d and %d", results[1].ID, results[3].ID, taken.ID, results[0].ID)
+	}
+	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{0, 1, 3, 5}) {
+		t.Errorf("claimed %v", got)
+	}
+}
+
+// Many insert the same keys at once, in batches of their own order; some roll back. Every key has one job.
+func TestUniqueRace(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	var inserting sync.WaitGroup
+	for g := range 8 {
+		inserting.Go(func() {
+			for round := range 5 {
+				var jobs []pawl.JobSpec
+				for k := range 10 {
+					jobs = append(jobs, pawl.JobSpec{Args: Note{k}, Unique: pawl.Unique{Key: fmt.Sprint((k*7 + g) % 10)}})
+				}
+				if (g+round)%3 == 0 {
+					tx, err := pool.Begin(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if _, err := client.With(tx).InsertMany(t.Context(), jobs); err != nil {
+						t.Error(err)
+					}
+					tx.Rollback(t.Context())
+				} else if _, err := client.InsertMany(t.Context(), jobs); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	inserting.Wait()
+	if n := value[int](t, pool, "select count(*) from pawl.job"); n != 10 {
+		t.Errorf("%d jobs, want one a key", n)
+	}
+}
+
+// A retried job has its key as it was inserted with it, not as who had the key since.
+func TestRetryTakesItsKeyAsItsOwn(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	first, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}})
+	must(t, err)
+	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
+	insert(t, client, pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k", UntilStart: true, Period: hour}})
+	must(t, client.Complete(t.Context(), claim(t, client, 1)))
+	exec(t, pool, "update pawl.unique_key set keep_until = keep_until - interval '1 hour'")
+	must1(t, 1)(client.Retry(t.Context(), first.ID))
+	claim(t, client, 1)
+	again, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{3}, Unique: pawl.Unique{Key: "k"}})
+	must(t, err)
+	if !again.Duplicate {
+		t.Error("the key of a running job is free")
+	}
 }

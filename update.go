@@ -18,7 +18,8 @@ type JobUpdate struct {
 	RunAt time.Time
 	// Priority is the new priority, -32768 to 32767. Lower runs first.
 	Priority *int
-	// Args are the new args. They have the job's kind, and are checked and encoded as in Insert. Raw(kind, nil) removes the args.
+	// Args are the new args. They have the job's kind, and are checked and encoded as in Insert. Raw(kind, nil)
+	// removes the args.
 	Args Args
 	// Data is the new data. A slice that is empty but not nil removes the data.
 	Data []byte
@@ -26,15 +27,17 @@ type JobUpdate struct {
 	MaxAttempts int
 }
 
-// Update changes live jobs that are not running, and returns their number. A changed job takes a new place among the ready jobs,
-// even if its time and priority stay the same. Without Delay or RunAt a scheduled job keeps its time.
+// Update changes live jobs that are not running, and returns their number. A changed job takes a new place among
+// the ready jobs, even if its time and priority stay the same. Without Delay or RunAt a scheduled job keeps its
+// time.
 //
-// For an ID, Update returns ErrNotFound if no such job is live, and ErrRunning if the job is running. Claimed jobs are running. For
-// several jobs, or a Filter that has only IDs, it returns a JobErrors with those that were not changed; the others are. With any
-// other Filter it leaves running jobs out, and changes the jobs in batches as Cancel does.
+// For an ID, Update returns ErrNotFound if no such job is live, and ErrRunning if the job is running. Claimed jobs
+// are running. For several jobs, or a Filter that has only IDs, it returns a JobErrors with those that were not
+// changed; the others are. With any other Filter it leaves running jobs out, and changes the jobs in batches as
+// Cancel does.
 //
-// A priority for an ordered job, or args of another kind, is an *InvalidError: nothing is changed, or with a Filter only the batches
-// before. In a transaction, roll back.
+// A priority for an ordered job, or args of another kind, is an *InvalidError: nothing is changed, or with a Filter
+// only the batches before. In a transaction, roll back.
 func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (int64, error) {
 	changes, err := c.encodeUpdate(update)
 	if err != nil {
@@ -76,7 +79,9 @@ func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (
 }
 
 // updateOnce makes one statement's changes; unchanged has the reason for each job that could not be changed.
-func (c *Client) updateOnce(ctx context.Context, ids []int64, update JobUpdate, changes string) (n int64, unchanged JobErrors, err error) {
+func (c *Client) updateOnce(
+	ctx context.Context, ids []int64, update JobUpdate, changes string,
+) (n int64, unchanged JobErrors, err error) {
 	unchanged = JobErrors{}
 	live := make(map[int64]bool, len(ids))
 	var refused *InvalidError
@@ -95,7 +100,7 @@ func (c *Client) updateOnce(ctx context.Context, ids []int64, update JobUpdate, 
 			unchanged[ID(id)] = ErrRunning
 		case "ordered":
 			refused = &InvalidError{Field: "Priority", Reason: fmt.Sprintf(
-				"is %d for the ordered job %d: ordered jobs run in the order of their inserts and have no priority", *update.Priority, id)}
+				"is %d for the ordered job %d: ordered jobs have no priority", *update.Priority, id)}
 		case "kind":
 			refused = &InvalidError{Field: "Args", Reason: fmt.Sprintf(
 				"are of the kind %q, and job %d is of another kind", update.Args.Kind(), id)}
@@ -113,11 +118,12 @@ func (c *Client) updateOnce(ctx context.Context, ids []int64, update JobUpdate, 
 	return n, unchanged, err
 }
 
-// encodeUpdate checks and encodes an update as update.sql takes it. The values are checked as those of a job to insert, without
-// defaults.
+// encodeUpdate checks and encodes an update as update.sql takes it. The values are checked as those of a job to
+// insert, without defaults.
 func (c *Client) encodeUpdate(update JobUpdate) (string, error) {
 	spec := JobSpec{
-		Args: Raw("unchanged", nil), Data: update.Data, Delay: update.Delay, RunAt: update.RunAt, MaxAttempts: update.MaxAttempts,
+		Args: Raw("unchanged", nil), Data: update.Data, Delay: update.Delay, RunAt: update.RunAt,
+		MaxAttempts: update.MaxAttempts,
 	}
 	if update.Args != nil {
 		args, err := marshalArgs(update.Args)

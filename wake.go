@@ -8,14 +8,14 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// A sleeper lets a runner sleep until an insert wakes it. While the runner sleeps, its listener holds a shared advisory lock for each
-// queue. The SQL function wake notifies only a queue whose lock somebody holds.
+// A sleeper lets a runner sleep until an insert wakes it. While the runner sleeps, its listener holds a shared
+// advisory lock for each queue. The SQL function wake notifies only a queue whose lock somebody holds.
 //
 // Behind a transaction pooler the sleeper never announces itself, and the runner polls.
 type sleeper struct {
 	listener *pg.Listener
 	keys     []string
-	woken    chan string   // It receives the queue to look at; "" after a new connection, because anything may have happened.
+	woken    chan string   // It receives the queue to look at, or "" after a new connection: look at every queue.
 	poked    chan struct{} // It receives if there is news for the heartbeat: see poke_heartbeats.sql.
 
 	mu      sync.Mutex
@@ -28,7 +28,9 @@ func newSleeper(c *Client, queues []string) *sleeper {
 	if keys == nil {
 		keys = []string{"*"}
 	}
-	s := &sleeper{keys: keys, woken: make(chan string, 64), poked: make(chan struct{}, 1), changed: make(chan struct{})}
+	s := &sleeper{
+		keys: keys, woken: make(chan string, 64), poked: make(chan struct{}, 1), changed: make(chan struct{}),
+	}
 	s.listener = c.newListener("pawl.wake", "pawl.sleep_key(k)", "the runner")
 	s.listener.Notify = func(payload string) {
 		if payload == "" {
@@ -67,7 +69,8 @@ func (s *sleeper) poke() {
 	}
 }
 
-// announce says that the runner is about to sleep. It returns true once inserts see that. The runner looks once more then.
+// announce says that the runner is about to sleep. It returns true once inserts see that. The runner looks once more
+// then.
 func (s *sleeper) announce(ctx context.Context) bool {
 	s.listener.Want(s.keys...)
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -96,7 +99,8 @@ func (s *sleeper) isAnnounced() bool { return s.listener.Holds(s.keys...) }
 // stayAwake says that the runner does not sleep.
 func (s *sleeper) stayAwake() { s.listener.Want() }
 
-// newListener makes a listener on a channel named as in the SQL files. lockKey is the SQL expression of the lock for a key k, a text.
+// newListener makes a listener on a channel named as in the SQL files. lockKey is the SQL expression of the lock for
+// a key k, a text.
 func (c *Client) newListener(channel, lockKey, name string) *pg.Listener {
 	return &pg.Listener{
 		Dialer: &pg.Dialer{Pool: c.pool, URL: c.config.ListenURL, Logger: c.config.Logger, Pooled: c.noListen},

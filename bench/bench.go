@@ -1,4 +1,4 @@
-// Package bench measures Pawl on a real server: a file a group of scenarios, each returning one Result.
+// Package bench measures Pawl on a real PostgreSQL server. Each scenario returns one Result.
 package bench
 
 import (
@@ -19,28 +19,29 @@ import (
 	"github.com/pawlhq/pawl/internal/localpg"
 )
 
-// Config says what to measure, and how. Flags of `pawl bench` fill it.
+// Config says what to measure. The flags of `pawl bench` fill it.
 type Config struct {
-	Scenarios   []string // If empty, Short.
-	Jobs        int
-	Duration    time.Duration
-	ArgsBytes   int
-	Runners     int
-	Min, Max    int  // Of each runner; 0: tuned to the scenario.
-	Defaults    bool // RunnerConfig's own defaults.
-	DatabaseURL string
-	JSON        bool
-	Rate        int
-	Window      time.Duration
-	Depth       int
-	Held        int
-	Channels    int
-	Repeat      int
-	Out         io.Writer
-	Progress    io.Writer       // nil: none
-	Rescue      func() []string // The command line of the worker that rescue kills; it calls Hold.
+	Scenarios   []string        // Scenarios are names of scenarios. If empty, the short ones run.
+	Jobs        int             // Jobs is the number of jobs, at least 1.
+	Duration    time.Duration   // Duration is how long scenarios run that have no number of jobs.
+	ArgsBytes   int             // ArgsBytes is the size of a job's args, at least 20 bytes.
+	Runners     int             // Runners is the number of calls of Run, at least 1.
+	Min, Max    int             // Min and Max are each runner's. If zero, they suit the scenario.
+	Defaults    bool            // Defaults uses the defaults of RunnerConfig instead.
+	DatabaseURL string          // DatabaseURL is the server to measure.
+	JSON        bool            // JSON writes a line of JSON for each Result instead of text.
+	Rate        int             // Rate is the number of inserts per second in latency, at least 1.
+	Window      time.Duration   // Window is the length of the windows that pinned scenarios compare.
+	Depth       int             // Depth is the number of rows around the jobs in depth and stats.
+	Held        int             // Held is the number of jobs that the killed worker of rescue has claimed, at least 1.
+	Channels    int             // Channels is the number of channels, at least 1.
+	Repeat      int             // Repeat is how often each scenario runs, at least 1.
+	Out         io.Writer       // Out receives the results.
+	Progress    io.Writer       // Progress receives the rate every second. If nil, it is not written.
+	Rescue      func() []string // Rescue returns the command line of the worker that rescue kills. It must call Hold.
 }
 
+// A scenario is what a name in Config.Scenarios stands for.
 type scenario struct {
 	about string
 	short bool
@@ -59,15 +60,21 @@ var scenarios = map[string]scenario{
 	"pinned-writer":     {"flow with a writing transaction open", false, (*bench).pinnedWriter},
 	"depth":             {"work on top of millions of rows, against none", false, (*bench).depth},
 	"fair":              {"work spread over --channels channels", false, (*bench).fair},
-	"crowd":             {"the first job of a channel beside another channel's --jobs: from the call to the handler's start", false, (*bench).crowd},
-	"limited":           {"work in a queue with MaxRunning", false, (*bench).limited},
-	"rated":             {"work in a queue with a Rate far above what is done", false, (*bench).rated},
-	"ordered":           {"work of ordered jobs over --channels channels", false, (*bench).ordered},
-	"stats":             {"Client.Stats on top of --depth archived and --jobs ready jobs in ten queues of --channels channels; jobs are calls", false, (*bench).stats},
-	"rescue":            {"kill -9 of a worker to the restart of its last job", false, (*bench).rescue},
+	"crowd": {
+		"the first job of a channel beside another channel's --jobs: from the call to the handler's start",
+		false, (*bench).crowd,
+	},
+	"limited": {"work in a queue with MaxRunning", false, (*bench).limited},
+	"rated":   {"work in a queue with a Rate far above what is done", false, (*bench).rated},
+	"ordered": {"work of ordered jobs over --channels channels", false, (*bench).ordered},
+	"stats": {
+		"Client.Stats with --depth archived and --jobs ready jobs in ten queues of --channels channels; jobs are calls",
+		false, (*bench).stats,
+	},
+	"rescue": {"kill -9 of a worker to the restart of its last job", false, (*bench).rescue},
 }
 
-// Names are the scenarios, with what they do.
+// Names returns the names of the scenarios and what they do, a line each.
 func Names() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
@@ -76,7 +83,7 @@ func Names() string {
 	return b.String()
 }
 
-// Result is one scenario's figures, and its line of JSON.
+// A Result holds the figures of one scenario.
 type Result struct {
 	System        string  `json:"system"`
 	Scenario      string  `json:"scenario"`
@@ -108,7 +115,7 @@ type Result struct {
 	Settings     Settings `json:"settings"`
 }
 
-// Settings are the server's that matter to the figures.
+// Settings are the settings of the server that affect the figures.
 type Settings struct {
 	Version           string `json:"version"`
 	Fsync             string `json:"fsync"`
@@ -121,32 +128,38 @@ type bench struct {
 	pool     *pgxpool.Pool
 	client   *pawl.Client
 	settings Settings
-	server   int // The postmaster's pid; 0 if not on this machine.
+	server   int // server is the process number of the postmaster. It is 0 if the server runs on another machine.
 }
 
-// database is made and dropped on a given server.
 const (
+	// database is the database that a run creates and drops.
 	database = "pawl_bench"
-	mine     = "made by pawl bench, dropped by it" // Its comment: another's database of that name is left alone.
+
+	// mine is the comment on the database. A database without it was not made by a benchmark and is left alone.
+	mine = "made by pawl bench, dropped by it"
 )
 
-// ServerSettings are those of a private server: big enough that checkpoints and reads from disk are not what is measured.
+// ServerSettings are the settings of a private server. They are large enough that a run does not measure checkpoints and
+// reads from disk.
 var ServerSettings = map[string]string{"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "200"}
 
-// Check says what is wrong with a config before anything is started.
+// Check returns an error if the config is invalid.
 func (c Config) Check() error {
 	for _, name := range c.Scenarios {
 		if _, ok := scenarios[name]; !ok {
-			return fmt.Errorf("bench: no scenario %q; there are:\n%s", name, strings.TrimRight(Names(), "\n"))
+			return fmt.Errorf("bench: check config: no scenario %q; there are:\n%s", name, strings.TrimRight(Names(), "\n"))
 		}
 	}
-	if c.Jobs < 1 || c.Duration <= 0 || c.Runners < 1 || c.ArgsBytes < 20 || c.Rate < 1 || c.Repeat < 1 || c.Held < 1 || c.Channels < 1 || c.Depth < 0 {
-		return errors.New("bench: want jobs, duration, runners, rate, repeat, held and channels above 0, depth not below and args-bytes from 20")
+	if min(c.Jobs, c.Runners, c.Rate, c.Repeat, c.Held, c.Channels) < 1 || c.Duration <= 0 {
+		return errors.New("bench: check config: want jobs, duration, runners, rate, repeat, held and channels above 0")
+	}
+	if c.ArgsBytes < 20 || c.Depth < 0 {
+		return errors.New("bench: check config: want args-bytes from 20 and depth from 0")
 	}
 	return nil
 }
 
-// Run measures the scenarios and writes a line for each.
+// Run measures the scenarios and writes a Result for each.
 func Run(ctx context.Context, config Config) (err error) {
 	if err := config.Check(); err != nil {
 		return err
@@ -220,14 +233,19 @@ func (b *bench) connect(ctx context.Context) error {
 	}
 	defer conn.Close(ctx)
 	var foreign bool
-	if err := conn.QueryRow(ctx, "select coalesce(bool_or(shobj_description(oid, 'pg_database') is distinct from $2), false) from pg_database where datname = $1",
+	if err := conn.QueryRow(ctx, `select coalesce(bool_or(shobj_description(oid, 'pg_database') is distinct from $2), false)
+		from pg_database where datname = $1`,
 		pgx.QueryExecModeExec, database, mine).Scan(&foreign); err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
 	if foreign {
-		return fmt.Errorf("bench: there is a database %s on this server that this benchmark did not make: rename it, or use another server", database)
+		return fmt.Errorf("bench: create database %s: it exists and was not made by a benchmark: "+
+			"rename it, or use another server", database)
 	}
-	for _, text := range []string{"drop database if exists " + database + " with (force)", "create database " + database, "comment on database " + database + " is '" + mine + "'"} {
+	for _, text := range []string{
+		"drop database if exists " + database + " with (force)", "create database " + database,
+		"comment on database " + database + " is '" + mine + "'",
+	} {
 		if _, err := conn.Exec(ctx, text); err != nil {
 			return fmt.Errorf("bench: %w", err)
 		}
@@ -253,7 +271,7 @@ func (b *bench) connect(ctx context.Context) error {
 	return err
 }
 
-// fresh makes the schema anew.
+// fresh drops the schema and installs it again.
 func (b *bench) fresh(ctx context.Context) error {
 	if err := b.client.Uninstall(ctx); err != nil {
 		return err
@@ -261,9 +279,11 @@ func (b *bench) fresh(ctx context.Context) error {
 	return b.client.Migrate(ctx)
 }
 
-// settle makes runs comparable: statistics made, hint bits set, no checkpoint due.
+// settle makes runs comparable: it analyzes the tables, sets hint bits and makes a checkpoint.
 func (b *bench) settle(ctx context.Context) error {
-	for _, text := range []string{"vacuum analyze pawl.job", "vacuum analyze pawl.ready", "vacuum analyze pawl.scheduled", "checkpoint"} {
+	for _, text := range []string{
+		"vacuum analyze pawl.job", "vacuum analyze pawl.ready", "vacuum analyze pawl.scheduled", "checkpoint",
+	} {
 		if _, err := b.pool.Exec(ctx, text, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
@@ -271,7 +291,7 @@ func (b *bench) settle(ctx context.Context) error {
 	return nil
 }
 
-// runnerConfig is the runner's as the flags say, or tuned for floods of handlers that do nothing.
+// runnerConfig returns the runner's config from the flags, or one tuned for handlers that do nothing.
 func (b *bench) runnerConfig(tuned bool) pawl.RunnerConfig {
 	switch {
 	case b.Min > 0 || b.Max > 0:
@@ -284,14 +304,17 @@ func (b *bench) runnerConfig(tuned bool) pawl.RunnerConfig {
 }
 
 func (b *bench) result(config pawl.RunnerConfig) *Result {
-	r := &Result{System: "pawl", ArgsBytes: b.ArgsBytes, Runners: b.Runners, MinRunning: config.Min, MaxRunning: config.Max, Settings: b.settings}
+	r := &Result{
+		System: "pawl", ArgsBytes: b.ArgsBytes, Runners: b.Runners, MinRunning: config.Min, MaxRunning: config.Max,
+		Settings: b.settings,
+	}
 	if r.MaxRunning == 0 {
 		r.MinRunning, r.MaxRunning = 16, 32
 	}
 	return r
 }
 
-// figure is what a scenario is measured by: a time where that is its point, else a rate.
+// figure returns the main figure of a scenario: a time if it measures times, otherwise a rate.
 func (r *Result) figure() float64 {
 	switch {
 	case r.SecondsToRerun != nil:
@@ -324,13 +347,15 @@ func (r *Result) write(w io.Writer, asJSON bool) error {
 	if r.CPUServer != nil {
 		server = fmt.Sprintf("%.4f", *r.CPUServer)
 	}
-	_, err := fmt.Fprintf(w, "\n%18s WAL %.0f MB, %d transactions, %d dead tuples, CPU s per 1,000 jobs: client %.4f, server %s; %d runner(s) %d..%d; PostgreSQL %s, fsync %s, synchronous_commit %s, shared_buffers %s\n",
+	_, err := fmt.Fprintf(w, "\n%18s WAL %.0f MB, %d transactions, %d dead tuples, "+
+		"CPU s per 1,000 jobs: client %.4f, server %s; %d runner(s) %d..%d; "+
+		"PostgreSQL %s, fsync %s, synchronous_commit %s, shared_buffers %s\n",
 		"", float64(r.WALBytes)/1e6, r.Transactions, r.DeadTuples, r.CPUClient, server, r.Runners, r.MinRunning, r.MaxRunning,
 		r.Settings.Version, r.Settings.Fsync, r.Settings.SynchronousCommit, r.Settings.SharedBuffers)
 	return err
 }
 
-// progress shows a rate each second while something is counted.
+// progress writes the rate of a counter every second.
 func (b *bench) progress(name string, each time.Duration, count func() int64) (stop func() []float64) {
 	done := make(chan chan []float64)
 	go func() {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// line is what Compare reads of a result, Pawl's or a peer's.
+// A line is one result, of Pawl or of another queue, as far as Compare reads it.
 type line struct {
 	System        string   `json:"system"`
 	Profile       string   `json:"profile"`
@@ -26,72 +26,95 @@ type line struct {
 	Settings      Settings `json:"settings"`
 }
 
+// column returns the column of the comparison that the result belongs to.
 func (l line) column() string {
 	switch {
-	case l.System == "pawl" && l.MaxRunning == 32:
-		return "pawl default"
-	case l.System == "pawl":
-		return "pawl"
-	default:
+	case l.System != "pawl":
 		return l.System + " " + l.Profile
+	case l.MaxRunning == 32 && !slices.Contains([]string{"insert", "insert-concurrent", "bare"}, l.Scenario):
+		return "pawl default"
+	default: // Scenarios without a runner are the same with and without tuning.
+		return "pawl"
 	}
 }
 
-// Compare reads files of JSON lines, of Pawl and its peers, and writes a table in Markdown: medians side by side, with ratios.
+// jobsPerSecond, cpu, p50 and p99 are figures of a result. cpu is in seconds for 1,000 jobs, of client and server.
+func (l line) jobsPerSecond() float64 { return l.JobsPerSecond }
+func (l line) p50() float64           { return *l.P50 }
+func (l line) p99() float64           { return *l.P99 }
+func (l line) cpu() float64 {
+	if l.CPUServer == nil {
+		return l.CPUClient
+	}
+	return l.CPUClient + *l.CPUServer
+}
+
+// A comparison holds results by scenario and column.
+type comparison struct {
+	lines    map[string]map[string][]line
+	settings Settings
+	river    string // river is River's version.
+}
+
+// Compare reads files of JSON lines with results of Pawl and River. It writes a Markdown table of their medians side by
+// side, with ratios.
 func Compare(w io.Writer, files []string) error {
-	found := map[string]map[string][]line{} // scenario, column
-	var settings Settings
-	var river string
+	c := &comparison{lines: map[string]map[string][]line{}}
 	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
+		if err := c.read(name); err != nil {
+			return fmt.Errorf("bench: compare %s: %w", name, err)
+		}
+	}
+	c.write(w)
+	return nil
+}
+
+// read adds the results of a file.
+func (c *comparison) read(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var l line
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return err
 		}
-		lines := bufio.NewScanner(f)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			var l line
-			if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-				f.Close()
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			column := l.column()
-			if l.System == "pawl" && (l.Scenario == "insert" || l.Scenario == "insert-concurrent" || l.Scenario == "bare") {
-				column = "pawl"
-			}
-			if found[l.Scenario] == nil {
-				found[l.Scenario] = map[string][]line{}
-			}
-			found[l.Scenario][column] = append(found[l.Scenario][column], l)
-			settings = l.Settings
-			if l.RiverVersion != "" {
-				river = l.RiverVersion
-			}
+		if c.lines[l.Scenario] == nil {
+			c.lines[l.Scenario] = map[string][]line{}
 		}
-		f.Close()
+		c.lines[l.Scenario][l.column()] = append(c.lines[l.Scenario][l.column()], l)
+		c.settings = l.Settings
+		if l.RiverVersion != "" {
+			c.river = l.RiverVersion
+		}
 	}
+	return lines.Err()
+}
+
+// median returns the median of a figure and the number of results it is made of.
+func (c *comparison) median(scenario, column string, figure func(line) float64) (median float64, n int) {
+	var values []float64
+	for _, l := range c.lines[scenario][column] {
+		values = append(values, figure(l))
+	}
+	if len(values) == 0 {
+		return 0, 0
+	}
+	slices.Sort(values)
+	return values[len(values)/2], len(values)
+}
+
+func (c *comparison) write(w io.Writer) {
 	fmt.Fprintf(w, "# Pawl and River, %s\n\n", time.Now().UTC().Format(time.DateOnly))
-	fmt.Fprintf(w, "`make bench-peers`: one machine (%s), PostgreSQL %s, fsync %s, synchronous_commit %s, shared_buffers %s, River %s. Runs in alternation, medians.\n\n",
-		cpuModel(), settings.Version, settings.Fsync, settings.SynchronousCommit, settings.SharedBuffers, river)
-	fmt.Fprintln(w, "| scenario | Pawl | River | ratio | Pawl CPU s/1000 client + server | River's |\n| --- | --- | --- | --- | --- | --- |")
-	pick := func(scenario, column string, of func(line) float64) (float64, int) {
-		var values []float64
-		for _, l := range found[scenario][column] {
-			values = append(values, of(l))
-		}
-		if len(values) == 0 {
-			return 0, 0
-		}
-		slices.Sort(values)
-		return values[len(values)/2], len(values)
-	}
-	rate := func(l line) float64 { return l.JobsPerSecond }
-	cpu := func(l line) float64 {
-		if l.CPUServer == nil {
-			return l.CPUClient
-		}
-		return l.CPUClient + *l.CPUServer
-	}
+	fmt.Fprintf(w, "`make bench-peers`: one machine (%s), PostgreSQL %s, fsync %s, synchronous_commit %s, "+
+		"shared_buffers %s, River %s. Runs in alternation, medians.\n\n", cpuModel(), c.settings.Version,
+		c.settings.Fsync, c.settings.SynchronousCommit, c.settings.SharedBuffers, c.river)
+	fmt.Fprintln(w, "| scenario | Pawl | River | ratio | Pawl CPU s/1000 client + server | River's |")
+	fmt.Fprintln(w, "| --- | --- | --- | --- | --- | --- |")
 	for _, row := range []struct{ title, scenario, ours, theirs string }{
 		{"insert many, jobs/s", "insert", "pawl", "river bench"},
 		{"insert singly, 1,000 goroutines, jobs/s", "insert-concurrent", "pawl", "river bench"},
@@ -100,34 +123,39 @@ func Compare(w io.Writer, files []string) error {
 		{"retry (20 % fail once), tuned, jobs/s", "retry", "pawl", "river bench"},
 		{"work, defaults, jobs/s", "work", "pawl default", "river default"},
 	} {
-		a, n := pick(row.scenario, row.ours, rate)
-		b, m := pick(row.scenario, row.theirs, rate)
+		ours, n := c.median(row.scenario, row.ours, line.jobsPerSecond)
+		theirs, m := c.median(row.scenario, row.theirs, line.jobsPerSecond)
 		if n == 0 || m == 0 {
 			continue
 		}
-		ca, _ := pick(row.scenario, row.ours, cpu)
-		cb, _ := pick(row.scenario, row.theirs, cpu)
-		fmt.Fprintf(w, "| %s | %.0f | %.0f | %.1f | %.4f | %.4f |\n", row.title, a, b, a/b, ca, cb)
+		ourCPU, _ := c.median(row.scenario, row.ours, line.cpu)
+		theirCPU, _ := c.median(row.scenario, row.theirs, line.cpu)
+		fmt.Fprintf(w, "| %s | %.0f | %.0f | %.1f | %.4f | %.4f |\n",
+			row.title, ours, theirs, ours/theirs, ourCPU, theirCPU)
 	}
-	for _, row := range []struct{ title, theirs string }{{"latency at 300/s on defaults, p50 / p99 ms", "river default"}, {"the same, River tuned", "river bench"}} {
-		p50 := func(l line) float64 { return *l.P50 }
-		p99 := func(l line) float64 { return *l.P99 }
-		a50, n := pick("latency", "pawl default", p50)
-		b50, m := pick("latency", row.theirs, p50)
-		if n == 0 || m == 0 {
-			continue
-		}
-		a99, _ := pick("latency", "pawl default", p99)
-		b99, _ := pick("latency", row.theirs, p99)
-		fmt.Fprintf(w, "| %s | %.1f / %.1f | %.1f / %.1f | %.1f / %.1f | | |\n", row.title, a50, a99, b50, b99, b50/a50, b99/a99)
+	c.writeLatency(w, "latency at 300/s on defaults, p50 / p99 ms", "river default")
+	c.writeLatency(w, "the same, River tuned", "river bench")
+	if bare, n := c.median("bare", "pawl", line.jobsPerSecond); n > 0 {
+		work, _ := c.median("work", "pawl", line.jobsPerSecond)
+		fmt.Fprintf(w, "\nBare (the same SQL from one loop on one connection): %.0f jobs/s; work is %.0f %% of it.\n",
+			bare, 100*work/bare)
 	}
-	if bare, n := pick("bare", "pawl", rate); n > 0 {
-		work, _ := pick("work", "pawl", rate)
-		fmt.Fprintf(w, "\nBare (the same SQL from one loop on one connection): %.0f jobs/s; work is %.0f %% of it.\n", bare, 100*work/bare)
-	}
-	return nil
 }
 
+// writeLatency writes the row of latencies that compares Pawl's defaults with a column of River.
+func (c *comparison) writeLatency(w io.Writer, title, theirs string) {
+	our50, n := c.median("latency", "pawl default", line.p50)
+	their50, m := c.median("latency", theirs, line.p50)
+	if n == 0 || m == 0 {
+		return
+	}
+	our99, _ := c.median("latency", "pawl default", line.p99)
+	their99, _ := c.median("latency", theirs, line.p99)
+	fmt.Fprintf(w, "| %s | %.1f / %.1f | %.1f / %.1f | %.1f / %.1f | | |\n",
+		title, our50, our99, their50, their99, their50/our50, their99/our99)
+}
+
+// cpuModel returns the name of the CPU and the number of its cores.
 func cpuModel() string {
 	text, _ := os.ReadFile("/proc/cpuinfo")
 	model, n := "unknown CPU", 0

@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// fair is work whose jobs are spread over channels in turn.
+// fair measures work whose jobs are spread over channels.
 func (b *bench) fair(ctx context.Context) (*Result, error) {
 	if err := b.spread(ctx, func(spec *pawl.JobSpec, i int) { spec.Channel = fmt.Sprint(i % b.Channels) }); err != nil {
 		return nil, err
@@ -23,7 +23,7 @@ func (b *bench) fair(ctx context.Context) (*Result, error) {
 	return r, err
 }
 
-// ordered is the same with every channel in order: one job at a time in each.
+// ordered measures the same with ordered channels: one job at a time runs in each.
 func (b *bench) ordered(ctx context.Context) (*Result, error) {
 	err := b.spread(ctx, func(spec *pawl.JobSpec, i int) { spec.Channel, spec.Ordered = fmt.Sprint(i%b.Channels), true })
 	if err != nil {
@@ -54,7 +54,7 @@ func (b *bench) underPolicy(ctx context.Context, name string, queue pawl.Queue) 
 	return b.burn(ctx, name)
 }
 
-// spread inserts b.Jobs jobs, each changed.
+// spread inserts b.Jobs jobs and calls change with each of them first.
 func (b *bench) spread(ctx context.Context, change func(*pawl.JobSpec, int)) error {
 	for i := 0; i < b.Jobs; i += 10_000 {
 		jobs := b.specs(int64(i), int64(min(10_000, b.Jobs-i)))
@@ -68,7 +68,8 @@ func (b *bench) spread(ctx context.Context, change func(*pawl.JobSpec, int)) err
 	return nil
 }
 
-// crowd works off one channel's backlog while every 100 ms a job is inserted into a channel that is new.
+// crowd inserts a job into a new channel every 100 ms while runners work on the backlog of another channel. It measures
+// the time from each insert to the handler's start.
 func (b *bench) crowd(ctx context.Context) (*Result, error) {
 	if err := b.spread(ctx, func(spec *pawl.JobSpec, _ int) { spec.Channel = "crowd" }); err != nil {
 		return nil, err
@@ -105,7 +106,8 @@ func (b *bench) crowd(ctx context.Context) (*Result, error) {
 			return nil, errors.Join(errors.New("the runners ended early"), err)
 		}
 		called := time.Now()
-		if _, err := b.client.Insert(ctx, pawl.JobSpec{Args: b.task(int64(i)), Channel: fmt.Sprint("single ", i)}); err != nil {
+		single := pawl.JobSpec{Args: b.task(int64(i)), Channel: fmt.Sprint("single ", i)}
+		if _, err := b.client.Insert(ctx, single); err != nil {
 			return nil, err
 		}
 		select {

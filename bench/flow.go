@@ -15,15 +15,15 @@ const backlog = 20_000 // Most unfinished jobs in a flow.
 
 func (b *bench) flow(ctx context.Context) (*Result, error) { return b.stream(ctx, "flow", 0) }
 
-// retry is flow with a fifth of the jobs failing at their first attempt, tried again after a second.
+// retry measures flow while a fifth of the jobs fail at their first attempt and are retried after a second.
 func (b *bench) retry(ctx context.Context) (*Result, error) { return b.stream(ctx, "retry", 5) }
 
-// pinned holds a snapshot open: no dead tuple made since can be removed.
+// pinned measures flow while a snapshot is open, so that vacuum cannot remove newer dead rows.
 func (b *bench) pinned(ctx context.Context) (*Result, error) {
 	return b.under(ctx, "pinned", pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, "select count(*) from pawl.queue")
 }
 
-// pinnedWriter holds a transaction open that has a number: safe marks cannot advance past it either.
+// pinnedWriter measures flow while a transaction with a transaction number is open. Claim marks cannot advance past it.
 func (b *bench) pinnedWriter(ctx context.Context) (*Result, error) {
 	return b.under(ctx, "pinned-writer", pgx.TxOptions{}, "select pg_current_xact_id()")
 }
@@ -40,7 +40,8 @@ func (b *bench) under(ctx context.Context, name string, options pgx.TxOptions, f
 	return b.stream(ctx, name, 0)
 }
 
-// stream inserts and works at once. Of every failing-th job the first attempt fails; 0: of none.
+// stream inserts jobs while runners work on them. The first attempt of every failing-th job fails; if failing is 0, none
+// does.
 func (b *bench) stream(ctx context.Context, name string, failing int64) (*Result, error) {
 	if err := b.settle(ctx); err != nil {
 		return nil, err
@@ -124,7 +125,7 @@ func mean(rates []float64) (sum float64) {
 	return sum / float64(len(rates))
 }
 
-// tick waits a moment.
+// tick waits for a moment.
 func tick(ctx context.Context) {
 	timer := time.NewTimer(time.Millisecond)
 	defer timer.Stop()
@@ -134,8 +135,8 @@ func tick(ctx context.Context) {
 	}
 }
 
-// latency inserts singly at a pace and measures from the call of Insert to the handler's start. The first and last second
-// are not counted.
+// latency inserts single jobs at Config.Rate and measures the time from the call of Insert to the handler's start. It
+// leaves out the first and the last second.
 func (b *bench) latency(ctx context.Context) (*Result, error) {
 	config := b.runnerConfig(false)
 	n := b.Rate * int(b.Duration/time.Second)

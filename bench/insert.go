@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// task is the job of all scenarios: distinct args of a given size.
+// A task is the args of the jobs of all scenarios. Its JSON has a given size.
 type task struct {
 	N    int64  `json:"n"`
 	Fail bool   `json:"fail,omitempty"`
@@ -33,7 +33,7 @@ func (b *bench) specs(from, n int64) []pawl.JobSpec {
 	return jobs
 }
 
-// fill inserts n jobs.
+// fill inserts n jobs into the default queue.
 func (b *bench) fill(ctx context.Context, n int64) error {
 	for from := int64(0); from < n; from += 10_000 {
 		if _, err := b.client.InsertMany(ctx, b.specs(from, min(10_000, n-from))); err != nil {

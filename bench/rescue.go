@@ -14,64 +14,20 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// rescue measures from kill -9 of a worker to the restart of the last job it held. The worker is a child process that holds Held
-// jobs; a backlog of 100,000 waits, and another worker, on defaults but for its width, runs beside it.
+// rescue measures the time from kill -9 of a worker to the restart of the last job that it had claimed. The worker is a
+// child process that has claimed Config.Held jobs. Another worker runs beside it, with a backlog of 100,000 jobs.
 func (b *bench) rescue(ctx context.Context) (*Result, error) {
-	held := make([]pawl.JobSpec, b.Held)
-	for i := range held {
-		t := b.task(int64(i))
-		t.Held = true
-		held[i].Args = t
-		held[i].Priority = -1
-	}
-	if _, err := b.client.InsertMany(ctx, held); err != nil {
+	if err := b.insertHeld(ctx); err != nil {
 		return nil, err
 	}
-	const waiting = 100_000
-	if err := b.fill(ctx, waiting); err != nil {
-		return nil, err
-	}
-	command := b.Rescue()
-	child := exec.CommandContext(ctx, command[0], command[1:]...)
-	// Not as an argument: a URL may have a password, and arguments are for everybody to see.
-	child.Env = append(os.Environ(), fmt.Sprintf("PAWL_BENCH_HELD=%d", b.Held), "PAWL_BENCH_URL="+b.DatabaseURL)
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
+	child, err := b.startHolder(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := child.Start(); err != nil {
-		return nil, err
-	}
 	defer func() { child.Process.Kill(); child.Wait() }()
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		return nil, fmt.Errorf("the worker to be killed said %q: %w", line, err)
-	}
 
-	var mu sync.Mutex
-	again := map[int64]time.Time{}
-	done := make(chan struct{})
-	mux := new(pawl.Mux)
-	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[task]) error {
-		if job.Args.Held {
-			mu.Lock()
-			if _, seen := again[job.Args.N]; !seen {
-				again[job.Args.N] = time.Now()
-				if len(again) == b.Held {
-					close(done)
-				}
-			}
-			mu.Unlock()
-		}
-		// A backlog of work that takes its time, so that it lasts while the rescue goes on.
-		timer := time.NewTimer(10 * time.Millisecond)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		return nil
-	})
+	restarted := make(chan struct{})
+	mux := b.restartMux(restarted)
 	config := pawl.RunnerConfig{Min: 16, Max: 32}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
@@ -87,9 +43,9 @@ func (b *bench) rescue(ctx context.Context) (*Result, error) {
 	limit := time.NewTimer(2 * time.Minute)
 	defer limit.Stop()
 	select {
-	case <-done:
+	case <-restarted:
 	case <-limit.C:
-		return nil, fmt.Errorf("only %d of %d held jobs have started again after two minutes", len(again), b.Held)
+		return nil, fmt.Errorf("not all %d jobs of the killed worker have started again after two minutes", b.Held)
 	case err := <-ended:
 		return nil, errors.Join(errors.New("the runners ended early"), err)
 	case <-ctx.Done():
@@ -104,12 +60,77 @@ func (b *bench) rescue(ctx context.Context) (*Result, error) {
 	if err := <-ended; err != nil {
 		return nil, err
 	}
-	seconds := took.Seconds()
-	r.SecondsToRerun = &seconds
+	r.SecondsToRerun = new(took.Seconds())
 	return r, nil
 }
 
-// Hold is the worker that rescue kills: it says so when it holds as many jobs as it should, and then waits for its end.
+// insertHeld inserts the jobs for the worker that is killed, which are claimed first, and the backlog.
+func (b *bench) insertHeld(ctx context.Context) error {
+	held := make([]pawl.JobSpec, b.Held)
+	for i := range held {
+		t := b.task(int64(i))
+		t.Held = true
+		held[i] = pawl.JobSpec{Args: t, Priority: -1}
+	}
+	if _, err := b.client.InsertMany(ctx, held); err != nil {
+		return err
+	}
+	const backlog = 100_000
+	return b.fill(ctx, backlog)
+}
+
+// startHolder starts the worker that is killed and waits until it has claimed its jobs.
+func (b *bench) startHolder(ctx context.Context) (*exec.Cmd, error) {
+	command := b.Rescue()
+	child := exec.CommandContext(ctx, command[0], command[1:]...)
+	// The URL is not an argument, because it may have a password and every user can see arguments.
+	child.Env = append(os.Environ(), fmt.Sprintf("PAWL_BENCH_HELD=%d", b.Held), "PAWL_BENCH_URL="+b.DatabaseURL)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := child.Start(); err != nil {
+		return nil, err
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		child.Process.Kill()
+		child.Wait()
+		return nil, fmt.Errorf("the worker to be killed wrote %q: %w", line, err)
+	}
+	return child, nil
+}
+
+// restartMux returns handlers that close restarted when each job of the killed worker has started again. Jobs take 10 ms,
+// so that the backlog lasts while the rescue goes on.
+func (b *bench) restartMux(restarted chan struct{}) *pawl.Mux {
+	var mu sync.Mutex
+	seen := map[int64]bool{}
+	mux := new(pawl.Mux)
+	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[task]) error {
+		if job.Args.Held {
+			mu.Lock()
+			if !seen[job.Args.N] {
+				seen[job.Args.N] = true
+				if len(seen) == b.Held {
+					close(restarted)
+				}
+			}
+			mu.Unlock()
+		}
+		timer := time.NewTimer(10 * time.Millisecond)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	return mux
+}
+
+// Hold runs the worker that the scenario rescue kills. It writes a line to standard output when it has claimed held jobs,
+// and then waits for its end.
 func Hold(ctx context.Context, url string, held int) error {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {

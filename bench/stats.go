@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// stats is Client.Stats called again and again, on top of b.Depth archived and b.Jobs ready jobs in ten queues with b.Channels channels each.
+// stats calls Client.Stats repeatedly. There are b.Depth archived jobs, and b.Jobs ready jobs in ten queues with
+// b.Channels channels each.
 func (b *bench) stats(ctx context.Context) (*Result, error) {
 	const queues = 10
 	if b.Progress != nil {
@@ -18,13 +19,18 @@ func (b *bench) stats(ctx context.Context) (*Result, error) {
 		text string
 		n    int
 	}{
-		// Over five days of retention, as the archive's partitions are by the day.
-		{`insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, waited_ms, ran_ms, priority, attempt, state, queue, channel, kind, worker, args)
-			select nextval('pawl.pos'), 1, now(), now() + interval '1 day' + i * (interval '5 days' / $1::int), now(), 1, 1, 0, 1, 'completed', 'queue' || i % $2::int,
-			       i / $2::int % $3::int, 'task', 'w', ` + args + ` from generate_series(1, $1::int) i`, b.Depth},
+		// The archive has a partition for each day, so the jobs expire over five days.
+		{`insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, waited_ms, ran_ms,
+				priority, attempt, state, queue, channel, kind, worker, args)
+			select nextval('pawl.pos'), 1, now(), now() + interval '1 day' + i * (interval '5 days' / $1::int), now(), 1, 1,
+				0, 1, 'completed', 'queue' || i % $2::int,
+			       i / $2::int % $3::int, 'task', 'w', ` + args + `
+				from generate_series(1, $1::int) i`, b.Depth},
 		{`with j as (insert into pawl.job (id, created_at, epoch, priority, queue, channel, kind, args)
-			select nextval('pawl.pos'), now(), 1, 0, 'queue' || i % $2::int, i / $2::int % $3::int, 'task', ` + args + ` from generate_series(1, $1::int) i returning id, queue, channel)
-			insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select id, id, 1, 0, queue, channel from j`, b.Jobs},
+			select nextval('pawl.pos'), now(), 1, 0, 'queue' || i % $2::int, i / $2::int % $3::int, 'task', ` + args + `
+				from generate_series(1, $1::int) i returning id, queue, channel)
+			insert into pawl.ready (pos, job_id, epoch, priority, queue, channel)
+				select id, id, 1, 0, queue, channel from j`, b.Jobs},
 	} {
 		if load.n == 0 {
 			continue

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Warnings spoil a measurement, so they are shown.
+// Warnings are shown because they spoil a measurement.
 var quiet = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 
-// usage is what has been spent so far; two make a measurement.
+// A usage is what was spent up to a moment. The difference of two is a measurement.
 type usage struct {
 	wal, transactions int64
 	client, server    time.Duration
@@ -21,7 +21,8 @@ type usage struct {
 
 func (b *bench) usage(ctx context.Context) (u usage, err error) {
 	err = b.pool.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint,
-		(select xact_commit + xact_rollback from pg_stat_database where datname = current_database())`).Scan(&u.wal, &u.transactions)
+		(select xact_commit + xact_rollback from pg_stat_database where datname = current_database())`,
+	).Scan(&u.wal, &u.transactions)
 	var r syscall.Rusage
 	if e := syscall.Getrusage(syscall.RUSAGE_SELF, &r); e == nil {
 		u.client = time.Duration(r.Utime.Nano() + r.Stime.Nano())
@@ -30,7 +31,7 @@ func (b *bench) usage(ctx context.Context) (u usage, err error) {
 	return u, err
 }
 
-// spent fills in what a number of jobs took.
+// spent sets in r what a number of jobs took since before.
 func (b *bench) spent(ctx context.Context, r *Result, jobs int64, took time.Duration, before usage) error {
 	after, err := b.usage(ctx)
 	if err != nil {
@@ -46,10 +47,11 @@ func (b *bench) spent(ctx context.Context, r *Result, jobs int64, took time.Dura
 			r.CPUServer = &cpu
 		}
 	}
-	return b.pool.QueryRow(ctx, "select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables where schemaname = 'pawl'").Scan(&r.DeadTuples)
+	return b.pool.QueryRow(ctx, `select coalesce(sum(n_dead_tup), 0)::bigint
+		from pg_stat_user_tables where schemaname = 'pawl'`).Scan(&r.DeadTuples)
 }
 
-// postmaster is the parent of a server process on this machine; 0 where there is none.
+// postmaster returns the parent of a server process on this machine, or 0 if there is none.
 func postmaster(backend int) int {
 	fields := stat(backend)
 	if fields == nil || fields[0] != "postgres" && !strings.HasPrefix(fields[0], "postgres") {
@@ -59,7 +61,7 @@ func postmaster(backend int) int {
 	return parent
 }
 
-// stat is /proc/PID/stat: the command, the state, the parent, …
+// stat reads the fields of /proc/PID/stat: the command, the state, the parent and so on.
 func stat(pid int) []string {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -73,7 +75,7 @@ func stat(pid int) []string {
 	return append([]string{string(text[first+1 : last])}, strings.Fields(string(text[last+1:]))...)
 }
 
-// serverCPU is the processor time of a server's processes, those that have ended included.
+// serverCPU returns the processor time of a server's processes, including those that have ended.
 func serverCPU(postmaster int) time.Duration {
 	if postmaster == 0 {
 		return 0

@@ -19,7 +19,7 @@ func (b *bench) work(ctx context.Context) (*Result, error) {
 	return b.burn(ctx, "work")
 }
 
-// burn works off what is ready: from the start of the runners to the moment their answers are all committed.
+// burn measures the time from the start of the runners until all ready jobs are committed as completed.
 func (b *bench) burn(ctx context.Context, name string) (*Result, error) {
 	if err := b.settle(ctx); err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (b *bench) burn(ctx context.Context, name string) (*Result, error) {
 	return r, b.spent(ctx, r, int64(b.Jobs), took, before)
 }
 
-// runners starts the configured number of Run loops; their joint error comes when all have ended.
+// runners starts the configured number of runners. The channel receives their joined error when all have ended.
 func (b *bench) runners(ctx context.Context, mux *pawl.Mux, config pawl.RunnerConfig) <-chan error {
 	errs := make([]error, b.Runners)
 	ended := make(chan error, 1)
@@ -84,7 +84,8 @@ func (b *bench) runners(ctx context.Context, mux *pawl.Mux, config pawl.RunnerCo
 	return ended
 }
 
-// bare is the ceiling: the same functions called from one loop on one connection, 500 at a time, archive included.
+// bare measures the ceiling of work: the same SQL functions, called in one loop on one connection with 500 jobs at a
+// time. Completed jobs go to the archive.
 func (b *bench) bare(ctx context.Context) (*Result, error) {
 	if err := b.fill(ctx, int64(b.Jobs)); err != nil {
 		return nil, err
@@ -113,7 +114,8 @@ func (b *bench) bare(ctx context.Context) (*Result, error) {
 	began := time.Now()
 	for jobs < int64(b.Jobs) {
 		lease := fmt.Sprintf("00000000-0000-4000-8000-%012d", jobs)
-		rows, err := conn.Query(ctx, "select pos, id, epoch, args from pawl.claim($1::uuid, null, '1 minute', $2, array['default'], array[0], array[''], array[$3::bigint], array[9223372036854775807], array[$2::int])",
+		rows, err := conn.Query(ctx, `select pos, id, epoch, args from pawl.claim($1::uuid, null, '1 minute', $2,
+				array['default'], array[0], array[''], array[$3::bigint], array[9223372036854775807], array[$2::int])`,
 			pgx.QueryExecModeCacheDescribe, lease, batch, mark)
 		if err != nil {
 			return nil, err
@@ -148,8 +150,8 @@ func (b *bench) bare(ctx context.Context) (*Result, error) {
 	return r, b.spent(ctx, r, jobs, took, before)
 }
 
-// depth is work in alternation without and with millions of rows around it: ready ones at a lower priority of the same queue,
-// scheduled ones, archived ones. The ratio is that of the medians of three.
+// depth measures work in alternation without and with millions of other rows: ready jobs at a lower priority of the same
+// queue, scheduled jobs and archived jobs. The ratio is that of the medians of three runs each.
 func (b *bench) depth(ctx context.Context) (*Result, error) {
 	medians := [2]*Result{}
 	for deep := range 2 {
@@ -193,7 +195,7 @@ func median(runs []*Result) *Result {
 	return runs[0]
 }
 
-// burnTop works off the jobs at priority 0; those below have a priority of 100 and are left alone by stopping in time.
+// burnTop measures work on the jobs with priority 0. It stops before runners reach the jobs with priority 100.
 func (b *bench) burnTop(ctx context.Context, deep bool) (*Result, error) {
 	if !deep {
 		return b.burn(ctx, "depth: none")
@@ -210,7 +212,8 @@ func (b *bench) burnTop(ctx context.Context, deep bool) (*Result, error) {
 		}
 		return nil
 	})
-	pawl.Handle(mux, func(context.Context, *pawl.Job[pawl.RawArgs]) error { below.Add(1); return nil }, pawl.KindOptions{Kind: "deep"})
+	count := func(context.Context, *pawl.Job[pawl.RawArgs]) error { below.Add(1); return nil }
+	pawl.Handle(mux, count, pawl.KindOptions{Kind: "deep"})
 	config := b.runnerConfig(true)
 	before, err := b.usage(ctx)
 	if err != nil {
@@ -241,13 +244,19 @@ func (b *bench) deepen(ctx context.Context) error {
 	args := fmt.Sprintf("jsonb_build_object('n', i, 'pad', repeat('x', %d))", max(b.ArgsBytes-20, 0))
 	for _, text := range []string{
 		`with j as (insert into pawl.job (id, created_at, epoch, priority, queue, channel, kind, args)
-			select nextval('pawl.pos'), now(), 1, 100, 'default', '', 'deep', ` + args + ` from generate_series(1, $1::int) i returning id)
+			select nextval('pawl.pos'), now(), 1, 100, 'default', '', 'deep', ` + args + `
+				from generate_series(1, $1::int) i returning id)
 			insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select id, id, 1, 100, 'default', '' from j`,
 		`with j as (insert into pawl.job (id, created_at, run_at, epoch, priority, queue, channel, kind, args)
-			select nextval('pawl.pos'), now(), now() + interval '1 day' + i * interval '1 ms', 1, 0, 'default', '', 'deep', ` + args + ` from generate_series(1, $1::int) i returning id, run_at)
+			select nextval('pawl.pos'), now(), now() + interval '1 day' + i * interval '1 ms',
+				1, 0, 'default', '', 'deep', ` + args + `
+				from generate_series(1, $1::int) i returning id, run_at)
 			insert into pawl.scheduled (run_at, job_id, epoch, queue) select run_at, id, 1, 'default' from j`,
-		`insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, waited_ms, ran_ms, priority, attempt, state, queue, channel, kind, worker, args)
-			select nextval('pawl.pos'), 1, now(), now() + interval '1 day', now(), 1, 1, 0, 1, 'completed', 'default', '', 'deep', 'w', ` + args + ` from generate_series(1, $1::int) i`,
+		`insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, waited_ms, ran_ms,
+				priority, attempt, state, queue, channel, kind, worker, args)
+			select nextval('pawl.pos'), 1, now(), now() + interval '1 day', now(), 1, 1,
+				0, 1, 'completed', 'default', '', 'deep', 'w', ` + args + `
+				from generate_series(1, $1::int) i`,
 	} {
 		if b.Progress != nil {
 			fmt.Fprintf(b.Progress, "depth: loading %d rows …\r", b.Depth)

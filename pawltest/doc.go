@@ -17,14 +17,17 @@
 //		}
 //	}
 //
-// [New] gives a database of the test's own. All else works as well on a client of yours, on your own database. [Work] needs none.
+// [New] gives a database of the test's own. All else works as well on a client of yours, on your own database.
+// [Work] needs none.
 //
-// Nothing runs beside the test, nothing waits and nothing sleeps: [RunOne] and [Drain] run handlers in the test's goroutine and return when what
-// they answered is in the database, and [Advance] lets time pass. A handler may end the test with t.Fatal.
+// Nothing runs beside the test, nothing waits and nothing sleeps: [RunOne] and [Drain] run handlers in the test's
+// goroutine and return when what they answered is in the database, and [Advance] lets time pass. A handler may end
+// the test with t.Fatal.
 //
 // # The server
 //
-// New starts a private server, once in a test binary and as soon as a test asks for it, from the PostgreSQL programs it finds
-// (PAWL_PG_BIN names their folder, else PATH and the usual places). It listens on a Unix socket alone and ends with the process,
-// even if that is killed. With PAWL_TEST_DATABASE_URL that server is used; its role must be allowed to create databases.
+// New starts a private server, once in a test binary and as soon as a test asks for it, from the PostgreSQL
+// programs it finds (PAWL_PG_BIN names their folder, else PATH and the usual places). It listens on a Unix socket
+// alone and ends with the process, even if that is killed. With PAWL_TEST_DATABASE_URL that server is used; its
+// role must be allowed to create databases.
 package pawltest

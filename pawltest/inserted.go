@@ -15,8 +15,8 @@ import (
 
 // RequireInserted returns the newest live job of T's kind that meets the filter. If there is none, it ends the test.
 //
-// To look in a transaction, also for jobs that it has inserted and not committed, pass client.With(tx) or client.WithSQL(tx). For
-// RawArgs, name the kind in the filter.
+// To look in a transaction, also for jobs that it has inserted and not committed, pass client.With(tx) or
+// client.WithSQL(tx). For RawArgs, name the kind in the filter.
 func RequireInserted[T pawl.Args](t testing.TB, client *pawl.Client, filter pawl.Filter) *pawl.Job[T] {
 	t.Helper()
 	jobs, what := inserted[T](t, client, filter)
@@ -32,7 +32,8 @@ func RequireInserted[T pawl.Args](t testing.TB, client *pawl.Client, filter pawl
 			break
 		}
 		if err := json.Unmarshal(job.JobInfo.Args, args); err != nil {
-			t.Fatalf("pawltest: the args of job %d do not decode into %T: %v; they are %s (if a Codec encoded them, use a client with it)",
+			t.Fatalf("pawltest: the args of job %d do not decode into %T: %v; they are %s "+
+				"(if a Codec encoded them, use a client with it)",
 				job.ID, job.Args, err, brief(job.JobInfo.Args))
 		}
 	}
@@ -84,7 +85,9 @@ func kindOf[T pawl.Args]() string {
 func list(ctx context.Context, client *pawl.Client, filter pawl.Filter) (pawl.Jobs, error) {
 	live := pawlstate.Live()
 	if len(filter.States) > 0 {
-		live = slices.DeleteFunc(live, func(state pawlstate.State) bool { return !slices.Contains(filter.States, state) })
+		live = slices.DeleteFunc(live, func(state pawlstate.State) bool {
+			return !slices.Contains(filter.States, state)
+		})
 	}
 	if filter.States = live; len(live) == 0 {
 		return nil, nil
@@ -124,7 +127,8 @@ func lines(jobs pawl.Jobs) string {
 		}
 		fmt.Fprintf(&b, ", %s", job.State)
 		if job.State == pawlstate.Scheduled {
-			fmt.Fprintf(&b, " until %s, in %v", job.RunAt.Format(time.RFC3339), time.Until(job.RunAt).Round(time.Second))
+			wait := time.Until(job.RunAt).Round(time.Second)
+			fmt.Fprintf(&b, " until %s, in %v", job.RunAt.Format(time.RFC3339), wait)
 		}
 		if len(job.Args) > 0 {
 			fmt.Fprintf(&b, ", args %s", brief(job.Args))

@@ -11,8 +11,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// New is a client on a fresh, migrated database of the test's own, which is dropped when the test ends, whoever is still
-// connected. It logs to the test. For a client with a Config of yours give its [Pool] to pawl.New.
+// New is a client on a fresh, migrated database of the test's own, which is dropped when the test ends, whoever is
+// still connected. It logs to the test. For a client with a Config of yours give its [Pool] to pawl.New.
 func New(t testing.TB) *pawl.Client {
 	t.Helper()
 	pgtest.Ensure(migrate)

@@ -21,11 +21,12 @@ type WorkOptions struct {
 	Prepare func(job *pawl.JobInfo)
 }
 
-// Work runs the handler of the kind of args, without a database, and returns what the handler returned. A panic is returned as a
-// *pawl.PanicError. args may be a JobSpec. They are marshalled to JSON and back; middleware and KindOptions apply as in a runner.
+// Work runs the handler of the kind of args, without a database, and returns what the handler returned. A panic is
+// returned as a *pawl.PanicError. args may be a JobSpec. They are marshalled to JSON and back; middleware and
+// KindOptions apply as in a runner.
 //
-// Progress and Checkpoint store nothing, and a Step always runs. For a handler that completes its job by hand or takes a
-// Client.Semaphore, and to learn what state the job gets, use [RunOne].
+// Progress and Checkpoint store nothing, and a Step always runs. For a handler that completes its job by hand or
+// takes a Client.Semaphore, and to learn what state the job gets, use [RunOne].
 func Work(t testing.TB, mux *pawl.Mux, args pawl.Args, options ...WorkOptions) error {
 	t.Helper()
 	var o WorkOptions
@@ -71,9 +72,10 @@ func jobOf(ctx context.Context, args pawl.Args) (*pawl.JobInfo, error) {
 	}
 	now := time.Now()
 	job := &pawl.JobInfo{
-		ID: 1, Kind: spec.Kind(), Queue: spec.Queue, Channel: spec.Channel, Fingerprint: spec.Fingerprint, Worker: "pawltest",
-		Data: spec.Data, Headers: spec.Headers, Priority: spec.Priority, Attempt: spec.Attempt + 1, MaxAttempts: spec.MaxAttempts,
-		Ordered: spec.Ordered, UniqueKey: spec.Unique.Key, Errors: spec.Errors, State: pawlstate.Running,
+		ID: 1, Kind: spec.Kind(), Queue: spec.Queue, Channel: spec.Channel, Fingerprint: spec.Fingerprint,
+		Worker: "pawltest", Data: spec.Data, Headers: spec.Headers, Priority: spec.Priority, Attempt: spec.Attempt + 1,
+		MaxAttempts: spec.MaxAttempts, Ordered: spec.Ordered, UniqueKey: spec.Unique.Key, Errors: spec.Errors,
+		State:     pawlstate.Running,
 		CreatedAt: now, RunAt: spec.RunAt, StartedAt: now,
 	}
 	if job.Queue == "" {
@@ -101,9 +103,10 @@ func requireHandler(t testing.TB, mux *pawl.Mux, kind, verb string) {
 	}
 }
 
-// RunOne runs one job that is ready, and returns it in the state that it then has: completed, scheduled for a retry, dead. It takes
-// the queues in the order of their names, and the jobs of a queue in the order of a runner. It ends the test if no job is ready, and
-// says what jobs there are; or if the job's kind has no handler, and that job stays ready.
+// RunOne runs one job that is ready, and returns it in the state that it then has: completed, scheduled for a
+// retry, dead. It takes the queues in the order of their names, and the jobs of a queue in the order of a runner.
+// It ends the test if no job is ready, and says what jobs there are; or if the job's kind has no handler, and that
+// job stays ready.
 func RunOne(t testing.TB, client *pawl.Client, mux *pawl.Mux) *pawl.JobInfo {
 	t.Helper()
 	queues, err := client.Queues(t.Context())
@@ -115,16 +118,17 @@ func RunOne(t testing.TB, client *pawl.Client, mux *pawl.Mux) *pawl.JobInfo {
 			return job
 		}
 	}
-	t.Fatalf("pawltest: RunOne: no job can be run (a ready job cannot if its queue is paused or at a limit, or if a transaction has locked it); %s",
+	t.Fatalf("pawltest: RunOne: no job can be run (a ready job cannot if its queue is paused or at a limit, "+
+		"or if a transaction has locked it); %s",
 		there(t.Context(), client, ""))
 	return nil
 }
 
 const mostAttempts = 10_000 // By then handlers make work faster than they do it.
 
-// Drain runs the ready jobs of a queue until there is none, and returns the number of attempts. It also runs the jobs that become ready
-// because of these attempts. It does not run jobs that are scheduled for later when it starts, or that the attempts schedule for
-// later: see [Advance]. It ends the test after 10,000 attempts.
+// Drain runs the ready jobs of a queue until there is none, and returns the number of attempts. It also runs the
+// jobs that become ready because of these attempts. It does not run jobs that are scheduled for later when it
+// starts, or that the attempts schedule for later: see [Advance]. It ends the test after 10,000 attempts.
 func Drain(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue string) int {
 	t.Helper()
 	if queue == "" {
@@ -134,7 +138,8 @@ func Drain(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue string) int {
 	defer later.restore()
 	for n := 0; ; n++ {
 		if n == mostAttempts {
-			t.Fatalf("pawltest: Drain: queue %q is not empty after %d attempts: its handlers give back or insert as much as they finish; %s",
+			t.Fatalf("pawltest: Drain: queue %q is not empty after %d attempts: "+
+				"its handlers give back or insert as much as they finish; %s",
 				queue, n, there(t.Context(), client, queue))
 		}
 		later.holdBack()
@@ -155,7 +160,8 @@ func runOne(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue, verb string
 	if job == nil {
 		return nil
 	}
-	run := attempt{client: client, job: job, result: &pawl.PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}}
+	unfinished := &pawl.PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
+	run := attempt{client: client, job: job, result: unfinished}
 	defer run.finish(ctx) // Also if the handler ends the test.
 	if kinds := mux.Kinds(); !slices.Contains(kinds, job.Kind) && !slices.Contains(kinds, "*") {
 		if err := client.Release(ctx, job, 0); err != nil {
@@ -185,8 +191,8 @@ func runOne(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue, verb string
 // lease is as long as go test lets a test run.
 const lease = 10 * time.Minute
 
-// claim claims a job of a queue, or returns nil. A claim that returns no job may have removed one whose args do not decode: then there
-// may be another.
+// claim claims a job of a queue, or returns nil. A claim that returns no job may have removed one whose args do not
+// decode: then there may be another.
 func claim(ctx context.Context, client *pawl.Client, queue string) (*pawl.JobInfo, error) {
 	for before := int64(-1); ; {
 		jobs, err := client.Claim(ctx, queue, 1, lease)
@@ -230,9 +236,9 @@ func (a *attempt) finish(ctx context.Context) error {
 	return err
 }
 
-// Permit returns a function for KindOptions.Permit that gives the answers one after the other, and the last one from then on. nil
-// lets the job run. An error or an outcome, such as pawl.Snooze(time.Minute), is taken as the handler's. Without answers every job
-// runs.
+// Permit returns a function for KindOptions.Permit that gives the answers one after the other, and the last one
+// from then on. nil lets the job run. An error or an outcome, such as pawl.Snooze(time.Minute), is taken as the
+// handler's. Without answers every job runs.
 func Permit(answers ...error) func(ctx context.Context, job *pawl.JobInfo) (release func(), err error) {
 	var mu sync.Mutex
 	return func(context.Context, *pawl.JobInfo) (func(), error) {

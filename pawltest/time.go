@@ -12,12 +12,13 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// Advance lets d pass for all jobs of the client's schema: jobs that are due within d, first runs and retries, are due when it
-// returns, in the same order; the others are due earlier by d. Reservations, the periods of unique keys and the leases of Claim also
-// become older by d, and the rates of queues refill. Crons do not tick, and the database's clock does not change.
+// Advance lets d pass for all jobs of the client's schema: jobs that are due within d, first runs and retries, are
+// due when it returns, in the same order; the others are due earlier by d. Reservations, the periods of unique keys
+// and the leases of Claim also become older by d, and the rates of queues refill. Crons do not tick, and the
+// database's clock does not change.
 //
-// Advance runs in a transaction of its own on the client's pool, also for a client made by With. So it does not change jobs that are
-// not committed.
+// Advance runs in a transaction of its own on the client's pool, also for a client made by With. So it does not
+// change jobs that are not committed.
 func Advance(t testing.TB, client *pawl.Client, d time.Duration) {
 	t.Helper()
 	if d <= 0 {
@@ -41,9 +42,9 @@ func Advance(t testing.TB, client *pawl.Client, d time.Duration) {
 	}
 }
 
-// advanceTexts move all times of a schema by $1. The first gives the transaction a number before it writes a due time, as every
-// statement that writes one must. No due time is moved before now: promotion does not look again where it has been. Jobs that were
-// due earlier stay apart by a microsecond, which keeps their order.
+// advanceTexts move all times of a schema by $1. The first gives the transaction a number before it writes a due
+// time, as every statement that writes one must. No due time is moved before now: promotion does not look again
+// where it has been. Jobs that were due earlier stay apart by a microsecond, which keeps their order.
 var advanceTexts = []string{
 	"select pg_current_xact_id()::text, $1::interval::text",
 	`with moment as materialized (select clock_timestamp() as now),
@@ -61,7 +62,8 @@ var advanceTexts = []string{
 		returning s.job_id, s.run_at
 	)
 	update pawl.job j set run_at = m.run_at from moved m where j.id = m.job_id`,
-	"update pawl.job j set run_at = j.run_at - $1::interval from pawl.blocked p where p.job_id = j.id and j.run_at > clock_timestamp()",
+	`update pawl.job j set run_at = j.run_at - $1::interval from pawl.blocked b
+	where b.job_id = j.id and j.run_at > clock_timestamp()`,
 	"update pawl.blocked set expires_at = expires_at - $1::interval where expires_at is not null",
 	"update pawl.unique_key set keep_until = keep_until - $1::interval where keep_until is not null",
 	"update pawl.lease set expires_at = expires_at - $1::interval where expires_at is not null",
@@ -69,8 +71,8 @@ var advanceTexts = []string{
 	"select pawl.wake(array(select distinct queue from pawl.scheduled where $1::interval is not null))::text",
 }
 
-// expire does what maintenance does when times have passed: it removes reservations and unique keys that have expired, returns the
-// jobs of expired leases to their queues, and does what follows from the jobs that finished.
+// expire does what maintenance does when times have passed: it removes reservations and unique keys that have
+// expired, returns the jobs of expired leases to their queues, and does what follows from the jobs that finished.
 func expire(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool) error {
 	for _, text := range []string{
 		"select pawl.expire(1000)",
@@ -118,10 +120,12 @@ func (s *schedule) holdBack() {
 		with number as materialized (select pg_current_xact_id()),
 		moved as (
 			update pawl.scheduled s set run_at = s.run_at + $3::interval from number
-			where s.queue = $1::text and s.run_at > $2::timestamptz and s.run_at < clock_timestamp() + interval '10 minutes'
+			where s.queue = $1::text and s.run_at > $2::timestamptz
+			  and s.run_at < clock_timestamp() + interval '10 minutes'
 			returning s.job_id, s.run_at
 		)
-		update pawl.job j set run_at = m.run_at from moved m where j.id = m.job_id returning j.id`), described, s.queue, s.since, heldBack)
+		update pawl.job j set run_at = m.run_at from moved m where j.id = m.job_id returning j.id`),
+		described, s.queue, s.since, heldBack)
 	moved, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil {
 		s.t.Fatalf("pawltest: Drain: %v", err)
@@ -140,9 +144,11 @@ func (s *schedule) restore() {
 		with number as materialized (select pg_current_xact_id()),
 		due as materialized (
 			select s.queue, s.run_at, s.job_id,
-			       clock_timestamp() + row_number() over (order by s.run_at, s.job_id) * interval '1 microsecond' as soonest
+			       clock_timestamp() + row_number() over (order by s.run_at, s.job_id) * interval '1 microsecond'
+			         as soonest
 			from pawl.scheduled s, number
-			where s.queue = $1::text and s.job_id = any ($2::bigint[]) and s.run_at > clock_timestamp() + $3::interval / 2
+			where s.queue = $1::text and s.job_id = any ($2::bigint[])
+			  and s.run_at > clock_timestamp() + $3::interval / 2
 		),
 		moved as (
 			update pawl.scheduled s set run_at = greatest(d.run_at - $3::interval, d.soonest)
@@ -150,7 +156,8 @@ func (s *schedule) restore() {
 			where s.queue = d.queue and s.run_at = d.run_at and s.job_id = d.job_id
 			returning s.job_id, s.run_at
 		)
-		update pawl.job j set run_at = m.run_at from moved m where j.id = m.job_id`), described, s.queue, s.held, heldBack)
+		update pawl.job j set run_at = m.run_at from moved m where j.id = m.job_id`),
+		described, s.queue, s.held, heldBack)
 	if err != nil {
 		s.t.Errorf("pawltest: Drain: restore the times of scheduled jobs: %v", err)
 	}

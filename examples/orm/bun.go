@@ -33,7 +33,8 @@ func WelcomeBun(ctx context.Context, client *pawl.Client, db *bun.DB, job *pawl.
 		if err := client.WithSQL(tx).Complete(ctx, job); err != nil {
 			return err
 		}
-		result, err := tx.NewUpdate().Model((*bunAccount)(nil)).Set("welcomed = true").Where("id = ?", job.Args.Account).Exec(ctx)
+		update := tx.NewUpdate().Model((*bunAccount)(nil)).Set("welcomed = true").Where("id = ?", job.Args.Account)
+		result, err := update.Exec(ctx)
 		if err != nil {
 			return err
 		}

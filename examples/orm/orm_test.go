@@ -59,7 +59,9 @@ func libraries(t *testing.T, driver string, db *sql.DB) map[string]library {
 			},
 		},
 		"sqlx": {
-			func(ctx context.Context, c *pawl.Client, email string) error { return SignUpSqlx(ctx, c, sqlxDB, email) },
+			func(ctx context.Context, c *pawl.Client, email string) error {
+				return SignUpSqlx(ctx, c, sqlxDB, email)
+			},
 			func(ctx context.Context, c *pawl.Client, job *pawl.Job[Welcome]) error {
 				return WelcomeSqlx(ctx, c, sqlxDB, job)
 			},
@@ -74,7 +76,9 @@ func libraries(t *testing.T, driver string, db *sql.DB) map[string]library {
 	for name, prepare := range map[string]bool{"gorm": false, "gorm with PrepareStmt": true} {
 		gormDB := openGorm(t, db, prepare)
 		list[name] = library{
-			func(ctx context.Context, c *pawl.Client, email string) error { return SignUpGorm(ctx, c, gormDB, email) },
+			func(ctx context.Context, c *pawl.Client, email string) error {
+				return SignUpGorm(ctx, c, gormDB, email)
+			},
 			func(ctx context.Context, c *pawl.Client, job *pawl.Job[Welcome]) error {
 				return WelcomeGorm(ctx, c, gormDB, job)
 			},
@@ -85,7 +89,8 @@ func libraries(t *testing.T, driver string, db *sql.DB) map[string]library {
 
 func openGorm(t *testing.T, db *sql.DB, prepare bool) *gorm.DB {
 	t.Helper()
-	gormDB, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{PrepareStmt: prepare, Logger: logger.Discard})
+	config := &gorm.Config{PrepareStmt: prepare, Logger: logger.Discard}
+	gormDB, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), config)
 	must(t, err)
 	return gormDB
 }
@@ -171,7 +176,8 @@ func tryLibrary(t *testing.T, client *pawl.Client, pool *pgxpool.Pool, library l
 	}
 }
 
-// Pawl's statements also work behind a transaction pooler, with pgx's defaults, where a statement prepared by name would be lost.
+// Pawl's statements also work behind a transaction pooler, with pgx's defaults, where a statement prepared by name
+// would be lost.
 func TestThroughAPooler(t *testing.T) {
 	t.Parallel()
 	direct := pgtest.Direct(t, pgtest.Database(t))

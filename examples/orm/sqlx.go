@@ -34,7 +34,7 @@ func WelcomeSqlx(ctx context.Context, client *pawl.Client, db *sqlx.DB, job *paw
 	if err := client.WithSQL(tx).Complete(ctx, job); err != nil {
 		return err
 	}
-	result, err := tx.NamedExecContext(ctx, "update account set welcomed = true where id = :id", map[string]any{"id": job.Args.Account})
+	result, err := tx.ExecContext(ctx, "update account set welcomed = true where id = $1", job.Args.Account)
 	if err != nil {
 		return err
 	}

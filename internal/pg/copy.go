@@ -21,8 +21,8 @@ type Column struct {
 
 // Copy inserts n rows into a table by COPY. It calls row for each i in [0, n), which fills values with the row's.
 //
-// It calls the connection's CopyFromTracer, if there is one. pgx's CopyFrom does not do: it asks the server for the types of the columns by a statement that it prepares by name, which fails
-// behind a transaction pooler.
+// It calls the connection's CopyFromTracer, if there is one. pgx's CopyFrom does not do: it asks the server for the
+// types of the columns by a statement that it prepares by name, which fails behind a transaction pooler.
 func Copy(
 	ctx context.Context, conn *pgx.Conn, table pgx.Identifier, columns []Column, n int, row func(i int, values []any),
 ) error {
@@ -59,7 +59,8 @@ type copyReader struct {
 	closed bool
 }
 
-// close makes further reads fail. After an error, a goroutine of pgconn may still read; close waits for a read that has begun.
+// close makes further reads fail. After an error, a goroutine of pgconn may still read; close waits for a read that
+// has begun.
 func (r *copyReader) close() {
 	r.mu.Lock()
 	r.closed = true

@@ -1,5 +1,5 @@
-// Package pg is what a client of PostgreSQL needs beside its driver. It runs statements on pgx or database/sql, writes COPY data,
-// reads SQLSTATEs, retries, and listens for notifications on a connection of its own.
+// Package pg is what a client of PostgreSQL needs beside its driver. It runs statements on pgx or database/sql,
+// writes COPY data, reads SQLSTATEs, retries, and listens for notifications on a connection of its own.
 package pg
 
 import (
@@ -25,8 +25,9 @@ type Querier interface {
 // Pgx is a DB on pgx.
 type Pgx struct{ Querier }
 
-// Query runs a statement in mode CacheDescribe, whatever the mode of the connection. No prepared statement outlives the call, so a
-// transaction pooler may be in between. The server plans the statement each time, so no plan made for an empty table is kept.
+// Query runs a statement in mode CacheDescribe, whatever the mode of the connection. No prepared statement outlives
+// the call, so a transaction pooler may be in between. The server plans the statement each time, so no plan made for
+// an empty table is kept.
 func (p Pgx) Query(ctx context.Context, text string, args []any, each func(Row) error) error {
 	rows, err := p.Querier.Query(ctx, text, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// A Listener keeps a session that listens on a channel and holds shared advisory locks. Locks are named by keys; the holders of a
-// shared lock show others whom to notify. Set the exported fields before Run. Methods are safe for concurrent use.
+// A Listener keeps a session that listens on a channel and holds shared advisory locks. Locks are named by keys; the
+// holders of a shared lock show others whom to notify. Set the exported fields before Run. Methods are safe for
+// concurrent use.
 type Listener struct {
 	Dialer  *Dialer
 	Channel string
@@ -18,7 +19,8 @@ type Listener struct {
 
 	Notify    func(payload string) // Notify is called with each notification.
 	Connected func()               // Connected, if not nil, is called when a session has begun to listen.
-	Changed   func()               // Changed, if not nil, is called when locks were taken or given back, and when a session has ended.
+	// Changed, if not nil, is called when locks were taken or given back, and when a session has ended.
+	Changed func()
 
 	mu        sync.Mutex
 	wanted    []string
@@ -27,8 +29,9 @@ type Listener struct {
 	interrupt context.CancelFunc // It ends the wait for a notification, so that locks are taken or given back.
 }
 
-// Run listens until ctx ends. While there is no connection, it connects again, with waits that grow to five seconds. It returns
-// ErrPooled if a transaction pooler is in between, else the error of ctx. Its callbacks run in its goroutine.
+// Run listens until ctx ends. While there is no connection, it connects again, with waits that grow to five seconds.
+// It returns ErrPooled if a transaction pooler is in between, else the error of ctx. Its callbacks run in its
+// goroutine.
 func (l *Listener) Run(ctx context.Context) error {
 	const first = 100 * time.Millisecond
 	lost := false

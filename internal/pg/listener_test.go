@@ -52,7 +52,9 @@ func TestListener(t *testing.T) {
 		<-connected
 		pgtest.Wait(t, "two locks", func() bool { return l.Holds("a", "b") && locks(t, direct) == 2 })
 		l.Want("b", "c", "d")
-		pgtest.Wait(t, "three locks", func() bool { return l.Holds("b", "c", "d") && !l.Holds("a") && locks(t, direct) == 3 })
+		pgtest.Wait(t, "three locks", func() bool {
+			return l.Holds("b", "c", "d") && !l.Holds("a") && locks(t, direct) == 3
+		})
 		text := fmt.Sprint("round ", round)
 		_, err := direct.Exec(t.Context(), "select pg_notify($1, $2)", l.Channel, text)
 		must(t, err)

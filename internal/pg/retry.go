@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// RetryUntil calls try until it succeeds, its error is not transient, or ctx ends. It returns the last error. The waits between tries
-// grow from 50 milliseconds to 5 seconds.
+// RetryUntil calls try until it succeeds, its error is not transient, or ctx ends. It returns the last error. The
+// waits between tries grow from 50 milliseconds to 5 seconds.
 func RetryUntil(ctx context.Context, try func() error) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := try()

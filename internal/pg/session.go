@@ -13,8 +13,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A transaction pooler runs the statements of one client connection in changing server sessions. What belongs to a session, LISTEN and
-// advisory locks, would stay in a session that others use. So it is set up only in a session that is seen to be the connection's own.
+// A transaction pooler runs the statements of one client connection in changing server sessions. What belongs to a
+// session, LISTEN and advisory locks, would stay in a session that others use. So it is set up only in a session that
+// is seen to be the connection's own.
 
 // ErrPooled is returned where a session of its own is needed and a transaction pooler is in between.
 var ErrPooled = errors.New("a transaction pooler is in between")
@@ -71,8 +72,8 @@ func (s *Session) Listen(ctx context.Context, channel string) error {
 	return err
 }
 
-// Hears reports whether a notification that db sends reaches the session within five seconds, while the session is idle. Behind a
-// pooler in session mode it does; behind one in transaction mode it does not.
+// Hears reports whether a notification that db sends reaches the session within five seconds, while the session is
+// idle. Behind a pooler in session mode it does; behind one in transaction mode it does not.
 func (s *Session) Hears(ctx context.Context, db DB) (bool, error) {
 	channel := "pawl " + rand.Text()
 	if err := s.Listen(ctx, channel); err != nil {
@@ -124,11 +125,12 @@ func (d *Dialer) Listen(ctx context.Context, channel string) (*Session, error) {
 	return s, nil
 }
 
-// requireOwn returns nil if a session behind a pooler is the connection's own. It tries only where there is a URL for LISTEN. If the
-// attempt fails, a session of the server goes on listening to a channel that is never notified again.
+// requireOwn returns nil if a session behind a pooler is the connection's own. It tries only where there is a URL for
+// LISTEN. If the attempt fails, a session of the server goes on listening to a channel that is never notified again.
 func (d *Dialer) requireOwn(ctx context.Context, s *Session) error {
 	if d.URL == "" {
-		return d.pooled("pawl: a pooler is in between: no LISTEN, polling instead; set Config.ListenURL to a direct URL")
+		return d.pooled("pawl: a pooler is in between: no LISTEN, polling instead;" +
+			" set Config.ListenURL to a direct URL")
 	}
 	own, err := s.Hears(ctx, Pgx{d.Pool})
 	if err == nil && !own {
@@ -146,8 +148,8 @@ func (d *Dialer) pooled(warning string) error {
 	return ErrPooled
 }
 
-// lock calls pg_advisory_lock_shared or pg_advisory_unlock_shared for the lock of each key, in the session's own server process only.
-// key is the SQL expression of a lock for a text k.
+// lock calls pg_advisory_lock_shared or pg_advisory_unlock_shared for the lock of each key, in the session's own
+// server process only. key is the SQL expression of a lock for a text k.
 func (s *Session) lock(ctx context.Context, function, key string, keys []string) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
@@ -159,9 +161,10 @@ func (s *Session) lock(ctx context.Context, function, key string, keys []string)
 		return fmt.Errorf("%s: %w", function, err)
 	}
 	if done != len(keys) {
-		return s.dialer.pooled(fmt.Sprintf("pawl: server process %d answered first, then another: a transaction pooler is in between"+
-			" that hides itself: no LISTEN, polling instead; set Config.ListenURL to a direct URL (until that process ends, it may"+
-			" keep a lock for which statements notify needlessly)", s.PID))
+		return s.dialer.pooled(fmt.Sprintf("pawl: server process %d answered first, then another:"+
+			" a transaction pooler is in between that hides itself: no LISTEN, polling instead;"+
+			" set Config.ListenURL to a direct URL (until that process ends, it may keep a lock"+
+			" for which statements notify needlessly)", s.PID))
 	}
 	return nil
 }

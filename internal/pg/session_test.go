@@ -51,8 +51,8 @@ func locks(t testing.TB, pool *pgxpool.Pool) (n int) {
 	return n
 }
 
-// A pooler may announce a server process's own number. It then passes for a direct connection until another process answers. No lock
-// is taken there.
+// A pooler may announce a server process's own number. It then passes for a direct connection until another process
+// answers. No lock is taken there.
 func TestNoLockInAnotherProcess(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Direct(t, pgtest.Database(t))

@@ -22,12 +22,13 @@ type SQLQuerier interface {
 
 // OnSQL returns a DB on database/sql, with any driver for PostgreSQL, or on a wrapper of database/sql.
 //
-// If a wrapper embeds a *sql.Tx or *sql.Conn, statements run on that, and the wrapper does not see them. The wrapper may write
-// parameters into the text itself, at placeholders of its own (bun), or prepare each statement by name (gorm with PrepareStmt), which
-// a transaction pooler breaks. Of other wrappers, the first statement finds out what they do with parameters: see passing.
+// If a wrapper embeds a *sql.Tx or *sql.Conn, statements run on that, and the wrapper does not see them. The wrapper
+// may write parameters into the text itself, at placeholders of its own (bun), or prepare each statement by name
+// (gorm with PrepareStmt), which a transaction pooler breaks. Of other wrappers, the first statement finds out what
+// they do with parameters: see passing.
 //
-// Parameters go as text, which every driver passes on. But none may be of type bytea, because lib/pq encodes its text once more. An
-// array of bytea may.
+// Parameters go as text, which every driver passes on. But none may be of type bytea, because lib/pq encodes its text
+// once more. An array of bytea may.
 func OnSQL(db SQLQuerier) DB {
 	if inner := embedded(db); inner != nil {
 		db = inner
@@ -45,7 +46,7 @@ type passing int32
 
 const (
 	asParameters passing = 1 + iota // The driver sends them.
-	asPgx                           // The driver is pgx: a mode before them tells it not to prepare the statement by name.
+	asPgx                           // The driver is pgx: a mode before them says not to prepare by name.
 	asLiterals                      // They are written into the text.
 )
 
@@ -84,9 +85,10 @@ func (d *sqlDB) query(ctx context.Context, text string, args []any) (*sql.Rows, 
 	return d.db.QueryContext(ctx, text, texts...)
 }
 
-// probe finds out how db passes parameters on. It runs a statement that takes no parameter with a parameter that stops it before it is
-// sent. If the wrapper dropped the parameter, the statement has run, which does no harm. If it failed before the parameter was seen,
-// either the wrapper has prepared it and counted its parameters, or the connection has failed. The result is not certain then.
+// probe finds out how db passes parameters on. It runs a statement that takes no parameter with a parameter that
+// stops it before it is sent. If the wrapper dropped the parameter, the statement has run, which does no harm. If it
+// failed before the parameter was seen, either the wrapper has prepared it and counted its parameters, or the
+// connection has failed. The result is not certain then.
 func probe(ctx context.Context, db SQLQuerier) (p passing, certain bool) {
 	k := &probeParameter{}
 	rows, err := db.QueryContext(ctx, "select 1 where false", k)
@@ -106,8 +108,8 @@ func probe(ctx context.Context, db SQLQuerier) (p passing, certain bool) {
 
 var errProbed = errors.New("the driver is known; nothing was sent")
 
-// probeParameter learns which driver it has got to. pgx asks it to rewrite the statement. Before any other driver, database/sql asks
-// it for its value. It refuses both, so nothing is sent.
+// probeParameter learns which driver it has got to. pgx asks it to rewrite the statement. Before any other driver,
+// database/sql asks it for its value. It refuses both, so nothing is sent.
 type probeParameter struct{ pgx, other bool }
 
 // RewriteQuery implements pgx.QueryRewriter.
@@ -122,8 +124,8 @@ func (k *probeParameter) Value() (driver.Value, error) {
 	return nil, errProbed
 }
 
-// embedded returns the *sql.Tx or *sql.Conn that a wrapper embeds, or nil. Both are one session of the server, so a statement on
-// either is in the wrapper's transaction. An embedded *sql.DB would not be.
+// embedded returns the *sql.Tx or *sql.Conn that a wrapper embeds, or nil. Both are one session of the server, so a
+// statement on either is in the wrapper's transaction. An embedded *sql.DB would not be.
 func embedded(db SQLQuerier) SQLQuerier {
 	v := reflect.ValueOf(db)
 	for v.Kind() == reflect.Pointer && !v.IsNil() {
@@ -153,7 +155,8 @@ func embedded(db SQLQuerier) SQLQuerier {
 
 var placeholder = regexp.MustCompile(`\$[0-9]+`)
 
-// inline writes parameters into a statement as literals. No string of the statement may have the form of a placeholder.
+// inline writes parameters into a statement as literals. No string of the statement may have the form of a
+// placeholder.
 func inline(text string, args []any) string {
 	return placeholder.ReplaceAllStringFunc(text, func(name string) string {
 		n, err := strconv.Atoi(name[1:])
@@ -181,9 +184,9 @@ func literal(text any) string {
 func explainLostStatement(err error) error {
 	switch SQLState(err) {
 	case "26000", "42P05":
-		return fmt.Errorf("the driver prepares statements by name, and a transaction pooler in between runs them on another"+
-			" connection: have the driver prepare none (lib/pq: binary_parameters=yes in the connection string), or have"+
-			" PgBouncer 1.21 or later keep them (max_prepared_statements): %w", err)
+		return fmt.Errorf("the driver prepares statements by name, and a transaction pooler in between runs them"+
+			" on another connection: have the driver prepare none (lib/pq: binary_parameters=yes in the"+
+			" connection string), or have PgBouncer 1.21 or later keep them (max_prepared_statements): %w", err)
 	}
 	return err
 }

@@ -98,7 +98,8 @@ func useParameters(t *testing.T, db DB) {
 	var gotAt time.Time
 	var n int
 	var isNull, flag bool
-	err := db.Query(t.Context(), `select $1::text, $2::text[]::text, encode(($3::bytea[])[1], 'hex'), $4::timestamptz, $5::bigint,
+	err := db.Query(t.Context(), `select $1::text, $2::text[]::text, encode(($3::bytea[])[1], 'hex'),
+		$4::timestamptz, $5::bigint,
 		$6::text is null, $7::boolean, count(*) from mine group by ()`,
 		[]any{text, []string{text, "b"}, [][]byte{{0, 255}}, at, int64(-7), (*string)(nil), true},
 		func(row Row) error {
@@ -189,7 +190,8 @@ func TestOnSQLErrors(t *testing.T) {
 		}
 	}
 	lost := fmt.Errorf("wrapped: %w", &pgconn.PgError{Code: "26000"})
-	if err := explainLostStatement(lost); !errors.Is(err, lost) || !strings.Contains(err.Error(), "max_prepared_statements") {
+	err := explainLostStatement(lost)
+	if !errors.Is(err, lost) || !strings.Contains(err.Error(), "max_prepared_statements") {
 		t.Errorf("got %v", err)
 	}
 }

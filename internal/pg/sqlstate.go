@@ -7,7 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// SQLState returns the SQLSTATE of an error of any driver. It returns "" if the server sent none, because the connection failed.
+// SQLState returns the SQLSTATE of an error of any driver. It returns "" if the server sent none, because the
+// connection failed.
 func SQLState(err error) string {
 	if state, ok := errors.AsType[interface {
 		error
@@ -18,7 +19,8 @@ func SQLState(err error) string {
 	return ""
 }
 
-// IsDataError reports whether the server refused the data of a statement, so that the same statement may succeed with other data.
+// IsDataError reports whether the server refused the data of a statement, so that the same statement may succeed with
+// other data.
 func IsDataError(err error) bool {
 	s := SQLState(err)
 	return strings.HasPrefix(s, "22") || strings.HasPrefix(s, "23") || strings.HasPrefix(s, "54")
@@ -33,8 +35,8 @@ func IsMissing(err error) bool {
 	return false
 }
 
-// IsTransient reports whether the same statement may succeed later: the connection failed, the server is restarting or out of
-// resources, or a lock was not available.
+// IsTransient reports whether the same statement may succeed later: the connection failed, the server is restarting
+// or out of resources, or a lock was not available.
 func IsTransient(err error) bool {
 	switch s := SQLState(err); {
 	case s == "":
@@ -46,8 +48,9 @@ func IsTransient(err error) bool {
 	}
 }
 
-// IsAmbiguous reports whether the server may have carried out the statement although it failed: the statement was sent, and then the
-// connection failed or the server closed it, which can happen between the commit and its confirmation.
+// IsAmbiguous reports whether the server may have carried out the statement although it failed: the statement was
+// sent, and then the connection failed or the server closed it, which can happen between the commit and its
+// confirmation.
 func IsAmbiguous(err error) bool {
 	if err == nil || pgconn.SafeToRetry(err) {
 		return false

@@ -31,7 +31,7 @@ func counts(t pawlstats.Counters) pawlstats.Counters {
 	return t
 }
 
-func TestTalliesOfInserts(t *testing.T) {
+func TestCountersOfInserts(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, Note{1})
@@ -62,7 +62,7 @@ func TestTalliesOfInserts(t *testing.T) {
 
 func count[T any](list []T, err error) (int64, error) { return int64(len(list)), err }
 
-func TestTalliesOfOutcomes(t *testing.T) {
+func TestCountersOfResults(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	mux := new(pawl.Mux)
@@ -114,7 +114,7 @@ func TestTalliesOfOutcomes(t *testing.T) {
 	}
 }
 
-func TestTalliesOfConsumers(t *testing.T) {
+func TestCountersOfConsumers(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	for i := range 6 {
@@ -208,7 +208,7 @@ func TestThroughput(t *testing.T) {
 }
 
 // Counts are handed over without anybody asking.
-func TestCountsAreHandedOver(t *testing.T) {
+func TestCountersAreReported(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, Note{1})
@@ -218,7 +218,7 @@ func TestCountsAreHandedOver(t *testing.T) {
 }
 
 // An older schema takes no counts: all else works, and they are not lost.
-func TestCountsWithoutTheirFunction(t *testing.T) {
+func TestCountersWithoutTheirFunction(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, "alter function pawl.report_counters rename to not_there")
@@ -232,7 +232,7 @@ func TestCountsWithoutTheirFunction(t *testing.T) {
 	}
 }
 
-func TestSlide(t *testing.T) {
+func TestShiftSlots(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)
 	for _, c := range []struct {
@@ -249,7 +249,7 @@ func TestSlide(t *testing.T) {
 }
 
 // Counting in memory is bounded, whatever the number of queues.
-func TestTalliesAreBounded(t *testing.T) {
+func TestCountersAreBounded(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	for from := 0; from < 10_010; from += 5005 {

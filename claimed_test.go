@@ -154,19 +154,3 @@ func TestClaimKinds(t *testing.T) {
 		t.Errorf("claimed only %d in the end", got)
 	}
 }
-
-func TestFilterRunBefore(t *testing.T) {
-	t.Parallel()
-	client, pool := install(t)
-	now := insert(t, client, Note{1})
-	soon := insert(t, client, pawl.JobSpec{Args: Note{2}, Delay: time.Minute})
-	insert(t, client, pawl.JobSpec{Args: Note{3}, Delay: time.Hour})
-	moment := value[time.Time](t, pool, "select clock_timestamp()")
-	if got := listed(t, client, pawl.Filter{RunBefore: moment}); !slices.Equal(got, []pawl.ID{now}) {
-		t.Errorf("due now are %d", got)
-	}
-	if got := listed(t, client, pawl.Filter{RunBefore: moment.Add(2 * time.Minute)}); !slices.Equal(got, []pawl.ID{soon, now}) {
-		t.Errorf("due soon are %d", got)
-	}
-	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute), States: []pawlstate.State{pawlstate.Scheduled}}))
-}

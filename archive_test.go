@@ -9,7 +9,7 @@ import (
 )
 
 // What is past its retention goes: days of the archive by their partitions, the dead, workers and batches row by row. The rest stays.
-func TestRetain(t *testing.T) {
+func TestRetentionDropsWhatIsPast(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	for _, n := range []int{1, 2} {

@@ -121,7 +121,7 @@ func TestMaxRunningRace(t *testing.T) {
 }
 
 // A job cancelled while it runs keeps its permit until its handler has ended.
-func TestACancelledJobKeepsItsPermit(t *testing.T) {
+func TestCancelledJobKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
@@ -204,7 +204,7 @@ func TestRate(t *testing.T) {
 }
 
 // A runner obeys a rate without a hot loop and comes back when there are tokens.
-func TestARunnerObeysARate(t *testing.T) {
+func TestRunnerObeysRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 20, Per: time.Second, Burst: 1}}))
@@ -225,43 +225,6 @@ func TestARunnerObeysARate(t *testing.T) {
 	if took := starts[10].Sub(starts[0]); took < 450*time.Millisecond {
 		t.Errorf("eleven starts in %v, at 20 a second with a burst of 1", took)
 	}
-}
-
-func TestSemaphore(t *testing.T) {
-	t.Parallel()
-	client, pool := install(t)
-	permit := client.Semaphore(2, func(job *pawl.JobInfo) []string { return []string{"b", "a " + job.Channel, "b"} })
-	jobs := notes(4)
-	for i := range jobs {
-		jobs[i].Channel = fmt.Sprint(i % 2)
-	}
-	if _, err := client.InsertMany(t.Context(), jobs); err != nil {
-		t.Fatal(err)
-	}
-	held := claimAll(t, client)
-	var releases []func()
-	for i, job := range held {
-		release, err := permit(t.Context(), job)
-		if (err != nil) != (i >= 2) {
-			t.Fatalf("job %d: %v", i, err)
-		}
-		if release != nil {
-			releases = append(releases, release)
-		}
-	}
-	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 4 {
-		t.Errorf("%d permits, want two keys of two jobs", n)
-	}
-	releases[0]()
-	if _, err := permit(t.Context(), held[3]); err != nil {
-		t.Errorf("after a release: %v", err)
-	}
-	exec(t, pool, "delete from pawl.lease") // A crash.
-	exec(t, pool, "select pawl.drop_stale_permits()")
-	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
-		t.Errorf("%d permits are left of who is gone", n)
-	}
-	reopen(t, pool)
 }
 
 // reopen gives held jobs without a lease their tickets back, so that the check at the end finds nothing broken.
@@ -293,7 +256,7 @@ func TestWeights(t *testing.T) {
 }
 
 // An extended part of a claim keeps its permits, and gives them back.
-func TestAnExtendedPartKeepsItsPermit(t *testing.T) {
+func TestExtendedPartKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 2}))

@@ -19,7 +19,8 @@ func (c *Config) checkRules() error {
 	}
 	for _, key := range c.RequiredKeys {
 		if slices.Contains(c.ForbiddenKeys, key) {
-			return fmt.Errorf("pawl: Config: the key %q is in RequiredKeys and in ForbiddenKeys: remove it from one", key)
+			return fmt.Errorf("pawl: Config: the key %q is in RequiredKeys and in ForbiddenKeys: remove it from one",
+				key)
 		}
 	}
 	return nil
@@ -47,7 +48,8 @@ func (c *Config) refuse(args []byte) (reason string) {
 		switch args[i] {
 		case '{', '[':
 			if depth++; c.MaxDepth > 0 && depth > c.MaxDepth {
-				return fmt.Sprintf("are nested deeper than %d objects and arrays, at byte %d (Config.MaxDepth)", c.MaxDepth, i)
+				return fmt.Sprintf("are nested deeper than %d objects and arrays, at byte %d (Config.MaxDepth)",
+					c.MaxDepth, i)
 			}
 		case '}', ']':
 			depth--
@@ -78,10 +80,12 @@ func (c *Config) refuseString(text []byte, isKey bool, at int) (reason string) {
 		what = "key"
 	}
 	if c.MaxStringBytes > 0 && len(text) > c.MaxStringBytes {
-		return fmt.Sprintf("have a %s of %d bytes at byte %d; at most %d (Config.MaxStringBytes)", what, len(text), at, c.MaxStringBytes)
+		return fmt.Sprintf("have a %s of %d bytes at byte %d; at most %d (Config.MaxStringBytes)",
+			what, len(text), at, c.MaxStringBytes)
 	}
 	if isKey && slices.Contains(c.ForbiddenKeys, string(text)) {
-		return fmt.Sprintf("have the key %q at byte %d, which is forbidden (Config.ForbiddenKeys)", truncate(string(text), 64), at)
+		return fmt.Sprintf("have the key %q at byte %d, which is forbidden (Config.ForbiddenKeys)",
+			truncate(string(text), 64), at)
 	}
 	return ""
 }

@@ -1,0 +1,231 @@
+package pawl_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+// Many processes see the same ticks at the same moment: each becomes one job.
+func TestCronTicksOnce(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	client, pool := connect(t, url)
+	others := []*pawl.Client{client}
+	for range 3 {
+		other, _ := connect(t, url)
+		others = append(others, other)
+	}
+	const n, rounds = 30, 5
+	for i := range n {
+		putCron(t, client, hourly(fmt.Sprint(i)))
+	}
+	for range rounds {
+		late(t, pool, "1 millisecond")
+		var all sync.WaitGroup
+		for _, other := range others {
+			all.Go(func() {
+				for value[int](t, pool, "select count(*) from pawl.cron where next_at <= clock_timestamp()") > 0 {
+					if err := other.TickCrons(t.Context()); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+	if got := values[int](t, pool, "select count(*) from pawl.job group by fingerprint"); len(got) != n {
+		t.Errorf("%d of %d crons ticked", len(got), n)
+	} else {
+		for _, jobs := range got {
+			if jobs != rounds {
+				t.Errorf("a cron ticked %d times in %d rounds", jobs, rounds)
+			}
+		}
+	}
+	if value[int](t, pool, "select count(*) from (select distinct fingerprint, opts -> 'headers' ->> 'tick', run_at from pawl.job) x") != n*rounds {
+		t.Error("two jobs have one tick")
+	}
+}
+
+// Who took a tick and dies before the commit leaves it to others; until the server knows of the death, nobody else can take it.
+func TestCronTickSurvivesADeadProcess(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	putCron(t, client, hourly("a"), hourly("b"))
+	late(t, pool, "1 second")
+	tx := begin(t, pool)
+	taken := value[string](t, tx, "select name from pawl.take_cron('{}', '{}', '{}')")
+	if limit := value[string](t, tx, "show idle_in_transaction_session_timeout"); limit != "10s" {
+		t.Errorf("a frozen taker holds the cron for %s", limit)
+	}
+	insert(t, client.With(tx), pawl.JobSpec{Args: Note{2}, Headers: map[string]string{"cron": taken}})
+	exec(t, tx, "select pawl.tick_cron($1, clock_timestamp(), clock_timestamp() + interval '1 hour')", taken)
+	tickCrons(t, client)
+	if n := jobsOf(t, pool, taken); n != 0 {
+		t.Errorf("%d jobs of a tick somebody else holds", n)
+	}
+	if n := live(t, pool); n != 2 { // A job and its ticket: of the other cron.
+		t.Errorf("%d rows, want the other cron's two", n)
+	}
+	pid := value[int](t, tx, "select pg_backend_pid()")
+	exec(t, pool, "select pg_terminate_backend($1::int)", pid)
+	pgtest.Wait(t, "the taker to be gone", func() bool {
+		return value[bool](t, pool, "select not exists (select from pg_stat_activity where pid = $1::int)", pid)
+	})
+	tickCrons(t, client)
+	tickCrons(t, client)
+	if n := jobsOf(t, pool, taken); n != 1 {
+		t.Errorf("%d jobs of one tick after its first taker died", n)
+	}
+}
+
+func TestCronCatchUp(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for catchUp := range 6 {
+		cron := hourly(fmt.Sprint(catchUp))
+		cron.CatchUp = catchUp
+		putCron(t, client, cron)
+	}
+	late(t, pool, "3 hours 5 minutes") // Four ticks.
+	tickCrons(t, client)
+	for catchUp, want := range []int{0, 1, 2, 3, 4, 4} {
+		if got := jobsOf(t, pool, fmt.Sprint(catchUp)); got != want {
+			t.Errorf("CatchUp %d: %d jobs, want %d", catchUp, got, want)
+		}
+		cron := oneCron(t, client, fmt.Sprint(catchUp))
+		if cron.LastAt.IsZero() != (want == 0) {
+			t.Errorf("CatchUp %d: LastAt %v", catchUp, cron.LastAt)
+		}
+		if left := cron.NextAt.Sub(value[time.Time](t, pool, "select clock_timestamp()")); left < 50*time.Minute || left > 55*time.Minute {
+			t.Errorf("CatchUp %d: the next tick is in %v", catchUp, left)
+		}
+	}
+	late(t, pool, "30 seconds") // Late, but not missed.
+	tickCrons(t, client)
+	if got := jobsOf(t, pool, "0"); got != 1 {
+		t.Errorf("%d jobs of a tick that was 30 s late", got)
+	}
+}
+
+// What this binary cannot read, or the database refuses, stops no other cron.
+func TestBadCronsStopNoOthers(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	var lines lockedBuffer
+	client, pool := connect(t, url, func(c *pawl.Config) { c.Logger = slog.New(slog.NewTextHandler(&lines, nil)) })
+	putCron(t, client, hourly("odd spec"), hourly("odd zone"), hourly("refused"), hourly("good"), hourly("last"))
+	exec(t, pool, `create function no() returns trigger language plpgsql as $$
+		begin if new.fingerprint = 'refused' then raise 'not this one' using errcode = '23514'; end if; return new; end $$`)
+	exec(t, pool, "create trigger no before insert on pawl.job for each row execute function no()")
+	exec(t, pool, "update pawl.cron set spec = 'every other tuesday' where name = 'odd spec'")
+	exec(t, pool, "update pawl.cron set zone = 'Mars/Olympus' where name = 'odd zone'")
+	late(t, pool, "20 seconds")
+	tend(t, client)
+	pgtest.Wait(t, "good crons to tick beside bad ones", func() bool { return live(t, pool) == 4 })
+	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'last'") // A second round.
+	pgtest.Wait(t, "another tick", func() bool { return jobsOf(t, pool, "last") == 2 })
+	if n := strings.Count(lines.String(), "cannot read"); n != 2 {
+		t.Errorf("two unreadable crons made %d log lines:\n%s", n, lines.String())
+	}
+	pgtest.Wait(t, "the refused job to be logged", func() bool { return strings.Contains(lines.String(), "not this one") }) // At the end of a round.
+	putCron(t, client, hourly("odd zone"))                                                                                  // Repaired.
+	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'odd zone'")
+	pgtest.Wait(t, "a repaired cron to tick", func() bool { return jobsOf(t, pool, "odd zone") == 1 })
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// tend does the chores beside the test.
+func tend(t testing.TB, client *pawl.Client) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- client.Maintain(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Tend: %v", err)
+		}
+	})
+}
+
+// Two tenders and a cron of every second: each second once, and none left out.
+func TestCronEverySecond(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	client, pool := connect(t, url)
+	other, _ := connect(t, url)
+	putCron(t, client, pawl.Cron{Name: "second", Spec: "* * * * * *", Job: pawl.JobSpec{Args: Note{1}}})
+	tend(t, client)
+	tend(t, other)
+	pgtest.Wait(t, "five ticks", func() bool { return jobsOf(t, pool, "second") >= 5 })
+	ticks := values[time.Time](t, pool, "select run_at from pawl.job order by run_at, id limit 5")
+	for i := range ticks[1:] {
+		if step := ticks[i+1].Sub(ticks[i]); step != time.Second {
+			t.Errorf("ticks %v and %v", ticks[i], ticks[i+1])
+		}
+	}
+	t.Log("later than the tick by", values[string](t, pool, "select (created_at - run_at)::text from pawl.job order by run_at"))
+}
+
+// With many crons, finding the next tick reads one, not all, also with a plan made while there was none.
+func TestDueCronReadsOne(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	client, pool := connect(t, url)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	const look = "select pawl.due_cron('{a}', '{b}', '{c}'), pawl.take_cron('{a}', '{b}', '{c}')"
+	exec(t, conn, "vacuum analyze pawl.cron")
+	exec(t, conn, look)
+	crons := make([]pawl.Cron, 3000)
+	for i := range crons {
+		crons[i] = hourly(fmt.Sprint(i))
+	}
+	putCron(t, client, crons...)
+	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name < '2'")
+	exec(t, pool, "vacuum pawl.cron")
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background())
+	const count = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where relid = 'pawl.cron'::regclass"
+	before := value[int](t, tx, count)
+	exec(t, tx, look)
+	exec(t, tx, "select pawl.tick_cron('1', clock_timestamp(), clock_timestamp() + interval '1 hour')")
+	if n := value[int](t, tx, count) - before; n > 10 {
+		t.Errorf("%d rows read", n)
+	}
+}
