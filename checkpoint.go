@@ -69,6 +69,7 @@ func (c *Client) Checkpoint(ctx context.Context, job ClaimedJobs, checkpoint Che
 	return err
 }
 
+// checkpoint stores changes of a job. c is nil if the job is in memory.
 func (c *Client) checkpoint(ctx context.Context, job *JobInfo, changes map[string]any) error {
 	b, err := json.Marshal(changes)
 	if err != nil {
@@ -91,10 +92,10 @@ func (c *Client) checkpoint(ctx context.Context, job *JobInfo, changes map[strin
 }
 
 // Progress records how far the job's handler is, for others to see: Get shows percent, 0 to 100, and message, of which the first
-// 1024 bytes are kept. It returns ErrLeaseLost if the job is no longer claimed, and an error if no handler has the job.
+// 1024 bytes are kept. It returns ErrLeaseLost if the job is no longer claimed, and an error if it was not claimed but looked up.
 func (j *JobInfo) Progress(ctx context.Context, percent int, message string) error {
-	if j.client == nil {
-		return errors.New("pawl: record progress: no handler runs this job: call it in the handler, on the handler's job")
+	if j.client == nil && !j.inMemory {
+		return errors.New("pawl: record progress: the job was not claimed: call it on the job of a handler or of Claim")
 	}
 	if percent < 0 || percent > 100 {
 		return fmt.Errorf("pawl: record progress: %d percent: want 0 to 100", percent)
@@ -107,7 +108,7 @@ func (j *JobInfo) Progress(ctx context.Context, percent int, message string) err
 // unique within the job. Only in a handler, with its context.
 func Step[T any](ctx context.Context, name string, do func(context.Context) (T, error)) (result T, err error) {
 	job := JobFromContext(ctx)
-	if job == nil || job.client == nil {
+	if job == nil || job.client == nil && !job.inMemory {
 		return result, errors.New("pawl: Step: only in a handler, with its context")
 	}
 	if quoted, _ := json.Marshal(name); !utf8.ValidString(name) || checkJSON(quoted) != "" {

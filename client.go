@@ -115,6 +115,13 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	return c, nil
 }
 
+// Pool returns the pool that the client was made with, or nil if it was made without one. A client made by With has the pool of the
+// client it was made from.
+func (c *Client) Pool() *pgxpool.Pool { return c.pool }
+
+// Schema returns the name of the schema that has the client's tables and functions.
+func (c *Client) Schema() string { return c.config.Schema }
+
 // With returns the same client with db in the place of the pool: if db is a transaction, what the client does is part of it. With a
 // transaction of database/sql, see WithSQL. With panics if db is nil.
 //
@@ -128,8 +135,8 @@ func (c *Client) With(db DB) *Client {
 
 // WithSQL is With for a Tx, Conn or DB of database/sql, with any driver for PostgreSQL, and for their wrappers. It panics if db is nil.
 //
-// If a wrapper rewrites statements or prepares them by name (bun, gorm with PrepareStmt) and embeds a *sql.Tx or *sql.Conn, statements
-// run on that, and the wrapper does not see them.
+// If a wrapper embeds a *sql.Tx or *sql.Conn, as those of sqlx, bun and gorm do, statements run on that. Hooks and loggers of the
+// wrapper do not see them.
 func (c *Client) WithSQL(db SQLDB) *Client {
 	if db == nil {
 		panic("pawl: WithSQL(nil): want a Tx, Conn or DB of database/sql")

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
@@ -44,11 +45,11 @@ func runOne(t *testing.T, pool *pgxpool.Pool, watch *pgxpool.Pool) {
 	must(t, stop())
 }
 
-// Every connection, also a runner's own and the one that listens, has its password from the pgpass file.
-func TestPgpass(t *testing.T) {
-	t.Parallel()
+// withPassword is a server that asks the role app for its password, "a secret". The URL is that role's, without the password.
+func withPassword(t *testing.T) (owner *pgxpool.Pool, at *url.URL) {
+	t.Helper()
 	server := pgtest.Server(t)
-	owner := pgtest.Pool(t, server.URL("postgres"))
+	owner = pgtest.Pool(t, server.URL("postgres"))
 	client, err := pawl.New(owner, pawl.Config{})
 	must(t, err)
 	must(t, client.Migrate(t.Context()))
@@ -60,9 +61,7 @@ func TestPgpass(t *testing.T) {
 	must(t, os.WriteFile(access, append([]byte("local all app scram-sha-256\n"), was...), 0o600))
 	exec(t, owner, "select pg_reload_conf()")
 
-	file := filepath.Join(t.TempDir(), "pgpass")
-	must(t, os.WriteFile(file, []byte("elsewhere:*:*:app:another\n*:*:postgres:app:a secret\n"), 0o600))
-	at, err := url.Parse(server.URL("postgres"))
+	at, err = url.Parse(server.URL("postgres"))
 	must(t, err)
 	query := at.Query()
 	query.Set("user", "app")
@@ -74,9 +73,41 @@ func TestPgpass(t *testing.T) {
 		defer without.Close()
 		return without.Ping(t.Context()) != nil
 	})
+	return owner, at
+}
+
+// Every connection, also a runner's own and the one that listens, has its password from the pgpass file.
+func TestPgpass(t *testing.T) {
+	t.Parallel()
+	owner, at := withPassword(t)
+	file := filepath.Join(t.TempDir(), "pgpass")
+	must(t, os.WriteFile(file, []byte("elsewhere:*:*:app:another\n*:*:postgres:app:a secret\n"), 0o600))
+	query := at.Query()
 	query.Set("passfile", file)
 	at.RawQuery = query.Encode()
 	runOne(t, pgtest.Pool(t, at.String()), owner)
+}
+
+// Passwords that change come from the pool's BeforeConnect. Doctor tries LISTEN with it too, as runners do.
+func TestBeforeConnectSetsThePassword(t *testing.T) {
+	t.Parallel()
+	owner, at := withPassword(t)
+	pool := pgtest.Pool(t, at.String(), func(c *pgxpool.Config) {
+		c.BeforeConnect = func(_ context.Context, config *pgx.ConnConfig) error {
+			config.Password = "a secret"
+			return nil
+		}
+	})
+	runOne(t, pool, owner)
+	client, err := pawl.New(pool, pawl.Config{})
+	must(t, err)
+	findings, err := client.Doctor(t.Context())
+	must(t, err)
+	for _, f := range findings {
+		if f.Check == "listen" || f.Check == "pooler" {
+			t.Errorf("LISTEN works, but Doctor says: %+v", f)
+		}
+	}
 }
 
 // So it is with sslmode and sslrootcert: nothing goes to the server in the clear.

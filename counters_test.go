@@ -221,12 +221,12 @@ func TestCountersAreReported(t *testing.T) {
 func TestCountersWithoutTheirFunction(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	exec(t, pool, "alter function pawl.counter rename to not_there")
+	exec(t, pool, "alter function pawl.report_counters rename to not_there")
 	insert(t, client, Note{1})
 	if stats, err := client.Stats(t.Context()); err != nil || stats.Queues[0].In != 0 {
 		t.Fatalf("%+v, %v", stats, err)
 	}
-	exec(t, pool, "alter function pawl.not_there rename to tally")
+	exec(t, pool, "alter function pawl.not_there rename to report_counters")
 	if stats, err := client.Stats(t.Context()); err != nil || stats.Queues[0].In == 0 {
 		t.Errorf("%+v, %v", stats, err)
 	}

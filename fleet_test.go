@@ -26,23 +26,24 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A fleet says what the binary of a kept version says, in the order it says it: producers, workers with heartbeats, chores.
+// A fleet sends the statements of a kept version's binary in their order: producers, workers with heartbeats,
+// maintenance.
 type fleet struct {
 	*ledger
 	texts []frozenStatement
 }
 
-// ledger is what is known outside of the queue: which numbers were accepted for work, by anybody.
+// A ledger records outside of the queue which numbers were accepted for work, by any producer.
 type ledger struct {
 	t    testing.TB
 	pool *pgxpool.Pool
 
 	number atomic.Int32
 	mu     sync.Mutex
-	due    map[int]string // By number, who inserted it.
+	due    map[int]string // The producer of each number.
 }
 
-// Work is what is inserted: effect N is written by its handler once it has failed Fail times.
+// Work is the args of a job: its handler writes effect N after it has failed Fail times.
 type Work struct {
 	N    int `json:"n"`
 	Fail int `json:"fail"`
@@ -50,14 +51,16 @@ type Work struct {
 
 func (Work) Kind() string { return "work" }
 
-// effects is where handlers write, in the transaction of the completion. A number twice is an error.
-const effects = "create table effect (n integer primary key, job bigint not null, lane text not null, at bigint generated always as identity, by text not null)"
+// effects is the table to which handlers write, in the transaction of the completion. Writing a number twice is an
+// error.
+const effects = "create table effect (n integer primary key, job bigint not null, lane text not null, " +
+	"at bigint generated always as identity, by text not null)"
 
 const writeEffect = "insert into effect (n, job, lane, by) values ($1, $2, $3, $4)"
 
 func (l *ledger) next() int { return int(l.number.Add(1)) }
 
-// accept notes that a number will have its effect.
+// accept records numbers whose effects must be written.
 func (l *ledger) accept(by string, numbers ...int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,7 +69,7 @@ func (l *ledger) accept(by string, numbers ...int) {
 	}
 }
 
-// find is the one statement that begins so.
+// find returns the only statement with this beginning.
 func (f *fleet) find(part string) frozenStatement {
 	var found []frozenStatement
 	for _, s := range f.texts {
@@ -80,7 +83,7 @@ func (f *fleet) find(part string) frozenStatement {
 	return found[0]
 }
 
-// say runs the one statement that begins so.
+// say runs the only statement with this beginning.
 func (f *fleet) say(ctx context.Context, db queryer, part string, args ...any) ([]map[string]any, error) {
 	s := f.find(part)
 	rows, err := db.Query(ctx, s.text, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
@@ -100,8 +103,10 @@ func (f *fleet) must(part string, args ...any) []map[string]any {
 	return list
 }
 
-// insert puts in plain jobs by the statement of Insert, and returns the id of the last.
-func (f *fleet) insert(ctx context.Context, queue, channel string, priority int16, delay *float64, jobs ...Work) (id int64, err error) {
+// insert inserts jobs without constraints by the statement of Insert, and returns the id of the last.
+func (f *fleet) insert(
+	ctx context.Context, queue, channel string, priority int16, delay *float64, jobs ...Work,
+) (id int64, err error) {
 	n := len(jobs)
 	args, numbers := make([]*string, n), make([]int, n)
 	for i, job := range jobs {
@@ -109,8 +114,10 @@ func (f *fleet) insert(ctx context.Context, queue, channel string, priority int1
 		s := string(b)
 		args[i], numbers[i] = &s, job.N
 	}
-	rows, err := f.say(ctx, f.pool, "select pawl.insert(", slices.Repeat([]string{queue}, n), slices.Repeat([]string{channel}, n), slices.Repeat([]int16{priority}, n),
-		slices.Repeat([]string{"work"}, n), args, make([][]byte, n), slices.Repeat([]*float64{delay}, n), make([]*time.Time, n), make([]*int16, n), make([]*string, n), make([]*string, n))
+	rows, err := f.say(ctx, f.pool, "select pawl.insert(", slices.Repeat([]string{queue}, n),
+		slices.Repeat([]string{channel}, n), slices.Repeat([]int16{priority}, n),
+		slices.Repeat([]string{"work"}, n), args, make([][]byte, n), slices.Repeat([]*float64{delay}, n),
+		make([]*time.Time, n), make([]*int16, n), make([]*string, n), make([]*string, n))
 	if err != nil {
 		return 0, err
 	}
@@ -118,7 +125,7 @@ func (f *fleet) insert(ctx context.Context, queue, channel string, priority int1
 	return rows[n-1]["insert"].(int64), nil
 }
 
-// constrained puts in a job that is constrained, by the statement of Insert; spec is merged over it.
+// constrained inserts a job with constraints by the statement of Insert. The fields of spec override those of the job.
 func (f *fleet) constrained(ctx context.Context, db queryer, job Work, spec map[string]any) (id int64, err error) {
 	all := map[string]any{"kind": "work", "args": job}
 	maps.Copy(all, spec)
@@ -133,12 +140,13 @@ func (f *fleet) constrained(ctx context.Context, db queryer, job Work, spec map[
 	return rows[0]["id"].(int64), nil
 }
 
-// copy puts in plain jobs as InsertMany does from 2,000 on.
+// copy inserts jobs by COPY, as InsertMany does from 2,000 jobs on.
 func (f *fleet) copy(ctx context.Context, queue string, n int) error {
 	numbers := make([]int, n)
 	err := pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) error {
 		var now time.Time
-		if err := tx.QueryRow(ctx, "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null").Scan(&now); err != nil {
+		const begin = "select clock_timestamp() from (select pg_current_xact_id()) x (id) where x.id is not null"
+		if err := tx.QueryRow(ctx, begin).Scan(&now); err != nil {
 			return err
 		}
 		drawn, err := f.say(ctx, tx, "select case when has_table_privilege(", n)
@@ -154,7 +162,8 @@ func (f *fleet) copy(ctx context.Context, queue string, n int) error {
 		}
 		for table, rows := range map[string][][]any{"job": job, "ready": ready} {
 			parts := regexp.MustCompile(`\((.*)\)`).FindStringSubmatch(f.find("copy pawl." + table + " (").text)
-			if _, err := tx.CopyFrom(ctx, pgx.Identifier{"pawl", table}, strings.Split(parts[1], ", "), pgx.CopyFromRows(rows)); err != nil {
+			if _, err := tx.CopyFrom(ctx, pgx.Identifier{"pawl", table}, strings.Split(parts[1], ", "),
+				pgx.CopyFromRows(rows)); err != nil {
 				return err
 			}
 		}
@@ -167,29 +176,33 @@ func (f *fleet) copy(ctx context.Context, queue string, n int) error {
 	return err
 }
 
-// queues are where jobs are; "ordered" and "limited" have policies of those names.
+// queues are the queues of the jobs. The queue "limited" has a limit.
 var queues = []string{"plain", "fair", "ordered", "limited"}
 
-// produce inserts until ctx ends, by every way in turn.
+// produce inserts jobs until ctx ends, in every way in turn.
 func (f *fleet) produce(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
 		var err error
 		switch i % 5 {
 		case 0:
-			_, err = f.insert(context.WithoutCancel(ctx), "plain", "", 0, nil, Work{N: f.next(), Fail: i / 5 % 3 / 2}, Work{N: f.next()})
+			_, err = f.insert(context.WithoutCancel(ctx), "plain", "", 0, nil, Work{N: f.next(), Fail: i / 5 % 3 / 2},
+				Work{N: f.next()})
 		case 1:
 			soon := 0.05
-			_, err = f.insert(context.WithoutCancel(ctx), "fair", fmt.Sprint("tenant ", i%7), int16(i%3), &soon, Work{N: f.next()})
+			_, err = f.insert(context.WithoutCancel(ctx), "fair", fmt.Sprint("tenant ", i%7), int16(i%3), &soon,
+				Work{N: f.next()})
 		case 2:
 			job := Work{N: f.next(), Fail: i / 5 % 2}
-			if _, err = f.constrained(context.WithoutCancel(ctx), f.pool, job, map[string]any{"queue": "ordered", "channel": fmt.Sprint("line ", i%3), "ordered": true}); err == nil {
+			if _, err = f.constrained(context.WithoutCancel(ctx), f.pool, job,
+				map[string]any{"queue": "ordered", "channel": fmt.Sprint("line ", i%3), "ordered": true}); err == nil {
 				f.accept("old constrained", job.N)
 			}
 		case 3:
 			err = f.copy(context.WithoutCancel(ctx), "plain", 10)
 		case 4:
 			n := f.next()
-			if _, err = f.pool.Exec(context.WithoutCancel(ctx), "select pawl.insert('work', jsonb_build_object('n', $1::integer), '{\"queue\": \"limited\"}')", n); err == nil {
+			const insert = `select pawl.insert('work', jsonb_build_object('n', $1::integer), '{"queue": "limited"}')`
+			if _, err = f.pool.Exec(context.WithoutCancel(ctx), insert, n); err == nil {
 				f.accept("SQL", n)
 			}
 		}
@@ -200,7 +213,7 @@ func (f *fleet) produce(ctx context.Context) {
 	}
 }
 
-// work is a worker: it registers, beats, claims, handles and answers until ctx ends.
+// work is a worker: until ctx ends it sends heartbeats, claims jobs, runs them and reports their results.
 func (f *fleet) work(ctx context.Context, name string) error {
 	all := context.WithoutCancel(ctx)
 	rows, err := f.say(all, f.pool, "select pawl.register_worker(", name, "host", 1, "old", nil, "9 seconds", "ready")
@@ -212,7 +225,7 @@ func (f *fleet) work(ctx context.Context, name string) error {
 	for round := 0; ctx.Err() == nil; round++ {
 		if time.Since(beaten) > time.Second {
 			beaten = time.Now()
-			rows, err := f.say(all, f.pool, "select * from pawl.heartbeat(", worker, 0, []int64{}, []int32{})
+			rows, err := f.say(all, f.pool, "select b.*, pawl.worker_started_at(", worker, 0, []int64{}, []int32{})
 			if err != nil {
 				return err
 			}
@@ -235,11 +248,13 @@ func (f *fleet) work(ctx context.Context, name string) error {
 	return err
 }
 
-// round claims once and works that off; it does chores too, as a runner beside its claims.
+// round claims once and runs the claimed jobs. Every tenth round it also does maintenance, as a runner does.
 func (f *fleet) round(ctx context.Context, name string, worker int64, round int) (n int, err error) {
 	if round%10 == 0 {
 		for part, args := range map[string][]any{
-			"select * from pawl.rescue(": {100, true, round%50 == 0}, "select * from pawl.run_followups(": {100}, "select pawl.expire(": {100}, "select pawl.drop_stale_permits(": {},
+			"select * from pawl.rescue(":        {100, true, round%50 == 0},
+			"select * from pawl.run_followups(": {100},
+			"select pawl.expire(":               {100}, "select pawl.drop_stale_permits(": {},
 			"select pawl.due_cron(": {[]string{}, []string{}, []string{}}, "select id::text from pawl.worker_leases(": {worker},
 			"select name, weights::text from pawl.queue": {},
 		} {
@@ -248,10 +263,12 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 			}
 		}
 	}
-	if _, err := f.say(ctx, f.pool, "select * from pawl.promote(", queues, slices.Repeat([]time.Time{time.Unix(0, 0)}, len(queues)), 100); err != nil {
+	if _, err := f.say(ctx, f.pool, "select * from pawl.promote(", queues,
+		slices.Repeat([]time.Time{time.Unix(0, 0)}, len(queues)), 100); err != nil {
 		return 0, err
 	}
-	found, err := f.say(ctx, f.pool, "select * from pawl.discover_lanes(", []string{""}, []int32{-1 << 31}, []string{""}, []string{"\U0010FFFF"}, []int32{1<<31 - 1}, []string{""}, queues, true)
+	found, err := f.say(ctx, f.pool, "select * from pawl.discover_lanes(", []string{""}, []int32{-1 << 31},
+		[]string{""}, []string{"\U0010FFFF"}, []int32{1<<31 - 1}, []string{""}, queues, true)
 	if err != nil {
 		return 0, err
 	}
@@ -259,19 +276,23 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 	var priorities []int32
 	for _, lane := range found {
 		if lane["priority"] != nil && lane["priority"].(int32) != -32769 {
-			lanes, priorities, channels = append(lanes, lane["queue"].(string)), append(priorities, lane["priority"].(int32)), append(channels, lane["channel"].(string))
+			lanes = append(lanes, lane["queue"].(string))
+			priorities = append(priorities, lane["priority"].(int32))
+			channels = append(channels, lane["channel"].(string))
 		}
 	}
 	if len(lanes) == 0 {
 		return 0, nil
 	}
 	stretches := len(lanes)
-	if _, err := f.say(ctx, f.pool, "select * from pawl.read_marks(", lanes, priorities, channels, make([]int64, stretches), make([]int64, stretches), queues,
+	if _, err := f.say(ctx, f.pool, "select m.ord, m.low_pos, ", lanes, priorities, channels, make([]int64, stretches),
+		make([]int64, stretches), queues,
 		slices.Repeat([]time.Time{time.Unix(0, 0)}, len(queues)), make([]int64, len(queues))); err != nil {
 		return 0, err
 	}
 	lease := value[string](f.t, f.pool, "select gen_random_uuid()::text")
-	claimed, err := f.say(ctx, f.pool, "select * from pawl.claim(", lease, worker, nil, 16, lanes, priorities, channels, make([]int64, stretches),
+	claimed, err := f.say(ctx, f.pool, "select * from pawl.claim(", lease, worker, nil, 16, lanes, priorities,
+		channels, make([]int64, stretches),
 		slices.Repeat([]int64{1<<63 - 1}, stretches), slices.Repeat([]int32{4}, stretches))
 	if err != nil {
 		return 0, err
@@ -286,7 +307,8 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 		}
 	}
 	if n > 0 {
-		_, err = f.say(ctx, f.pool, "select pawl.complete(", []int64{}, []int32{}, []int64{}, []int64{}, []*string{}, name, false, []string{lease})
+		_, err = f.say(ctx, f.pool, "select pawl.complete(", []int64{}, []int32{}, []int64{}, []int64{}, []*string{},
+			name, []int64{}, []string{lease})
 	}
 	return n, err
 }
@@ -300,18 +322,21 @@ func (f *fleet) handle(ctx context.Context, name, lease string, job map[string]a
 	ids, epochs := []int64{job["id"].(int64)}, []int32{job["epoch"].(int32)}
 	if int(job["attempt"].(int16)) < args.Fail {
 		soon, said := 0.01, `{"error": "not yet"}`
-		if _, err := f.say(ctx, f.pool, "select * from pawl.fail(", ids, epochs, []string{"retry"}, []*float64{&soon}, []*string{nil}, []*string{&said}, []int64{1}, []int64{1}, name); err != nil {
+		if _, err := f.say(ctx, f.pool, "select * from pawl.fail(", ids, epochs, []string{"retry"}, []*float64{&soon},
+			[]*string{nil}, []*string{&said}, []int64{1}, []int64{1}, name); err != nil {
 			return err
 		}
 	} else {
 		if err := pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, writeEffect, args.N, ids[0], lane(job["queue"].(string), job["channel"].(string)), name); err != nil {
+			if _, err := tx.Exec(ctx, writeEffect, args.N, ids[0], lane(job["queue"].(string), job["channel"].(string)),
+				name); err != nil {
 				return err
 			}
 			if _, err := f.say(ctx, tx, "select pawl.lock_jobs(", ids, epochs); err != nil {
 				return err
 			}
-			done, err := f.say(ctx, tx, "select pawl.complete(", ids, epochs, []int64{1}, []int64{1}, []*string{nil}, name, false, []string{})
+			done, err := f.say(ctx, tx, "select pawl.complete(", ids, epochs, []int64{1}, []int64{1}, []*string{nil}, name,
+				[]int64{}, []string{})
 			if err == nil && len(done) == 0 {
 				err = pawl.ErrLeaseLost
 			}
@@ -334,21 +359,22 @@ func (f *fleet) handle(ctx context.Context, name, lease string, job map[string]a
 
 func lane(queue, channel string) string { return queue + " " + channel }
 
-// claim takes a job of a queue as a consumer does, for so long.
+// claim claims a job of a queue for a worker or, as a consumer does, for a time.
 func (f *fleet) claim(queue string, worker *int64, lasting *string) (ids []int64, epochs []int32) {
 	f.t.Helper()
 	lease := value[string](f.t, f.pool, "select gen_random_uuid()::text")
-	rows := f.must("select * from pawl.claim(", lease, worker, lasting, 1, []string{queue}, []int32{0}, []string{""}, []int64{0}, []int64{1<<63 - 1}, []int32{1})
+	rows := f.must("select * from pawl.claim(", lease, worker, lasting, 1, []string{queue}, []int32{0}, []string{""},
+		[]int64{0}, []int64{1<<63 - 1}, []int32{1})
 	if len(rows) != 1 {
 		f.t.Fatalf("claimed %v", rows)
 	}
 	return []int64{rows[0]["id"].(int64)}, []int32{rows[0]["epoch"].(int32)}
 }
 
-// left are jobs that the old binary leaves behind in states that only an order changes.
+// left has the jobs that the old binary leaves in states that only a call changes.
 type left struct{ far, reserved, abort, dead, cancelled, unique, completed, batch int64 }
 
-// fill makes jobs of every state, that are then found by whoever comes.
+// fill inserts jobs of every state, for the workers of both versions.
 func (f *fleet) fill() (l left) {
 	t, ctx := f.t, f.t.Context()
 	t.Helper()
@@ -361,7 +387,8 @@ func (f *fleet) fill() (l left) {
 	}
 	put := func(queue string, halting bool, running *int32) {
 		t.Helper()
-		f.must("insert into pawl.queue (name, max_attempts", queue, nil, nil, nil, nil, nil, nil, halting, running, nil, nil, nil, nil)
+		f.must("insert into pawl.queue as q (name", queue, nil, nil, nil, nil, nil, nil, halting, running, nil,
+			nil, nil, nil)
 	}
 	plain := func(queue string, delay *float64) int64 {
 		t.Helper()
@@ -389,15 +416,17 @@ func (f *fleet) fill() (l left) {
 
 	plain("held", nil)
 	short := "1 second"
-	f.claim("held", nil, &short) // held by a consumer that never comes back,
+	f.claim("held", nil, &short) // claimed by a consumer that never returns,
 	plain("held", nil)
-	silent := f.must("select pawl.register_worker(", "silent", "host", 1, "old", nil, "1 second", "ready")[0]["register_worker"].(int64)
-	f.claim("held", &silent, nil) // and by a worker that is not heard of again.
+	silent := f.must("select pawl.register_worker(", "silent", "host", 1, "old", nil, "1 second",
+		"ready")[0]["register_worker"].(int64)
+	f.claim("held", &silent, nil) // and by a worker that sends no heartbeat.
 
 	said := `{"error": "no"}`
 	l.dead = plain("ends", nil)
 	ids, epochs := f.claim("ends", nil, nil)
-	f.must("select * from pawl.fail(", ids, epochs, []string{"dead"}, []*float64{nil}, []*string{nil}, []*string{&said}, []int64{1}, []int64{1}, "old")
+	f.must("select * from pawl.fail(", ids, epochs, []string{"dead"}, []*float64{nil}, []*string{nil},
+		[]*string{&said}, []int64{1}, []int64{1}, "old")
 	l.cancelled = plain("ends", nil)
 	f.must("select pawl.remove(", []int64{l.cancelled}, []*int32{nil}, true)
 	if l.completed, _ = f.insert(ctx, "ends", "", 0, nil, Work{N: -3}); l.completed == 0 {
@@ -405,17 +434,19 @@ func (f *fleet) fill() (l left) {
 	}
 	ids, epochs = f.claim("ends", nil, nil)
 	f.must("select pawl.checkpoint(", ids[0], epochs[0], `{"value": {"page": 7}}`)
-	f.must("select pawl.complete(", ids, epochs, []int64{1}, []int64{1}, []*string{nil}, "old", false, []string{})
+	f.must("select pawl.complete(", ids, epochs, []int64{1}, []int64{1}, []*string{nil}, "old", []int64{}, []string{})
 	f.mu.Lock()
 	delete(f.due, -3)
 	f.mu.Unlock()
 
-	constrained(Work{N: -4}, map[string]any{"queue": "halting", "ordered": true}) // An ordered channel whose head died,
+	constrained(Work{N: -4}, map[string]any{"queue": "halting",
+		"ordered": true}) // An ordered channel whose first job died,
 	second := work()
 	constrained(second, map[string]any{"queue": "halting", "ordered": true})
 	f.accept("halted", second.N)
 	ids, epochs = f.claim("halting", nil, nil)
-	f.must("select * from pawl.fail(", ids, epochs, []string{"dead"}, []*float64{nil}, []*string{nil}, []*string{&said}, []int64{1}, []int64{1}, "old")
+	f.must("select * from pawl.fail(", ids, epochs, []string{"dead"}, []*float64{nil}, []*string{nil},
+		[]*string{&said}, []int64{1}, []int64{1}, "old")
 	f.must("select * from pawl.run_followups(", 100)
 	if n := value[int](t, f.pool, "select count(*) from pawl.halted_channel"); n != 1 {
 		t.Fatalf("%d channels are halted", n)
@@ -434,7 +465,8 @@ func (f *fleet) fill() (l left) {
 
 	tick := work() // and a schedule.
 	job, _ := json.Marshal(map[string]any{"kind": "work", "queue": "plain", "args": tick})
-	f.must("select pawl.put_cron(", []string{"hourly"}, []string{"@every 1h"}, []string{"UTC"}, []string{string(job)}, []string{"0 seconds"}, []int32{1}, []int32{0},
+	f.must("select pawl.put_cron(", []string{"hourly"}, []string{"@every 1h"}, []string{"UTC"}, []string{string(job)},
+		[]string{"0 seconds"}, []int32{1}, []int32{0},
 		[]time.Time{value[time.Time](t, f.pool, "select clock_timestamp() + interval '1 second'")})
 	f.accept("cron", tick.N)
 	return l
@@ -446,10 +478,11 @@ func (f *fleet) partitions() {
 	f.must("select pawl.make_partitions(", 7)
 }
 
-// envOldBinaries is the folder with a process of each kept version, by its number: see `make upgrade`.
+// envOldBinaries is the environment variable with the folder of the kept versions' programs, named by number: see
+// `make upgrade`.
 const envOldBinaries = "PAWL_OLD_BINARIES"
 
-// process runs the kept version's binary itself, if it was built, until ctx ends.
+// process runs the program of the kept version, if it was built, until ctx ends.
 func (f *fleet) process(ctx context.Context, all *sync.WaitGroup, version int) {
 	dir := os.Getenv(envOldBinaries)
 	if dir == "" {
@@ -469,9 +502,9 @@ func (f *fleet) process(ctx context.Context, all *sync.WaitGroup, version int) {
 	})
 }
 
-// A rolling upgrade: the kept binary's producers and workers are at work, on jobs of every state, when this binary migrates to its own
-// schema and to the next one made up, and goes to work beside them; then the old ones leave. Nothing is lost, nothing is done twice,
-// ordered channels keep their order.
+// TestRollingUpgrade upgrades while a kept version's producers and workers are at work, on jobs of every state.
+// This binary migrates to its own schema or to a made-up next one, and works beside them. Then the old ones leave.
+// No job is lost, none runs twice, and ordered channels keep their order.
 func TestRollingUpgrade(t *testing.T) {
 	t.Parallel()
 	for _, version := range baselines(t) {
@@ -509,7 +542,8 @@ func roll(t *testing.T, version int, next bool) {
 	done := func() int { return value[int](t, pool, "select count(*) from effect") }
 	pgtest.Wait(t, "the old ones to be at work", func() bool { return done() > 100 })
 
-	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(),
+		&slog.HandlerOptions{Level: slog.LevelWarn}))})
 	must(t, err)
 	must(t, client.Migrate(t.Context()))
 	if next {
@@ -529,11 +563,12 @@ func roll(t *testing.T, version int, next bool) {
 			return client.With(tx).Complete(ctx, job)
 		})
 	})
-	stop := start(t, client, mux, pawl.RunnerConfig{Min: 4, Max: 8, Heartbeat: time.Second, OnFailure: func(_ context.Context, job *pawl.JobInfo, err error, _ bool) {
-		if strings.Contains(err.Error(), "effect_pkey") {
-			t.Errorf("job %d ran twice: %v", job.ID, err)
-		}
-	}})
+	stop := start(t, client, mux, pawl.RunnerConfig{Min: 4, Max: 8, Heartbeat: time.Second,
+		OnFailure: func(_ context.Context, job *pawl.JobInfo, err error, _ bool) {
+			if strings.Contains(err.Error(), "effect_pkey") {
+				t.Errorf("job %d ran twice: %v", job.ID, err)
+			}
+		}})
 	var produced sync.WaitGroup
 	producing, enough := context.WithCancel(t.Context())
 	defer enough()
@@ -555,24 +590,28 @@ func roll(t *testing.T, version int, next bool) {
 	}
 	by := func(who string) int { return value[int](t, pool, "select count(*) from effect where by like $1", who) }
 	before := by("old%")
-	pgtest.Wait(t, "old and new ones to work side by side", func() bool { return by("new") > 200 && by("old%") > before+100 })
+	pgtest.Wait(t, "old and new workers to work side by side", func() bool {
+		return by("new") > 200 && by("old%") > before+100
+	})
 	enough()
 	produced.Wait()
 	retire()
 	all.Wait()
 	t.Logf("%d done before, %d by the new one, %d by the old ones", between, by("new"), by("old%"))
 
-	// What waited for an order: each of the new binary, on what the old one left.
+	// The new binary changes the jobs that the old one left waiting for a call.
 	must(t, client.CommitReserved(t.Context(), pawl.ID(l.reserved)))
 	must(t, client.AbortReserved(t.Context(), pawl.ID(l.abort)))
-	must1(t, 4)(client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{pawl.ID(l.far), pawl.ID(l.dead), pawl.ID(l.cancelled), pawl.ID(l.unique)}}))
+	must1(t, 4)(client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{pawl.ID(l.far), pawl.ID(l.dead),
+		pawl.ID(l.cancelled), pawl.ID(l.unique)}}))
 	must(t, client.ResumeChannel(t.Context(), "halting", ""))
 	if job, err := client.Get(t.Context(), pawl.ID(l.completed)); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job that was completed: %+v, %v", job, err)
 	}
 	for left := live(t, pool); left > 0; { // There may be thousands.
 		was := left
-		pgtest.Wait(t, fmt.Sprintf("any of the last %d to be done", was), func() bool { left = live(t, pool); return left < was })
+		pgtest.Wait(t, fmt.Sprintf("any of the last %d to be done", was),
+			func() bool { left = live(t, pool); return left < was })
 	}
 	must(t, stop())
 
@@ -581,7 +620,8 @@ func roll(t *testing.T, version int, next bool) {
 	}
 	if os.Getenv(envOldBinaries) != "" {
 		f.accept("old binary", values[int](t, pool, "select n from accepted")...)
-		t.Logf("%d jobs of the old binary's, %d done by it", value[int](t, pool, "select count(*) from accepted"), by("old binary"))
+		t.Logf("%d jobs of the old binary's, %d done by it", value[int](t, pool, "select count(*) from accepted"),
+			by("old binary"))
 	}
 	got := map[int]bool{}
 	for _, n := range values[int](t, pool, "select n from effect") {
@@ -594,10 +634,12 @@ func roll(t *testing.T, version int, next bool) {
 		delete(got, n)
 	}
 	if len(got) > 0 {
-		t.Errorf("done, and nobody asked for it: %v", slices.Sorted(maps.Keys(got)))
+		t.Errorf("done, and not inserted: %v", slices.Sorted(maps.Keys(got)))
 	}
 	if wrong := values[string](t, pool, `select format('%s: job %s after %s', lane, job, before)
-		from (select lane, job, lag(job) over (partition by lane order by at) as before from effect where lane like 'ordered %') e where job < before`); len(wrong) > 0 {
+		from (select lane, job, lag(job) over (partition by lane order by at) as before
+			from effect where lane like 'ordered %') e
+		where job < before`); len(wrong) > 0 {
 		t.Errorf("out of order: %v", wrong)
 	}
 	if n := value[int](t, pool, "select count(*) from effect where lane like 'ordered %'"); n < 50 {
@@ -607,7 +649,7 @@ func roll(t *testing.T, version int, next bool) {
 	must(t, client.Retain(t.Context()))
 }
 
-// Who sleeps in one version is woken by an insert of the other.
+// TestSleepersOfBothVersions checks that an insert of either version wakes sessions of the other that wait for jobs.
 func TestSleepersOfBothVersions(t *testing.T) {
 	t.Parallel()
 	for _, version := range baselines(t) {
@@ -615,13 +657,14 @@ func TestSleepersOfBothVersions(t *testing.T) {
 		f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
 		listener := connectTo(t, pgtest.Direct(t, pool.Config().ConnString()))
 		exec(t, listener, f.find(`listen """pawl"".wake`).text)
-		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(", []string{"default"})
+		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(",
+			[]string{"default"}, int32(listener.PgConn().PID()))
 		must(t, err)
 		insert(t, client, Note{1})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		if n, err := listener.WaitForNotification(ctx); err != nil || n.Payload != "default" {
-			t.Errorf("the old sleeper heard %v, %v", n, err)
+			t.Errorf("the waiting session of the old version received %v, %v", n, err)
 		}
 		exec(t, listener, "select pg_advisory_unlock_all()")
 
@@ -632,7 +675,7 @@ func TestSleepersOfBothVersions(t *testing.T) {
 		_, err = f.insert(t.Context(), "plain", "", 0, nil, Work{N: f.next()})
 		must(t, err)
 		if n, err := listener.WaitForNotification(ctx); err != nil || n.Payload != "plain" {
-			t.Errorf("for the new sleeper the old insert said %v, %v", n, err)
+			t.Errorf("the insert of the old version sent %v, %v", n, err)
 		}
 		must(t, <-woken)
 	}

@@ -5,32 +5,36 @@ import (
 	"sync"
 )
 
-// follower does what follows from decided answers, beside the answers to come: it settles the ends of constrained jobs and gives permits
-// back. What fails here a chore does later.
+// A followupRunner does what follows from decided results: it runs the followups of constrained jobs, and gives
+// permits back. It does so beside the delivery of further results. If something fails here, a maintenance task does
+// it later.
+//
+// It has one goroutine, while there is something to do.
 type followupRunner struct {
-	freed func() // Permits were given back; may be nil.
+	freed func() // Called after permits were given back. It may be nil.
+
+	goroutine sync.WaitGroup
 
 	mu          sync.Mutex
-	around      sync.WaitGroup
-	busy        bool
-	constrained bool       // There are ends to settle.
-	permits     []*JobInfo // To give back.
+	busy        bool       // The goroutine runs.
+	constrained bool       // There are followups to run.
+	permits     []*JobInfo // The jobs whose permits are to be given back.
 }
 
-// note takes down what will follow from a job's end.
+// record notes what will follow from the end of a job.
 func (f *followupRunner) record(job *JobInfo) {
 	if !job.constrained && !job.permit {
 		return
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.constrained = f.constrained || job.constrained
 	if job.permit {
 		f.permits = append(f.permits, job)
 	}
-	f.mu.Unlock()
 }
 
-// up follows up what was noted, at once.
+// run does what was recorded. It does not wait.
 func (f *followupRunner) run(ctx context.Context, client *Client) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -38,13 +42,12 @@ func (f *followupRunner) run(ctx context.Context, client *Client) {
 		return
 	}
 	f.busy = true
-	f.around.Go(func() {
+	f.goroutine.Go(func() {
 		for {
-			f.mu.Lock()
-			constrained, permits := f.constrained, f.permits
-			f.constrained, f.permits = false, nil
-			f.busy = constrained || len(permits) > 0
-			f.mu.Unlock()
+			constrained, permits := f.take()
+			if !constrained && len(permits) == 0 {
+				return
+			}
 			if len(permits) > 0 {
 				if err := client.free(ctx, permits); err == nil && f.freed != nil {
 					f.freed()
@@ -53,34 +56,49 @@ func (f *followupRunner) run(ctx context.Context, client *Client) {
 			if constrained {
 				client.runFollowups(ctx)
 			}
-			if !constrained && len(permits) == 0 {
-				return
-			}
 		}
 	})
 }
 
-// settle does what follows from the end of constrained jobs, as far as nobody has it locked.
+// take removes what was recorded. If that is nothing, the goroutine ends.
+func (f *followupRunner) take() (constrained bool, permits []*JobInfo) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	constrained, permits = f.constrained, f.permits
+	f.constrained, f.permits = false, nil
+	f.busy = constrained || len(permits) > 0
+	return constrained, permits
+}
+
+// wait returns when the goroutine has ended.
+func (f *followupRunner) wait() { f.goroutine.Wait() }
+
+// maxFollowups is how many ended jobs one statement follows up, at most.
+const maxFollowups = 500
+
+// runFollowups does what follows from the ends of constrained jobs. It leaves out the jobs and channels that other
+// transactions have locked.
 func (c *Client) runFollowups(ctx context.Context) error {
 	for {
-		const most = 500
-		var settled, left int
+		var done, left int
 		var more bool
-		if err := c.row(ctx, "select * from pawl.run_followups($1::integer)", []any{most}, &settled, &left, &more); err != nil {
+		err := c.row(ctx, "select * from pawl.run_followups($1::integer)", []any{maxFollowups}, &done, &left, &more)
+		if err != nil {
 			return err
 		}
-		if settled == 0 || settled+left < most && !more {
+		if done == 0 || done+left < maxFollowups && !more {
 			return nil
 		}
 	}
 }
 
-// settleSoon settles at once what this client has committed. In a caller's transaction it cannot: there the chore does it, within
-// a second of the commit.
+// runFollowupsSoon runs the followups of what this client has just committed. In a caller's transaction it does
+// nothing: there a maintenance task runs them, within a second of the commit.
 func (c *Client) runFollowupsSoon(ctx context.Context, constrained bool) {
-	if constrained && c.db == nil {
-		if err := c.runFollowups(ctx); err != nil {
-			c.config.Logger.Info("pawl: what follows from the end of constrained jobs is left to a tender", "error", err)
-		}
+	if !constrained || c.db != nil {
+		return
+	}
+	if err := c.runFollowups(ctx); err != nil {
+		c.config.Logger.Info("pawl: followups failed; a maintenance task runs them", "error", err)
 	}
 }

@@ -26,12 +26,14 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-var freeze = flag.String("freeze", "", "write testdata/upgrade of this version from the file that the tests wrote for $"+pgtest.EnvRecord+": see `make freeze`")
+var freeze = flag.String("freeze", "",
+	"write testdata/upgrade of this version from the file that the tests wrote for $"+pgtest.EnvRecord+": see `make freeze`")
 
-// frozenIn is where a version's schema and statements are kept.
+// frozenIn returns the folder that keeps a version's schema and statements.
 func frozenIn(version int) string { return fmt.Sprintf("testdata/upgrade/%04d", version) }
 
-// baselines are the versions that are kept, oldest first. While what this binary sends is recorded, nothing else is to be sent.
+// baselines returns the kept versions, oldest first. It skips the test while statements are recorded, because the
+// test would send those of older versions.
 func baselines(t testing.TB) (versions []int) {
 	t.Helper()
 	if os.Getenv(pgtest.EnvRecord) != "" {
@@ -39,7 +41,7 @@ func baselines(t testing.TB) (versions []int) {
 	}
 	names, err := filepath.Glob("testdata/upgrade/[0-9][0-9][0-9][0-9]")
 	if err != nil || len(names) == 0 {
-		t.Fatalf("no baseline is kept: %v", err)
+		t.Fatalf("no version is kept: run `make freeze` (%v)", err)
 	}
 	for _, name := range names {
 		var version int
@@ -51,8 +53,8 @@ func baselines(t testing.TB) (versions []int) {
 	return versions
 }
 
-// A frozenStatement is one that the binary of a version sends: its text with $1, $2, … and pawl as the schema's name, or of a COPY,
-// "copy pawl.table (columns) from stdin".
+// A frozenStatement is a statement that the binary of a version sends: its text with $1, $2, … and the schema's
+// name pawl. For a COPY the text is "copy pawl.table (columns) from stdin".
 type frozenStatement struct {
 	text  string
 	takes []string // Types of its parameters, or of the columns it copies.
@@ -60,20 +62,22 @@ type frozenStatement struct {
 }
 
 func (s frozenStatement) String() string {
-	return fmt.Sprintf("%s;\n-- takes %s\n-- gives %s\n", s.text, strings.Join(s.takes, ", "), strings.Join(s.gives, ", "))
+	return fmt.Sprintf("%s;\n-- takes %s\n-- gives %s\n", s.text, strings.Join(s.takes, ", "),
+		strings.Join(s.gives, ", "))
 }
 
 func (s frozenStatement) isCopy() bool { return strings.HasPrefix(s.text, "copy ") }
 
-// isOrder: it has no plan; it is run, in the order it is kept in.
+// isOrder reports whether the statement has no plan. Such statements are executed, in the order of the file.
 func (s frozenStatement) isOrder() bool {
 	return slices.ContainsFunc(orders, func(verb string) bool { return strings.HasPrefix(s.text, verb) })
 }
 
-// orders are what begins a statement without a plan, in the order the binary says them in.
-var orders = []string{"listen ", "alter table pawl.archive_20200229 ", "alter table pawl.archive attach ", "alter table pawl.archive detach ", "drop "}
+// orders are the beginnings of statements without a plan, in the order in which the binary sends them.
+var orders = []string{"listen ", "alter table pawl.archive_20200229 ", "alter table pawl.archive attach ",
+	"alter table pawl.archive detach ", "drop "}
 
-// describe says what a statement takes and gives in the database of conn.
+// describe returns the parameters and columns of a statement in the database of conn.
 func describe(t testing.TB, conn *pgx.Conn, text string) (s frozenStatement, err error) {
 	t.Helper()
 	s.text = text
@@ -83,7 +87,8 @@ func describe(t testing.TB, conn *pgx.Conn, text string) (s frozenStatement, err
 	case s.isCopy():
 		parts := regexp.MustCompile(`^copy (\S+) \((.*)\) from stdin$`).FindStringSubmatch(text)
 		s.takes = values[string](t, conn, `select format_type(a.atttypid, a.atttypmod)
-			from unnest($2::text[]) with ordinality as u (name, ord) join pg_attribute a on a.attrelid = $1::text::regclass and a.attname = u.name
+			from unnest($2::text[]) with ordinality as u (name, ord)
+			join pg_attribute a on a.attrelid = $1::text::regclass and a.attname = u.name
 			order by u.ord`, parts[1], strings.Split(parts[2], ", "))
 		if n := strings.Count(parts[2], ",") + 1; len(s.takes) != n {
 			return s, fmt.Errorf("of %d columns %d are there", n, len(s.takes))
@@ -98,7 +103,8 @@ func describe(t testing.TB, conn *pgx.Conn, text string) (s frozenStatement, err
 	for _, field := range described.Fields {
 		oids, names = append(oids, field.DataTypeOID), append(names, field.Name)
 	}
-	types := values[string](t, conn, "select format_type(u.oid, null) from unnest($1::oid[]) with ordinality as u (oid, ord) order by u.ord", oids)
+	types := values[string](t, conn, `select format_type(u.oid, null)
+		from unnest($1::oid[]) with ordinality as u (oid, ord) order by u.ord`, oids)
 	s.takes = types[:len(described.ParamOIDs)]
 	for i, name := range names {
 		s.gives = append(s.gives, name+" "+types[len(described.ParamOIDs)+i])
@@ -106,7 +112,7 @@ func describe(t testing.TB, conn *pgx.Conn, text string) (s frozenStatement, err
 	return s, nil
 }
 
-// frozen reads what the binary of a version sends.
+// frozen reads the statements that the binary of a version sends.
 func frozen(t testing.TB, version int) (list []frozenStatement) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(frozenIn(version), "statements.sql"))
@@ -128,8 +134,8 @@ func frozen(t testing.TB, version int) (list []frozenStatement) {
 	return list
 }
 
-// TestFreeze writes the schema of this version, as Migrate makes it, and the statements of this binary, as its tests sent them. Before
-// a release that is followed by a migration: see docs/upgrades.md.
+// TestFreeze writes the schema of this version, as Migrate makes it, and the statements of this binary, as its
+// tests sent them. See docs/upgrades.md for when to run it.
 func TestFreeze(t *testing.T) {
 	if *freeze == "" {
 		t.Skip("run `make freeze`")
@@ -170,7 +176,8 @@ func TestFreeze(t *testing.T) {
 		return slices.IndexFunc(orders, func(verb string) bool { return strings.HasPrefix(text, verb) })
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- What a binary of schema %d sends: $1, $2, … are parameters, the archive's day is 29 February 2020. Made by `make freeze`.\n", stats.Schema)
+	fmt.Fprintf(&b, "-- The statements of a binary of schema %d. $1, $2, … are parameters; the archive's day is 29 February 2020.\n"+
+		"-- Made by `make freeze`.\n", stats.Schema)
 	for _, text := range slices.SortedFunc(maps.Keys(texts), func(x, y string) int {
 		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(x, y))
 	}) {
@@ -182,12 +189,17 @@ func TestFreeze(t *testing.T) {
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "statements.sql"), []byte(b.String()), 0o644))
 
-	// A statement that the sources have and that no test made them send would be missing. Channels are quoted in listen.
+	// A statement that the sources have and that no test made them send would be missing. Channels are quoted in
+	// listen.
 	sent := blanks.ReplaceAllString(strings.ReplaceAll(b.String(), `"""pawl"".`, "pawl."), " ")
-	sources, err := filepath.Glob("*.go")
-	must(t, err)
+	var sources []string
+	for _, pattern := range []string{"*.go", "internal/pg/*.go", "internal/lanes/*.go", "internal/inspect/*.go"} {
+		found, err := filepath.Glob(pattern)
+		must(t, err)
+		sources = append(sources, found...)
+	}
 	for _, source := range sources {
-		if strings.HasSuffix(source, "_test.go") || source == "hook.go" { // Which is for tests.
+		if strings.HasSuffix(source, "_test.go") {
 			continue
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
@@ -195,7 +207,7 @@ func TestFreeze(t *testing.T) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if pair, ok := n.(*ast.KeyValueExpr); ok {
 				if name, ok := pair.Key.(*ast.Ident); ok && strings.EqualFold(name.Name, "remedy") {
-					return false // What a person is to type.
+					return false // An operator types it.
 				}
 			}
 			literal, ok := n.(*ast.BasicLit)
@@ -220,8 +232,8 @@ var (
 	blanks    = regexp.MustCompile(`\s+`)
 )
 
-// thisBinarys is a recorded statement as it is kept, "" if the library did not send it or it is not about the schema. The library says
-// how each of its statements is to be run; tests do not.
+// thisBinarys returns a recorded statement as it is kept, or "" if the library did not send it or it does not use
+// the schema. The library sets a mode for each of its statements, tests do not.
 func thisBinarys(r pgtest.Recorded) string {
 	text := realms.ReplaceAllString(r.SQL, "pawl.")
 	switch {
@@ -239,4 +251,14 @@ func thisBinarys(r pgtest.Recorded) string {
 		return ""
 	}
 	return strings.TrimSpace(text)
+}
+
+// TestFleetProgramCompiles builds the program that stands for this binary once its version is kept. Packages in testdata
+// are not built with the others.
+func TestFleetProgramCompiles(t *testing.T) {
+	t.Parallel()
+	build := osexec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, "./testdata/upgrade/fleet")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }

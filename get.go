@@ -94,6 +94,7 @@ func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 		if err != nil {
 			return err
 		}
+		job.client = c
 		job.epoch, job.crashes, job.constrained, job.permit, job.LeaseUntil = epoch, crashes, constrained, permit, valueOrZero(until)
 		job.waited = unknownDuration
 		if leases[id] == nil {

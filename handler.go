@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -206,8 +208,8 @@ func decodeArgs(info *JobInfo, args any) error {
 	return json.Unmarshal(info.Args, args)
 }
 
-// work runs a handler with its middleware and timeout; a panic comes out as *PanicError.
-func (m *Mux) work(ctx context.Context, h *handler, jobs ...*JobInfo) error {
+// call runs a handler with its middleware and timeout; a panic comes out as *PanicError.
+func (m *Mux) call(ctx context.Context, h *handler, jobs ...*JobInfo) error {
 	job := jobs[0]
 	if h.opts.Permit != nil {
 		var release func()
@@ -247,6 +249,41 @@ func (m *Mux) work(ctx context.Context, h *handler, jobs ...*JobInfo) error {
 		next = wrap(m.middleware[i], next)
 	}
 	return next(ctx)
+}
+
+// Kinds returns the kinds that have a handler, former names too, sorted. Among them is "*" if a handler takes every other kind.
+func (m *Mux) Kinds() []string { return slices.Sorted(maps.Keys(m.handlers)) }
+
+// Work runs the handler of a job's kind, in the calling goroutine, and returns what the handler returned. A panic is returned as a
+// *PanicError. Permit, Max, Timeout and middleware apply as in a runner. It returns an error if there is no handler.
+//
+// Work does not change the state of the job. If it returns nil, call Client.Complete; otherwise call Client.Fail.
+//
+// The job is one that Claim returned. It may also be a JobInfo that was made without a database, for instance in a test: then Progress,
+// Checkpoint and Step store nothing. See package pawltest.
+func (m *Mux) Work(ctx context.Context, job *JobInfo) error {
+	h := m.handler(job.Kind)
+	if h == nil {
+		return fmt.Errorf("pawl: run job %d: no handler for kind %q: register one with Handle; the mux has %q", job.ID, job.Kind, m.Kinds())
+	}
+	if h.slot != nil {
+		select {
+		case h.slot <- struct{}{}:
+			defer func() { <-h.slot }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	job.handler, job.inMemory = h, job.lease == nil
+	inContext := job
+	if h.many != nil {
+		inContext = nil // As in a runner, where the handler has more jobs than one.
+	}
+	err := m.call(context.WithValue(ctx, jobKey{}, inContext), h, job)
+	if each, ok := errors.AsType[JobErrors](err); ok && h.many != nil {
+		err = each[job.ID]
+	}
+	return err
 }
 
 // caught turns a panic into a *PanicError.

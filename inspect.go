@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pawlhq/pawl/internal/inspect"
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // A Finding is a problem that [Client.Verify], [Client.Repair] or [Client.Doctor] found. docs/doctor.md lists all
@@ -137,15 +138,11 @@ func (r inspectRunner) Query(ctx context.Context, text string, args []any, each 
 // listenTimeout limits how long examineListen waits for a connection and a notification together.
 const listenTimeout = 5 * time.Second
 
-// examineListen listens on a connection of its own and notifies it from the pool, as runners and waiters rely on.
+// examineListen tries LISTEN as runners and Await use it: on a connection of its own, notified from the pool.
 func (c *Client) examineListen(ctx context.Context) ([]inspect.Finding, error) {
 	const slow = "runners find new jobs only once per PollInterval, and cancelled jobs with the next heartbeat"
-	config, which := c.pool.Config().ConnConfig, "the pool's database"
-	if url := c.config.ListenURL; url != "" {
-		var err error
-		if config, err = pgx.ParseConfig(url); err != nil {
-			return nil, err
-		}
+	which := "the pool's database"
+	if c.config.ListenURL != "" {
 		which = "Config.ListenURL"
 	}
 	listening, cancel := context.WithTimeout(ctx, listenTimeout)
@@ -160,22 +157,12 @@ func (c *Client) examineListen(ctx context.Context) ([]inspect.Finding, error) {
 			Remedy:  "set Config.ListenURL to a URL of the server itself, and check that the server accepts this role",
 		}}, nil
 	}
-	conn, err := pgx.ConnectConfig(listening, config)
+	session, err := pg.Connect(listening, c.pool, c.config.ListenURL)
 	if err != nil {
 		return failed(err)
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		conn.Close(closing)
-	}()
-	var pid uint32
-	err = conn.QueryRow(listening, "select pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid)
-	if err != nil {
-		return failed(err)
-	}
-	pooled := pid != conn.PgConn().PID()
-	if pooled && c.config.ListenURL == "" {
+	defer session.Close(ctx)
+	if session.Pooled && c.config.ListenURL == "" {
 		return []inspect.Finding{{
 			Check:   "pooler",
 			Problem: "a transaction pooler is between this client and the server, so LISTEN does not work: " + slow,
@@ -184,18 +171,18 @@ func (c *Client) examineListen(ctx context.Context) ([]inspect.Finding, error) {
 		}}, nil
 	}
 	channel := "pawl doctor " + rand.Text()
-	if _, err := conn.Exec(listening, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
+	if err := session.Listen(listening, channel); err != nil {
 		return failed(err)
 	}
 	if err := c.query(ctx, "select pg_notify($1::text, '')", []any{channel}, nil); err != nil {
 		return nil, err
 	}
-	_, err = conn.WaitForNotification(listening)
+	_, err = session.WaitForNotification(listening)
 	switch {
 	case err == nil:
 		return nil, nil
-	case pooled:
-		return failed(errors.New("a transaction pooler is in between"))
+	case session.Pooled:
+		return failed(pg.ErrPooled)
 	default:
 		return failed(errors.New("a notification from the pool did not arrive: " +
 			"the URL leads to another server or another database"))

@@ -54,7 +54,8 @@ type JobInfo struct {
 
 	epoch          int32
 	crashes        int16
-	client         *Client // Of the runner whose handler has it.
+	client         *Client  // The client that claimed it.
+	handler        *handler // Set by Mux.Work.
 	stepping       sync.Mutex
 	steps          map[string]json.RawMessage // Results of steps done: see Step.
 	lease          *lease
@@ -65,7 +66,7 @@ type JobInfo struct {
 	permit         bool            // It counts against a limit until its handler has ended.
 	result         json.RawMessage // Of the handler, checked; Result is everybody's to write.
 	undecoded      error           // Why Config.Codec could not read Args, which are as stored then.
-	inMemory       bool            // In no database: see pawltest.Work.
+	inMemory       bool            // Mux.Work runs it, and it was not claimed: nothing of it is stored.
 	finishedByHand atomic.Bool     // Finished by hand, in a transaction that may not have committed.
 }
 

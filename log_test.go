@@ -68,7 +68,7 @@ func TestLinesAboutAJob(t *testing.T) {
 		kind string
 	}{
 		"at work": {ids[0], "note"}, "pawl: job failed": {ids[0], "note"}, "pawl: OnFailure panicked": {ids[0], "note"},
-		"pawl: no handler for this kind, given back for a minute": {ids[1], "nobody"},
+		"pawl: no handler for this kind; the job is released for a minute": {ids[1], "nobody"},
 	} {
 		pgtest.Wait(t, message, func() bool { return len(b.jobs(t, message)) > 0 })
 		job := b.jobs(t, message)[0]

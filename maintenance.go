@@ -8,121 +8,155 @@ import (
 	"time"
 )
 
-// Tend does only the chores (rescue, cron, retention, partitions) until ctx ends, and returns nil then. Every Run does them beside its
-// work unless told not to; Tend is for a process of their own, or where consumers alone work.
-// Chores need no leader: each is safe to run anywhere, twice, or late.
+// Maintain does maintenance until ctx ends, and returns nil then: it rescues jobs, runs followups and crons, makes
+// partitions and applies retention. It runs no jobs.
+//
+// Every Run does the same beside its jobs, unless RunnerConfig.NoMaintenance is set. Call Maintain in a process that
+// only does maintenance, or where only consumers work. Maintenance needs no leader: each task is safe to run in many
+// processes at once, twice, or late.
 func (c *Client) Maintain(ctx context.Context) error {
-	if err := c.requirePool("Tend"); err != nil {
+	if err := c.requirePool("Maintain"); err != nil {
 		return err
 	}
 	if err := c.checkSchema(ctx); err != nil {
 		return err
 	}
-	c.maintain(ctx, 3*time.Second)
+	c.maintain(ctx, defaultHeartbeat)
 	return nil
 }
 
-// choreSilence is how often it is said that a chore still fails: in an outage all of them do, each second.
-const quietFailures = time.Minute
+// maintain runs the maintenance tasks until ctx ends.
+func (c *Client) maintain(ctx context.Context, heartbeat time.Duration) {
+	rescuer := &rescuer{client: c, stale: staleHeartbeats * heartbeat, sweepEvery: 10 * heartbeat}
+	ticker := &cronTicker{client: c}
+	tasks := []maintenanceTask{
+		{name: "rescue", every: heartbeat / 3, do: rescuer.rescue},
+		{name: "followups", every: time.Second, do: c.runFollowups},
+		{name: "permits", every: time.Second, do: c.reclaim},
+		{name: "expire", every: time.Second, do: c.expire},
+		{name: "cron", every: cronLook, do: ticker.do, wait: ticker.wait},
+		{name: "partitions", every: time.Hour, do: c.makePartitions},
+		{name: "retention", every: 10 * time.Minute, do: c.retain},
+	}
+	var running sync.WaitGroup
+	for _, task := range tasks {
+		running.Go(func() { task.run(ctx, c.config.Logger) })
+	}
+	running.Wait()
+}
 
-// chore is one duty: done every so often, and not more than a twentieth of the time.
+// A maintenanceTask is done at intervals, and for not more than a twentieth of the time.
 type maintenanceTask struct {
 	name  string
 	every time.Duration
 	do    func(context.Context) error
-	wait  func() time.Duration // If not nil, how long after a do the next one is due, instead of every.
+	wait  func() time.Duration // If not nil, it returns the time until the next do, instead of every.
 }
 
-func (c *Client) maintain(ctx context.Context, heartbeat time.Duration) {
-	w := &rescuer{client: c, stale: 3 * heartbeat, sweep: 10 * heartbeat}
-	t := &cronTicker{client: c}
-	chores := []maintenanceTask{
-		{name: "rescue", every: heartbeat / 3, do: w.rescue},
-		{name: "followups", every: time.Second, do: c.runFollowups},
-		{name: "permits", every: time.Second, do: c.reclaim},
-		{name: "expire", every: time.Second, do: c.expire},
-		{name: "cron", every: cronLook, do: t.do, wait: t.wait},
-		{name: "partitions", every: time.Hour, do: c.makePartitions},
-		{name: "retention", every: 10 * time.Minute, do: c.retain},
-	}
-	var each sync.WaitGroup
-	for _, ch := range chores {
-		each.Go(func() { ch.run(ctx, c.config.Logger) })
-	}
-	each.Wait()
-}
+const (
+	maintenanceShare = 20               // The share of time that a task may take, as its inverse.
+	maxSpread        = 10 * time.Second // The first do of a task is delayed by up to this time.
+	maxTaskRetry     = time.Minute      // A task that failed is done again after this time, at the latest.
+	failureLogEvery  = time.Minute      // In an outage all tasks fail, each second. A failure is logged this often.
+)
 
-func (ch maintenanceTask) run(ctx context.Context, log *slog.Logger) {
-	var failing, said time.Time // Since when it fails, and when that was last said.
-	// Spread over the workers: they often start together.
-	wait := time.Duration(rand.Int64N(int64(min(ch.every, 10*time.Second)) + 1))
+// run does the task until ctx ends.
+func (t maintenanceTask) run(ctx context.Context, log *slog.Logger) {
+	failures := taskFailures{task: t.name, log: log}
+	// Workers often start together, so the first time is spread at random.
+	wait := time.Duration(rand.Int64N(int64(min(t.every, maxSpread)) + 1))
 	for sleep(ctx, wait) {
 		began := time.Now()
-		err := ch.do(ctx)
-		switch {
-		case err == nil && !failing.IsZero():
-			log.Info("pawl: chore works again", "chore", ch.name, "after", time.Since(failing).Round(time.Millisecond))
-			failing, said = time.Time{}, time.Time{}
-		case err != nil && ctx.Err() == nil:
-			if failing.IsZero() {
-				failing = began
-			}
-			if said.IsZero() || began.Sub(said) >= quietFailures {
-				log.Warn("pawl: chore failed, it will be tried again", "chore", ch.name, "error", err, "since", failing)
-				said = began
-			}
+		err := t.do(ctx)
+		if ctx.Err() == nil || err == nil {
+			failures.record(began, err)
 		}
-		wait = ch.every
+		wait = t.every
 		if err != nil {
-			wait = min(wait, time.Minute) // What is done once an hour would be an hour late for an outage of a second.
+			wait = min(wait, maxTaskRetry) // An hourly task must not be an hour late after an outage of a second.
 		}
-		wait = max(wait, 20*time.Since(began))
-		if ch.wait != nil {
-			wait = ch.wait()
+		wait = max(wait, maintenanceShare*time.Since(began))
+		if t.wait != nil {
+			wait = t.wait()
 		}
 	}
 }
 
-// watch rescues, and knows when it was itself cut off.
-type rescuer struct {
-	client *Client
-	stale  time.Duration
-	last   time.Time // The last rescue that worked.
-	blind  time.Time // Until then workers are not judged: their heartbeats may be late for the reason we were.
-	sweep  time.Duration
-	swept  time.Time     // When all leases were last read,
-	cost   time.Duration // and how long that took.
+// taskFailures logs when a task begins to fail, at intervals while it fails, and when it works again.
+type taskFailures struct {
+	task          string
+	log           *slog.Logger
+	since, logged time.Time // Zero if the task works.
 }
 
-func (w *rescuer) rescue(ctx context.Context) error {
-	now := time.Now()
-	if !w.last.IsZero() && now.Sub(w.last) > w.stale {
-		w.blind = now.Add(w.stale)
-	}
-	sweep := now.Sub(w.swept) >= max(w.sweep, 20*w.cost)
-	_, err := w.client.rescue(ctx, !now.Before(w.blind), sweep)
+// record records how a do of the task ended.
+func (f *taskFailures) record(began time.Time, err error) {
 	if err == nil {
-		w.last = time.Now()
-		if sweep {
-			w.swept, w.cost = w.last, w.last.Sub(now)
+		if !f.since.IsZero() {
+			after := time.Since(f.since).Round(time.Millisecond)
+			f.log.Info("pawl: maintenance task works again", "task", f.task, "after", after)
 		}
+		f.since, f.logged = time.Time{}, time.Time{}
+		return
 	}
-	return err
+	if f.since.IsZero() {
+		f.since = began
+	}
+	if f.logged.IsZero() || began.Sub(f.logged) >= failureLogEvery {
+		f.log.Warn("pawl: maintenance task failed; it will be tried again",
+			"task", f.task, "error", err, "since", f.since)
+		f.logged = began
+	}
 }
 
-// rescue gives back what lost leases hold, until there is none left.
+// A rescuer rescues the jobs of stale workers and of expired leases. It knows when it was itself cut off from the
+// database.
+type rescuer struct {
+	client     *Client
+	stale      time.Duration
+	last       time.Time // When a rescue last worked.
+	blindUntil time.Time // Until then no worker is found stale: all may be silent for the same reason.
+	sweepEvery time.Duration
+	swept      time.Time     // When all leases were last read.
+	sweepCost  time.Duration // How long that took.
+}
+
+// rescue rescues once. At intervals it reads all leases.
+func (r *rescuer) rescue(ctx context.Context) error {
+	now := time.Now()
+	if !r.last.IsZero() && now.Sub(r.last) > r.stale {
+		r.blindUntil = now.Add(r.stale)
+	}
+	sweep := now.Sub(r.swept) >= max(r.sweepEvery, maintenanceShare*r.sweepCost)
+	if _, err := r.client.rescue(ctx, !now.Before(r.blindUntil), sweep); err != nil {
+		return err
+	}
+	r.last = time.Now()
+	if sweep {
+		r.swept, r.sweepCost = r.last, r.last.Sub(now)
+	}
+	return nil
+}
+
+// maxRescued is how many leases one statement rescues, at most.
+const maxRescued = 100
+
+// rescue gives back the jobs of lost leases, until there is none left. If judge is true, it also finds workers stale.
+// If sweep is true, it reads all leases. It returns the number of jobs.
 func (c *Client) rescue(ctx context.Context, judge, sweep bool) (jobs int64, err error) {
 	for {
-		const most = 100
 		var workers, leases, moved, poisoned int64
-		if err := c.row(ctx, "select * from pawl.rescue($1::integer, $2::boolean, $3::boolean)", []any{most, judge, sweep}, &workers, &leases, &moved, &poisoned); err != nil {
+		err := c.row(ctx, "select * from pawl.rescue($1::integer, $2::boolean, $3::boolean)",
+			[]any{maxRescued, judge, sweep}, &workers, &leases, &moved, &poisoned)
+		if err != nil {
 			return jobs, err
 		}
 		if workers+moved > 0 {
-			c.config.Logger.Warn("pawl: rescued", "workers", workers, "leases", leases, "jobs", moved, "dead", poisoned)
+			c.config.Logger.Warn("pawl: rescued",
+				"workers", workers, "leases", leases, "jobs", moved, "dead", poisoned)
 		}
 		jobs += moved
-		if leases < most || moved == 0 {
+		if leases < maxRescued || moved == 0 {
 			return jobs, nil
 		}
 	}

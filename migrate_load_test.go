@@ -22,11 +22,11 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// envUpgrade makes TestMigrateUnderLoad a measurement: on a private server that keeps what it commits, with a million rows, and each phase
-// as long as this duration.
+// envUpgrade is the environment variable that makes TestMigrateUnderLoad a measurement: on a private server with
+// fsync on, with a million rows, and with phases of this duration.
 const envUpgrade = "PAWL_UPGRADE_PHASE"
 
-// stopwatch is a tracer: how long statements took, the longest of each sort and phase.
+// A stopwatch is a tracer that records the longest statement of each sort and phase.
 type stopwatch struct {
 	mu    sync.Mutex
 	phase string
@@ -66,8 +66,9 @@ type running struct {
 	since time.Time
 }
 
-// TestMigrateUnderLoad migrates a kept schema to this binary's and to the next one made up, which changes hot tables and builds indexes,
-// beside workers, inserts and a transaction that stays open with jobs it has inserted. No statement waits for long.
+// TestMigrateUnderLoad migrates a kept schema to a made-up next one, which changes busy tables and builds indexes.
+// Meanwhile workers and inserts run, and a transaction stays open that has inserted a job. No statement waits for
+// long.
 func TestMigrateUnderLoad(t *testing.T) {
 	t.Parallel()
 	phase, rows := 500*time.Millisecond, 5_000
@@ -78,7 +79,8 @@ func TestMigrateUnderLoad(t *testing.T) {
 		phase, err = time.ParseDuration(text)
 		must(t, err)
 		rows = 1_000_000
-		server, err := localpg.Start(t.Context(), localpg.Config{Durable: true, Settings: map[string]string{"shared_buffers": "512MB", "max_wal_size": "4GB"}})
+		server, err := localpg.Start(t.Context(), localpg.Config{Durable: true,
+			Settings: map[string]string{"shared_buffers": "512MB", "max_wal_size": "4GB"}})
 		must(t, err)
 		defer server.Stop()
 		url = server.URL("postgres")
@@ -119,7 +121,8 @@ func TestMigrateUnderLoad(t *testing.T) {
 		all.Go(func() {
 			for ctx.Err() == nil {
 				n := f.next()
-				if _, err := client.Insert(context.WithoutCancel(ctx), pawl.JobSpec{Args: Work{N: n}, Queue: "plain"}); err != nil {
+				if _, err := client.Insert(context.WithoutCancel(ctx), pawl.JobSpec{Args: Work{N: n},
+					Queue: "plain"}); err != nil {
 					t.Errorf("an insert: %v", err)
 					return
 				}
@@ -127,7 +130,7 @@ func TestMigrateUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	// last lets a phase last as long as it should, and until everything was seen in it.
+	// last waits until a phase has lasted long enough and has seen statements of each sort.
 	last := func(name string) {
 		t.Helper()
 		watch.enter(name)
@@ -157,7 +160,8 @@ func TestMigrateUnderLoad(t *testing.T) {
 				return err
 			}
 			defer conn.Close(context.WithoutCancel(ctx))
-			return following(t).Up(ctx, conn, "pawl", migrator.Options{After: []string{"select pawl.make_partitions(7);", "select pawl.grant_roles(false);"},
+			return following(t).Up(ctx, conn, "pawl", migrator.Options{After: []string{"select pawl.make_partitions(7);",
+				"select pawl.grant_roles(false);"},
 				Blocked: func(by string) { waits <- by }})
 		}()
 	}()
@@ -172,7 +176,8 @@ func TestMigrateUnderLoad(t *testing.T) {
 	commit(t, long)
 	began := time.Now()
 	must(t, <-migrated)
-	t.Logf("%d attempts were blocked; it took %v from the end of the long transaction", len(waits), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d attempts were blocked; it took %v from the end of the long transaction", len(waits),
+		time.Since(began).Round(time.Millisecond))
 	last("5 after")
 	stop()
 	all.Wait()
@@ -186,8 +191,10 @@ func TestMigrateUnderLoad(t *testing.T) {
 		}
 	}
 	for _, sort := range slices.Sorted(maps.Keys(watch.most)) {
-		fmt.Fprintf(t.Output(), "%-40s %7d statements, longest %7.1f ms\n", sort, watch.count[sort], float64(watch.most[sort].Microseconds())/1000)
-		// A test's machine is slow, by as much as it was when nothing was migrated; what is asked is that nobody waits for the long transaction.
+		fmt.Fprintf(t.Output(), "%-40s %7d statements, longest %7.1f ms\n", sort, watch.count[sort],
+			float64(watch.most[sort].Microseconds())/1000)
+		// The machine may be slow, as the phases before the migration show. But no statement may wait for the long
+		// transaction.
 		if limit := 3*time.Second + 5*slow; watch.most[sort] > limit {
 			t.Errorf("%s: one took %v, more than %v", sort, watch.most[sort], limit)
 		}

@@ -3,94 +3,87 @@ package pawl
 import (
 	"context"
 	"errors"
-	"slices"
+	"sync/atomic"
 	"time"
 )
 
-// chunk takes what is pending for the same handler as first, up to its Chunk. The caller has r.mu.
-func (r *runner) chunk(h *handler, first *running) []*running {
-	chunk := []*running{first}
-	r.pending = slices.DeleteFunc(r.pending, func(run *running) bool {
-		if len(chunk) >= h.opts.Chunk || r.mux.handler(run.job.Kind) != h {
-			return false
-		}
-		chunk = append(chunk, run)
-		return true
-	})
-	return chunk
+// A chunk is the jobs of one call of a HandleChunk handler. Each job has a result of its own.
+type chunk struct {
+	slots   *slots
+	handler *handler
+	runs    []*running
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+
+	unstarted bool // The handler was not to start.
+	began     time.Time
+	ran       time.Duration
+	err       error
 }
 
-// many runs a chunk; each job has its own answer.
-func (r *runner) many(chunk []*running) {
-	h := r.mux.handler(chunk[0].job.Kind)
-	jobs := make([]*JobInfo, len(chunk))
-	for i, run := range chunk {
-		jobs[i] = run.job
+// runChunk runs jobs that share a handler. The jobs get results even if the handler ends the goroutine.
+func (s *slots) runChunk(h *handler, runs []*running) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(s.base, jobKey{}, (*JobInfo)(nil)))
+	c := &chunk{slots: s, handler: h, runs: runs, ctx: ctx, cancel: cancel, err: errGoexit}
+	defer c.finish()
+	defer c.cancelWithLastJob()()
+	c.work()
+}
+
+// cancelWithLastJob makes the chunk's context end when the contexts of all its jobs have ended. The caller calls
+// stop.
+func (c *chunk) cancelWithLastJob() (stop func()) {
+	var left atomic.Int32
+	left.Store(int32(len(c.runs)))
+	stops := make([]func() bool, len(c.runs))
+	for i, run := range c.runs {
+		stops[i] = context.AfterFunc(run.ctx, func() {
+			if left.Add(-1) == 0 {
+				c.cancel(context.Cause(c.runs[0].ctx))
+			}
+		})
 	}
-	var err error = &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
-	var began time.Time
-	var ran time.Duration
-	unstarted := false
-	ctx, cancel := context.WithCancelCause(context.WithValue(r.base, jobKey{}, (*JobInfo)(nil)))
-	defer func() {
-		each, some := errors.AsType[JobErrors](err)
-		for _, run := range chunk {
-			own := err
-			if some {
-				own = each[run.job.ID]
-			}
-			a := resultOf(run.job, h, own)
-			if unstarted || a.verb == "retry" && (errors.Is(context.Cause(ctx), ErrShutdown) || errors.Is(context.Cause(run.ctx), ErrShutdown)) {
-				a = attemptResult{job: run.job, verb: "release", delay: new(float64)}
-			}
-			if a.ran = ran; !began.IsZero() {
-				a.waited = run.job.waitedAt(began)
-			}
-			r.done(run, a, own)
-			run.cancel(nil)
-			r.jobs.Done()
-		}
-		cancel(nil)
-	}()
-	// It ends with the last of its jobs.
-	ended := make(chan struct{})
-	stops := make([]func() bool, len(chunk))
-	left := make(chan struct{}, len(chunk))
-	for i, run := range chunk {
-		stops[i] = context.AfterFunc(run.ctx, func() { left <- struct{}{} })
-	}
-	go func() {
-		for range chunk {
-			select {
-			case <-left:
-			case <-ended:
-				return
-			}
-		}
-		cancel(context.Cause(chunk[0].ctx))
-	}()
-	defer func() {
-		close(ended)
+	return func() {
 		for _, stop := range stops {
 			stop()
 		}
-	}()
-	if h.slot != nil {
-		select {
-		case h.slot <- struct{}{}:
-			defer func() { <-h.slot }()
-		case <-r.drain:
-			unstarted, err = true, nil
-			return
-		case <-ctx.Done():
-			unstarted, err = true, nil
-			return
+	}
+}
+
+// work runs the handler.
+func (c *chunk) work() {
+	e := c.slots.executor
+	if !e.acquire(c.ctx, c.handler) {
+		c.unstarted, c.err = true, nil
+		return
+	}
+	defer c.handler.release()
+	jobs := make([]*JobInfo, len(c.runs))
+	for i, run := range c.runs {
+		jobs[i] = run.job
+		e.client.decode(run.job)
+	}
+	c.began = time.Now()
+	defer func() { c.ran = time.Since(c.began) }()
+	c.err = e.mux.call(c.ctx, c.handler, jobs...)
+}
+
+// finish frees the slots of the jobs.
+func (c *chunk) finish() {
+	each, several := errors.AsType[JobErrors](c.err)
+	for _, run := range c.runs {
+		err := c.err
+		if several {
+			err = each[run.job.ID]
 		}
+		a := resultOf(run.job, c.handler, err)
+		if c.unstarted || a.verb == verbRetry && (isShutdown(c.ctx) || isShutdown(run.ctx)) {
+			a = releaseOf(run.job, 0)
+		}
+		if a.ran = c.ran; !c.began.IsZero() {
+			a.waited = run.job.waitedAt(c.began)
+		}
+		c.slots.free(run, a, err)
 	}
-	for _, job := range jobs {
-		r.client.decode(job)
-	}
-	began = time.Now()
-	defer func() { ran = time.Since(began) }()
-	err = r.mux.work(ctx, h, jobs...)
+	c.cancel(nil)
 }

@@ -2,353 +2,331 @@ package pawl
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/lanes"
 )
 
-// room is how many more jobs of a queue may run.
-func (r *runner) room(queue string) int {
-	if r.queues == nil {
-		return r.config.Max
-	}
-	q, chosen := r.config.Queues[queue]
-	if !chosen {
-		return 0
-	}
-	if q.Max == 0 {
-		return r.config.Max
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return q.Max - r.perQueue[queue]
+// A claimLoop claims jobs for a runner. It is a state machine:
+//
+//	          found nothing                nothing in a trickle, or for 100 ms
+//	┌───────┐ ────────────→ ┌────────┐ ───────────────────────────────→ ┌────────┐
+//	│ awake │               │ asking │                                  │ asleep │
+//	└───────┘ ←──────────── └────────┘ ←─────────────────────────────── └────────┘
+//	    ↑      found jobs               found nothing, LISTEN lost          │
+//	    └───────────────────────────────────────────────────────────────────┘
+//	           found jobs of a dense stream, or found jobs, LISTEN lost
+//
+// Awake, the last claim found jobs, and the next one follows at once.
+//
+// Asking, the last claim found nothing. The loop claims again at once, from the safe marks and also from lanes that
+// seemed empty, and then after 1, 2, 4, 8, … ms.
+//
+// Asleep, every insert notifies the loop. So a claim follows an insert at once, and no claim is made in vain. The
+// loop still claims by itself, at growing intervals up to PollInterval.
+//
+// In a dense stream a loop does not sleep: a NOTIFY with every insert would cost far more than claims that find
+// nothing.
+type claimLoop struct {
+	client    *Client
+	log       *slog.Logger
+	config    *RunnerConfig
+	queues    []string // If nil, all queues.
+	slots     *slots
+	finisher  *finisher
+	heartbeat *heartbeat
+	leases    *workerLeases
+	sleeper   *sleeper
+	freed     <-chan struct{} // Receives a value when a job has ended and there is room.
+	woken     <-chan string   // Receives a value when an insert wakes the loop.
+	permits   <-chan struct{} // Receives a value when this process has given a permit back.
+
+	undo    context.Context // Ends when the runner gives up.
+	undoing sync.WaitGroup  // Claims whose result was lost, while they are undone.
+
+	// The goroutine of run alone uses these.
+	set        *lanes.Set
+	state      claimState
+	check      time.Duration // The next wait, if nothing happens before.
+	emptySince time.Time     // Since when claims have found nothing. Zero if the last claim found jobs.
+	failures   int           // The claims in a row that failed.
+	traffic    traffic
+	pace       discoveryPace
+	discovered time.Time // When lanes were last looked for.
+	owed       bool      // An insert may be in an unknown lane: a discovery is due as soon as its pace allows.
+	surveyed   time.Time // When the marks were last advanced.
+	surveyCost time.Duration
+	promoted   time.Time // When due jobs were last promoted.
 }
 
-// free waits until fewer than Min jobs run and says how many may be claimed; 0 when ctx ends.
-func (r *runner) waitForRoom(ctx context.Context) int {
-	for {
-		r.mu.Lock()
-		n := r.config.Max - r.count
-		below := r.count < r.config.Min
-		r.mu.Unlock()
-		// While the database does not take answers, what is done but not delivered must not grow without bound.
-		if below && r.finish.backlog() < 4*r.config.Max+2000 {
-			return n
-		}
-		wait := time.NewTimer(50 * time.Millisecond)
-		select {
-		case <-r.freed:
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return 0
-		}
-		wait.Stop()
-	}
-}
+// A claimState is a state of a claimLoop.
+type claimState int
 
 const (
-	firstCheck   = time.Millisecond       // After a claim found nothing; doubled each time.
-	stayAwake    = 100 * time.Millisecond // Looking by itself so long, a runner asks to be woken whatever was before.
-	discoverSoon = 20 * time.Millisecond  // For lanes not known yet, when known ones had something.
-	denseTraffic = 100                    // Jobs in a window of 100 ms from which it looks by itself instead of being woken.
+	awake claimState = iota
+	asking
+	asleep
 )
 
-// traffic counts jobs in windows, to tell a stream from a trickle.
-type traffic struct {
-	since     time.Time
-	last, now int
-}
+const (
+	maxClaimRetry = 5 * time.Second // The longest wait after a claim that failed.
+	roomCheck     = 50 * time.Millisecond
+	surveyShare   = 20 // The share of time that surveys may take, as its inverse.
+	surveySpacing = 50 * time.Millisecond
+	promoteSoon   = 20 * time.Millisecond // The least time between two promotions that look at all queues.
+	forgetLanes   = 5 * time.Minute       // After this time an empty lane is forgotten.
+)
 
-func (t *traffic) add(at time.Time, n int) {
-	if gone := at.Sub(t.since); gone >= stayAwake {
-		t.last = t.now
-		if gone >= 2*stayAwake {
-			t.last = 0
-		}
-		t.since, t.now = at, 0
-	}
-	t.now += n
-}
-
-// lookPace keeps the looks for lanes to about a tenth of the time. Of the last two the cheaper counts: a single slow answer tells of
-// the machine, and must not put off the next look.
-type discoveryPace struct{ last, before time.Duration }
-
-func (p *discoveryPace) add(cost time.Duration) { p.last, p.before = cost, p.last }
-
-func (p *discoveryPace) every() time.Duration { return 10 * min(p.last, p.before) }
-
-// loop is the claim loop.
-//
-// With nothing to do it looks again after 1, 2, 4, 8 … ms. In a trickle, or after a while of nothing, it asks to be woken: from
-// then on every insert notifies, so that a claim follows it at once and none is made in vain. In a dense stream it does without:
-// there a NOTIFY on every insert would cost far more than looking.
-func (r *runner) loop(ctx context.Context) {
-	var (
-		lookedAt, surveyedAt, promotedAt time.Time
-		surveyCost                       time.Duration
-		pace                             discoveryPace
-		check                            = firstCheck
-		emptySince                       time.Time // Since when claims find nothing; zero: the last one did.
-		asked                            bool      // To be woken.
-		owed                             bool      // Woken, and perhaps for a lane not known yet: a look is due as soon as its cost allows.
-		flow                             traffic
-		failures                         int
-	)
-	weigh := func() {
-		for name, q := range r.config.Queues {
-			r.lanes.queue(name).weight = max(q.Weight, 1)
-		}
-	}
-	weigh()
-	rise := func() {
-		if asked {
-			r.sleep.stayAwake()
-			asked, check = false, firstCheck
-		}
-	}
-	defer rise()
-	for ctx.Err() == nil {
-		n := r.waitForRoom(ctx)
-		if n == 0 {
+// run claims until ctx ends.
+func (l *claimLoop) run(ctx context.Context) {
+	l.begin()
+	defer l.wakeUp()
+	for {
+		room := l.waitForRoom(ctx)
+		if room == 0 {
 			return
 		}
-		idle := !emptySince.IsZero()
 		now := time.Now()
-		got, err := func() (got int, err error) {
-			if due := r.due(now, now.Sub(promotedAt) >= 20*time.Millisecond && (idle || now.Sub(promotedAt) >= r.config.PollInterval/4)); len(due) > 0 {
-				promotedAt = now
-				moved, err := r.client.promote(ctx, r.lanes, due)
-				if err != nil {
-					return 0, err
-				}
-				if moved > 0 {
-					lookedAt, idle = time.Time{}, true
-				}
-			}
-			if now.Sub(surveyedAt) >= max(20*surveyCost, 50*time.Millisecond) {
-				surveyedAt = now
-				if err := r.client.advanceMarks(ctx, r.lanes); err != nil {
-					return 0, err
-				}
-				surveyCost = time.Since(now)
-				r.lanes.forget(5 * time.Minute)
-			}
-			// Lanes not known yet are looked for when there is nothing in those that are, and before a claim from the others: the
-			// first job of a channel must not wait for a million of another.
-			look := func() (found int, err error) {
-				lookedAt, owed = time.Now(), false
-				found, err = r.client.discoverLanes(ctx, r.lanes, r.queues)
-				pace.add(time.Since(lookedAt))
-				return found, err
-			}
-			n = r.lanes.atOnce(n)
-			if !idle && now.Sub(lookedAt) >= max(pace.every(), discoverSoon) {
-				if _, err := look(); err != nil {
-					return 0, err
-				}
-			}
-			got, err = r.take(ctx, n, idle)
-			if err != nil {
-				return 0, err
-			}
-			if since := now.Sub(lookedAt); got == 0 && idle && (since >= pace.every() || pace.every() < discoverSoon) {
-				found, err := look()
-				if err != nil || found == 0 {
-					return 0, err
-				}
-				return r.take(ctx, n, idle)
-			}
-			return got, nil
-		}()
-		flow.add(now, got)
+		got, err := l.claim(ctx, now, room)
+		l.traffic.add(now, got)
+		again := false
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			failures++
-			r.log.Warn("pawl: claim failed, trying again", "worker", r.config.Name, "error", err)
-			r.lanes.reset()
-			weigh()
-			lookedAt, promotedAt = time.Time{}, time.Time{}
-			sleep(ctx, min(50*time.Millisecond<<min(failures, 7), 5*time.Second))
+			l.fail(ctx, err)
 			continue
 		case got > 0:
-			failures, emptySince = 0, time.Time{}
-			if flow.now >= denseTraffic {
-				rise()
-			}
-			if !asked {
-				check = firstCheck
-			}
-			if !asked || r.lanes.more() {
-				continue
-			}
-			// All is taken, and whatever comes from now on wakes us.
-		case emptySince.IsZero():
-			failures, emptySince = 0, now
-			if !asked {
-				continue // Once more at once, from the safe marks and with lanes that seemed empty.
-			}
-		case !asked:
-			calm := flow.last < denseTraffic/2 && flow.now < denseTraffic/2 && now.Sub(emptySince) >= 2*firstCheck
-			if (calm || now.Sub(emptySince) >= stayAwake) && r.sleep.announce(ctx) {
-				// Inserts whose transactions are open just now do not know; they are found by looking some more.
-				asked, check = true, 2*firstCheck
-				continue
-			}
+			again = l.foundJobs()
+		default:
+			again = l.foundNothing(ctx, now)
 		}
-		wait := check
-		check = min(2*check, r.config.PollInterval)
-		if at, ok := r.nextDue(); ok {
-			wait = min(wait, max(time.Until(at), 0))
+		l.failures = 0
+		if !again {
+			l.wait(ctx, now)
 		}
-		if at, ok := r.lanes.nextUnthrottled(); ok {
-			wait = min(wait, max(time.Until(at), 0))
+	}
+}
+
+// begin enters the state awake, and forgets what the last run knew of time.
+func (l *claimLoop) begin() {
+	l.state, l.check, l.emptySince, l.failures, l.owed = awake, firstCheck, time.Time{}, 0, false
+	l.discovered, l.surveyed, l.promoted = time.Time{}, time.Time{}, time.Time{}
+	l.surveyCost, l.pace, l.traffic = 0, discoveryPace{}, traffic{}
+	l.setWeights()
+}
+
+// setWeights sets the shares of the queues.
+func (l *claimLoop) setWeights() {
+	for name, q := range l.config.Queues {
+		l.set.SetWeight(name, max(q.Weight, 1))
+	}
+}
+
+// waitForRoom waits until fewer than Min jobs run, and returns how many may be claimed. It returns 0 when ctx ends.
+func (l *claimLoop) waitForRoom(ctx context.Context) int {
+	for ctx.Err() == nil {
+		n, few := l.slots.vacant()
+		// While the database does not take results, the undelivered ones must not grow without bound.
+		if few && l.finisher.backlog() < 4*l.config.Max+2000 {
+			return n
 		}
-		if owed {
-			wait = min(wait, max(max(pace.every(), discoverSoon)-time.Since(lookedAt), 0))
-		}
-		timer := time.NewTimer(wait)
-		var freed chan struct{} // What is left waits for a place in its queue.
-		if r.lanes.more() {
-			freed = r.freed
-		}
+		wait := time.NewTimer(roomCheck)
 		select {
-		case <-freed:
-		case <-timer.C:
-			if emptySince.IsZero() {
-				emptySince = now
-			}
-		case <-r.permits:
-			r.lanes.unthrottle()
-		case <-r.sleep.woken:
-			r.lanes.unthrottle()
-			promotedAt, emptySince, owed = time.Time{}, time.Now(), true
+		case <-l.freed:
+		case <-wait.C:
 		case <-ctx.Done():
 		}
-		timer.Stop()
-		if asked && !r.sleep.isAnnounced() {
-			asked, check = false, firstCheck // The connection is gone, and the lock with it.
-		}
+		wait.Stop()
 	}
+	return 0
 }
 
-// due are the queues to promote from: those known to be due, and with learn all, to hear what is scheduled next.
-func (r *runner) due(now time.Time, learn bool) (queues []string) {
-	for name, q := range r.lanes.queues {
-		if r.room(name) > 0 && (learn || !q.dueAt.IsZero() && !q.dueAt.After(now)) {
-			queues = append(queues, name)
+// claim makes due jobs ready, advances the marks, and claims up to n jobs.
+//
+// It looks for unknown lanes in two cases. One is that known lanes have nothing. The other is before a claim from
+// known lanes, at intervals: the first job of a channel must not wait for a million jobs of another one.
+func (l *claimLoop) claim(ctx context.Context, now time.Time, n int) (got int, err error) {
+	idle := !l.emptySince.IsZero()
+	moved, err := l.promote(ctx, now, idle)
+	if err != nil {
+		return 0, err
+	}
+	if moved {
+		l.discovered, idle = time.Time{}, true
+	}
+	if err := l.survey(ctx, now); err != nil {
+		return 0, err
+	}
+	n = l.set.ClaimSize(n)
+	if !idle && now.Sub(l.discovered) >= l.discoverEvery() {
+		if _, err := l.discover(ctx); err != nil {
+			return 0, err
 		}
 	}
-	return queues
-}
-
-func (r *runner) nextDue() (at time.Time, ok bool) {
-	for _, q := range r.lanes.queues {
-		if !q.dueAt.IsZero() && (!ok || q.dueAt.Before(at)) {
-			at, ok = q.dueAt, true
-		}
+	got, err = l.take(ctx, n, idle)
+	if err != nil {
+		return 0, err
 	}
-	return at, ok
-}
-
-// take claims up to n jobs and starts them. A suspect comes in a claim of its own, and only while no other struck job runs here:
-// if the worker dies, it is known by whom.
-func (r *runner) take(ctx context.Context, n int, idle bool) (got int, err error) {
-	r.mu.Lock()
-	alone, suspect := r.crashed == 0, r.suspect
-	worker := r.worker
-	r.mu.Unlock()
-	who := claimer{worker: &worker, name: r.config.Name}
-	if alone {
-		if p := r.lanes.suspects(r.room); p != nil {
-			jobs, total, err := r.carryOut(ctx, p, who)
-			if err != nil || len(jobs) > 0 {
-				return total, err
-			}
-		}
-	}
-	// A queue with a maximum of its own has a claim of its own, which takes no more than that.
-	for name, q := range r.config.Queues {
-		if q.Max == 0 {
-			continue
-		}
-		p := r.lanes.plan(min(n-got, r.room(name)), idle, func(queue string) int {
-			if queue == name {
-				return r.room(name)
-			}
-			return 0
-		}, suspect)
-		if len(p.stretches) == 0 {
-			continue
-		}
-		_, total, err := r.carryOut(ctx, p, who)
-		if got += total; err != nil || got >= n {
-			return got, err
-		}
-	}
-	p := r.lanes.plan(n-got, idle, func(queue string) int {
-		if r.config.Queues[queue].Max > 0 {
-			return 0
-		}
-		return r.room(queue)
-	}, suspect)
-	if len(p.stretches) == 0 {
+	if got > 0 || !idle {
 		return got, nil
 	}
-	_, total, err := r.carryOut(ctx, p, who)
-	return got + total, err
+	if every := l.pace.every(); now.Sub(l.discovered) < every && every >= discoverSoon {
+		return 0, nil
+	}
+	if found, err := l.discover(ctx); err != nil || found == 0 {
+		return 0, err
+	}
+	return l.take(ctx, n, idle)
 }
 
-func (r *runner) carryOut(ctx context.Context, p *plan, who claimer) (Jobs, int, error) {
-	id := newLeaseID()
-	// Not ctx: an answer lost because we stopped listening would have to be undone.
-	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	r.mu.Lock()
-	r.leases[id] = nil
-	r.mu.Unlock()
-	jobs, total, err := r.client.claim(claiming, r.lanes, p, who, id)
-	r.mu.Lock()
-	if len(jobs) > 0 {
-		r.leases[id] = jobs[0].lease
-	} else {
-		delete(r.leases, id)
+// promote makes due jobs ready, and reports whether there were any. At intervals it looks at all queues, to learn
+// what is scheduled next.
+func (l *claimLoop) promote(ctx context.Context, now time.Time, idle bool) (moved bool, err error) {
+	since := now.Sub(l.promoted)
+	all := since >= promoteSoon && (idle || since >= l.config.PollInterval/4)
+	queues := l.set.DueQueues(now, all, l.slots.room)
+	if len(queues) == 0 {
+		return false, nil
 	}
-	r.mu.Unlock()
-	if err != nil {
-		if isAmbiguous(err) {
-			r.jobs.Go(func() { r.client.unclaim(r.finish.ctx, id) })
-		}
-		return nil, 0, err
-	}
-	for _, job := range jobs {
-		if ctx.Err() != nil {
-			r.finish.add(attemptResult{job: job, verb: "release", delay: new(float64)})
-			continue
-		}
-		r.start(job)
-	}
-	r.dispatch()
-	return jobs, total, nil
+	l.promoted = now
+	n, err := l.client.promote(ctx, l.set, queues)
+	return n > 0, err
 }
 
-// claims is the claim loop, but for the times the worker is suspended. A claim under way when it is told so is given back.
-func (r *runner) claimWhileReady(ctx context.Context) {
-	for ctx.Err() == nil {
-		claiming, suspend := context.WithCancel(ctx)
-		r.mu.Lock()
-		state, turned := r.state, r.stateChanged
-		r.suspend = suspend
-		r.mu.Unlock()
-		if state == workerReady {
-			r.loop(claiming)
-		} else {
-			select {
-			case <-turned:
-			case <-ctx.Done():
-			}
-		}
-		suspend()
+// survey advances the safe marks of lanes, at intervals.
+func (l *claimLoop) survey(ctx context.Context, now time.Time) error {
+	if now.Sub(l.surveyed) < max(surveyShare*l.surveyCost, surveySpacing) {
+		return nil
 	}
+	l.surveyed = now
+	if err := l.client.advanceMarks(ctx, l.set); err != nil {
+		return err
+	}
+	l.surveyCost = time.Since(now)
+	l.set.Forget(forgetLanes)
+	return nil
+}
+
+// discover looks for unknown lanes, and returns how many it found.
+func (l *claimLoop) discover(ctx context.Context) (found int, err error) {
+	l.discovered, l.owed = time.Now(), false
+	found, err = l.client.discoverLanes(ctx, l.set, l.queues)
+	l.pace.add(time.Since(l.discovered))
+	return found, err
+}
+
+// discoverEvery is the least time between two discoveries while known lanes have jobs.
+func (l *claimLoop) discoverEvery() time.Duration { return max(l.pace.every(), discoverSoon) }
+
+// fail handles a claim that failed. The state stays the same.
+func (l *claimLoop) fail(ctx context.Context, err error) {
+	l.failures++
+	l.log.Warn("pawl: claim failed; the worker tries again", "worker", l.config.Name, "error", err)
+	l.set.Reset()
+	l.setWeights()
+	l.discovered, l.promoted = time.Time{}, time.Time{}
+	sleep(ctx, min(50*time.Millisecond<<min(l.failures, 7), maxClaimRetry))
+}
+
+// foundJobs handles a claim that found jobs. It reports whether the next claim follows at once.
+func (l *claimLoop) foundJobs() (again bool) {
+	l.emptySince = time.Time{}
+	if l.state == asleep && !l.traffic.dense() {
+		return l.set.More() // If nothing is left, the next insert wakes the loop.
+	}
+	l.wakeUp()
+	l.state, l.check = awake, firstCheck
+	return true
+}
+
+// foundNothing handles a claim that found nothing. It reports whether the next claim follows at once.
+func (l *claimLoop) foundNothing(ctx context.Context, now time.Time) (again bool) {
+	switch l.state {
+	case awake:
+		l.state, l.emptySince = asking, now
+		return true
+	case asking:
+		return l.fallAsleep(ctx, now)
+	default:
+		if l.emptySince.IsZero() {
+			l.emptySince = now
+		}
+		return false
+	}
+}
+
+// fallAsleep enters the state asleep if the traffic has been calm, or if there have been no jobs for stayAwake.
+// Inserts whose transactions are open just now do not notify. The loop finds them because it claims some more.
+func (l *claimLoop) fallAsleep(ctx context.Context, now time.Time) (again bool) {
+	empty := now.Sub(l.emptySince)
+	if !(l.traffic.calm() && empty >= 2*firstCheck) && empty < stayAwake {
+		return false
+	}
+	if !l.sleeper.announce(ctx) {
+		return false
+	}
+	l.state, l.check = asleep, 2*firstCheck
+	return true
+}
+
+// wakeUp leaves the state asleep.
+func (l *claimLoop) wakeUp() {
+	if l.state != asleep {
+		return
+	}
+	l.sleeper.stayAwake()
+	l.leaveSleep()
+}
+
+// leaveSleep enters the state that the last claim calls for.
+func (l *claimLoop) leaveSleep() {
+	l.state, l.check = awake, firstCheck
+	if !l.emptySince.IsZero() {
+		l.state = asking
+	}
+}
+
+// wait waits until a claim may find something.
+func (l *claimLoop) wait(ctx context.Context, now time.Time) {
+	timer := time.NewTimer(l.nextCheck())
+	defer timer.Stop()
+	var freed <-chan struct{}
+	if l.set.More() { // The jobs that are left wait for a slot of their queue.
+		freed = l.freed
+	}
+	select {
+	case <-freed:
+	case <-timer.C:
+		if l.emptySince.IsZero() {
+			l.emptySince = now
+		}
+	case <-l.permits:
+		l.set.Unthrottle()
+	case <-l.woken:
+		l.set.Unthrottle()
+		l.promoted, l.emptySince, l.owed = time.Time{}, time.Now(), true
+	case <-ctx.Done():
+	}
+	if l.state == asleep && !l.sleeper.isAnnounced() {
+		l.leaveSleep() // The LISTEN connection is lost, and the announcement with it.
+	}
+}
+
+// nextCheck returns how long to wait for the next claim, and doubles the next wait.
+func (l *claimLoop) nextCheck() time.Duration {
+	wait := l.check
+	l.check = min(2*l.check, l.config.PollInterval)
+	if at, ok := l.set.NextDue(); ok {
+		wait = min(wait, time.Until(at))
+	}
+	if at, ok := l.set.NextUnthrottled(); ok {
+		wait = min(wait, time.Until(at))
+	}
+	if l.owed {
+		wait = min(wait, l.discoverEvery()-time.Since(l.discovered))
+	}
+	return max(wait, 0)
 }

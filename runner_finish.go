@@ -11,39 +11,49 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// finisher writes a runner's answers by natural batching: what gathers while a statement is under way goes with the next.
-// Its goroutines live only while there is work.
+// A finisher delivers a runner's results by natural batching: while a statement is in flight, the next results
+// gather, and they go together with the next statement. There is no timer.
+//
+// Its goroutines live only while there is something to deliver. Each ends when its results are decided, or when ctx
+// ends.
 type finisher struct {
-	client   *Client
-	ctx      context.Context // Ends when the runner gives up delivering.
-	worker   string
-	onResult func(a attemptResult, became string, err error) // Of every answer but the plain successes, once it is decided; may be nil.
+	client    *Client
+	ctx       context.Context // Ends when the runner gives up.
+	worker    string
+	followups followupRunner
+
+	// onResult, if not nil, is called for each result that is not a plain success, once it is decided.
+	onResult func(a attemptResult, became string, err error)
 
 	mu          sync.Mutex
 	completed   []attemptResult
 	failed      []attemptResult
-	endedLeases []string // Leases whose last job is decided, still to be deleted.
-	statements  int
-	open        int // Answers not decided yet.
-	followups   followupRunner
-	idle        chan struct{}
+	endedLeases []string      // Leases whose last job is decided. They are still to be deleted.
+	statements  int           // Statements in flight.
+	undecided   int           // Results that are not decided yet.
+	idle        chan struct{} // Receives a value when nothing is undecided and no statement is in flight.
 }
 
 const (
-	maxFinishing     = 2   // Statements at once.
-	maxFinishAtOnce  = 500 // Jobs in one.
-	minFinishInAPair = 64  // A second statement is worth its cost from here on.
+	maxFinishStatements   = 2   // Statements in flight, at most.
+	maxResultsInStatement = 500 // Results in one statement, at most.
+	minResultsForSecond   = 64  // From this many results on, a second statement is worth its cost.
+	maxLockedWait         = time.Second
+	firstLockedWait       = 5 * time.Millisecond
+	maxLockedDoublings    = 8
 )
 
+// add hands over a result. It does not wait.
 func (f *finisher) add(a attemptResult) {
 	f.mu.Lock()
-	f.open++
+	f.undecided++
 	if a.verb == verbComplete {
 		f.completed = append(f.completed, a)
 	} else {
 		f.failed = append(f.failed, a)
 	}
-	start := f.statements == 0 || f.statements < maxFinishing && len(f.completed)+len(f.failed) >= minFinishInAPair
+	second := f.statements < maxFinishStatements && len(f.completed)+len(f.failed) >= minResultsForSecond
+	start := f.statements == 0 || second
 	if start {
 		f.statements++
 	}
@@ -53,113 +63,119 @@ func (f *finisher) add(a attemptResult) {
 	}
 }
 
-// backlog is how many answers are not decided yet.
+// backlog returns how many results are not decided yet.
 func (f *finisher) backlog() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.open
+	return f.undecided
 }
 
+// run delivers one batch after the other, until there is nothing left to deliver.
 func (f *finisher) run() {
 	for {
-		f.mu.Lock()
-		take := func(from *[]attemptResult) []attemptResult {
-			n := min(len(*from), maxFinishAtOnce)
-			batch := append([]attemptResult(nil), (*from)[:n]...)
-			rest := copy(*from, (*from)[n:])
-			clear((*from)[rest:])
-			*from = (*from)[:rest]
-			return batch
-		}
-		var batch []attemptResult
-		if len(f.failed) > 0 && (len(f.completed) == 0 || len(f.failed) >= len(f.completed)) {
-			batch = take(&f.failed)
-		} else {
-			batch = take(&f.completed)
-		}
-		var leases []string
-		if len(batch) == 0 || batch[0].verb == verbComplete {
-			leases, f.endedLeases = f.endedLeases, nil
-		}
+		batch, leases := f.next()
 		if len(batch) == 0 && len(leases) == 0 {
-			f.statements--
-			if f.statements == 0 && f.open == 0 {
-				select {
-				case f.idle <- struct{}{}:
-				default:
-				}
-			}
-			f.mu.Unlock()
 			return
 		}
-		f.mu.Unlock()
 		f.deliver(batch, leases)
 	}
 }
 
-// land writes a batch. A lease goes in the same statement as its last jobs, when all its others are decided already: each was
-// finished or found not ours by a statement that has committed, so no live pair of it is left.
+// next takes the next batch: results of one kind, and the leases to delete with them. If there is nothing left, the
+// statement of the caller is over.
+func (f *finisher) next() (batch []attemptResult, leases []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.failed) > 0 && (len(f.completed) == 0 || len(f.failed) >= len(f.completed)) {
+		batch = takeResults(&f.failed)
+	} else {
+		batch = takeResults(&f.completed)
+	}
+	if len(batch) == 0 || batch[0].verb == verbComplete {
+		leases, f.endedLeases = f.endedLeases, nil
+	}
+	if len(batch) == 0 && len(leases) == 0 {
+		f.statements--
+		f.notifyIdle()
+	}
+	return batch, leases
+}
+
+// takeResults removes the first results, as many as fit into one statement.
+func takeResults(from *[]attemptResult) []attemptResult {
+	n := min(len(*from), maxResultsInStatement)
+	batch := append([]attemptResult(nil), (*from)[:n]...)
+	rest := copy(*from, (*from)[n:])
+	clear((*from)[rest:])
+	*from = (*from)[:rest]
+	return batch
+}
+
+// deliver writes a batch, and deletes leases with it.
+//
+// A lease is deleted by the statement that finishes its last jobs, if all its other jobs are decided. Each of those
+// was finished, or was found to be lost, by a statement that has committed. So no claimed job of the lease is left.
 func (f *finisher) deliver(batch []attemptResult, leases []string) {
 	ending := f.endingLeases(batch)
-	lost := slices.ContainsFunc(batch, func(a attemptResult) bool { return a.ambiguous })
+	ambiguous := slices.ContainsFunc(batch, func(a attemptResult) bool { return a.ambiguous })
 	var became outcomes
 	err := retryUntil(f.ctx, func() (err error) {
 		became, err = f.client.finish(f.ctx, batch, f.worker, append(ending, leases...))
-		lost = lost || isAmbiguous(err)
+		ambiguous = ambiguous || isAmbiguous(err)
 		return err
 	})
 	if err != nil {
-		if isDataError(err) && len(batch) > 1 {
-			f.mu.Lock()
-			f.endedLeases = append(f.endedLeases, leases...)
-			f.mu.Unlock()
-			f.deliver(batch[:len(batch)/2], nil)
-			f.deliver(batch[len(batch)/2:], nil)
-			return
-		}
-		for _, a := range batch {
-			f.decide(a, "", fmt.Errorf("pawl: %s not delivered: %w", a.verb, err))
-		}
+		f.refused(batch, leases, err)
 		return
 	}
 	defer f.followups.run(f.ctx, f.client)
 	if became.all != "" {
-		f.client.counters.finished(batch, func(ID) string { return became.all })
-		// A lease whose jobs were in two batches at once is ended by neither; it goes with the next.
-		var ended []string
-		for _, a := range batch {
-			if a.job.lease.left.Add(-1) == 0 {
-				if id := *a.job.lease.id.Load(); !slices.Contains(ending, id) {
-					ended = append(ended, id)
-				}
-			}
-			f.notify(a, became.all, nil)
-		}
-		if len(ended) > 0 {
-			f.mu.Lock()
-			f.endedLeases = append(f.endedLeases, ended...)
-			f.mu.Unlock()
-		}
-		f.done(len(batch))
+		f.decideAll(batch, became.all, ending)
 		return
 	}
-	if len(leases) > 0 {
-		f.mu.Lock()
-		f.endedLeases = append(f.endedLeases, leases...)
-		f.mu.Unlock()
-	}
-	var passed []attemptResult
+	f.deleteLater(leases)
+	var skipped []attemptResult
 	for _, a := range batch {
-		if what, ok := became.of(a.job.ID); ok {
-			f.decide(a, what, nil)
+		if state, ok := became.of(a.job.ID); ok {
+			f.decide(a, state, nil)
 		} else {
-			passed = append(passed, a)
+			skipped = append(skipped, a)
 		}
 	}
-	go f.resolveSkipped(passed, lost)
+	if len(skipped) > 0 {
+		go f.resolveSkipped(skipped, ambiguous)
+	}
 }
 
-// ending are the leases that end with a batch.
+// refused handles a batch that the database refused, or that could not be delivered before the runner gave up. If the
+// data of one result is at fault, the halves of the batch are delivered, so that only this result fails.
+func (f *finisher) refused(batch []attemptResult, leases []string, err error) {
+	if isDataError(err) && len(batch) > 1 {
+		f.deleteLater(leases)
+		f.deliver(batch[:len(batch)/2], nil)
+		f.deliver(batch[len(batch)/2:], nil)
+		return
+	}
+	for _, a := range batch {
+		f.decide(a, "", notDelivered(a, err))
+	}
+}
+
+func notDelivered(a attemptResult, err error) error {
+	return fmt.Errorf("pawl: deliver result %s: %w", a.verb, err)
+}
+
+// deleteLater deletes leases with the next statement that completes jobs.
+func (f *finisher) deleteLater(leases []string) {
+	if len(leases) == 0 {
+		return
+	}
+	f.mu.Lock()
+	f.endedLeases = append(f.endedLeases, leases...)
+	f.mu.Unlock()
+}
+
+// endingLeases returns the leases whose last jobs are in a batch.
 func (f *finisher) endingLeases(batch []attemptResult) (ids []string) {
 	if len(batch) == 0 || batch[0].verb != verbComplete {
 		return nil
@@ -176,88 +192,122 @@ func (f *finisher) endingLeases(batch []attemptResult) (ids []string) {
 	return ids
 }
 
-// passed is for what a batch passed by. What is not ours any more is decided; what is locked by somebody is tried again after a
-// while, without waiting in the database: neither other jobs nor a connection wait for a stranger's transaction.
-func (f *finisher) resolveSkipped(batch []attemptResult, lost bool) {
-	defer f.followups.run(f.ctx, f.client)
-	jobs := make([]*JobInfo, len(batch))
-	for i, a := range batch {
-		jobs[i] = a.job
-	}
-	var missing, known map[ID]bool
-	err := retryUntil(f.ctx, func() (err error) {
-		missing, err = f.client.findMissing(f.ctx, jobs)
-		return err
-	})
-	if err == nil && lost && len(missing) > 0 {
-		// An earlier try may have been carried out and only its answer lost.
-		known, err = f.client.findFinished(f.ctx, slices.DeleteFunc(jobs, func(job *JobInfo) bool { return !missing[job.ID] }))
-	}
-	var locked []attemptResult
+// decideAll decides a batch of which all jobs got the same state. ending are the leases that were deleted with it.
+//
+// If the last jobs of a lease were in two batches at once, neither deleted the lease. Then the next statement does.
+func (f *finisher) decideAll(batch []attemptResult, became string, ending []string) {
+	f.client.counters.finished(batch, func(ID) string { return became })
+	var ended []string
 	for _, a := range batch {
-		switch {
-		case err != nil:
-			f.decide(a, "", fmt.Errorf("pawl: %s not delivered: %w", a.verb, err))
-		case !missing[a.job.ID]:
-			a.skips, a.ambiguous = a.skips+1, lost
-			locked = append(locked, a)
-		case a.job.finishedByHand.Load() || known[a.job.ID]:
-			f.decide(a, string(pawlstate.Completed), nil)
-		default:
-			f.decide(a, "", ErrLeaseLost)
+		if a.job.lease.left.Add(-1) == 0 {
+			if id := *a.job.lease.id.Load(); !slices.Contains(ending, id) {
+				ended = append(ended, id)
+			}
 		}
+		f.decided(a, became, nil)
 	}
-	if len(locked) > 0 {
-		sleep(f.ctx, min(5*time.Millisecond<<min(locked[0].skips, 8), time.Second))
-		f.deliver(locked, nil)
-	}
+	f.deleteLater(ended)
+	f.subtract(len(batch))
 }
 
-// decide ends an answer; the lease of the last one is to be deleted.
+// decide decides one result. If the job is the last of its lease, the lease is deleted soon.
 func (f *finisher) decide(a attemptResult, became string, err error) {
-	if err == nil || errors.Is(err, ErrLeaseLost) {
+	known := err == nil || errors.Is(err, ErrLeaseLost)
+	if known {
 		f.client.counters.finished([]attemptResult{a}, func(ID) string { return became })
 	}
-	if a.job.lease.left.Add(-1) == 0 && (err == nil || errors.Is(err, ErrLeaseLost)) {
-		f.mu.Lock()
-		f.endedLeases = append(f.endedLeases, *a.job.lease.id.Load())
-		start := f.statements == 0
-		if start {
-			f.statements++
-		}
-		f.mu.Unlock()
-		if start {
-			go f.run()
-		}
+	if a.job.lease.left.Add(-1) == 0 && known {
+		f.deleteSoon(*a.job.lease.id.Load())
 	}
-	f.notify(a, became, err)
-	f.done(1)
+	f.decided(a, became, err)
+	f.subtract(1)
 }
 
-func (f *finisher) notify(a attemptResult, became string, err error) {
+// deleteSoon deletes a lease with the next statement, and starts one if none is in flight.
+func (f *finisher) deleteSoon(lease string) {
+	f.mu.Lock()
+	f.endedLeases = append(f.endedLeases, lease)
+	start := f.statements == 0
+	if start {
+		f.statements++
+	}
+	f.mu.Unlock()
+	if start {
+		go f.run()
+	}
+}
+
+// decided passes a decided result on.
+func (f *finisher) decided(a attemptResult, became string, err error) {
 	f.followups.record(a.job)
 	if f.onResult != nil && (a.verb != verbComplete || err != nil) {
 		f.onResult(a, became, err)
 	}
 }
 
-func (f *finisher) done(n int) {
+// subtract removes decided results from the backlog.
+func (f *finisher) subtract(n int) {
 	f.mu.Lock()
-	f.open -= n
-	if f.open == 0 && f.statements == 0 {
-		select {
-		case f.idle <- struct{}{}:
-		default:
-		}
-	}
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	f.undecided -= n
+	f.notifyIdle()
 }
 
-// wait returns when every answer is decided and no lease is left to delete, or ctx ends.
+// notifyIdle wakes wait if there is nothing left to do. The caller holds f.mu.
+func (f *finisher) notifyIdle() {
+	if f.undecided == 0 && f.statements == 0 {
+		notify(f.idle)
+	}
+}
+
+// resolveSkipped handles the results that a statement skipped. If a job is not the runner's any more, its result is
+// decided. If another transaction has locked a job's row, its result is delivered again after a while. Nothing waits
+// for that transaction in the database: neither other jobs nor a connection.
+//
+// If an attempt to deliver was ambiguous, it may have been carried out: then the finished jobs are looked for, too.
+func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
+	defer f.followups.run(f.ctx, f.client)
+	jobs := make([]*JobInfo, len(batch))
+	for i, a := range batch {
+		jobs[i] = a.job
+	}
+	var missing, finished map[ID]bool
+	err := retryUntil(f.ctx, func() (err error) {
+		missing, err = f.client.findMissing(f.ctx, jobs)
+		return err
+	})
+	if err == nil && ambiguous && len(missing) > 0 {
+		jobs = slices.DeleteFunc(jobs, func(job *JobInfo) bool { return !missing[job.ID] })
+		finished, err = f.client.findFinished(f.ctx, jobs)
+	}
+	var locked []attemptResult
+	for _, a := range batch {
+		switch {
+		case err != nil:
+			f.decide(a, "", notDelivered(a, err))
+		case !missing[a.job.ID]:
+			a.skips, a.ambiguous = a.skips+1, ambiguous
+			locked = append(locked, a)
+		case a.job.finishedByHand.Load() || finished[a.job.ID]:
+			f.decide(a, string(pawlstate.Completed), nil)
+		default:
+			f.decide(a, "", ErrLeaseLost)
+		}
+	}
+	if len(locked) > 0 {
+		sleep(f.ctx, min(firstLockedWait<<min(locked[0].skips, maxLockedDoublings), maxLockedWait))
+		f.deliver(locked, nil)
+	}
+}
+
+// waitForFollowups returns when nothing that follows from decided results is under way.
+func (f *finisher) waitForFollowups() { f.followups.wait() }
+
+// wait returns when all results are decided and all ended leases are deleted, or with the error of ctx.
 func (f *finisher) wait(ctx context.Context) error {
 	for {
 		f.mu.Lock()
-		busy := f.open > 0 || f.statements > 0
+		busy := f.undecided > 0 || f.statements > 0
 		f.mu.Unlock()
 		if !busy {
 			return nil

@@ -2,14 +2,43 @@ package pawl
 
 import (
 	"context"
-	"maps"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"sync"
 	"time"
 )
 
-func (r *runner) register(ctx context.Context) error {
+// A heartbeat tells the database that a worker lives. It learns which jobs the worker has lost, and which state it is
+// to be in.
+type heartbeat struct {
+	client *Client
+	log    *slog.Logger
+	name   string
+	queues []string // If nil, the worker serves all queues.
+	every  time.Duration
+	slots  *slots
+	leases *workerLeases
+	state  *workerState
+	poked  <-chan struct{} // Asks for a heartbeat now: see poke_heartbeats.sql.
+	stop   func()          // Makes Run drain and return.
+
+	searches sync.WaitGroup // Searches of the archive. They may take longer than a heartbeat may be silent.
+
+	mu      sync.Mutex
+	worker  int64     // The id of the worker's row.
+	started time.Time // When that row was made, by the database's clock.
+}
+
+const (
+	// staleHeartbeats is after how many missed heartbeats a worker is stale.
+	staleHeartbeats = 3
+	// pokeSpacing is the least time between a heartbeat and one that was asked for.
+	pokeSpacing = 100 * time.Millisecond
+)
+
+// register makes a row for the worker.
+func (b *heartbeat) register(ctx context.Context) error {
 	host, _ := os.Hostname()
 	version := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -17,195 +46,154 @@ func (r *runner) register(ctx context.Context) error {
 	}
 	var id int64
 	var started time.Time
-	err := r.client.row(ctx, "select pawl.register_worker($1::text, $2::text, $3::integer, $4::text, $5::text[], $6::interval, $7::text)",
-		[]any{r.config.Name, host, os.Getpid(), version, r.queues, interval(3 * r.config.Heartbeat), r.lastState()}, &id)
+	stale := interval(staleHeartbeats * b.every)
+	err := b.client.row(ctx, "select pawl.register_worker($1::text, $2::text, $3::integer, $4::text, $5::text[], "+
+		"$6::interval, $7::text)",
+		[]any{b.name, host, os.Getpid(), version, b.queues, stale, b.state.get()}, &id)
 	if err == nil {
-		err = r.client.row(ctx, "select pawl.worker_started_at($1::bigint)", []any{id}, &started)
+		err = b.client.row(ctx, "select pawl.worker_started_at($1::bigint)", []any{id}, &started)
 	}
-	if err == nil {
-		r.mu.Lock()
-		r.worker, r.started = id, started
-		r.mu.Unlock()
+	if err != nil {
+		return err
 	}
-	return err
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.worker, b.started = id, started
+	return nil
 }
 
-// beat is the heartbeat: it tells that this worker lives, and learns what it lost.
-func (r *runner) heartbeat(ctx context.Context) {
-	strange := map[string]bool{}
-	var asking sync.WaitGroup // Searches of the archive, which the heartbeat must not wait for.
-	defer asking.Wait()
-	var compared time.Time
-	var cost time.Duration
-	for last := time.Now(); r.waitForHeartbeat(ctx, last); {
-		began := time.Now()
-		last = began
-		r.mu.Lock()
-		worker, started, count := r.worker, r.started, r.count
-		jobs := make([]*JobInfo, 0, count)
-		for run := r.firstRunning; run != nil; run = run.next {
-			jobs = append(jobs, run.job)
-		}
-		r.mu.Unlock()
-		ids, epochs := idsAndEpochs(jobs)
-		var state *string
-		var lost []int64
-		var since *time.Time
-		trying, cancel := context.WithTimeout(ctx, max(r.config.Heartbeat, time.Second))
-		err := r.client.row(trying, `select b.*, pawl.worker_started_at($1::bigint) from pawl.heartbeat($1::bigint, $2::integer, $3::bigint[], $4::integer[]) b`, []any{worker, count, ids, epochs}, &state, &lost, &since)
-		cancel()
-		if err == nil && since != nil && !since.Equal(started) {
-			state = nil // Another's row: the database went back in time and gave the id away once more.
-		}
-		switch {
-		case err != nil:
-			if ctx.Err() == nil {
-				r.log.Warn("pawl: heartbeat failed", "worker", r.config.Name, "error", err)
-			}
-		case state == nil:
-			r.log.Warn("pawl: this worker was taken for dead; its jobs run elsewhere", "worker", r.config.Name)
-			r.cancelContexts(ErrLeaseLost, func(run *running) bool { return run.since.Before(began) })
-			if err := r.register(ctx); err != nil && ctx.Err() == nil {
-				r.log.Warn("pawl: worker not registered again", "error", err)
-			}
-		default:
-			r.setState(*state)
-			if len(lost) > 0 {
-				r.handleMissing(ctx, &asking, jobs, lost)
-			}
-		}
-		if err == nil && state != nil && time.Since(compared) >= max(20*cost, r.config.Heartbeat/2) {
-			compared = time.Now()
-			strange = r.reconcile(ctx, worker, strange)
-			cost = time.Since(compared)
-		}
+// unregister marks the worker's row as stopped.
+func (b *heartbeat) unregister(ctx context.Context) error {
+	worker, _ := b.row()
+	return b.client.query(ctx, "select pawl.unregister_worker($1::bigint)", []any{worker}, nil)
+}
+
+// row returns the id of the worker's row, and when that row was made.
+func (b *heartbeat) row() (worker int64, started time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.worker, b.started
+}
+
+// run beats until ctx ends.
+func (b *heartbeat) run(ctx context.Context) {
+	defer b.searches.Wait()
+	for last := time.Now(); b.wait(ctx, last); {
+		last = time.Now()
+		b.beat(ctx)
 	}
 }
 
-// hailSpacing is the least time between a heartbeat and one that is called for.
-const pokeSpacing = 100 * time.Millisecond
-
-// rest waits for the next heartbeat: for its time, or until one is called for, and that not too soon after the last.
-func (r *runner) waitForHeartbeat(ctx context.Context, last time.Time) bool {
-	timer := time.NewTimer(r.config.Heartbeat)
+// wait returns when the next heartbeat is due or asked for. It returns false when ctx ends.
+func (b *heartbeat) wait(ctx context.Context, last time.Time) bool {
+	timer := time.NewTimer(b.every)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-r.sleep.poked:
+	case <-b.poked:
 		return sleep(ctx, pokeSpacing-time.Since(last))
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// obey is the worker being told what to be.
-func (r *runner) setState(state string) {
-	r.mu.Lock()
-	changed := state != r.state
-	if changed {
-		r.state = state
-		close(r.stateChanged)
-		r.stateChanged = make(chan struct{})
-		if state != workerReady {
-			r.suspend()
+// beat makes one heartbeat.
+func (b *heartbeat) beat(ctx context.Context) {
+	began := time.Now()
+	worker, _ := b.row()
+	jobs, count := b.slots.running()
+	state, missing, err := b.send(ctx, jobs, count)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			b.log.Warn("pawl: heartbeat failed", "worker", b.name, "error", err)
 		}
-	}
-	r.mu.Unlock()
-	if changed {
-		r.log.Info("pawl: the worker was told to be "+state, "worker", r.config.Name)
-	}
-	if state == workerStopping {
-		r.stop()
-	}
-}
-
-// told is what the worker was last told to be.
-func (r *runner) lastState() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.state
-}
-
-// reconcile gives up leases that the database has for this worker and it does not know, twice in a row: of a claim whose answer was
-// lost beyond asking, or brought back by a failover. Without that their jobs would be held for as long as the worker lives.
-func (r *runner) reconcile(ctx context.Context, worker int64, before map[string]bool) (strange map[string]bool) {
-	r.mu.Lock()
-	for id, l := range r.leases {
-		if l != nil && l.left.Load() <= 0 {
-			delete(r.leases, id)
+		return
+	case state == "":
+		b.log.Warn("pawl: the worker was found stale; other workers run its jobs", "worker", b.name)
+		b.slots.cancel(ErrLeaseLost, func(job *JobInfo) bool { return job.claimedAt.Before(began) })
+		if err := b.register(ctx); err != nil && ctx.Err() == nil {
+			b.log.Warn("pawl: worker not registered again", "worker", b.name, "error", err)
 		}
-	}
-	known := maps.Clone(r.leases)
-	r.mu.Unlock()
-	strange = map[string]bool{}
-	err := r.client.query(ctx, "select id::text from pawl.worker_leases($1::bigint) id", []any{worker}, func(s scanner) error {
-		var id string
-		err := s.Scan(&id)
-		if _, ok := known[id]; !ok {
-			strange[id] = true
-		}
-		return err
-	})
-	if err != nil {
-		return nil
-	}
-	for id := range strange {
-		if before[id] {
-			if err := r.client.unclaim(ctx, id); err != nil {
-				return nil
-			}
-			delete(strange, id)
-		}
-	}
-	return strange
-}
-
-// lost ends the handlers of jobs that are not this worker's any more: cancelled ones are in the archive at the epoch they are held at.
-// What was answered since the question was asked is not lost, only gone; at a high rate that is most of it.
-func (r *runner) handleMissing(ctx context.Context, asking *sync.WaitGroup, asked []*JobInfo, ids []int64) {
-	missing := make(map[ID]bool, len(ids))
-	for _, id := range ids {
-		missing[ID(id)] = true
-	}
-	question := make(map[*JobInfo]bool, len(asked))
-	for _, job := range asked {
-		question[job] = missing[job.ID]
-	}
-	gone := map[ID]*JobInfo{}
-	var jobs []*JobInfo
-	r.mu.Lock()
-	for run := r.firstRunning; run != nil; run = run.next {
-		if job := run.job; question[job] && !job.finishedByHand.Load() {
-			gone[job.ID], jobs = job, append(jobs, job)
-		}
-	}
-	r.mu.Unlock()
-	if len(gone) == 0 {
 		return
 	}
-	asking.Go(func() {
-		finished, err := r.client.findFinished(ctx, jobs)
-		if err != nil {
-			return // Asked again at the next heartbeat.
-		}
-		for id, job := range gone {
-			cause := ErrLeaseLost
-			if finished[id] {
-				cause = ErrCancelled
-			}
-			r.cancelContexts(cause, func(run *running) bool { return run.job == job })
-		}
-	})
+	b.setState(state)
+	if len(missing) > 0 {
+		b.cancelMissing(ctx, jobs, missing)
+	}
+	b.leases.reconcile(ctx, worker)
 }
 
-// lose ends the contexts of lost jobs; what was claimed after the question was asked is not meant.
-func (r *runner) cancelContexts(cause error, meant func(*running) bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for run := r.firstRunning; run != nil; run = run.next {
-		if meant(run) {
-			run.cancel(cause)
+// send sends a heartbeat with the running jobs. It returns the state that the worker is to be in, and the ids of the
+// jobs that are not the worker's any more. If the worker was found stale, the state is empty.
+func (b *heartbeat) send(ctx context.Context, jobs []*JobInfo, count int) (state string, missing []int64, err error) {
+	worker, started := b.row()
+	ids, epochs := idsAndEpochs(jobs)
+	var told *string
+	var since *time.Time
+	ctx, cancel := context.WithTimeout(ctx, max(b.every, time.Second))
+	defer cancel()
+	err = b.client.row(ctx, "select b.*, pawl.worker_started_at($1::bigint) "+
+		"from pawl.heartbeat($1::bigint, $2::integer, $3::bigint[], $4::integer[]) b",
+		[]any{worker, count, ids, epochs}, &told, &missing, &since)
+	if err != nil || told == nil {
+		return "", nil, err
+	}
+	if since != nil && !since.Equal(started) {
+		// The row is another worker's. The database went back in time, and gave the id away a second time.
+		return "", nil, nil
+	}
+	return *told, missing, nil
+}
+
+// setState makes the worker ready, suspended or stopping.
+func (b *heartbeat) setState(state string) {
+	if b.state.set(state) {
+		b.log.Info("pawl: the worker was told to be "+state, "worker", b.name)
+	}
+	if state == workerStopping {
+		b.stop()
+	}
+}
+
+// cancelMissing ends the contexts of jobs that are not this worker's any more. reported are the jobs that the
+// heartbeat was sent with, and ids are those of them that the database did not find.
+//
+// Jobs that have finished since the heartbeat was sent are not missing. At a high rate they are most of ids.
+// Cancelled jobs are in the archive, at the epoch at which they were claimed.
+func (b *heartbeat) cancelMissing(ctx context.Context, reported []*JobInfo, ids []int64) {
+	notFound := make(map[ID]bool, len(ids))
+	for _, id := range ids {
+		notFound[ID(id)] = true
+	}
+	missing := make(map[*JobInfo]bool, len(ids))
+	for _, job := range reported {
+		if notFound[job.ID] {
+			missing[job] = true
 		}
 	}
+	var jobs []*JobInfo
+	running, _ := b.slots.running()
+	for _, job := range running {
+		if missing[job] && !job.finishedByHand.Load() {
+			jobs = append(jobs, job)
+		}
+	}
+	if len(jobs) == 0 {
+		return
+	}
+	b.searches.Go(func() {
+		finished, err := b.client.findFinished(ctx, jobs)
+		if err != nil {
+			return // The next heartbeat finds them missing again.
+		}
+		for _, job := range jobs {
+			cause := ErrLeaseLost
+			if finished[job.ID] {
+				cause = ErrCancelled
+			}
+			b.slots.cancel(cause, func(running *JobInfo) bool { return running == job })
+		}
+	})
 }

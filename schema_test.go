@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write sql/schema.sql instead of comparing it")
 
-// TestSchemaDump compares sql/schema.sql with what the migrations and functions make. The dump is made from the catalog rather
-// than by pg_dump, whose text differs from version to version.
+// TestSchemaDump compares sql/schema.sql with what the migrations and functions make. The dump is made from the
+// catalog rather than by pg_dump, whose text differs from version to version.
 func TestSchemaDump(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.Pool(t, pgtest.Database(t))
@@ -26,7 +26,10 @@ func TestSchemaDump(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows, _ := pool.Query(t.Context(), string(query), "pawl")
-	objects, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (schema.Object, error) { return schema.ScanObject(row) })
+	objects, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (schema.Object,
+		error) {
+		return schema.ScanObject(row)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +46,7 @@ func TestSchemaDump(t *testing.T) {
 	}
 }
 
-// TestReadmeProgram: the README's program is examples/first, which compiles.
+// TestReadmeProgram checks that the program in the README is examples/first, which compiles.
 func TestReadmeProgram(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -59,7 +62,8 @@ func TestReadmeProgram(t *testing.T) {
 	}
 }
 
-// The migrator makes functions unchecked, because they call each other in whatever order they come. Here all are there.
+// TestFunctionsCompile creates each function again with checks. The migrator creates them without, because they
+// call each other.
 func TestFunctionsCompile(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)

@@ -2,88 +2,105 @@ package pawl
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/pawlhq/pawl/internal/lanes"
 )
 
-// ticket is a row of claim.sql's answer.
+// A ticket is a row of the result of claim.sql.
 type ticket struct {
-	laneKey
+	lanes.Key
 	pos, id                    int64
 	found, constrained, permit bool
 	epoch                      int32
-	own, attempt, most         int16 // own: the job's priority, which that of a returned lane is not.
-	crashes                    int16
+	own                        int16 // The job's priority. It differs from the lane's if the ticket was returned.
+	attempt, most, crashes     int16
 	kind, fingerprint, unique  string
 	args, data                 []byte
 	opts, errs, save           []byte
-	throttled                  bool // A stretch that a limit cut short: id is the milliseconds until it is worth asking again.
 	created, runAt, now        time.Time
+
+	// throttled means that a limit cut the lane's stretch short. Then id is the number of milliseconds until the lane
+	// is worth asking again.
+	throttled bool
 }
 
-// ticketReader reads the rows of one answer. Reading 24 columns by Scan took an eighth of a runner's time, and an allocation for every
-// text, so that from pgx they are read as they come: integers, times and bytes in binary, text and JSON as text.
+// A ticketReader reads the rows of one result.
+//
+// To read the 24 columns with Scan took an eighth of a runner's time, and one allocation for each text. So it reads
+// the values of pgx as they arrive: integers, times and bytes in binary format, text and JSON in text format. Other
+// drivers are read with Scan.
 type ticketReader struct {
 	ticket
-	raw   int // 1: as they come; -1: by Scan; 0: not known yet.
+	raw   int // 1: the values are read as they arrive. -1: with Scan. 0: not known yet.
 	texts map[string]string
 	arena []byte
 }
 
 var ticketFormats = []int16{
 	pgtype.TextFormatCode, pgtype.BinaryFormatCode, pgtype.TextFormatCode, // queue, lane, channel
-	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // pos, id, found, epoch
+	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // pos, id
+	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // found, epoch
 	pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.BinaryFormatCode, // kind, args, data
-	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // priority, attempt, max_attempts, crashes, constrained, permit
+	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // priority, attempt, max_attempts
+	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // crashes, constrained, permit
 	pgtype.BinaryFormatCode, pgtype.BinaryFormatCode, // created_at, run_at
-	pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.TextFormatCode, // fingerprint, unique_key, opts, errors, checkpoint
+	pgtype.TextFormatCode, pgtype.TextFormatCode, // fingerprint, unique_key
+	pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.TextFormatCode, // opts, errors, checkpoint
 	pgtype.BinaryFormatCode, // now
 }
 
+// read reads one row into the ticket. opts, errs and save are only valid until the next row.
 func (r *ticketReader) read(s scanner) error {
 	r.ticket = ticket{}
 	rows, ok := s.(pgx.Rows)
 	if r.raw == 0 {
 		r.raw = -1
-		if ok {
+		if ok && hasTicketFormats(rows) {
 			r.raw = 1
-			fields := rows.FieldDescriptions()
-			for i, format := range ticketFormats {
-				if len(fields) != len(ticketFormats) || fields[i].Format != format {
-					r.raw = -1
-					break
-				}
-			}
 		}
 	}
 	if r.raw < 0 {
 		return r.scan(s)
 	}
 	v := rows.RawValues()
-	r.queue, r.priority, r.channel, r.pos, r.id = r.text(v[0]), int32(integer(v[1])), r.text(v[2]), integer(v[3]), integer(v[4])
+	r.Queue, r.Priority, r.Channel = r.text(v[0]), int32(integer(v[1])), r.text(v[2])
+	r.pos, r.id = integer(v[3]), integer(v[4])
 	r.throttled = v[3] == nil
 	if r.found = integer(v[5]) != 0; !r.found {
 		return nil
 	}
 	r.epoch, r.kind, r.args, r.data = int32(integer(v[6])), r.text(v[7]), r.bytes(v[8]), r.bytes(v[9])
-	r.own, r.attempt, r.most, r.crashes, r.constrained, r.permit = int16(integer(v[10])), int16(integer(v[11])), int16(integer(v[12])), int16(integer(v[13])), integer(v[14]) != 0, integer(v[15]) != 0
+	r.own, r.attempt = int16(integer(v[10])), int16(integer(v[11]))
+	r.most, r.crashes = int16(integer(v[12])), int16(integer(v[13]))
+	r.constrained, r.permit = integer(v[14]) != 0, integer(v[15]) != 0
 	r.created, r.runAt, r.fingerprint, r.unique = moment(v[16]), moment(v[17]), r.text(v[18]), r.text(v[19])
 	r.opts, r.errs, r.save, r.now = v[20], v[21], v[22], moment(v[23])
 	return nil
 }
 
+// hasTicketFormats reports whether the columns arrive in the formats that read expects.
+func hasTicketFormats(rows pgx.Rows) bool {
+	expected := func(f pgconn.FieldDescription, format int16) bool { return f.Format == format }
+	return slices.EqualFunc(rows.FieldDescriptions(), ticketFormats, expected)
+}
+
 func (r *ticketReader) scan(s scanner) error {
 	var (
-		kind, fingerprint, unique    *string
-		priority, attempt, most, hit *int16
-		constrained, permit          *bool
-		pos                          *int64
-		created, runAt               *time.Time
+		kind, fingerprint, unique        *string
+		priority, attempt, most, crashes *int16
+		constrained, permit              *bool
+		pos                              *int64
+		created, runAt                   *time.Time
 	)
-	err := s.Scan(&r.queue, &r.priority, &r.channel, &pos, &r.id, &r.found, &r.epoch, &kind, &r.args, &r.data,
-		&priority, &attempt, &most, &hit, &constrained, &permit, &created, &runAt, &fingerprint, &unique, &r.opts, &r.errs, &r.save, &r.now)
+	err := s.Scan(&r.Queue, &r.Priority, &r.Channel, &pos, &r.id, &r.found, &r.epoch, &kind, &r.args, &r.data,
+		&priority, &attempt, &most, &crashes, &constrained, &permit, &created, &runAt, &fingerprint, &unique,
+		&r.opts, &r.errs, &r.save, &r.now)
 	if err != nil {
 		return err
 	}
@@ -93,7 +110,8 @@ func (r *ticketReader) scan(s scanner) error {
 	if r.pos = *pos; !r.found {
 		return nil
 	}
-	r.kind, r.own, r.attempt, r.most, r.crashes, r.constrained, r.permit, r.created = *kind, *priority, *attempt, *most, *hit, *constrained, *permit, *created
+	r.kind, r.own, r.attempt, r.most, r.crashes = *kind, *priority, *attempt, *most, *crashes
+	r.constrained, r.permit, r.created = *constrained, *permit, *created
 	if runAt != nil {
 		r.runAt = *runAt
 	}
@@ -106,7 +124,7 @@ func (r *ticketReader) scan(s scanner) error {
 	return nil
 }
 
-// text is a string, made once for all rows that have it: queues, channels and kinds are few.
+// text returns a string. Rows with the same text share one string, because queues, channels and kinds are few.
 func (r *ticketReader) text(b []byte) string {
 	if len(b) == 0 {
 		return ""
@@ -122,7 +140,7 @@ func (r *ticketReader) text(b []byte) string {
 	return s
 }
 
-// bytes is a copy; the row's own are overwritten by the next row.
+// bytes returns a copy. The next row overwrites the original.
 func (r *ticketReader) bytes(b []byte) []byte {
 	if b == nil {
 		return nil
@@ -139,7 +157,7 @@ func (r *ticketReader) bytes(b []byte) []byte {
 	return r.arena[n:len(r.arena):len(r.arena)]
 }
 
-// integer reads an integer or a boolean in binary; a null is 0.
+// integer decodes an integer or a boolean in binary format. A null is 0.
 func integer(b []byte) int64 {
 	switch len(b) {
 	case 1:
@@ -155,7 +173,7 @@ func integer(b []byte) int64 {
 	}
 }
 
-// moment reads a timestamptz in binary: microseconds since 2000. A null is the zero time.
+// moment decodes a timestamptz in binary format, which is in microseconds since 2000. A null is the zero time.
 func moment(b []byte) time.Time {
 	if len(b) != 8 {
 		return time.Time{}

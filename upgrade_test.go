@@ -23,7 +23,7 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// script runs a text as psql does: statement by statement, each by itself.
+// script runs a text as psql does, one statement at a time.
 func script(t testing.TB, conn *pgx.Conn, text string) {
 	t.Helper()
 	for _, s := range statementsOf(text) {
@@ -33,7 +33,7 @@ func script(t testing.TB, conn *pgx.Conn, text string) {
 	}
 }
 
-// old is a fresh database with the schema of a kept version.
+// old returns a new database with the schema of a kept version.
 func old(t testing.TB, version int) (url string) {
 	t.Helper()
 	url = pgtest.Empty(t)
@@ -46,8 +46,8 @@ func old(t testing.TB, version int) (url string) {
 	return url
 }
 
-// following is this binary's schema with more migrations after it, of every kind the rules allow, and a function with a parameter more.
-// No release is like it: it stands for the next one.
+// following returns this binary's schema with made-up migrations after it, of every kind that the rules allow, and
+// a function with one more parameter. It stands for the next release.
 func following(t testing.TB) *migrator.Source {
 	t.Helper()
 	files := fstest.MapFS{}
@@ -62,7 +62,8 @@ func following(t testing.TB) *migrator.Source {
 	source, err := migrator.Load(sql.Files, "pawl.")
 	must(t, err)
 	for i, text := range []string{
-		"alter table pawl.job add column region text, add column weight integer not null default 1;\ncreate table pawl.region (name text primary key);\nalter table pawl.queue add column region text;",
+		"alter table pawl.job add column region text, add column weight integer not null default 1;\n" +
+			"create table pawl.region (name text primary key);\nalter table pawl.queue add column region text;",
 		"-- outside a transaction\ncreate index concurrently job_kind on pawl.job (kind, id);",
 		"alter table pawl.ready add column region text;",
 		"-- outside a transaction\ncreate index concurrently dead_kind on pawl.dead (kind, id);",
@@ -74,13 +75,14 @@ func following(t testing.TB) *migrator.Source {
 	if more == beat {
 		t.Fatal("heartbeat.sql has no such parameters any more: choose another function")
 	}
-	files["function/worker/heartbeat.sql"] = &fstest.MapFile{Data: []byte("drop function if exists pawl.heartbeat(bigint, integer, bigint[], integer[]);\n" + more)}
+	drop := "drop function if exists pawl.heartbeat(bigint, integer, bigint[], integer[]);\n"
+	files["function/worker/heartbeat.sql"] = &fstest.MapFile{Data: []byte(drop + more)}
 	source, err = migrator.Load(files, "pawl.")
 	must(t, err)
 	return source
 }
 
-// up brings a database to a source's schema.
+// up migrates a database to the schema of a source.
 func up(t testing.TB, url string, source *migrator.Source) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -89,31 +91,40 @@ func up(t testing.TB, url string, source *migrator.Source) {
 	must(t, source.Up(t.Context(), conn, "pawl", migrator.Options{}))
 }
 
-// schemaOf is all that a migration makes, as text.
+// schemaOf returns everything that a migration makes, as text.
 func schemaOf(t testing.TB, pool *pgxpool.Pool, schema string) string {
 	t.Helper()
 	return strings.Join(append(values[string](t, pool, `
-		select pg_get_functiondef(p.oid) || coalesce(p.proacl::text, '') from pg_proc p where p.pronamespace = quote_ident($1)::regnamespace
+		select pg_get_functiondef(p.oid) || coalesce(p.proacl::text, '')
+		from pg_proc p where p.pronamespace = quote_ident($1)::regnamespace
 		union all
-		select indexrelid::regclass::text || indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid where c.relnamespace = quote_ident($1)::regnamespace
+		select indexrelid::regclass::text || indisvalid
+		from pg_index i join pg_class c on c.oid = i.indexrelid where c.relnamespace = quote_ident($1)::regnamespace
 		union all
-		select c.relname || coalesce(c.relacl::text, '') || coalesce(array_to_string(c.reloptions, ','), '') from pg_class c where c.relnamespace = quote_ident($1)::regnamespace and c.relkind <> 'i'
+		select c.relname || coalesce(c.relacl::text, '') || coalesce(array_to_string(c.reloptions, ','), '')
+		from pg_class c where c.relnamespace = quote_ident($1)::regnamespace and c.relkind <> 'i'
 		union all
 		select nspname || coalesce(nspacl::text, '') from pg_namespace where nspname = $1
 		union all
-		select format('%s.%s %s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull, attcollation, attstorage)
-		from pg_attribute a join pg_class c on c.oid = a.attrelid where c.relnamespace = quote_ident($1)::regnamespace and attnum > 0 and not attisdropped
+		select format('%s.%s %s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
+			attnotnull, attcollation, attstorage)
+		from pg_attribute a join pg_class c on c.oid = a.attrelid
+		where c.relnamespace = quote_ident($1)::regnamespace and attnum > 0 and not attisdropped
 		union all
-		select conrelid::regclass || pg_get_constraintdef(oid) from pg_constraint where connamespace = quote_ident($1)::regnamespace
+		select conrelid::regclass || pg_get_constraintdef(oid)
+		from pg_constraint where connamespace = quote_ident($1)::regnamespace
 		union all
-		select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d join pg_class c on c.oid = d.adrelid where c.relnamespace = quote_ident($1)::regnamespace
+		select pg_get_expr(d.adbin, d.adrelid)
+		from pg_attrdef d join pg_class c on c.oid = d.adrelid where c.relnamespace = quote_ident($1)::regnamespace
 		union all
-		select pg_get_indexdef(c.oid) from pg_class c where c.relnamespace = quote_ident($1)::regnamespace and c.relkind in ('i', 'I')
+		select pg_get_indexdef(c.oid)
+		from pg_class c where c.relnamespace = quote_ident($1)::regnamespace and c.relkind in ('i', 'I')
 		order by 1`, schema),
 		values[string](t, pool, "select version || name from "+pgx.Identifier{schema}.Sanitize()+".migration order by version")...), "\n")
 }
 
-// What a dry run prints does what Migrate does: from nothing, and from each kept version, in a schema of another name too.
+// TestDryRunIsWhatRuns checks that the script of a dry run does what Migrate does: on an empty database, from each
+// kept version, and in a schema with another name.
 func TestDryRunIsWhatRuns(t *testing.T) {
 	t.Parallel()
 	for name, source := range map[string]*migrator.Source{"this": nil, "next": following(t)} {
@@ -153,7 +164,7 @@ func TestDryRunIsWhatRuns(t *testing.T) {
 							before := value[int](t, pool, "select count(*) from pg_class")
 							must(t, run(&text))
 							if after := value[int](t, pool, "select count(*) from pg_class"); after != before {
-								t.Error("the dry run changed something")
+								t.Error("the dry run changed the database")
 							}
 							must(t, pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
 								script(t, conn.Conn(), text.String())
@@ -176,7 +187,7 @@ func TestDryRunIsWhatRuns(t *testing.T) {
 	}
 }
 
-// From each kept version one comes to the same schema as from nothing.
+// TestUpgradedIsAsInstalled checks that an upgrade from each kept version makes the same schema as a new installation.
 func TestUpgradedIsAsInstalled(t *testing.T) {
 	t.Parallel()
 	for name, source := range map[string]*migrator.Source{"this": nil, "next": following(t)} {
@@ -197,7 +208,8 @@ func TestUpgradedIsAsInstalled(t *testing.T) {
 	}
 }
 
-// Whatever the binary of a kept version sends means the same to the server after the upgrade: the same parameters, the same columns.
+// TestOldStatementsResolve checks that each statement of a kept version has the same parameters and columns after
+// the upgrade.
 func TestOldStatementsResolve(t *testing.T) {
 	t.Parallel()
 	for _, version := range baselines(t) {
@@ -212,27 +224,25 @@ func TestOldStatementsResolve(t *testing.T) {
 			must(t, err)
 			defer conn.Close(context.WithoutCancel(t.Context()))
 			texts := frozen(t, version)
-			// Binaries detach and drop this partition; it was made by make_partitions.
-			exec(t, conn, `create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
-				alter table pawl.archive attach partition pawl.archive_20200229
-				for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00')`)
+			// The binary attaches, detaches and drops this partition; make_partitions creates it.
+			exec(t, conn, "create table pawl.archive_20200229 (like pawl.archive including defaults including indexes)")
 			for _, s := range texts {
 				if s.isOrder() {
 					if _, err := conn.Exec(t.Context(), s.text, pgx.QueryExecModeSimpleProtocol); err != nil {
-						t.Errorf("%s schema, a binary of %d says\n\t%s\n%v", name, version, s.text, err)
+						t.Errorf("%s schema, a binary of version %d sends\n\t%s\n%v", name, version, s.text, err)
 					}
 					continue
 				}
 				got, err := describe(t, conn, s.text)
 				if err != nil || !slices.Equal(got.takes, s.takes) || !slices.Equal(got.gives, s.gives) {
-					t.Errorf("%s schema, a binary of %d says\n%v\nand now it is\n%v\n%v", name, version, s, got, err)
+					t.Errorf("%s schema, a binary of version %d sends\n%v\nand now it is\n%v\n%v", name, version, s, got, err)
 				}
 			}
 		}
 	}
 }
 
-// calls are all ways to call the functions of a database, but for the order of names.
+// calls returns all ways to call the functions of a database, by position and by name.
 func calls(t testing.TB, conn *pgx.Conn) (texts []string) {
 	t.Helper()
 	type function struct {
@@ -242,7 +252,8 @@ func calls(t testing.TB, conn *pgx.Conn) (texts []string) {
 		Defaults int
 		Variadic bool
 	}
-	rows, _ := conn.Query(t.Context(), `select p.proname::text, array(select format_type(u.oid, null) from unnest(p.proargtypes) with ordinality as u (oid, ord) order by u.ord),
+	rows, _ := conn.Query(t.Context(), `select p.proname::text,
+		array(select format_type(u.oid, null) from unnest(p.proargtypes) with ordinality as u (oid, ord) order by u.ord),
 		p.proargnames[1:p.pronargs], p.pronargdefaults::integer, p.provariadic <> 0
 		from pg_proc p where p.pronamespace = 'pawl'::regnamespace order by 1, 2`)
 	functions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[function])
@@ -270,7 +281,8 @@ func calls(t testing.TB, conn *pgx.Conn) (texts []string) {
 	return texts
 }
 
-// So does each call of a function: other languages, triggers and psql say them too, by position and by name.
+// TestOldCallsResolve checks the same for each way to call a function, because triggers, psql and other languages
+// call them, too.
 func TestOldCallsResolve(t *testing.T) {
 	t.Parallel()
 	for _, version := range baselines(t) {
@@ -291,7 +303,8 @@ func TestOldCallsResolve(t *testing.T) {
 				must(t, err)
 				got, err := describe(t, is, text)
 				if err != nil || !slices.Equal(got.gives, want.gives) {
-					t.Errorf("%s schema: of version %d\n\t%s\ngives %v, and now %v (%v): an old call must mean what it did, so add a parameter with a default at the end, or another function",
+					t.Errorf("%s schema: of version %d\n\t%s\ngives %v, and now %v (%v): an old call must keep its meaning: "+
+						"add a parameter with a default at the end, or another function",
 						name, version, text, want.gives, got.gives, err)
 				}
 			}
@@ -307,8 +320,8 @@ func connectTo(t testing.TB, url string) *pgx.Conn {
 	return conn
 }
 
-// A binary that calls a function the kept schema does not have would fail, and not know why, on a schema of the same version: what is new
-// needs a new version.
+// TestNewFunctionsNeedAMigration checks that the schema of a released version has every function. A binary that
+// calls a function that is missing fails, and the version of the schema cannot tell it why.
 func TestNewFunctionsNeedAMigration(t *testing.T) {
 	t.Parallel()
 	source, err := migrator.Load(sql.Files, "pawl.")
@@ -321,13 +334,15 @@ func TestNewFunctionsNeedAMigration(t *testing.T) {
 	was := calls(t, connectTo(t, old(t, last)))
 	for _, text := range calls(t, connectTo(t, pgtest.Database(t))) {
 		if !slices.Contains(was, text) {
-			t.Errorf("%s is not in the schema of version %d as it was released: add a migration, be it a comment alone", text, last)
+			t.Errorf("%s is not in the schema of version %d as it was released: add a migration, even if only a comment",
+				text, last)
 		}
 	}
 }
 
-// TestMigrationsKeepTheRules checks the migrations after the first kept version, and those that stand for the next ones: they only
-// add, and lock no busy table for long. docs/upgrades.md has the rules, also those that a test cannot check.
+// TestMigrationsKeepTheRules checks the migrations after the first kept version, and those that stand for the next
+// ones: they only add, and lock no busy table for long. docs/upgrades.md has the rules, also those that a test
+// cannot check.
 func TestMigrationsKeepTheRules(t *testing.T) {
 	t.Parallel()
 	for _, step := range following(t).Steps[baselines(t)[0]:] {
@@ -393,13 +408,14 @@ func brokenRules(text string) (broken []string) {
 	}
 	for _, m := range indexMade.FindAllStringSubmatch(text, -1) {
 		if m[1] == "" && !strings.Contains(text, "create table pawl."+m[2]+" ") {
-			broken = append(broken, fmt.Sprintf("builds an index on the existing table %s: build it concurrently, in a migration of its own", m[2]))
+			broken = append(broken, fmt.Sprintf("builds an index on the existing table %s: "+
+				"build it concurrently, in a migration of its own", m[2]))
 		}
 	}
 	return broken
 }
 
-// This binary on a schema before its own says what to do, and starts nothing.
+// TestAnOlderSchema checks that on an older schema this binary says what to do, and does nothing.
 func TestAnOlderSchema(t *testing.T) {
 	t.Parallel()
 	source, err := migrator.Load(sql.Files, "pawl.")
@@ -414,7 +430,8 @@ func TestAnOlderSchema(t *testing.T) {
 			must(t, client.MigrateTo(t.Context(), have))
 		}
 		_, insert := client.Insert(t.Context(), Note{1})
-		for verb, err := range map[string]error{"Run": client.Run(t.Context(), mux, pawl.RunnerConfig{}), "Tend": client.Maintain(t.Context()), "Insert": insert} {
+		for verb, err := range map[string]error{"Run": client.Run(t.Context(), mux, pawl.RunnerConfig{}),
+			"Maintain": client.Maintain(t.Context()), "Insert": insert} {
 			wrong, ok := errors.AsType[*pawl.SchemaError](err)
 			if !ok || wrong.Have != have || wrong.Want != source.Version() || !strings.Contains(err.Error(), "Client.Migrate") {
 				t.Errorf("%s at version %d of %d: %v", verb, have, source.Version(), err)
@@ -423,7 +440,7 @@ func TestAnOlderSchema(t *testing.T) {
 	}
 }
 
-// This binary on a schema after its own works; it cannot migrate it, and says what to do.
+// TestANewerSchema checks that on a newer schema this binary works, and that Migrate refuses and says what to do.
 func TestANewerSchema(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -439,7 +456,9 @@ func TestANewerSchema(t *testing.T) {
 	if err := client.WriteMigration(t.Context(), &dry, 0); !errors.As(err, &wrong) || dry.Len() > 0 {
 		t.Errorf("a dry run: %v, and wrote %q", err, dry.String())
 	}
-	if n := value[int](t, pool, "select count(*) from pg_proc where pronamespace = 'pawl'::regnamespace and proname = 'heartbeat' and pronargs = 5"); n != 1 {
+	const extended = "select count(*) from pg_proc " +
+		"where pronamespace = 'pawl'::regnamespace and proname = 'heartbeat' and pronargs = 5"
+	if n := value[int](t, pool, extended); n != 1 {
 		t.Error("the functions of the newer schema were replaced")
 	}
 	if stats, err := client.Stats(t.Context()); err != nil || stats.Schema != next.Version() {

@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/hook"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -152,7 +151,7 @@ func (r *run) in(client *pawl.Client) *pawl.Client {
 // findTarget sets r.target if Pawl is in another database. It takes an advisory lock at the source and looks for it
 // from Pawl's pool: a server shows the lock only in the same database.
 func (r *run) findTarget(ctx context.Context) error {
-	target, _ := hook.Pool(r.client).(*pgxpool.Pool)
+	target := r.client.Pool()
 	if target == nil || target == r.pool {
 		return nil
 	}

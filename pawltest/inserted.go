@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/hook"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -62,7 +62,7 @@ func inserted[T pawl.Args](t testing.TB, client *pawl.Client, filter pawl.Filter
 	}
 	for _, field := range []struct{ name, value string }{
 		{"queue", filter.Queue}, {"channel", filter.Channel}, {"fingerprint", filter.Fingerprint},
-		{"unique key", filter.UniqueKey}, {"args", string(filter.Args)},
+		{"unique key", filter.UniqueKey}, {"worker", filter.Worker}, {"args", string(filter.Args)},
 	} {
 		if field.value != "" {
 			what += ", " + field.name + " " + field.value
@@ -80,13 +80,16 @@ func kindOf[T pawl.Args]() string {
 	return zero.Kind()
 }
 
-// list is the live jobs that filter meets, newest first.
+// list returns the live jobs that a filter chooses, newest first.
 func list(ctx context.Context, client *pawl.Client, filter pawl.Filter) (pawl.Jobs, error) {
-	jobs, err := hook.List(ctx, client, filter)
-	if err != nil {
-		return nil, err
+	live := pawlstate.Live()
+	if len(filter.States) > 0 {
+		live = slices.DeleteFunc(live, func(state pawlstate.State) bool { return !slices.Contains(filter.States, state) })
 	}
-	return jobs.(pawl.Jobs), nil
+	if filter.States = live; len(live) == 0 {
+		return nil, nil
+	}
+	return client.List(ctx, filter)
 }
 
 const (

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/hook"
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
@@ -29,7 +28,7 @@ func New(t testing.TB) *pawl.Client {
 // stdlib.OpenDBFromPool.
 func Pool(t testing.TB, client *pawl.Client) *pgxpool.Pool {
 	t.Helper()
-	pool, _ := hook.Pool(client).(*pgxpool.Pool)
+	pool := client.Pool()
 	if pool == nil {
 		t.Fatal("pawltest: this client has no pool: it was made with pawl.New(nil, …)")
 	}

@@ -187,6 +187,7 @@ func TestRequireInserted(t *testing.T) {
 	for name, filter := range map[string]pawl.Filter{
 		"queue": {Queue: "a"}, "channel": {Channel: "acme"}, "fingerprint": {Fingerprint: "f"}, "key": {UniqueKey: "k"},
 		"args": {Args: json.RawMessage(`{"N": 1}`)}, "state": {States: []pawlstate.State{pawlstate.Ready}},
+		"due":   {RunBefore: time.Now().Add(time.Minute)},
 		"since": {Queue: "a", CreatedAfter: time.Now().Add(-time.Hour), CreatedBefore: time.Now().Add(time.Hour)},
 	} {
 		if job := pawltest.RequireInserted[note](t, client.With(tx), filter); job.Args.N != 1 {
@@ -201,6 +202,8 @@ func TestRequireInserted(t *testing.T) {
 		t.Errorf("raw args are %s of %q", job.Args.JSON, job.Args.Kind())
 	}
 	pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"})
+	pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{Worker: "nobody"})
+	pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{States: []pawlstate.State{pawlstate.Completed}})
 	pawltest.RequireNotInserted[note](t, client, pawl.Filter{}) // Not committed.
 
 	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) }),

@@ -2,24 +2,30 @@ package pawltest
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/hook"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// WorkOptions are for Work; the zero value works.
+// WorkOptions are options of Work. The zero value is ready to use.
 type WorkOptions struct {
-	Context context.Context         // The handler's gets its values and its end. If nil, the test's.
-	Prepare func(job *pawl.JobInfo) // Changes the job before it runs: its Attempt, its Checkpoint.
+	// Context is the parent of the handler's context. It defaults to the test's context.
+	Context context.Context
+	// Prepare, if not nil, changes the job before it runs, for instance its Attempt or its Checkpoint.
+	Prepare func(job *pawl.JobInfo)
 }
 
-// Work runs the handler of args' kind and returns what it answered, a panic as *pawl.PanicError. args may be a JobSpec. They go
-// through their JSON, and middleware, timeout and all of KindOptions are as in a runner, but there is no database: Progress and
-// Checkpoint keep nothing, a Step is done, and a handler that completes its job by hand is for [RunOne], as is a Client.Semaphore and
-// the question what becomes of the job. A handler of chunks gets a chunk of one.
+// Work runs the handler of the kind of args, without a database, and returns what the handler returned. A panic is returned as a
+// *pawl.PanicError. args may be a JobSpec. They are marshalled to JSON and back; middleware and KindOptions apply as in a runner.
+//
+// Progress and Checkpoint store nothing, and a Step always runs. For a handler that completes its job by hand or takes a
+// Client.Semaphore, and to learn what state the job gets, use [RunOne].
 func Work(t testing.TB, mux *pawl.Mux, args pawl.Args, options ...WorkOptions) error {
 	t.Helper()
 	var o WorkOptions
@@ -29,85 +35,204 @@ func Work(t testing.TB, mux *pawl.Mux, args pawl.Args, options ...WorkOptions) e
 	if o.Context == nil {
 		o.Context = t.Context()
 	}
-	answer, mistake := hook.Work(o.Context, mux, args, func(job any) {
-		if o.Prepare != nil {
-			o.Prepare(job.(*pawl.JobInfo))
-		}
-	})
-	if mistake != nil {
-		t.Fatalf("pawltest: Work: %v", mistake)
+	job, err := jobOf(t.Context(), args)
+	if err != nil {
+		t.Fatalf("pawltest: Work: %v", err)
 	}
-	return answer
+	requireHandler(t, mux, job.Kind, "Work")
+	if o.Prepare != nil {
+		o.Prepare(job)
+	}
+	return mux.Work(o.Context, job)
 }
 
-// RunOne runs exactly one ready job, the first one in the order of queues by name and of a runner within, and returns it as it is
-// then: completed, scheduled for a retry, dead. It ends the test if none is ready, telling what there is, or if the job's kind has no
-// handler; that job stays ready.
+// errFilled ends the insert of jobOf before anything is inserted.
+var errFilled = errors.New("pawltest: the job has its defaults")
+
+// jobOf returns the job that a runner would have if args were inserted by a client without settings, and claimed.
+func jobOf(ctx context.Context, args pawl.Args) (*pawl.JobInfo, error) {
+	var spec pawl.JobSpec
+	client, err := pawl.New(nil, pawl.Config{
+		InsertMiddleware: []func(context.Context, []pawl.JobSpec, func(context.Context) error) error{
+			func(_ context.Context, jobs []pawl.JobSpec, _ func(context.Context) error) error {
+				spec = jobs[0]
+				return errFilled
+			},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := client.Insert(ctx, args); !errors.Is(err, errFilled) {
+		return nil, err
+	}
+	if err := client.Validate(spec); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	job := &pawl.JobInfo{
+		ID: 1, Kind: spec.Kind(), Queue: spec.Queue, Channel: spec.Channel, Fingerprint: spec.Fingerprint, Worker: "pawltest",
+		Data: spec.Data, Headers: spec.Headers, Priority: spec.Priority, Attempt: spec.Attempt + 1, MaxAttempts: spec.MaxAttempts,
+		Ordered: spec.Ordered, UniqueKey: spec.Unique.Key, Errors: spec.Errors, State: pawlstate.Running,
+		CreatedAt: now, RunAt: spec.RunAt, StartedAt: now,
+	}
+	if job.Queue == "" {
+		job.Queue = "default"
+	}
+	if job.MaxAttempts == 0 {
+		job.MaxAttempts = 20
+	}
+	switch args := spec.Args.(type) {
+	case pawl.RawArgs:
+		job.Args = args.JSON
+	case *pawl.RawArgs:
+		job.Args = args.JSON
+	default:
+		job.Args, err = json.Marshal(args)
+	}
+	return job, err
+}
+
+// requireHandler ends the test if the mux has no handler for a kind.
+func requireHandler(t testing.TB, mux *pawl.Mux, kind, verb string) {
+	t.Helper()
+	if kinds := mux.Kinds(); !slices.Contains(kinds, kind) && !slices.Contains(kinds, "*") {
+		t.Fatalf("pawltest: %s: no handler for kind %q: register one with Handle; the mux has %q", verb, kind, kinds)
+	}
+}
+
+// RunOne runs one job that is ready, and returns it in the state that it then has: completed, scheduled for a retry, dead. It takes
+// the queues in the order of their names, and the jobs of a queue in the order of a runner. It ends the test if no job is ready, and
+// says what jobs there are; or if the job's kind has no handler, and that job stays ready.
 func RunOne(t testing.TB, client *pawl.Client, mux *pawl.Mux) *pawl.JobInfo {
 	t.Helper()
-	due(t, client, "", "RunOne")
-	job := runOne(t, client, mux, "", "RunOne")
-	if job == nil {
-		t.Fatalf("pawltest: RunOne: no job can be run (a ready one neither if its queue is paused or at a limit, or a transaction has it locked); %s", there(t.Context(), client, ""))
+	queues, err := client.Queues(t.Context())
+	if err != nil {
+		t.Fatalf("pawltest: RunOne: %v", err)
 	}
-	return job
+	for _, queue := range queues {
+		if job := runOne(t, client, mux, queue.Name, "RunOne"); job != nil {
+			return job
+		}
+	}
+	t.Fatalf("pawltest: RunOne: no job can be run (a ready job cannot if its queue is paused or at a limit, or if a transaction has locked it); %s",
+		there(t.Context(), client, ""))
+	return nil
 }
 
 const mostAttempts = 10_000 // By then handlers make work faster than they do it.
 
-// Drain runs ready jobs of queue until there is none, those that become ready by it included, and says how many attempts that
-// were. What is scheduled for later when it starts, or by what it runs, stays: see [Advance]. It ends the test after 10,000 attempts.
+// Drain runs the ready jobs of a queue until there is none, and returns the number of attempts. It also runs the jobs that become ready
+// because of these attempts. It does not run jobs that are scheduled for later when it starts, or that the attempts schedule for
+// later: see [Advance]. It ends the test after 10,000 attempts.
 func Drain(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue string) int {
 	t.Helper()
 	if queue == "" {
 		t.Fatal(`pawltest: Drain: name a queue; that of jobs inserted without one is "default"`)
 	}
-	due(t, client, queue, "Drain")
+	later := newSchedule(t, client, queue)
+	defer later.restore()
 	for n := 0; ; n++ {
 		if n == mostAttempts {
 			t.Fatalf("pawltest: Drain: queue %q is not empty after %d attempts: its handlers give back or insert as much as they finish; %s",
 				queue, n, there(t.Context(), client, queue))
 		}
+		later.holdBack()
 		if runOne(t, client, mux, queue, "Drain") == nil {
 			return n
 		}
 	}
 }
 
-func due(t testing.TB, client *pawl.Client, queue, verb string) {
-	t.Helper()
-	if err := hook.Due(t.Context(), client, queue); err != nil {
-		t.Fatalf("pawltest: %s: %v", verb, err)
-	}
-}
-
+// runOne claims a job of a queue and runs its handler. It returns nil if there is no job to run.
 func runOne(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue, verb string) *pawl.JobInfo {
 	t.Helper()
-	job, err := hook.RunOne(t.Context(), client, mux, queue)
+	ctx := t.Context()
+	job, err := claim(ctx, client, queue)
 	if err != nil {
 		t.Fatalf("pawltest: %s: %v", verb, err)
 	}
 	if job == nil {
 		return nil
 	}
-	return job.(*pawl.JobInfo)
+	run := attempt{client: client, job: job, result: &pawl.PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}}
+	defer run.finish(ctx) // Also if the handler ends the test.
+	if kinds := mux.Kinds(); !slices.Contains(kinds, job.Kind) && !slices.Contains(kinds, "*") {
+		if err := client.Release(ctx, job, 0); err != nil {
+			t.Errorf("pawltest: %s: %v", verb, err)
+		}
+		run.finished = true
+		requireHandler(t, mux, job.Kind, verb)
+	}
+	run.result = mux.Work(ctx, job)
+	if err := run.finish(ctx); err != nil {
+		t.Fatalf("pawltest: %s: %v", verb, err)
+	}
+	now, err := client.Get(ctx, job.ID)
+	if errors.Is(err, pawl.ErrNotFound) { // Its queue keeps no finished jobs.
+		job.State, _ = pawl.OutcomeOf(run.result)
+		if job.State == pawlstate.Scheduled { // It was the last attempt.
+			job.State = pawlstate.Dead
+		}
+		return job
+	}
+	if err != nil {
+		t.Fatalf("pawltest: %s: %v", verb, err)
+	}
+	return now
 }
 
-// Advance lets d pass for all jobs of the client's schema: what is due within d, first runs and retries, is due when it returns, in
-// its order, and the rest is due by so much earlier. Reservations, the times for which unique keys are kept, and the leases of Claim
-// run out likewise, and rates of queues refill. Crons do not tick, and the database's clock is as it was.
-func Advance(t testing.TB, client *pawl.Client, d time.Duration) {
-	t.Helper()
-	if d <= 0 {
-		t.Fatalf("pawltest: Advance by %v: want a positive duration", d)
-	}
-	if err := hook.Advance(t.Context(), client, d); err != nil {
-		t.Fatalf("pawltest: Advance: %v", err)
+// lease is as long as go test lets a test run.
+const lease = 10 * time.Minute
+
+// claim claims a job of a queue, or returns nil. A claim that returns no job may have removed one whose args do not decode: then there
+// may be another.
+func claim(ctx context.Context, client *pawl.Client, queue string) (*pawl.JobInfo, error) {
+	for before := int64(-1); ; {
+		jobs, err := client.Claim(ctx, queue, 1, lease)
+		if err != nil {
+			return nil, err
+		}
+		if len(jobs) > 0 {
+			return jobs[0], nil
+		}
+		ready, err := client.Count(ctx, pawl.Filter{Queue: queue, States: []pawlstate.State{pawlstate.Ready}})
+		if err != nil || ready == 0 || ready == before {
+			return nil, err
+		}
+		before = ready
 	}
 }
 
-// Permit makes a KindOptions.Permit that gives the answers in turn, the last one for ever, and nil if there are none. nil lets the job run; an
-// error or an outcome, such as pawl.Snooze(time.Minute), becomes of the job what it says.
+// attempt is a run of a handler whose result is to be stored once.
+type attempt struct {
+	client   *pawl.Client
+	job      *pawl.JobInfo
+	result   error
+	finished bool
+}
+
+func (a *attempt) finish(ctx context.Context) error {
+	if a.finished {
+		return nil
+	}
+	a.finished = true
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	if a.result == nil {
+		err = a.client.Complete(ctx, a.job)
+	} else {
+		err = a.client.Fail(ctx, a.job, a.result)
+	}
+	if errors.Is(err, pawl.ErrLeaseLost) {
+		return nil // The handler or another process has finished the job, and RunOne returns it in that state.
+	}
+	return err
+}
+
+// Permit returns a function for KindOptions.Permit that gives the answers one after the other, and the last one from then on. nil
+// lets the job run. An error or an outcome, such as pawl.Snooze(time.Minute), is taken as the handler's. Without answers every job
+// runs.
 func Permit(answers ...error) func(ctx context.Context, job *pawl.JobInfo) (release func(), err error) {
 	var mu sync.Mutex
 	return func(context.Context, *pawl.JobInfo) (func(), error) {

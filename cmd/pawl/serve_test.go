@@ -193,8 +193,8 @@ func TestServeWithoutChores(t *testing.T) {
 	case <-time.After(15 * time.Second):
 		t.Error("it did not end within 15 s")
 	}
-	if log := r.logged(); strings.Contains(log, "chore") {
-		t.Errorf("it did chores, or tried to:\n%s", log)
+	if log := r.logged(); strings.Contains(log, "maintenance task") {
+		t.Errorf("it did maintenance:\n%s", log)
 	}
 }
 

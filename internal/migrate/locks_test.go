@@ -14,7 +14,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// indexed is a source whose second step builds an index outside a transaction.
+// indexed returns a source whose second step builds an index outside a transaction.
 func indexed(t *testing.T) *Source {
 	return load(t, func(f fstest.MapFS) {
 		f["migration/0002_two.sql"] = &fstest.MapFile{Data: []byte("-- outside a transaction\n-- For the looks of it.\ncreate index concurrently one_n on thing.one (n);")}
@@ -36,7 +36,8 @@ func value[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) (v T) {
 	return v
 }
 
-const validIndexes = "select count(*) from pg_index i join pg_class c on c.oid = i.indexrelid where c.relnamespace = 'thing'::regnamespace and c.relname = 'one_n' and i.indisvalid"
+const validIndexes = "select count(*) from pg_index i join pg_class c on c.oid = i.indexrelid " +
+	"where c.relnamespace = 'thing'::regnamespace and c.relname = 'one_n' and i.indisvalid"
 
 func TestLoadWantsOneIndexOutsideATransaction(t *testing.T) {
 	t.Parallel()
@@ -55,7 +56,8 @@ func TestLoadWantsOneIndexOutsideATransaction(t *testing.T) {
 			t.Errorf("%s: got %v, want it refused by name", name, err)
 		}
 	}
-	for _, text := range []string{"create table thing.two (n int); -- not concurrently", "-- outside a transaction\ncreate unique index concurrently one_n\n  on thing.one using btree (n) -- and so on\n  where n > 0"} {
+	for _, text := range []string{"create table thing.two (n int); -- not concurrently",
+		"-- outside a transaction\ncreate unique index concurrently one_n\n  on thing.one using btree (n) -- and so on\n  where n > 0"} {
 		all := files()
 		all["migration/0002_two.sql"] = &fstest.MapFile{Data: []byte(text)}
 		if _, err := Load(all, "thing."); err != nil {
@@ -64,7 +66,7 @@ func TestLoadWantsOneIndexOutsideATransaction(t *testing.T) {
 	}
 }
 
-// An index is built while its table is written to, and five migrators at once build one.
+// TestAnIndexIsBuiltUnderLoad runs five migrators at once, while the table is written to. They build one index.
 func TestAnIndexIsBuiltUnderLoad(t *testing.T) {
 	t.Parallel()
 	s, url := indexed(t), pgtest.Empty(t)
@@ -113,8 +115,8 @@ func TestAnIndexIsBuiltUnderLoad(t *testing.T) {
 	}
 }
 
-// A build waits for an open transaction, and nobody for the build. When the migrator is killed meanwhile, what it leaves is no index; the
-// next one takes it away and builds it.
+// TestABuildBrokenOffIsDoneAnew kills a migrator whose build waits for an open transaction. The build leaves an
+// invalid index; the next run drops and builds it. Meanwhile other sessions do not wait.
 func TestABuildBrokenOffIsDoneAnew(t *testing.T) {
 	t.Parallel()
 	s, url := indexed(t), own(t)
@@ -126,14 +128,17 @@ func TestABuildBrokenOffIsDoneAnew(t *testing.T) {
 	ended := make(chan error, 1)
 	migrator := connect(t, url)
 	go func() { ended <- s.Up(context.WithoutCancel(t.Context()), migrator, "thing", Options{}) }()
-	const building = "select count(*) from pg_stat_activity where datname = current_database() and query like '%concurrently%' and wait_event_type = 'Lock' and pid <> pg_backend_pid()"
-	pgtest.Wait(t, "the build to wait for the open transaction", func() bool { return value[int](t, conn, building) == 1 })
+	const build = "datname = current_database() and query like '%concurrently%' and pid <> pg_backend_pid()"
+	const building = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and " + build
+	pgtest.Wait(t, "the build to wait for the open transaction",
+		func() bool { return value[int](t, conn, building) == 1 })
 	exec(t, conn, "insert into thing.one values (2)")
-	exec(t, conn, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query like '%concurrently%' and pid <> pg_backend_pid()")
+	exec(t, conn, "select pg_terminate_backend(pid) from pg_stat_activity where "+build)
 	if err := <-ended; err == nil {
 		t.Fatal("the migrator was killed and says that it is done")
 	}
-	if n := value[int](t, conn, "select count(*) from pg_class where relname = 'one_n'") - value[int](t, conn, validIndexes); n != 1 {
+	if n := value[int](t, conn, "select count(*) from pg_class where relname = 'one_n'") - value[int](t, conn,
+		validIndexes); n != 1 {
 		t.Fatalf("%d invalid indexes are left, want 1: the test shows nothing", n)
 	}
 	if v := have(t, s, conn, "thing"); v != 1 {
@@ -148,7 +153,8 @@ func TestABuildBrokenOffIsDoneAnew(t *testing.T) {
 	}
 }
 
-// A build whose migrator died before it wrote the version down is not done twice.
+// TestAnIndexThatIsThereIsLeft checks that an index is not built again if its migrator died before it recorded the
+// version.
 func TestAnIndexThatIsThereIsLeft(t *testing.T) {
 	t.Parallel()
 	s, conn := indexed(t), connect(t, pgtest.Empty(t))
@@ -165,7 +171,8 @@ func TestAnIndexThatIsThereIsLeft(t *testing.T) {
 	}
 }
 
-// Whoever holds a table that a step must lock holds up the migrator, and nobody else for long.
+// TestNoLongLocks checks that a transaction with a lock that a step needs delays the migrator, and others only
+// briefly.
 func TestNoLongLocks(t *testing.T) {
 	t.Parallel()
 	url := own(t)
@@ -184,10 +191,10 @@ func TestNoLongLocks(t *testing.T) {
 	}()
 	var longest time.Duration
 	tries := 0
-	// Until one insert has waited for it, or else the test shows nothing.
+	// Run until one insert has waited for the migrator, or else the test shows nothing.
 	for deadline := time.Now().Add(20 * time.Second); tries < 2 || longest < lockTimeout/4; {
 		began := time.Now()
-		brief, cancel := context.WithTimeout(t.Context(), 100*lockTimeout) // Machines of tests are slow; the open transaction lasts for ever.
+		brief, cancel := context.WithTimeout(t.Context(), 100*lockTimeout)
 		_, err := conn.Exec(brief, "insert into thing.one values (2)")
 		cancel()
 		if err != nil {
@@ -221,7 +228,8 @@ func TestNoLongLocks(t *testing.T) {
 	}
 }
 
-// A migrator that is killed within a transaction leaves nothing of it, and the next one goes on from there.
+// TestAKilledMigrator checks that a migrator that is killed in a transaction leaves nothing of it, and that the
+// next run continues.
 func TestAKilledMigrator(t *testing.T) {
 	t.Parallel()
 	url := own(t)
@@ -253,7 +261,7 @@ func TestAKilledMigrator(t *testing.T) {
 	}
 }
 
-// A context that ends ends the waiting, and says for what.
+// TestUpGivesUpWithItsContext checks that Up returns when its context ends.
 func TestUpGivesUpWithItsContext(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)

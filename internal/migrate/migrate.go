@@ -1,8 +1,9 @@
-// Package migrate brings a schema to a version: numbered files of tables and indexes, each applied once, and functions that are
-// replaced as a whole after them.
+// Package migrate brings a schema to a version. Numbered files make tables and indexes, and each is applied once.
+// Functions are replaced after them, all at once.
 //
-// Steps that follow each other are one transaction, and the functions are replaced in the last: whoever calls them meanwhile meets the
-// schema as it was or as it is to be, never half of it. A step that builds an index concurrently is a part of its own, outside a transaction.
+// Consecutive steps are one transaction, and the last transaction replaces the functions. Other sessions see the
+// old schema or the new one, never a mixture. A step that builds an index concurrently runs by itself, outside a
+// transaction.
 package migrate
 
 import (
@@ -29,21 +30,22 @@ type Step struct {
 	Version int
 	Name    string
 	SQL     string
-	Index   string // What it builds outside a transaction, as the files write it: "pawl.job_kind". Else empty.
+	Index   string // Index is the index that the step builds outside a transaction, such as "pawl.job_kind"; or "".
 }
 
 func (s *Step) String() string { return fmt.Sprintf("migration %d (%s)", s.Version, s.Name) }
 
-// A Source is what a binary knows of a schema.
+// A Source is the schema that a binary knows.
 type Source struct {
-	Prefix    string // The schema's name as the files write it, with the dot: "pawl.".
+	Prefix    string // Prefix is the schema's name in the files, with the dot: "pawl.".
 	Steps     []Step
 	Functions []string
 
-	dump []Object // Of schema.sql, what all of it makes.
+	dump []Object // The objects of schema.sql.
 }
 
-// outside is the first line of a step that runs outside a transaction. It is one statement, which builds an index concurrently.
+// outside is the first line of a step that runs outside a transaction. The step is one statement, which builds an
+// index concurrently.
 const outside = "-- outside a transaction"
 
 var (
@@ -51,7 +53,8 @@ var (
 	comment      = regexp.MustCompile(`--.*`)
 )
 
-// Load reads migration/NNNN_name.sql, function/*/*.sql and, if there is one, schema.sql. The steps must be numbered 1, 2, 3, …
+// Load reads migration/NNNN_name.sql, function/*/*.sql and, if there is one, schema.sql. The steps must be numbered
+// 1, 2, 3, …
 func Load(files fs.FS, prefix string) (*Source, error) {
 	s := &Source{Prefix: prefix}
 	names, err := fs.Glob(files, "migration/*.sql")
@@ -69,7 +72,7 @@ func Load(files fs.FS, prefix string) (*Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		step := Step{Version: version, Name: title, SQL: ended(text)}
+		step := Step{Version: version, Name: title, SQL: terminated(text)}
 		if step.Index, err = s.index(step.SQL); err != nil {
 			return nil, fmt.Errorf("migrate: %s: %w", name, err)
 		}
@@ -85,7 +88,7 @@ func Load(files fs.FS, prefix string) (*Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.Functions = append(s.Functions, ended(text))
+		s.Functions = append(s.Functions, terminated(text))
 	}
 	if text, err := fs.ReadFile(files, "schema.sql"); err == nil {
 		s.dump = parseDump(string(text))
@@ -93,8 +96,8 @@ func Load(files fs.FS, prefix string) (*Source, error) {
 	return s, nil
 }
 
-// ended is a file's text with the semicolon that parts it from the next.
-func ended(text []byte) string {
+// terminated returns the text of a file with a semicolon at its end.
+func terminated(text []byte) string {
 	s := strings.TrimRightFunc(string(text), unicode.IsSpace)
 	if !strings.HasSuffix(s, ";") {
 		s += ";"
@@ -102,7 +105,7 @@ func ended(text []byte) string {
 	return s + "\n"
 }
 
-// index is the name of the index that a step outside a transaction builds; "" for any other step.
+// index returns the name of the index that a step builds outside a transaction, or "" for any other step.
 func (s *Source) index(text string) (string, error) {
 	code := strings.TrimSpace(comment.ReplaceAllString(text, ""))
 	if first, _, _ := strings.Cut(text, "\n"); strings.TrimSpace(first) != outside {
@@ -111,14 +114,16 @@ func (s *Source) index(text string) (string, error) {
 		}
 		return "", nil
 	}
-	found := regexp.MustCompile(`(?i)^create\s+(?:unique\s+)?index\s+concurrently\s+(\w+)\s+on\s+` + regexp.QuoteMeta(s.Prefix) + `\w+[^;]*;?$`).FindStringSubmatch(code)
+	build := `(?i)^create\s+(?:unique\s+)?index\s+concurrently\s+(\w+)\s+on\s+` +
+		regexp.QuoteMeta(s.Prefix) + `\w+[^;]*;?$`
+	found := regexp.MustCompile(build).FindStringSubmatch(code)
 	if found == nil {
 		return "", fmt.Errorf("is %q: want one statement, create index concurrently NAME on %sTABLE …;", outside, s.Prefix)
 	}
 	return s.Prefix + found[1], nil
 }
 
-// Version is the newest version the source knows.
+// Version returns the newest version that the source knows.
 func (s *Source) Version() int { return len(s.Steps) }
 
 // VersionError says that a schema is not at the version a binary needs.
@@ -128,13 +133,13 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("the schema is at version %d, this binary wants %d", e.Have, e.Want)
 }
 
-// once is how statements with parameters or results are sent: in one round trip, with nothing prepared by name, which would be on
-// another server connection than its next use where a transaction pooler is in between.
+// once is the mode for statements with parameters or results: one round trip, and nothing prepared by name. Behind
+// a transaction pooler, the next use of a prepared statement could be on another server connection.
 const once = pgx.QueryExecModeExec
 
 var validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]{0,62}$`)
 
-// CheckName says whether a schema's name is one this package can use.
+// CheckName returns an error if this package cannot use the name of a schema.
 func CheckName(schema string) error {
 	if !validName.MatchString(schema) {
 		return fmt.Errorf("schema name %q: want 1 to 63 letters, digits, _ or $, and no digit or $ first", schema)
@@ -142,44 +147,46 @@ func CheckName(schema string) error {
 	return nil
 }
 
-// Into rewrites SQL for a schema of another name.
+// Into returns SQL for a schema with another name.
 func (s *Source) Into(schema, text string) string {
 	return strings.ReplaceAll(text, s.Prefix, pgx.Identifier{schema}.Sanitize()+".")
 }
 
-// Have is the schema's version; 0 where there is none.
+// Have returns the version of a schema; 0 if it does not exist.
 func (s *Source) Have(ctx context.Context, conn *pgx.Conn, schema string) (int, error) {
-	// Exec and no other mode: no prepared statement, so a transaction pooler may be in between.
 	var exists bool
-	err := conn.QueryRow(ctx, "select to_regclass($1) is not null", once, pgx.Identifier{schema, "migration"}.Sanitize()).Scan(&exists)
+	table := pgx.Identifier{schema, "migration"}.Sanitize()
+	err := conn.QueryRow(ctx, "select to_regclass($1) is not null", once, table).Scan(&exists)
 	if err != nil || !exists {
 		return 0, err
 	}
 	var version int
-	err = conn.QueryRow(ctx, s.Into(schema, "select coalesce(max(version), 0) from "+s.Prefix+"migration"), once).Scan(&version)
+	err = conn.QueryRow(ctx, "select coalesce(max(version), 0) from "+table, once).Scan(&version)
 	return version, err
 }
 
 // Options are for Up.
 type Options struct {
-	To    int       // The version to bring it to. If zero, the newest known.
-	Dry   io.Writer // If not nil, what would be run is written there, and nothing is changed.
-	After []string  // SQL as in the files, run in the transaction of the functions, after them.
-	// Blocked, if not nil, is told after each attempt that did not get its locks in time, with what is known of who has them.
+	To    int       // To is the version to bring the schema to. It defaults to the newest known.
+	Dry   io.Writer // Dry, if not nil, receives the SQL that would run, and nothing is changed.
+	After []string  // After is SQL to run after the functions, in their transaction.
+	// Blocked, if not nil, is called after each attempt that did not get its locks in time, with what is known of
+	// the session that has them.
 	Blocked func(by string)
 }
 
 const (
-	lockTimeout = 100 * time.Millisecond // Who comes after a statement that waits for a strong lock waits too.
-	blockedWait = time.Second            // Between two attempts at the same locks.
-	turnWait    = 50 * time.Millisecond  // Between two looks whether another migrator is done.
+	lockTimeout = 100 * time.Millisecond // Sessions that come after a waiting strong lock wait, too.
+	blockedWait = time.Second            // Between two attempts to get the same locks.
+	busyWait    = 50 * time.Millisecond  // Between two attempts while another migrator is at work.
 )
 
-// Up brings the schema to a version and, when that is the newest, replaces the functions. Several at once go one after the other. A
-// schema newer than the source is left alone: *VersionError.
+// Up brings the schema to a version and, if that is the newest, replaces the functions. Several calls at once run
+// one after the other. If the schema is newer than the source, Up returns a *VersionError and changes nothing.
 //
-// No lock is waited for longer than 100 ms; then what was begun is rolled back and tried again every second, until ctx ends. What is
-// built outside a transaction waits as long as it takes and holds nobody up. A run that was killed is continued by the next.
+// Up waits at most 100 ms for a lock. Then it rolls back and tries again every second, until ctx ends. An index
+// that is built outside a transaction waits as long as it must, and blocks no other session. After a run that was
+// killed, the next run continues.
 func (s *Source) Up(ctx context.Context, conn *pgx.Conn, schema string, o Options) error {
 	if o.To == 0 {
 		o.To = s.Version()
@@ -192,17 +199,17 @@ func (s *Source) Up(ctx context.Context, conn *pgx.Conn, schema string, o Option
 	}
 	for {
 		done, err := s.step(ctx, conn, schema, o)
-		wait := turnWait
+		wait := busyWait
 		switch {
 		case done:
 			return nil
 		case err == nil:
 			continue
-		case errors.Is(err, errTurn):
+		case errors.Is(err, errBusy):
 		case isLocked(err):
 			wait = blockedWait
 			if o.Blocked != nil {
-				o.Blocked(s.holder(ctx, conn, schema))
+				o.Blocked(s.blocker(ctx, conn, schema))
 			}
 		default:
 			return err
@@ -217,30 +224,34 @@ func (s *Source) Up(ctx context.Context, conn *pgx.Conn, schema string, o Option
 	}
 }
 
-// A part is what is done at once: a transaction, with the building of an index before it or not.
+// A part is done at once: one transaction, and perhaps an index that is built before it.
 type part struct {
 	statements []statement
 	build      *Step
-	until      int  // The version after it.
-	last       bool // Nothing comes after it.
+	until      int  // until is the version after this part.
+	last       bool // last reports whether no part follows.
 }
 
-// A statement is SQL, of one command or more, and what to call it in an error.
+// A statement is SQL of one or more commands, and its name in errors.
 type statement struct{ of, text string }
 
-// next is the part that brings the schema on from version have; whole: the schema itself is there.
-func (s *Source) next(schema string, have int, whole bool, o Options) part {
+// next returns the part after version have. exists reports whether the schema exists.
+func (s *Source) next(schema string, have int, exists bool, o Options) part {
 	if have < o.To && s.Steps[have].Index != "" {
 		step := &s.Steps[have]
-		return part{statements: []statement{s.record(schema, step)}, build: step, until: have + 1, last: have+1 == o.To && o.To < s.Version()}
+		return part{
+			statements: []statement{s.record(schema, step)}, build: step,
+			until: have + 1, last: have+1 == o.To && o.To < s.Version(),
+		}
 	}
 	p := part{until: have}
 	add := func(of, text string) { p.statements = append(p.statements, statement{of, s.Into(schema, text)}) }
-	if !whole {
+	if !exists {
 		add("the schema", "create schema "+pgx.Identifier{schema}.Sanitize()+";")
 	}
 	if have == 0 {
-		add("the schema", "create table "+s.Prefix+"migration (version integer primary key, name text not null, applied_at timestamptz not null default now());")
+		add("the schema", "create table "+s.Prefix+"migration "+
+			"(version integer primary key, name text not null, applied_at timestamptz not null default now());")
 	}
 	for ; p.until < o.To && s.Steps[p.until].Index == ""; p.until++ {
 		step := &s.Steps[p.until]
@@ -248,7 +259,7 @@ func (s *Source) next(schema string, have int, whole bool, o Options) part {
 		p.statements = append(p.statements, s.record(schema, step))
 	}
 	if p.until == s.Version() {
-		// They call each other, in whatever order they come.
+		// Functions call each other, so they cannot be checked in the order of their files.
 		add("functions", "set local check_function_bodies = off;")
 		add("functions", strings.Join(s.Functions, "\n"))
 		for _, text := range o.After {
@@ -259,13 +270,13 @@ func (s *Source) next(schema string, have int, whole bool, o Options) part {
 	return p
 }
 
-// record is the statement that says that a step was applied.
+// record returns the statement that records that a step was applied.
 func (s *Source) record(schema string, step *Step) statement {
-	return statement{step.String(), s.Into(schema, fmt.Sprintf("insert into %smigration (version, name) values (%d, '%s');",
-		s.Prefix, step.Version, strings.ReplaceAll(step.Name, "'", "''")))}
+	return statement{step.String(), s.Into(schema, fmt.Sprintf(
+		"insert into %smigration (version, name) values (%d, '%s');", s.Prefix, step.Version, strings.ReplaceAll(step.Name, "'", "''")))}
 }
 
-// lock is the expression that takes the lock of a schema's migrators, which lasts as long as the transaction.
+// lock returns the statement that takes the lock of a schema's migrators until the end of the transaction.
 func lock(function, schema string) string {
 	return fmt.Sprintf("select %s(hashtextextended('migrate %s', 0));", function, schema)
 }
@@ -274,16 +285,17 @@ const begin = "begin isolation level read committed;"
 
 var limits = fmt.Sprintf("set local lock_timeout = '%dms';", lockTimeout.Milliseconds())
 
-// write is Up's dry run: a script for psql that does the same.
+// write is the dry run of Up: it writes a script for psql that does the same.
 func (s *Source) write(ctx context.Context, conn *pgx.Conn, schema string, o Options) error {
-	have, whole, err := s.look(ctx, conn, schema)
+	have, exists, err := s.state(ctx, conn, schema)
 	if err != nil {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- The schema %s from version %d to %d. For psql -v ON_ERROR_STOP=1; after \"lock timeout\" print it anew, and run that.\n", schema, have, max(have, o.To))
+	fmt.Fprintf(&b, "-- The schema %s from version %d to %d, for psql -v ON_ERROR_STOP=1.\n"+
+		"-- After \"lock timeout\" print it again and run that.\n", schema, have, max(have, o.To))
 	for {
-		p := s.next(schema, have, whole, o)
+		p := s.next(schema, have, exists, o)
 		if p.build != nil {
 			texts, err := s.building(ctx, conn, schema, p.build)
 			if err != nil {
@@ -301,30 +313,32 @@ func (s *Source) write(ctx context.Context, conn *pgx.Conn, schema string, o Opt
 		if p.last {
 			break
 		}
-		have, whole = p.until, true
+		have, exists = p.until, true
 	}
 	_, err = io.WriteString(o.Dry, b.String())
 	return err
 }
 
-// look is where the schema is; a *VersionError if it is newer than the source.
-func (s *Source) look(ctx context.Context, conn *pgx.Conn, schema string) (have int, whole bool, err error) {
+// state returns the schema's version and whether the schema exists. It returns a *VersionError if it is newer than
+// the source.
+func (s *Source) state(ctx context.Context, conn *pgx.Conn, schema string) (have int, exists bool, err error) {
 	if have, err = s.Have(ctx, conn, schema); err != nil {
 		return 0, false, err
 	}
 	if have > s.Version() {
 		return have, true, &VersionError{Have: have, Want: s.Version()}
 	}
-	// Who may not create schemas may still be given one.
-	err = conn.QueryRow(ctx, "select exists (select from pg_namespace where nspname = $1)", once, schema).Scan(&whole)
-	return have, whole, err
+	// A role that may not create schemas can use one that exists.
+	err = conn.QueryRow(ctx, "select exists (select from pg_namespace where nspname = $1)", once, schema).Scan(&exists)
+	return have, exists, err
 }
 
-// errTurn: another migrator is at work.
-var errTurn = errors.New("another migrator is at work")
+// errBusy means that another migrator has the lock.
+var errBusy = errors.New("another migrator is at work")
 
-// step does the next part, under a lock that serialises migrators of this schema. The lock is taken in a statement before what it guards
-// is read. It is tried, not waited for: who waits has a snapshot, and for that an index built concurrently would wait.
+// step does the next part, under a lock that serialises migrators of this schema. The lock is taken in a statement
+// before the version is read. step does not wait for it: a waiting statement has a snapshot, and a concurrent index
+// build would wait for that snapshot to end.
 func (s *Source) step(ctx context.Context, conn *pgx.Conn, schema string, o Options) (done bool, err error) {
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
@@ -336,13 +350,13 @@ func (s *Source) step(ctx context.Context, conn *pgx.Conn, schema string, o Opti
 		return false, err
 	}
 	if !ours {
-		return false, errTurn
+		return false, errBusy
 	}
-	have, whole, err := s.look(ctx, conn, schema)
+	have, exists, err := s.state(ctx, conn, schema)
 	if err != nil {
 		return false, err
 	}
-	p := s.next(schema, have, whole, o)
+	p := s.next(schema, have, exists, o)
 	if p.build != nil {
 		if err := s.build(ctx, tx, schema, p.build); err != nil {
 			return false, fmt.Errorf("%v: %w", p.build, err)
@@ -359,7 +373,7 @@ func (s *Source) step(ctx context.Context, conn *pgx.Conn, schema string, o Opti
 	return p.last, tx.Commit(ctx)
 }
 
-// explain says where in a statement the server found a mistake, and what else it said of it.
+// explain adds to an error of the server the line of the statement, the detail and the hint.
 func (t statement) explain(err error) error {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -379,10 +393,10 @@ func (t statement) explain(err error) error {
 	return fmt.Errorf("%s%s: %w", t.of, more, err)
 }
 
-// build makes a step's index on a connection of its own, while tx keeps other migrators away: it has no snapshot, so the build does not
-// wait for it.
+// build builds the index of a step on another connection, while tx has the lock of migrators. tx has no snapshot,
+// so the build does not wait for it.
 func (s *Source) build(ctx context.Context, tx pgx.Tx, schema string, step *Step) error {
-	// It may take hours, in which this transaction does nothing.
+	// The build may take hours, in which this transaction is idle.
 	if _, err := tx.Exec(ctx, "set local idle_in_transaction_session_timeout = 0"); err != nil {
 		return err
 	}
@@ -403,12 +417,13 @@ func (s *Source) build(ctx context.Context, tx pgx.Tx, schema string, step *Step
 	return nil
 }
 
-// building is what there is to run for a step's index: nothing if it is there, and first of all away with what is left of a build that
-// was broken off.
+// building returns the statements that build the index of a step: none if the index exists. If an interrupted build
+// left an invalid index, the first statement drops it.
 func (s *Source) building(ctx context.Context, conn *pgx.Conn, schema string, step *Step) ([]string, error) {
 	name := s.Into(schema, step.Index)
 	var valid bool
-	err := conn.QueryRow(ctx, "select i.indisvalid from pg_index i where i.indexrelid = to_regclass($1)", once, name).Scan(&valid)
+	const query = "select i.indisvalid from pg_index i where i.indexrelid = to_regclass($1)"
+	err := conn.QueryRow(ctx, query, once, name).Scan(&valid)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return []string{s.Into(schema, step.SQL)}, nil
@@ -420,57 +435,64 @@ func (s *Source) building(ctx context.Context, conn *pgx.Conn, schema string, st
 	return []string{"drop index concurrently " + name + ";", s.Into(schema, step.SQL)}, nil
 }
 
-// isLocked says whether others' locks were in the way.
+// isLocked reports whether an error means that other sessions had the locks.
 func isLocked(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (refused.Code == "55P03" || refused.Code == "40P01")
 }
 
-// holder is who has had a lock on the schema's tables for longest, as far as this role may see.
-func (s *Source) holder(ctx context.Context, conn *pgx.Conn, schema string) string {
+// blocker describes the session with a lock on the schema's tables whose transaction is the oldest, as far as this
+// role may see.
+func (s *Source) blocker(ctx context.Context, conn *pgx.Conn, schema string) string {
 	var by string
-	err := conn.QueryRow(ctx, `select format('process %s, user %s, whose transaction has been open for %s s', a.pid, a.usename, extract(epoch from clock_timestamp() - a.xact_start)::integer)
+	err := conn.QueryRow(ctx, `select format('process %s, user %s, whose transaction has been open for %s s',
+			a.pid, a.usename, extract(epoch from clock_timestamp() - a.xact_start)::integer)
 		from pg_locks l
 		join pg_class c on c.oid = l.relation
 		join pg_namespace n on n.oid = c.relnamespace
 		join pg_stat_activity a on a.pid = l.pid
-		where n.nspname = $1 and l.granted and l.pid <> pg_backend_pid() and l.database = (select oid from pg_database where datname = current_database())
+		where n.nspname = $1 and l.granted and l.pid <> pg_backend_pid()
+		  and l.database = (select oid from pg_database where datname = current_database())
 		order by a.xact_start limit 1`, once, schema).Scan(&by)
 	if err != nil {
-		return "somebody who is gone by now"
+		return "a session that has ended"
 	}
 	return by
 }
 
-// Down drops the schema and all that is in it. It is refused while there are tables, views or extensions that are not the source's: the
-// schema may be one that was there before, public perhaps. What a later version has made is not told from those.
+// Down drops the schema with all its contents. It refuses if the schema has tables, views or extensions that the
+// source did not make, because the schema may have existed before, for example public. If the schema is newer than
+// the source, Down cannot tell and drops it.
 func (s *Source) Down(ctx context.Context, conn *pgx.Conn, schema string) error {
 	have, err := s.Have(ctx, conn, schema)
 	if err != nil {
 		return err
 	}
 	if len(s.dump) > 0 && have <= s.Version() {
-		strange, err := s.strange(ctx, conn, schema)
+		foreign, err := s.foreign(ctx, conn, schema)
 		if err != nil {
 			return err
 		}
-		if n := len(strange); n > 0 {
+		if n := len(foreign); n > 0 {
 			if n > 3 {
-				strange = append(strange[:3:3], fmt.Sprintf("and %d more", n-3))
+				foreign = append(foreign[:3:3], fmt.Sprintf("and %d more", n-3))
 			}
-			return fmt.Errorf("the schema %s has what was not made with it: %s; move or drop that first", schema, strings.Join(strange, ", "))
+			return fmt.Errorf("the schema %s has objects that Pawl did not create: %s; move or drop them first",
+				schema, strings.Join(foreign, ", "))
 		}
 	}
 	_, err = conn.Exec(ctx, "drop schema if exists "+pgx.Identifier{schema}.Sanitize()+" cascade")
 	return err
 }
 
-// strange are a schema's tables, views and extensions that are not the source's.
-func (s *Source) strange(ctx context.Context, conn *pgx.Conn, schema string) (names []string, err error) {
+// foreign returns the tables, views and extensions of a schema that the source did not make.
+func (s *Source) foreign(ctx context.Context, conn *pgx.Conn, schema string) (names []string, err error) {
 	rows, err := conn.Query(ctx, `select c.relname::text from pg_class c
-		where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = $1) and c.relkind = any ('{r,p,v,m,f}') and not c.relispartition
+		where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = $1)
+		  and c.relkind = any ('{r,p,v,m,f}') and not c.relispartition
 		union all
-		select 'extension ' || e.extname from pg_extension e where e.extnamespace = (select n.oid from pg_namespace n where n.nspname = $1)
+		select 'extension ' || e.extname from pg_extension e
+		where e.extnamespace = (select n.oid from pg_namespace n where n.nspname = $1)
 		order by 1`, once, schema)
 	if err != nil {
 		return nil, err

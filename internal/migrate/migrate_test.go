@@ -16,14 +16,14 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m, nil) }
 
-// files is a source of three versions, each of which fails when it is applied twice.
+// files returns a source of three versions, each of which fails if it is applied twice.
 func files() fstest.MapFS {
 	return fstest.MapFS{
 		"migration/0001_one.sql":   {Data: []byte("create table thing.one (n int);")},
 		"migration/0002_two.sql":   {Data: []byte("create table thing.two (n int); insert into thing.one values (2);")},
 		"migration/0003_three.sql": {Data: []byte("create table thing.three (n int);")},
-		"function/x/b.sql":           {Data: []byte("create or replace function thing.b() returns int language sql as 'select thing.a() + 1'")},
-		"function/x/a.sql":           {Data: []byte("create or replace function thing.a() returns int language sql as 'select count(*)::int from thing.three'")},
+		"function/x/b.sql":         {Data: []byte("create or replace function thing.b() returns int language sql as 'select thing.a() + 1'")},
+		"function/x/a.sql":         {Data: []byte("create or replace function thing.a() returns int language sql as 'select count(*)::int from thing.three'")},
 	}
 }
 
@@ -50,7 +50,7 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-// own is a database without a pooler before it: its sessions are the test's own, so that one can be told from another, and killed.
+// own returns a database without a pooler, so that the test can tell sessions apart and kill them.
 func own(t *testing.T) (url string) { return pgtest.Direct(t, pgtest.Empty(t)) }
 
 func have(t *testing.T, s *Source, conn *pgx.Conn, schema string) int {
@@ -208,7 +208,8 @@ func TestDryRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := dry.String()
-	for part, want := range map[string]bool{`"Other".one (n int)`: false, `table "Other".two`: true, `table "Other".three`: true, `function "Other".a`: true, "thing.": false} {
+	for part, want := range map[string]bool{`"Other".one (n int)`: false, `table "Other".two`: true,
+		`table "Other".three`: true, `function "Other".a`: true, "thing.": false} {
 		if strings.Contains(text, part) != want {
 			t.Errorf("that the dry run says %q is %t:\n%s", part, !want, text)
 		}

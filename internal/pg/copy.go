@@ -21,7 +21,7 @@ type Column struct {
 
 // Copy inserts n rows into a table by COPY. It calls row for each i in [0, n), which fills values with the row's.
 //
-// pgx's CopyFrom does not do: it asks the server for the types of the columns by a statement that it prepares by name, which fails
+// It calls the connection's CopyFromTracer, if there is one. pgx's CopyFrom does not do: it asks the server for the types of the columns by a statement that it prepares by name, which fails
 // behind a transaction pooler.
 func Copy(
 	ctx context.Context, conn *pgx.Conn, table pgx.Identifier, columns []Column, n int, row func(i int, values []any),
@@ -34,7 +34,14 @@ func Copy(
 	r.buf.WriteString("PGCOPY\n\377\r\n\000\000\000\000\000\000\000\000\000") // No flags, no header extension.
 	defer r.close()
 	text := fmt.Sprintf("copy %s (%s) from stdin binary", table.Sanitize(), strings.Join(names, ", "))
-	_, err := conn.PgConn().CopyFrom(ctx, r, text)
+	tracer, traced := conn.Config().Tracer.(pgx.CopyFromTracer)
+	if traced {
+		ctx = tracer.TraceCopyFromStart(ctx, conn, pgx.TraceCopyFromStartData{TableName: table, ColumnNames: names})
+	}
+	tag, err := conn.PgConn().CopyFrom(ctx, r, text)
+	if traced {
+		tracer.TraceCopyFromEnd(ctx, conn, pgx.TraceCopyFromEndData{CommandTag: tag, Err: err})
+	}
 	return err
 }
 

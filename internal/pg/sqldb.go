@@ -22,33 +22,31 @@ type SQLQuerier interface {
 
 // OnSQL returns a DB on database/sql, with any driver for PostgreSQL, or on a wrapper of database/sql.
 //
-// Parameters go as text, which every driver passes on. (But none may be of type bytea: lib/pq encodes its text once more. An array of
-// bytea may.) How they go depends on what db does with them, which the first statement
-// finds out:
+// If a wrapper embeds a *sql.Tx or *sql.Conn, statements run on that, and the wrapper does not see them. The wrapper may write
+// parameters into the text itself, at placeholders of its own (bun), or prepare each statement by name (gorm with PrepareStmt), which
+// a transaction pooler breaks. Of other wrappers, the first statement finds out what they do with parameters: see passing.
 //
-//   - A wrapper may leave parameters to the driver. If that is pgx, a leading argument tells it not to prepare the statement by name.
-//   - A wrapper may write parameters into the text itself, at placeholders of its own (bun), or prepare every statement by name
-//     (gorm with PrepareStmt). If it embeds a *sql.Tx or *sql.Conn, statements go there, past the wrapper.
-//   - If such a wrapper embeds neither, it gets a text without parameters, or the parameters without the leading argument.
-func OnSQL(db SQLQuerier) DB { return &sqlDB{db: db} }
+// Parameters go as text, which every driver passes on. But none may be of type bytea, because lib/pq encodes its text once more. An
+// array of bytea may.
+func OnSQL(db SQLQuerier) DB {
+	if inner := embedded(db); inner != nil {
+		db = inner
+	}
+	return &sqlDB{db: db}
+}
 
 type sqlDB struct {
 	db      SQLQuerier
-	passing atomic.Pointer[passing]
+	passing atomic.Int32 // A passing; 0 if it is not known yet.
 }
 
 // passing says how parameters get to the server.
-type passing struct {
-	db   SQLQuerier
-	mode passMode
-}
-
-type passMode int
+type passing int32
 
 const (
-	asParameters passMode = iota // The driver sends them.
-	asPgx                        // The driver is pgx: its mode goes before them.
-	asLiterals                   // They are written into the text.
+	asParameters passing = 1 + iota // The driver sends them.
+	asPgx                           // The driver is pgx: a mode before them tells it not to prepare the statement by name.
+	asLiterals                      // They are written into the text.
 )
 
 func (d *sqlDB) Query(ctx context.Context, text string, args []any, each func(Row) error) error {
@@ -66,50 +64,30 @@ func (d *sqlDB) Query(ctx context.Context, text string, args []any, each func(Ro
 }
 
 func (d *sqlDB) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
-	p := d.passing.Load()
-	if p == nil {
+	p := passing(d.passing.Load())
+	if p == 0 {
 		var certain bool
-		p, certain = findPassing(ctx, d.db)
-		if certain {
-			d.passing.Store(p)
+		if p, certain = probe(ctx, d.db); certain {
+			d.passing.Store(int32(p))
 		}
 	}
 	texts := make([]any, 0, 1+len(args))
-	switch p.mode {
+	switch p {
 	case asLiterals:
-		return p.db.QueryContext(ctx, inline(text, args))
+		return d.db.QueryContext(ctx, inline(text, args))
 	case asPgx:
 		texts = append(texts, pgx.QueryExecModeCacheDescribe)
 	}
 	for _, arg := range args {
 		texts = append(texts, Text(arg))
 	}
-	return p.db.QueryContext(ctx, text, texts...)
+	return d.db.QueryContext(ctx, text, texts...)
 }
 
-// findPassing asks db how it passes parameters on. It is not certain if the statement that asks fails for an unknown reason.
-func findPassing(ctx context.Context, db SQLQuerier) (p *passing, certain bool) {
-	mode, plain, err := probe(ctx, db)
-	if plain {
-		return &passing{db, mode}, true
-	}
-	if inner := embedded(db); inner != nil {
-		if mode, plain, err := probe(ctx, inner); plain {
-			return &passing{inner, mode}, true
-		} else if err != nil {
-			return &passing{inner, asParameters}, false
-		}
-	}
-	if err != nil {
-		return &passing{db, asParameters}, false
-	}
-	return &passing{db, asLiterals}, true
-}
-
-// probe runs a statement that takes no parameter with one that stops it before it is sent. It is plain if the parameter got to the
-// driver. If the wrapper dropped the parameter, the statement has run, which does no harm. An error says that the wrapper prepared
-// the statement and then counted its parameters, or that the connection failed.
-func probe(ctx context.Context, db SQLQuerier) (mode passMode, plain bool, err error) {
+// probe finds out how db passes parameters on. It runs a statement that takes no parameter with a parameter that stops it before it is
+// sent. If the wrapper dropped the parameter, the statement has run, which does no harm. If it failed before the parameter was seen,
+// either the wrapper has prepared it and counted its parameters, or the connection has failed. The result is not certain then.
+func probe(ctx context.Context, db SQLQuerier) (p passing, certain bool) {
 	k := &probeParameter{}
 	rows, err := db.QueryContext(ctx, "select 1 where false", k)
 	if err == nil {
@@ -117,11 +95,13 @@ func probe(ctx context.Context, db SQLQuerier) (mode passMode, plain bool, err e
 	}
 	switch {
 	case k.pgx:
-		return asPgx, true, nil
+		return asPgx, true
 	case k.other:
-		return asParameters, true, nil
+		return asParameters, true
+	case err == nil:
+		return asLiterals, true
 	}
-	return asParameters, false, err
+	return asParameters, false
 }
 
 var errProbed = errors.New("the driver is known; nothing was sent")

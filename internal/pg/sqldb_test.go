@@ -132,6 +132,7 @@ func TestOnSQLThroughAPooler(t *testing.T) {
 		for name, wrap := range map[string]func(*sql.Tx) SQLQuerier{
 			"none":       func(tx *sql.Tx) SQLQuerier { return tx },
 			"formatting": func(tx *sql.Tx) SQLQuerier { return &formatting{Tx: tx} },
+			"preparing":  func(tx *sql.Tx) SQLQuerier { return preparing{tx} },
 		} {
 			t.Run(driver+" "+name, func(t *testing.T) {
 				t.Parallel()
@@ -157,20 +158,23 @@ func TestOnSQLThroughAPooler(t *testing.T) {
 	}
 }
 
-// Once a wrapper is known to format statements, it sees none of them.
+// A wrapper is probed once. If it embeds a transaction, it sees no statement.
 func TestOnSQLProbesOnce(t *testing.T) {
 	t.Parallel()
 	for driver, db := range drivers(t, pgtest.Direct(t, pgtest.Database(t))) {
 		tx, err := db.BeginTx(t.Context(), nil)
 		must(t, err)
 		defer tx.Rollback()
-		f := &formatting{Tx: tx}
-		on := OnSQL(f)
-		for range 3 {
-			must(t, on.Query(t.Context(), "select $1::text", []any{"a"}, func(Row) error { return nil }))
-		}
-		if f.seen != 1 {
-			t.Errorf("%s: the wrapper saw %d statements, want 1", driver, f.seen)
+		inner, outer := &formatting{Tx: tx}, &formatting{Tx: tx}
+		for db, want := range map[SQLQuerier]int{inner: 0, hidden{outer}: 4} {
+			on := OnSQL(db)
+			for range 3 {
+				must(t, on.Query(t.Context(), "select $1::text", []any{"a"}, func(Row) error { return nil }))
+			}
+			if got := inner.seen + outer.seen; got != want {
+				t.Errorf("%s: the wrapper saw %d statements, want %d", driver, got, want)
+			}
+			inner.seen, outer.seen = 0, 0
 		}
 	}
 }

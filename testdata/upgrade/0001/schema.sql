@@ -1,26 +1,29 @@
--- The schema pawl from version 0 to 1. For psql -v ON_ERROR_STOP=1; after "lock timeout" print it anew, and run that.
+-- The schema pawl from version 0 to 1, for psql -v ON_ERROR_STOP=1.
+-- After "lock timeout" print it again and run that.
 
 begin isolation level read committed;
 select pg_advisory_xact_lock(hashtextextended('migrate pawl', 0));
 set local lock_timeout = '100ms';
 create schema "pawl";
 create table "pawl".migration (version integer primary key, name text not null, applied_at timestamptz not null default now());
--- Pawl's tables, in the order of a job's life: a job and its tickets, what a job may have to wait for, who runs it, what is left
--- when it has finished, and what belongs to whole queues. docs/states.md shows which function moves which row.
+-- Pawl's tables, in the order of a job's life: a job and its tickets, what a job may have to wait for, the workers
+-- that run it, what is kept when it has finished, and the queues. docs/states.md shows which function moves which
+-- row.
 --
--- Names and keys collate "C": lanes need byte order, and it is several times faster than a locale's order.
--- Tables that every job passes through are vacuumed early and never truncated, because truncation takes an exclusive lock that
--- would stop the queue.
+-- Names and keys collate "C": lanes need byte order, and it is several times faster than a locale's order. Tables
+-- that every job passes through are vacuumed early and never truncated, because truncation takes an exclusive lock
+-- that would stop the queue.
 
 -- pos makes both ids and positions, so the position of a new job is its id.
--- It must not have a cache: the safe mark requires that all sessions draw positions in the order of time (docs/design.md, section 5).
+-- It must not have a cache: the safe mark requires that all sessions draw positions in the order of time
+-- (docs/design.md, section 5).
 create sequence "pawl".pos as bigint cache 1;
 
 
 -- 1. A job and its ticket
 
--- A job is one unit of work, from the commit of its insert until it finishes. The row is written once. It changes only when the
--- job's first attempt does not succeed, or when somebody updates it.
+-- A job is one unit of work, from the commit of its insert until it finishes. The row is written once. It changes
+-- only if an attempt does not succeed, if the job is updated, or if it moves within the queue.
 create table "pawl".job (
   id           bigint      not null primary key,
   pos          bigint,                                -- position of its ready ticket; null: the id
@@ -30,7 +33,7 @@ create table "pawl".job (
   priority     smallint    not null,                  -- lower runs first
   attempt      smallint    not null default 0,        -- attempts used; only the outcome of a handler uses one
   max_attempts smallint,                              -- null: the queue's
-  crashes      smallint    not null default 0,        -- workers lost while they held the job, since a handler last returned
+  crashes      smallint    not null default 0,        -- workers lost during attempts, since a handler last returned
   constrained  boolean     not null default false,    -- other rows depend on its end: see section 2 and batch
   queue        text        not null collate "C",
   channel      text        not null collate "C",      -- '': none
@@ -39,9 +42,9 @@ create table "pawl".job (
   data         bytea,
   fingerprint  text        collate "C",               -- a label to find the job by
   unique_key   text        collate "C",
-  opts         jsonb,                                 -- settings that few jobs have: backoff, headers, ordered, global, until_start, batch
-  errors       jsonb,                                 -- [{attempt, at, worker, error, stack}], oldest first, the last ten
-  checkpoint   jsonb                                  -- {value, steps, percent, message}: what an attempt leaves for the next
+  opts         jsonb,                                 -- rare settings: backoff, headers, ordered, batch and others
+  errors       jsonb,                                 -- [{attempt, at, worker, error, stack}], oldest first, last ten
+  checkpoint   jsonb                                  -- {value, steps, percent, message}: kept for the next attempt
 ) with (
   autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 0,
   autovacuum_vacuum_insert_scale_factor = 0.5, autovacuum_analyze_scale_factor = 0.5, vacuum_truncate = false
@@ -52,8 +55,9 @@ create index job_unique_key  on "pawl".job (unique_key, id)  where unique_key is
 
 -- Every live job that does not run has exactly one ticket with its epoch, in ready, scheduled or blocked.
 
--- ready holds the tickets of jobs that may be claimed now. A lane is (queue, priority, channel), and pos is the order within it.
--- priority is the job's own, or one of two that come before all others: -32768 for returned jobs, -32769 for suspects.
+-- ready holds the tickets of jobs that may be claimed now. A lane is (queue, priority, channel), and pos is the
+-- order within it. priority is the job's own, or one of two that come before all others: -32768 for returned jobs,
+-- -32769 for suspects.
 create table "pawl".ready (
   pos      bigint  not null,
   job_id   bigint  not null,
@@ -82,21 +86,23 @@ create table "pawl".scheduled (
 
 -- 2. What a job may have to wait for. Jobs without constraints have no rows here: docs/decisions/0004
 
--- blocked holds the tickets of jobs that wait for something other than time: for CommitReserved (expires_at is set), for the jobs
--- before them in an ordered channel, or for their dependencies. A ticket leaves when the job has nothing left to wait for.
+-- blocked holds the tickets of jobs that wait for something other than time: for CommitReserved (expires_at is
+-- set), for the jobs before them in an ordered channel, or for their dependencies. A ticket leaves when the job has
+-- nothing left to wait for.
 create table "pawl".blocked (
   job_id     bigint  not null primary key,
   epoch      integer not null,
   queue      text    not null collate "C",
   expires_at timestamptz                              -- when a reservation that is not committed ends
 ) with (
-  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false
+  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+  vacuum_truncate = false
 );
 create index blocked_expires_at on "pawl".blocked (expires_at) where expires_at is not null;
 create index blocked_queue      on "pawl".blocked (queue, expires_at);
 
--- ordered_job holds the places of live jobs in ordered channels. Only the job with the lowest pos of a channel may have a ticket
--- outside of blocked.
+-- ordered_job holds the places of live jobs in ordered channels. Only the job with the lowest pos of a channel may
+-- have a ticket outside of blocked.
 create table "pawl".ordered_job (
   queue   text   not null collate "C",
   channel text   not null collate "C",
@@ -104,11 +110,12 @@ create table "pawl".ordered_job (
   job_id  bigint not null,
   primary key (queue, channel, pos)
 ) with (
-  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false
+  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+  vacuum_truncate = false
 );
 create unique index ordered_job_job_id on "pawl".ordered_job (job_id);
 
--- halted_channel holds the ordered channels that start no job because their first job died (QueuePolicy.HaltOnDead).
+-- halted_channel holds the ordered channels that start no job because their first job died (Queue.HaltOnDead).
 create table "pawl".halted_channel (
   queue     text        not null collate "C",
   channel   text        not null collate "C",
@@ -117,35 +124,38 @@ create table "pawl".halted_channel (
   primary key (queue, channel)
 );
 
--- unique_key holds the unique keys in use. A key is taken while its job lives (or until it starts), and in any case until keep_until.
+-- unique_key holds the unique keys in use. A key is in use while its job is live (or until it starts), and in any
+-- case until keep_until.
 create table "pawl".unique_key (
   scope       text    not null collate "C",           -- the queue, or '' for all queues
   key         text    not null collate "C",
   job_id      bigint  not null,
-  live        boolean not null,                       -- the job lives and, with until_start, has not started
+  live        boolean not null,                       -- the job is live and, with until_start, has not started
   until_start boolean not null,
   keep_until  timestamptz,
   primary key (scope, key)
 ) with (
-  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false
+  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+  vacuum_truncate = false
 );
 create index unique_key_job_id     on "pawl".unique_key (job_id);
 create index unique_key_keep_until on "pawl".unique_key (keep_until) where not live;
 
--- dependency says which jobs a job waits for: a row for each parent, until that parent finishes.
+-- dependency holds which jobs a job waits for: a row for each parent, until that parent finishes.
 create table "pawl".dependency (
   parent_id    bigint  not null,
   child_id     bigint  not null,
-  on_state     text    not null collate "C",          -- the end of the parent that the child waits for: ok, any, not_ok
-  keep_waiting boolean not null,                      -- if the parent dies, wait until it is retried instead of being cancelled
+  on_state     text    not null collate "C",          -- how the parent must end for the child to run: ok, any, not_ok
+  keep_waiting boolean not null,                      -- if the parent dies: wait for a retry, or else be cancelled
   primary key (parent_id, child_id, on_state)
 ) with (
-  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false
+  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+  vacuum_truncate = false
 );
 create index dependency_child_id on "pawl".dependency (child_id);
 
--- followup holds the ends of constrained jobs whose consequences are not done yet. The transaction that finishes such a job writes
--- the row; run_followups does the rest in a transaction of its own, which waits for no other.
+-- followup holds the ends of constrained jobs whose consequences are not done yet. The transaction that finishes
+-- such a job writes the row; run_followups does the rest in a transaction of its own, which waits for no other.
 create table "pawl".followup (
   id      bigint generated always as identity primary key,
   job_id  bigint  not null,
@@ -155,13 +165,14 @@ create table "pawl".followup (
   batch   bigint,
   became  text    not null collate "C"                -- completed, cancelled, dead, deleted
 ) with (
-  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false
+  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+  vacuum_truncate = false
 );
 
 
--- 3. Who runs it
+-- 3. Claimed jobs and their workers
 
--- lease has one row for each claimed batch: which (job, epoch) pairs were claimed together. The claimer chose the id.
+-- lease has one row for each claim: the (job, epoch) pairs that were claimed together. The claimer chose the id.
 -- A runner's lease lasts as long as its worker lives, a consumer's until expires_at.
 create table "pawl".lease (
   id         uuid      not null primary key,
@@ -173,13 +184,14 @@ create table "pawl".lease (
   autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
   autovacuum_analyze_threshold = 1000000000, vacuum_truncate = false, toast_tuple_target = 8160
 );
--- A batch of hundreds stays in its row, not compressed: compressing it was visible in the time of every claim.
+-- Hundreds of pairs stay in the row, uncompressed: compression was visible in the time of every claim.
 alter table "pawl".lease alter jobs set storage external, alter epochs set storage external;
--- Dead leases pile up while an old snapshot is open, and rescue must not read all of them every second.
+-- Deleted leases accumulate while an old snapshot is open, and rescue must not read all of them every second.
 create index lease_worker_id  on "pawl".lease (worker_id)  where worker_id is not null;
 create index lease_expires_at on "pawl".lease (expires_at) where expires_at is not null;
 
--- worker has one row for each process that runs jobs, and its heartbeat. Ids are never reused: a worker that is gone stays gone.
+-- worker has one row for each process that runs jobs, with its heartbeat. Ids are never reused: a worker that is
+-- gone stays gone.
 create table "pawl".worker (
   id          bigint generated always as identity primary key,
   name        text        not null,
@@ -191,7 +203,7 @@ create table "pawl".worker (
   running     integer     not null default 0,         -- jobs, at its last heartbeat
   started_at  timestamptz not null,
   seen_at     timestamptz not null,                   -- its last heartbeat
-  gone_at     timestamptz,                            -- null: it lives, and so do its leases
+  gone_at     timestamptz,                            -- null: the worker lives, and so do its leases
   stale_after interval    not null                    -- without a heartbeat for so long, its jobs are rescued
 ) with (
   fillfactor = 50, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_scale_factor = 0.1, vacuum_truncate = false
@@ -206,16 +218,17 @@ create table "pawl".permit (
   lease   uuid   not null,
   primary key (queue, channel, job_id, lease)
 ) with (
-  autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false
+  autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+  vacuum_truncate = false
 );
 create index permit_job_id on "pawl".permit (job_id);
 
 
--- 4. What is left when it has finished
+-- 4. Finished jobs
 
--- archive holds jobs that completed or were cancelled, until expires_at. Each partition holds one day of expires_at: a day's jobs go
--- when its partition is dropped.
--- The index is BRIN: a b-tree was a sixth of the cost of finishing a job, and ids come almost in order.
+-- archive holds jobs that completed or were cancelled, until expires_at. Each partition holds one day of
+-- expires_at: the jobs of a day go when its partition is dropped. The index is BRIN, because a b-tree was a sixth
+-- of the cost of finishing a job, and ids come almost in order.
 create table "pawl".archive (
   id           bigint      not null,
   finished_at  timestamptz not null,
@@ -242,7 +255,8 @@ create table "pawl".archive (
   checkpoint   jsonb,
   result       jsonb
 ) partition by range (expires_at);
-create index archive_id on "pawl".archive using brin (id int8_minmax_multi_ops) with (pages_per_range = 128, autosummarize = on);
+create index archive_id on "pawl".archive using brin (id int8_minmax_multi_ops)
+  with (pages_per_range = 128, autosummarize = on);
 
 -- dead holds jobs that will not run again unless they are retried.
 create table "pawl".dead (
@@ -274,7 +288,8 @@ create table "pawl".dead (
 create index dead_expires_at on "pawl".dead (expires_at);
 create index dead_queue      on "pawl".dead (queue, id);
 
--- batch has a row for jobs that were inserted together, with the jobs to insert when all or some of them have ended.
+-- batch has a row for jobs that were inserted together, with the callback jobs to insert when all or some of them
+-- have ended.
 create table "pawl".batch (
   id          bigint      not null primary key,
   created_at  timestamptz not null default clock_timestamp(),
@@ -283,10 +298,12 @@ create table "pawl".batch (
   completed   integer     not null default 0,
   cancelled   integer     not null default 0,         -- deleted jobs too
   dead        integer     not null default 0,
-  on_finish   jsonb,                                  -- callback jobs as insert_constrained takes them; null once inserted
+  on_finish   jsonb,                                  -- callback jobs, as insert_constrained takes them; then null
   on_success  jsonb,
   on_death    jsonb
-) with (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05, vacuum_truncate = false);
+) with (
+  fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05, vacuum_truncate = false
+);
 create index batch_finished_at on "pawl".batch (finished_at) where finished_at is not null;
 
 
@@ -298,7 +315,7 @@ create table "pawl".queue (
   paused              boolean  not null default false,
   max_attempts        smallint,
   backoff             jsonb,                          -- {base, max, growth, power, jitter}, times in seconds
-  lease               interval,                       -- of a claim that names none
+  lease               interval,                       -- of a claim that has none
   retain_completed    interval,
   retain_cancelled    interval,
   retain_dead         interval,
@@ -322,14 +339,16 @@ create table "pawl".bucket (
   tokens     double precision not null,
   at         timestamptz      not null,
   primary key (queue, of_channel, channel)
-) with (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05, vacuum_truncate = false);
+) with (
+  fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05, vacuum_truncate = false
+);
 
--- cron holds schedules. next_at is written down, so that exactly one process turns each tick into a job.
+-- cron holds schedules. next_at is stored, so that exactly one process turns each tick into a job.
 create table "pawl".cron (
   name       text        not null primary key collate "C",
-  spec       text        not null,                    -- as it was given
+  spec       text        not null,                    -- as the caller wrote it
   zone       text        not null,                    -- a name of the time zone database
-  job        jsonb       not null,                    -- the job of each tick, with all defaults filled in: cron.go, cronJob
+  job        jsonb       not null,                    -- the job of each tick, with all defaults filled in: see cron.go
   jitter     interval    not null default '0',
   catch_up   integer     not null default 0,          -- missed ticks to insert, at most
   version    integer     not null default 0,          -- a put with a lower version changes nothing
@@ -342,8 +361,8 @@ create table "pawl".cron (
 );
 create index cron_next_at on "pawl".cron (next_at) where not paused;
 
--- counter holds what each client did lately: a row for each client and queue, so that no two processes write the same row.
--- Each array has the counts of the last seven slots of ten seconds, the newest first.
+-- counter holds what each client did lately: a row for each client and queue, so that no two processes write the
+-- same row. Each array has the counts of the last seven slots of ten seconds, the newest first.
 create table "pawl".counter (
   client    uuid     not null,                        -- chosen by the process
   queue     text     not null collate "C",
@@ -352,19 +371,26 @@ create table "pawl".counter (
   completed bigint[] not null,
   failed    bigint[] not null,                        -- attempts
   primary key (client, queue)
-) with (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.1, vacuum_truncate = false);
+) with (
+  fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.1, vacuum_truncate = false
+);
 insert into "pawl".migration (version, name) values (1, 'pawl');
 set local check_function_bodies = off;
--- advance_sequence: let the sequence of ids go on beyond every id in use. Returns 1 if it was behind, else 0.
--- Survives: inserts at work (altering the sequence waits until nobody draws from it, and keeps it so to the end of the transaction; the
--- ids are read after that). It takes the owner.
+-- advance_sequence moves the sequence of ids above every id in use. It returns 1 if the sequence was behind, else
+-- 0.
+-- Survives: inserts at the same time (altering the sequence waits until no transaction draws from it, and no other
+-- can draw until this one ends; the ids are read after that). Only the owner may call it.
 create or replace function "pawl".advance_sequence() returns bigint language plpgsql as $$
 declare
   top bigint;
 begin
   execute 'alter sequence "pawl".pos cache 1';
   select max(u.id) into top
-  from (select max(j.id) as id from "pawl".job j union all select max(t.pos) from "pawl".ready t union all select max(d.id) from "pawl".dead d) u;
+  from (select max(j.id) as id from "pawl".job j
+        union all
+        select max(t.pos) from "pawl".ready t
+        union all
+        select max(d.id) from "pawl".dead d) u;
   if top <= (select s.last_value from "pawl".pos s) then
     return 0;
   end if;
@@ -372,10 +398,11 @@ begin
   return 1;
 end $$;
 
--- apply_retention: forget what is past its retention: workers gone for a day, batches finished for 30, what clients told ten minutes ago, and of the
--- dead at most `most`. Returns how many of those.
--- Index: dead_expires_at, batch_finished_at; none for workers and clients, who are few.
--- Survives: two at once, a retry of a dead job (skip locked).
+-- apply_retention deletes what is past its retention: workers that were gone for a day, batches that finished 30
+-- days ago, counters that were not reported for ten minutes, and dead jobs, at most `most`. It returns the number
+-- of dead jobs.
+-- Index: dead_expires_at, batch_finished_at; none for worker and counter, which are small.
+-- Survives: two calls at once, and a retry of a dead job (skip locked).
 create or replace function "pawl".apply_retention(most integer) returns bigint
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
@@ -385,24 +412,30 @@ begin
   delete from "pawl".worker w where w.gone_at < moment - interval '1 day';
   delete from "pawl".batch b where b.finished_at < moment - interval '30 days';
   delete from "pawl".counter t where t.slot < extract(epoch from moment) / 10 - 60;
-  with late as (
+  with expired as (
     delete from "pawl".dead d
-    where d.id = any (array(select e.id from "pawl".dead e where e.expires_at < moment limit most for update skip locked))
+    where d.id = any (array(
+      select e.id from "pawl".dead e where e.expires_at < moment limit most for update skip locked
+    ))
     returning d.id
   )
-  select array_agg(l.id) into gone from late l;
+  select array_agg(l.id) into gone from expired l;
   if gone is not null then
     perform "pawl".record_deleted(gone);
   end if;
   return coalesce(cardinality(gone), 0);
 end $$;
 
--- clear_leftovers: take away what is left of jobs that are gone: tickets, turns, what waits for them, keys, permits.
---   ids   jobs of which something may be left; of one that lives, tickets of former epochs and permits of leases that do not have it
--- Moves: rows away; for a turn and for what is waited for an end is put down again, for settle to do what follows. Returns how many rows.
--- Index: none for tickets and turns: they are read whole. For repair alone.
--- Survives: a retry at work (the rows it needs are locked first: its channel, its dead or archived row, its key; then looked at again);
--- claims, answers and extensions (what they write they write at once). What somebody else has locked is left for the next time.
+-- clear_leftovers deletes what is left of jobs that are gone: tickets, places in ordered channels, dependencies,
+-- unique keys and permits.
+--   ids   jobs of which something may be left. Of a live job it deletes tickets of earlier epochs, and permits of
+--         leases that do not have the job
+-- Moves: rows out. For a place in a channel and for a dependency it records a follow-up instead, so that
+-- run_followups does what follows. Returns how many rows it deleted or recorded.
+-- Index: none for tickets and ordered_job, which are read whole. Only repair calls it.
+-- Survives: a retry at the same time (the rows that a retry needs are locked first: its channel, its dead or
+-- archived row, its key; then everything is read again); claims, completions and extensions (each of them writes
+-- its rows together). Rows that another transaction has locked are left for the next call.
 create or replace function "pawl".clear_leftovers(ids bigint[]) returns bigint
 language plpgsql set jit = off as $$
 #variable_conflict use_column
@@ -424,34 +457,42 @@ begin
     ) c
     where pg_try_advisory_xact_lock(c.class, c.object)
   );
-  -- Parents that a retry could bring back, and does not at this moment; and those nothing is left of.
+  -- Parents that a retry could make live again, locked so that it does not; and parents of which nothing is left.
   parents := array(select d.id from "pawl".dead d where d.id = any (clear_leftovers.ids) for update skip locked);
-  parents := parents || array(select a.id from "pawl".archive a where a.id = any (clear_leftovers.ids) for update skip locked);
+  parents := parents || array(
+    select a.id from "pawl".archive a where a.id = any (clear_leftovers.ids) for update skip locked
+  );
   parents := parents || array(
     select u.id from unnest(clear_leftovers.ids) as u (id)
-    where not exists (select from "pawl".dead d where d.id = u.id) and not exists (select from "pawl".archive a where a.id = u.id)
+    where not exists (select from "pawl".dead d where d.id = u.id)
+      and not exists (select from "pawl".archive a where a.id = u.id)
   );
-  keys := array(select h.ctid from "pawl".unique_key h where h.job_id = any (clear_leftovers.ids) and h.live for update skip locked);
+  keys := array(
+    select h.ctid from "pawl".unique_key h where h.job_id = any (clear_leftovers.ids) and h.live for update skip locked
+  );
   permits := array(select p.ctid from "pawl".permit p where p.job_id = any (clear_leftovers.ids) for update skip locked);
 
   delete from "pawl".ready t
   where t.ctid = any (array(
     select t.ctid from "pawl".ready t
-    where t.job_id = any (clear_leftovers.ids) and not exists (select from "pawl".job j where j.id = t.job_id and j.epoch = t.epoch)
+    where t.job_id = any (clear_leftovers.ids)
+      and not exists (select from "pawl".job j where j.id = t.job_id and j.epoch = t.epoch)
     for update skip locked
   ));
   get diagnostics n = row_count; cleared := cleared + n;
   delete from "pawl".scheduled s
   where s.ctid = any (array(
     select s.ctid from "pawl".scheduled s
-    where s.job_id = any (clear_leftovers.ids) and not exists (select from "pawl".job j where j.id = s.job_id and j.epoch = s.epoch)
+    where s.job_id = any (clear_leftovers.ids)
+      and not exists (select from "pawl".job j where j.id = s.job_id and j.epoch = s.epoch)
     for update skip locked
   ));
   get diagnostics n = row_count; cleared := cleared + n;
   delete from "pawl".blocked p
   where p.ctid = any (array(
     select p.ctid from "pawl".blocked p
-    where p.job_id = any (clear_leftovers.ids) and not exists (select from "pawl".job j where j.id = p.job_id and j.epoch = p.epoch)
+    where p.job_id = any (clear_leftovers.ids)
+      and not exists (select from "pawl".job j where j.id = p.job_id and j.epoch = p.epoch)
     for update skip locked
   ));
   get diagnostics n = row_count; cleared := cleared + n;
@@ -466,7 +507,8 @@ begin
   get diagnostics n = row_count; cleared := cleared + n;
   insert into "pawl".followup (job_id, queue, channel, ordered, became)
   select u.id, '', '', false, coalesce(
-    (select 'dead' from "pawl".dead d where d.id = u.id), (select a.state from "pawl".archive a where a.id = u.id limit 1), 'deleted')
+    (select 'dead' from "pawl".dead d where d.id = u.id),
+    (select a.state from "pawl".archive a where a.id = u.id limit 1), 'deleted')
   from unnest(parents) as u (id)
   where exists (
       select from "pawl".dependency w
@@ -486,7 +528,8 @@ begin
 
   with gone as (
     delete from "pawl".permit p
-    where p.ctid = any (permits) and not exists (select from "pawl".lease l where l.id = p.lease and p.job_id = any (l.jobs))
+    where p.ctid = any (permits)
+      and not exists (select from "pawl".lease l where l.id = p.lease and p.job_id = any (l.jobs))
     returning p.queue
   )
   select count(*), array_agg(distinct g.queue) filter (where g.queue <> '') into n, queues from gone g;
@@ -494,9 +537,11 @@ begin
   return cleared + n;
 end $$;
 
--- drop_partition: the archive's partition of a day gone by, for who does not own it: its owner detaches it concurrently, which no
--- function can. Waits at most 100 ms for whoever reads or finishes jobs, who wait as long behind it; then SQLSTATE 55P03, and again later.
--- Refuses, with SQLSTATE 22023, a day of which jobs are still kept.
+-- drop_partition drops the archive's partition of a past day, for a role that does not own it. (The owner detaches
+-- the partition concurrently, which a function cannot do.)
+-- It waits at most 100 ms for transactions that read the archive or finish jobs, and these wait as long behind it.
+-- After that it raises SQLSTATE 55P03: call it again later. It raises SQLSTATE 22023 for a day of which jobs are
+-- still kept.
 create or replace function "pawl".drop_partition(day date) returns void language plpgsql set lock_timeout = '100ms' as $$
 declare
   part    text := 'archive_' || to_char(day, 'YYYYMMDD');
@@ -509,17 +554,21 @@ begin
   from pg_inherits i
   where i.inhparent = '"pawl".archive'::regclass and i.inhrelid = to_regclass('"pawl".' || quote_ident(part));
   if found then
-    execute format('alter table "pawl".archive detach partition "pawl".%I%s', part, case when pending then ' finalize' else '' end);
+    execute format('alter table "pawl".archive detach partition "pawl".%I%s', part,
+                   case when pending then ' finalize' else '' end);
     execute format('drop table "pawl".%I', part);
   end if;
 end $$;
 
--- grant_roles: let each of this schema's roles do what it is for, and nobody else anything. docs/roles.md has it as a table.
---   make   true: make the roles that are missing; false: only where that was done before, so that what a migration adds is seen to
--- Called by every migrate in its transaction, after the functions.
--- What a role may call works with the rights of the functions' owner (security definer, search_path fixed), so a producer needs no right
--- to read jobs and a worker none to write them but as the functions do. What stands in none of the lists is the owner's and admins'.
--- Immutable functions touch nothing and stay as they are: as definers they would not be inlined.
+-- grant_roles gives each of this schema's roles the rights it needs, and takes all others away. docs/roles.md has
+-- the table.
+--   make   true: create the roles that are missing; false: do something only if the roles were created before, so
+--          that a migration covers what it adds
+-- Every migrate calls this in its transaction, after the functions.
+-- A function that a role may call runs with the rights of the functions' owner (security definer, with a fixed
+-- search_path). So a producer needs no right to read jobs, and a worker no right to write them except through the
+-- functions. A function in none of the lists is for the owner and admins only.
+-- Immutable functions touch no table and stay as they are: as security definer they would not be inlined.
 create or replace function "pawl".grant_roles(make boolean) returns void language plpgsql as $$
 declare
   producer constant text[] := '{
@@ -543,9 +592,15 @@ declare
 begin
   select c.relnamespace, quote_ident(n.nspname) into space, named
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = '"pawl".job'::regclass;
-  names := array(select "pawl".role_name(w.what) from unnest('{producer,worker,reader,admin}'::text[]) with ordinality as w (what, ord) order by w.ord);
+  names := array(
+    select "pawl".role_name(w.what)
+    from unnest('{producer,worker,reader,admin}'::text[]) with ordinality as w (what, ord)
+    order by w.ord
+  );
   if not make and not exists (
-    select from pg_namespace n, aclexplode(n.nspacl) a join pg_roles r on r.oid = a.grantee where n.oid = space and r.rolname = any (names)
+    select from pg_namespace n, aclexplode(n.nspacl) a
+    join pg_roles r on r.oid = a.grantee
+    where n.oid = space and r.rolname = any (names)
   ) then
     return;
   end if;
@@ -553,7 +608,8 @@ begin
     if not exists (select from pg_roles r where r.rolname = who) then
       begin
         execute format('create role %I nologin', who);
-      exception when duplicate_object or unique_violation then -- Made meanwhile, for a schema of this name in another database.
+      exception when duplicate_object or unique_violation then
+        -- Another database with a schema of this name has created the role meanwhile.
       end;
     end if;
   end loop;
@@ -567,8 +623,10 @@ begin
 
   for it in
     select p.oid::regprocedure as called, p.provolatile, array_remove(array[
-      case when p.proname = any (producer) then names[1] end, case when p.proname = any (worker) then names[2] end,
-      case when p.proname = any (reader) then names[3] end, case when p.proname <> all ('{advance_sequence,grant_roles}') then names[4] end], null) as callers
+      case when p.proname = any (producer) then names[1] end,
+      case when p.proname = any (worker) then names[2] end,
+      case when p.proname = any (reader) then names[3] end,
+      case when p.proname <> all ('{advance_sequence,grant_roles}') then names[4] end], null) as callers
     from pg_proc p
     where p.pronamespace = space
   loop
@@ -581,7 +639,11 @@ begin
   end loop;
 
   -- Partitions are read and written through their parent.
-  for it in select c.oid::regclass as called, c.relname as name from pg_class c where c.relnamespace = space and c.relkind in ('r', 'p') and not c.relispartition loop
+  for it in
+    select c.oid::regclass as called, c.relname as name
+    from pg_class c
+    where c.relnamespace = space and c.relkind in ('r', 'p') and not c.relispartition
+  loop
     execute format('grant select on %s to %I', it.called, names[3]);
     execute format('grant select, insert, update, delete on %s to %I', it.called, names[4]);
   end loop;
@@ -592,9 +654,11 @@ begin
   execute format('grant usage, select on all sequences in schema %s to %I', named, names[4]);
 end $$;
 
--- make_partitions: the archive's partitions, a day each, up to `ahead` days ahead of every retention in use. Returns how many were missing.
--- Moves nothing. Each is made standalone and attached: CREATE … PARTITION OF would stop completions while any transaction is open.
--- Survives: two at once (the advisory lock, taken in a statement before it is looked what is missing).
+-- make_partitions creates the archive's partitions, one for each day, up to `ahead` days ahead of every retention
+-- in use. It returns how many were missing.
+-- Moves nothing. Each partition is created as a table and then attached, because create table … partition of would
+-- stop completions while any transaction is open.
+-- Survives: two calls at once (the advisory lock is taken in a statement before the partitions are read).
 create or replace function "pawl".make_partitions(ahead integer) returns integer language plpgsql as $$
 declare
   one  date;
@@ -604,7 +668,9 @@ begin
   perform pg_advisory_xact_lock(hashtextextended('"pawl".partitions', 0));
   for one in
     select distinct d.day
-    from (select interval '1 day' union select q.retain_completed from "pawl".queue q union select q.retain_cancelled from "pawl".queue q) r (retain)
+    from (select interval '1 day'
+          union select q.retain_completed from "pawl".queue q
+          union select q.retain_cancelled from "pawl".queue q) r (retain)
     cross join generate_series(0, ahead) n (days)
     cross join lateral (select ((clock_timestamp() + r.retain) at time zone 'UTC')::date + n.days) d (day)
     where r.retain > '0'
@@ -613,7 +679,9 @@ begin
   loop
     part := 'archive_' || to_char(one, 'YYYYMMDD');
     execute format('create table "pawl".%I (like "pawl".archive including defaults including indexes)', part);
-    execute format('alter table "pawl".%I set (autovacuum_vacuum_insert_scale_factor = 0.5, autovacuum_analyze_scale_factor = 0.5)', part);
+    execute format(
+      'alter table "pawl".%I set (autovacuum_vacuum_insert_scale_factor = 0.5, autovacuum_analyze_scale_factor = 0.5)',
+      part);
     execute format('alter table "pawl".archive attach partition "pawl".%I for values from (%L) to (%L)', part,
                    to_char(one, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(one + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
     made := made + 1;
@@ -621,10 +689,13 @@ begin
   return made;
 end $$;
 
--- recount_batches: make the counts of batches right that have lost jobs: what is neither live nor counted counts as deleted; a batch with more
--- jobs than its total gets the total it has. What follows from its end follows. Returns how many were changed.
--- Index: none: all live jobs are read, once a batch. For repair alone.
--- Survives: ends at work (who counts locks the batch's row, which is locked here before anything is looked at).
+-- recount_batches corrects the counts of batches that have lost jobs. A job that is neither live nor counted counts
+-- as deleted. A batch with more jobs than its total gets that number as its total. If the batch ends with that, its
+-- callback jobs are inserted.
+-- Returns how many batches were changed.
+-- Index: none; all live jobs are read, once for each batch. Only repair calls it.
+-- Survives: jobs that end at the same time (count_batch locks the batch's row, which this locks before it reads
+-- anything).
 create or replace function "pawl".recount_batches(ids bigint[]) returns bigint language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
@@ -636,7 +707,8 @@ begin
   for one in select distinct u.id from unnest(recount_batches.ids) as u (id) order by u.id loop
     perform from "pawl".batch b where b.id = one and b.finished_at is null for update skip locked;
     continue when not found;
-    select b.total - b.completed - b.cancelled - b.dead - (select count(*) from "pawl".job j where j.opts -> 'batch' = to_jsonb(b.id))
+    select b.total - b.completed - b.cancelled - b.dead
+           - (select count(*) from "pawl".job j where j.opts -> 'batch' = to_jsonb(b.id))
            - (select count(*) from "pawl".followup l where l.batch = b.id)
     into lost
     from "pawl".batch b where b.id = one;
@@ -651,13 +723,17 @@ begin
   return changed;
 end $$;
 
--- restore_jobs: give live jobs what every live job has: its mark that it is constrained, its turn, its key, and exactly one ticket or place in a lease.
---   ids   jobs that may lack some of it, or have too much
--- Moves: where tickets are wrong, all of them away; if no lease alone has the job, its epoch one up and a ticket in blocked. Then what is
--- blocked and waits for nothing is issued. Returns how many jobs were changed. A reservation whose ticket was lost counts as committed.
--- Index: none for tickets by job: they are read whole. For repair alone.
--- Survives: claims and answers at work (the job rows are locked, then all is looked at again; a ticket somebody has locked is left to
--- him: by then it has an old epoch). What somebody else has locked is left for the next time. Locks channels, then jobs by id.
+-- restore_jobs gives live jobs what every live job must have: the column constrained, the place in its ordered
+-- channel, its unique key, and exactly one ticket or one place in a lease.
+--   ids   jobs that may lack some of these, or have too many
+-- Moves: if the tickets of a job are wrong, all of them go; if the job is not in exactly one lease, it also gets
+-- the next epoch and a ticket in blocked. Then blocked jobs that wait for nothing get their tickets. A reservation
+-- whose ticket was lost counts as committed. Returns how many jobs were changed.
+-- Index: none for tickets by job, which are read whole. Only repair calls it.
+-- Survives: claims and completions at the same time (the job rows are locked, then everything is read again). A
+-- ticket that another transaction has locked stays: by then it has an old epoch. What another transaction has
+-- locked is left for the next call.
+-- Locks channels, then jobs by id.
 create or replace function "pawl".restore_jobs(ids bigint[]) returns bigint
 language plpgsql set jit = off as $$
 #variable_conflict use_column
@@ -666,8 +742,8 @@ declare
   mine     bigint[];
   changed  bigint[];
   part     bigint[];
-  extra    bigint[]; -- In a lease, and has tickets beside it.
-  wrong    bigint[];
+  extra    bigint[]; -- jobs in a lease that have tickets, too
+  wrong    bigint[]; -- jobs whose tickets and leases are wrong
 begin
   perform pg_current_xact_id();
   channels := array(
@@ -690,7 +766,8 @@ begin
     update "pawl".job j
     set constrained = true
     where j.id = any (mine) and not j.constrained
-      and (j.opts ?| array['ordered', 'batch'] or j.unique_key is not null or exists (select from "pawl".dependency w where w.parent_id = j.id))
+      and (j.opts ?| array['ordered', 'batch'] or j.unique_key is not null
+           or exists (select from "pawl".dependency w where w.parent_id = j.id))
     returning j.id
   )
   select array_agg(t.id) into changed from constrained t;
@@ -698,7 +775,8 @@ begin
     insert into "pawl".ordered_job (queue, channel, pos, job_id)
     select j.queue, j.channel, j.id, j.id
     from "pawl".job j
-    where j.id = any (mine) and j.opts ? 'ordered' and not exists (select from "pawl".ordered_job t where t.job_id = j.id)
+    where j.id = any (mine) and j.opts ? 'ordered'
+      and not exists (select from "pawl".ordered_job t where t.job_id = j.id)
     on conflict do nothing
     returning job_id
   )
@@ -719,7 +797,8 @@ begin
   changed := changed || part;
 
   with own as materialized (
-    select j.id, j.epoch, j.queue, j.channel, j.priority, coalesce(j.pos, j.id) as pos, j.run_at, j.opts from "pawl".job j where j.id = any (mine)
+    select j.id, j.epoch, j.queue, j.channel, j.priority, coalesce(j.pos, j.id) as pos, j.run_at, j.opts
+    from "pawl".job j where j.id = any (mine)
   ),
   place as (
     select t.job_id, t.epoch, false as leased, (t.queue, t.channel, t.pos) <> (o.queue, o.channel, o.pos)
@@ -731,7 +810,8 @@ begin
     union all
     select p.job_id, p.epoch, false, false, true from "pawl".blocked p join own o on o.id = p.job_id
     union all
-    select u.id, u.epoch, true, false, false from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch) join own o on o.id = u.id
+    select u.id, u.epoch, true, false, false
+    from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch) join own o on o.id = u.id
   ),
   placed as (
     select o.id, count(*) filter (where p.leased) as leases, count(*) filter (where not p.leased) as tickets,
@@ -750,9 +830,13 @@ begin
   from placed p;
 
   delete from "pawl".ready t
-  where t.ctid = any (array(select t.ctid from "pawl".ready t where t.job_id = any (extra || wrong) for update skip locked));
+  where t.ctid = any (array(
+    select t.ctid from "pawl".ready t where t.job_id = any (extra || wrong) for update skip locked
+  ));
   delete from "pawl".scheduled s
-  where s.ctid = any (array(select s.ctid from "pawl".scheduled s where s.job_id = any (extra || wrong) for update skip locked));
+  where s.ctid = any (array(
+    select s.ctid from "pawl".scheduled s where s.job_id = any (extra || wrong) for update skip locked
+  ));
   delete from "pawl".blocked p where p.job_id = any (extra || wrong);
   with again as (
     update "pawl".job j set epoch = j.epoch + 1 where j.id = any (wrong) returning j.id, j.epoch, j.queue
@@ -762,42 +846,53 @@ begin
 
   part := array(select p.job_id from "pawl".blocked p where p.job_id = any (mine) and p.expires_at is null order by 1);
   perform "pawl".unblock(part);
-  changed := changed || array(select unnest(part) except select p.job_id from "pawl".blocked p where p.job_id = any (part));
+  changed := changed || array(
+    select unnest(part) except select p.job_id from "pawl".blocked p where p.job_id = any (part)
+  );
   return (select count(distinct u.id) from unnest(changed) as u (id));
 end $$;
 
--- role_name: the name of one of this schema's roles: the schema's, an underscore, and producer, worker, reader or admin. Of a schema whose name
--- is too long for that, 45 bytes of it and eight digits of its hash stand for it.
+-- role_name returns the name of one of this schema's roles: the schema's name, an underscore, and producer, worker,
+-- reader or admin. If the schema's name is too long for that, the first 45 bytes and eight digits of its hash stand
+-- for it.
 create or replace function "pawl".role_name(what text) returns text language sql stable as $$
-  select case when length(n.nspname) <= 54 then n.nspname::text else left(n.nspname::text, 45) || '_' || left(md5(n.nspname::text), 8) end || '_' || what
+  select case when length(n.nspname) <= 54 then n.nspname::text
+              else left(n.nspname::text, 45) || '_' || left(md5(n.nspname::text), 8) end || '_' || what
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   where c.oid = '"pawl".job'::regclass
 $$;
 
--- verify: count what breaks an invariant. Moves nothing. See broken: nothing is wrong where this has no row. What may be so for a while
--- is left out.
+-- verify counts what breaks an invariant, for each problem: see violations. It returns no row if nothing is wrong.
+-- Problems that may exist for a while in normal operation are left out. Moves nothing.
 create or replace function "pawl".verify() returns table (problem text, jobs bigint, example bigint)
 language sql stable as $$
-  select b.what, count(*), min(b.id) from "pawl".violations() b where b.what <> all ('{permit-stray,lease-stray}') group by b.what
+  select b.what, count(*), min(b.id)
+  from "pawl".violations() b
+  where b.what <> all ('{permit-stray,lease-stray}')
+  group by b.what
 $$;
 
--- violations: a row for each thing that breaks an invariant of the tables: what it is, as docs/doctor.md calls it, and the id of the job or
--- batch, or the lease.
--- Moves nothing. Reads all live jobs and the archive's ids: not for a hot path. One statement and so one snapshot: it is as right beside
--- the queue at work as when all rests. Only permit-stray and lease-stray may be so for a while, until a tender has come by.
--- Nested loops are off because hot tables' statistics may be of another time: what is wrongly thought small must not be read again and again.
--- Calls none of our functions: Client.Verify runs this text where they may be missing.
+-- violations returns a row for each violation of an invariant: its name as in docs/doctor.md, and the id of the job
+-- or batch, or the lease.
+-- Moves nothing. It reads all live jobs and the archive's ids, so do not call it often. It is one statement and so
+-- has one snapshot: it is as correct while jobs run as when nothing runs. Only permit-stray and lease-stray may
+-- exist for a while, until maintenance removes them.
+-- Nested loops are off, because the statistics of busy tables may be old: a table that seems small must not be read
+-- repeatedly. It calls no other function of this schema, because Client.Verify runs this text where functions may
+-- be missing.
 create or replace function "pawl".violations() returns table (what text, id bigint, lease uuid)
 language sql stable set enable_nestloop = off set jit = off as $$
   with place as (
-    select t.job_id, t.epoch, 'ready' as kind, t.queue, t.channel, t.priority, t.pos, null::timestamptz as run_at from "pawl".ready t
+    select t.job_id, t.epoch, 'ready' as kind, t.queue, t.channel, t.priority, t.pos, null::timestamptz as run_at
+    from "pawl".ready t
     union all
     select s.job_id, s.epoch, 'scheduled', s.queue, null, null, null, s.run_at from "pawl".scheduled s
     union all
     select p.job_id, p.epoch, 'blocked', null, null, null, null, null from "pawl".blocked p
     union all
-    select u.id, u.epoch, 'lease', null, null, null, null, null from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
+    select u.id, u.epoch, 'lease', null, null, null, null, null
+    from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
   ),
   placed as (
     select coalesce(j.id, p.job_id) as id, j.id is not null as live, count(p.job_id) as places,
@@ -811,8 +906,8 @@ language sql stable set enable_nestloop = off set jit = off as $$
     where j.id is not null or p.kind <> 'lease'
     group by 1, 2
   )
-  select case when not p.live then 'ticket-stray' when p.places = 0 then 'ticket-missing' when p.places > 1 then 'ticket-twice'
-              else 'ticket-misplaced' end, p.id, null::uuid
+  select case when not p.live then 'ticket-stray' when p.places = 0 then 'ticket-missing'
+              when p.places > 1 then 'ticket-twice' else 'ticket-misplaced' end, p.id, null::uuid
   from placed p
   where not p.live or p.places <> 1 or p.misplaced
   union all
@@ -823,22 +918,25 @@ language sql stable set enable_nestloop = off set jit = off as $$
     and not exists (
       select from "pawl".ordered_job own
       where own.job_id = p.job_id
-        and (exists (select from "pawl".ordered_job t where t.queue = own.queue and t.channel = own.channel and t.pos < own.pos)
+        and (exists (select from "pawl".ordered_job t
+                     where t.queue = own.queue and t.channel = own.channel and t.pos < own.pos)
              or exists (select from "pawl".halted_channel h where h.queue = own.queue and h.channel = own.channel)
-             or exists (select from "pawl".followup l where l.ordered and l.queue = own.queue and l.channel = own.channel))
+             or exists (select from "pawl".followup l
+                        where l.ordered and l.queue = own.queue and l.channel = own.channel))
     )
   union all
   select 'ticket-out-of-order', o.job_id, null
   from (
-    select t.job_id, t.pos, min(t.pos) over (partition by t.queue, t.channel) as head
+    select t.job_id, t.pos, min(t.pos) over (partition by t.queue, t.channel) as first_pos
     from "pawl".ordered_job t
     where exists (select from "pawl".job j where j.id = t.job_id)
   ) o
-  where o.pos > o.head and exists (select from placed p where p.id = o.job_id and p.live and p.out)
+  where o.pos > o.first_pos and exists (select from placed p where p.id = o.job_id and p.live and p.out)
   union all
   select 'order-stray', t.job_id, null
   from "pawl".ordered_job t
-  where not exists (select from "pawl".job j where j.id = t.job_id) and not exists (select from "pawl".followup l where l.job_id = t.job_id)
+  where not exists (select from "pawl".job j where j.id = t.job_id)
+    and not exists (select from "pawl".followup l where l.job_id = t.job_id)
   union all
   select 'order-missing', j.id, null
   from "pawl".job j
@@ -898,23 +996,33 @@ language sql stable set enable_nestloop = off set jit = off as $$
   union all
   select 'sequence-behind', m.top, null
   from (select max(u.id) as top
-        from (select max(j.id) as id from "pawl".job j union all select max(t.pos) from "pawl".ready t union all select max(d.id) from "pawl".dead d) u) m
+        from (select max(j.id) as id from "pawl".job j
+              union all
+              select max(t.pos) from "pawl".ready t
+              union all
+              select max(d.id) from "pawl".dead d) u) m
   where m.top > (select s.last_value from "pawl".pos s)
 $$;
 
--- cancel: finish jobs as cancelled, whatever they are doing; how many. A running handler hears of it with its worker's next heartbeat.
+-- cancel cancels jobs, whatever their state, and returns how many it cancelled. The context of a running handler is
+-- cancelled with the next heartbeat of its worker.
 create or replace function "pawl".cancel(variadic ids bigint[]) returns bigint language sql as $$
   select count(*) from "pawl".remove(cancel.ids, array_fill(null::integer, array[cardinality(cancel.ids)]), true)
 $$;
 
--- claim: take up to n jobs of a queue, by SQL, for as long as `lasting`; then they come again. Does what a session that works alone needs:
--- makes due jobs ready, rescues what others left, settles what followed from ends.
--- id and epoch are what the answer is given with: complete, fail, release, extend. The most urgent comes first.
--- Rescues only where there is something to rescue: who does holds off every other rescuer until this transaction ends.
--- No jit: the functions it calls read tables of few rows whole, which without seqscan looks so dear that they were compiled, 150 ms a claim.
+-- claim claims up to n jobs of a queue by SQL, for `lasting`; after that, the jobs are claimed again. It does what
+-- a session that works alone needs: it makes due jobs ready, rescues lost jobs, and runs the follow-ups of finished
+-- jobs.
+-- Returns the jobs, most urgent first. A session passes id and epoch to complete, fail, release and extend. It
+-- calls rescue only if there is something to rescue, because rescue excludes every other rescue until this
+-- transaction ends.
+-- jit is off, because the functions it calls read small tables whole. With enable_seqscan off that looks so
+-- expensive that the plans were compiled, 150 ms for each claim.
 create or replace function "pawl".claim(queue text, n integer default 1, lasting interval default null)
-returns table (id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint,
-               headers jsonb, checkpoint jsonb, lease uuid)
+returns table (
+  id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer,
+  max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid
+)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
@@ -923,14 +1031,16 @@ declare
   lanes  record;
 begin
   if coalesce(claim.queue, '') = '' or coalesce(n, 0) < 1 or lasting <= '0' then
-    raise exception 'pawl: claim of % of queue %: want a queue, n above 0, and a positive time or none', coalesce(n::text, 'null'), coalesce(claim.queue, 'null')
+    raise exception 'pawl: claim of % of queue %: want a queue, n above 0, and a positive time or none',
+      coalesce(n::text, 'null'), coalesce(claim.queue, 'null')
       using errcode = '22023';
   end if;
   perform pg_current_xact_id();
   perform from "pawl".lease l where l.expires_at < clock_timestamp() limit 1;
   if not found then
     perform from "pawl".worker w
-    where w.gone_at is null and clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after limit 1;
+    where w.gone_at is null and clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after
+    limit 1;
   end if;
   if found then
     perform "pawl".rescue(100, true, false);
@@ -947,9 +1057,12 @@ begin
     select l.priority, l.channel
     from (
       select l.priority, l.channel, bool_or(l.priority = -32769) over () as suspect
-      from "pawl".discover_lanes(array[claim.queue], array[-2147483648], array[''], array[claim.queue], array[2147483647], array[''], array[claim.queue], false) l
+      from "pawl".discover_lanes(
+             array[claim.queue], array[-2147483648], array[''],
+             array[claim.queue], array[2147483647], array[''],
+             array[claim.queue], false) l
     ) l
-    where l.suspect = (l.priority = -32769) -- A suspect comes alone: if its session ends, it is known by whom.
+    where l.suspect = (l.priority = -32769) -- A suspect is claimed alone: no other job counts its crash.
     order by l.priority, random()
     limit 256
   ) l;
@@ -957,24 +1070,31 @@ begin
     return;
   end if;
   return query
-  select c.id, c.epoch, c.kind, c.args, c.data, c.channel, c.priority, c.attempt + 1, c.max_attempts, c.opts -> 'headers', c.checkpoint -> 'value', chosen
-  from "pawl".claim(chosen, null, claim.lasting, n, lanes.queues, lanes.priorities, lanes.channels, lanes.marks, lanes.untils, lanes.quotas) c
+  select c.id, c.epoch, c.kind, c.args, c.data, c.channel, c.priority, c.attempt + 1, c.max_attempts,
+         c.opts -> 'headers', c.checkpoint -> 'value', chosen
+  from "pawl".claim(chosen, null, claim.lasting, n, lanes.queues, lanes.priorities, lanes.channels, lanes.marks,
+                  lanes.untils, lanes.quotas) c
   where c.found
   order by c.lane, c.pos;
 end $$;
 
--- complete: a claimed job succeeded. False: it is not held by this claim any more; roll back what it did.
+-- complete completes a claimed job. It returns false if the job is not claimed at this epoch any more: roll back
+-- the job's work.
 create or replace function "pawl".complete(id bigint, epoch integer, result jsonb default null) returns boolean
 language plpgsql as $$
 begin
   perform "pawl".lock_jobs(array[complete.id], array[complete.epoch]);
-  perform from "pawl".complete(array[complete.id], array[complete.epoch], array[null::bigint], array[null::bigint], array[complete.result::text], null, false, '{}');
+  perform from "pawl".complete(
+    array[complete.id], array[complete.epoch], array[null::bigint], array[null::bigint], array[complete.result::text],
+    null, '{}', '{}');
   return "pawl".return_permit(complete.id, found);
 end $$;
 
--- extend: keep a claimed job until now + lasting; never shortens. lease: as claim gave it, also when it was extended before. False:
--- not held any more.
--- A job that was claimed with others gets a lease of its own, whose id follows from the job: so it is found by the next extension.
+-- extend extends the lease of a claimed job until now + lasting. It never shortens a lease.
+--   lease   as claim returned it, also if the job was extended before
+-- Returns false if the job is not claimed at this epoch any more.
+-- A job that was claimed with others gets a lease of its own. The id of that lease is computed from the job, so
+-- that the next call finds it.
 create or replace function "pawl".extend(id bigint, epoch integer, lease uuid, lasting interval) returns boolean
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
@@ -982,48 +1102,59 @@ declare
   own constant uuid := md5(concat_ws(' ', extend.lease, extend.id, extend.epoch))::uuid;
 begin
   if lasting is null or lasting <= '0' then
-    raise exception 'pawl: extend by %: want a positive time; to give a job back say release', coalesce(lasting::text, 'null') using errcode = '22023';
+    raise exception 'pawl: extend by %: want a positive time; to return a job call release',
+      coalesce(lasting::text, 'null') using errcode = '22023';
   end if;
   perform from "pawl".lease l where l.id = extend.lease for update;
   perform from "pawl".lease l where l.id = own;
-  perform from "pawl".extend(array[extend.id], array[extend.epoch], array[case when found then own else extend.lease end], own, extend.lasting);
+  perform from "pawl".extend(
+    array[extend.id], array[extend.epoch], array[case when found then own else extend.lease end], own, extend.lasting);
   return found;
 end $$;
 
--- fail: a claimed job's attempt failed; it comes again after `delay` seconds, if null by its backoff, until its attempts are used up.
--- outcome: retry, or snooze (no attempt used), release (given back, no attempt used), cancel, dead whatever attempts are left. Returns what became of the job (ready, scheduled, cancelled, dead), null if
--- it is not held by this claim any more.
-create or replace function "pawl".fail(id bigint, epoch integer, error text, delay double precision default null, outcome text default 'retry') returns text
+-- fail records that the attempt of a claimed job failed. The job runs again after `delay` seconds, or after its
+-- backoff if delay is null, until its attempts are used up.
+--   outcome   retry; snooze and release: run again, no attempt used; cancel; dead: dead, even if attempts are left
+-- Returns what the job became: ready, scheduled, cancelled or dead; null if the job is not claimed at this epoch
+-- any more.
+create or replace function "pawl".fail(
+  id bigint, epoch integer, error text, delay double precision default null, outcome text default 'retry'
+) returns text
 language plpgsql as $$
 declare
-  what text;
+  state text;
 begin
   if outcome is null or outcome <> all ('{retry,cancel,dead,snooze,release}') then
-    raise exception 'pawl: there is no outcome %; want retry, cancel, dead, snooze or release', outcome using errcode = '22023';
+    raise exception 'pawl: there is no outcome %; want retry, cancel, dead, snooze or release', outcome
+      using errcode = '22023';
   end if;
   perform "pawl".lock_jobs(array[fail.id], array[fail.epoch]);
-  select f.became into what
-  from "pawl".fail(array[fail.id], array[fail.epoch], array[fail.outcome], array[case when fail.outcome in ('retry', 'snooze', 'release') then fail.delay end], array[null::text],
+  select f.became into state
+  from "pawl".fail(array[fail.id], array[fail.epoch], array[fail.outcome],
+                 array[case when fail.outcome in ('retry', 'snooze', 'release') then fail.delay end],
+                 array[null::text],
                  array[case when fail.error is not null then jsonb_build_object('error', fail.error)::text end],
                  array[null::bigint], array[null::bigint], null) f;
-  perform "pawl".return_permit(fail.id, what is not null);
-  return what;
+  perform "pawl".return_permit(fail.id, state is not null);
+  return state;
 end $$;
 
--- insert: a job, by SQL.
---   kind   args (JSON or null)
---   opts   {queue, channel, priority, delay (seconds), run_at, max_attempts, fingerprint, headers {}, backoff {base, max, growth, power,
---          jitter: seconds}, data (base64), ordered, unique {key, period, global, until_start, replace, reschedule}, reserve (seconds),
---          after: [{id, on: ok | any | not_ok, keep_waiting}], attempt (used already elsewhere)}
--- Refuses, with SQLSTATE 22023, what it does not know and what a claim could not read: see wrong.
--- Returns the id; with a unique key that is taken, that of the job that has it.
--- Runs in the caller's transaction: in a trigger, the job is there if the row is.
+-- insert inserts one job by SQL and returns its id. If another job has the unique key, it returns the id of that
+-- job.
+--   kind   selects the handler        args   JSON or null
+--   opts   {queue, channel, priority, delay (seconds), run_at, max_attempts, fingerprint, headers {}, data
+--          (base64), ordered, backoff {base, max, growth, power, jitter: seconds}, unique {key, period (seconds),
+--          global, until_start, replace, reschedule}, reserve (seconds), after: [{id, on: ok | any | not_ok,
+--          keep_waiting}], attempt (attempts used elsewhere)}
+-- It raises SQLSTATE 22023 for options that do not exist and values that a claim could not read: see validate_spec.
+-- It runs in the caller's transaction: in a trigger, the job exists if and only if the row does.
 create or replace function "pawl".insert(kind text, args jsonb default null, opts jsonb default '{}') returns bigint
 language sql as $$
   select r.id from "pawl".insert_many(jsonb_build_array(jsonb_build_object('kind', kind, 'args', args, 'opts', opts))) r
 $$;
 
--- insert_many: jobs by SQL, all or none: a JSON array of {kind, args, opts} as insert has them. Returns a row a job, in order.
+-- insert_many inserts jobs by SQL, all or none: a JSON array of {kind, args, opts}, as insert takes them.
+-- Returns for each job, in order, its id, and whether that is the id of the job that has the unique key.
 create or replace function "pawl".insert_many(jobs jsonb) returns table (id bigint, duplicate boolean)
 language plpgsql set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -1034,52 +1165,62 @@ begin
     raise exception 'pawl: insert_many wants a JSON array of {kind, args, opts}' using errcode = '22023';
   end if;
   select s.ord - 1 as index, s.value ->> 'kind' as kind, w.reason into wrong
-  from jsonb_array_elements(jobs) with ordinality as s (value, ord), lateral (select "pawl".validate_spec(s.value) as reason) w
+  from jsonb_array_elements(jobs) with ordinality as s (value, ord),
+       lateral (select "pawl".validate_spec(s.value) as reason) w
   where w.reason is not null
   order by s.ord
   limit 1;
   if found then
-    raise exception 'pawl: job % (kind %): %', wrong.index, coalesce(left(wrong.kind, 64), 'null'), wrong.reason using errcode = '22023';
+    raise exception 'pawl: job % (kind %): %', wrong.index, coalesce(left(wrong.kind, 64), 'null'), wrong.reason
+      using errcode = '22023';
   end if;
   return query
   select r.id, r.duplicate
   from "pawl".insert_constrained((
     select coalesce(jsonb_agg(
       jsonb_strip_nulls(jsonb_build_object(
-        'queue', coalesce(o.opts ->> 'queue', 'default'), 'channel', coalesce(o.opts ->> 'channel', ''), 'priority', o.opts -> 'priority',
-        'kind', s.value -> 'kind', 'data', o.opts -> 'data', 'delay', o.opts -> 'delay', 'run_at', o.opts -> 'run_at',
-        'attempts', o.opts -> 'max_attempts', 'fingerprint', o.opts -> 'fingerprint', 'ordered', o.opts -> 'ordered',
-        'key', o.opts -> 'unique' -> 'key', 'period', o.opts -> 'unique' -> 'period', 'replace', o.opts -> 'unique' -> 'replace',
-        'reschedule', o.opts -> 'unique' -> 'reschedule', 'reserve', o.opts -> 'reserve', 'after', o.opts -> 'after', 'attempt', o.opts -> 'attempt',
+        'queue', coalesce(o.opts ->> 'queue', 'default'), 'channel', coalesce(o.opts ->> 'channel', ''),
+        'priority', o.opts -> 'priority', 'kind', s.value -> 'kind', 'data', o.opts -> 'data',
+        'delay', o.opts -> 'delay', 'run_at', o.opts -> 'run_at', 'attempts', o.opts -> 'max_attempts',
+        'fingerprint', o.opts -> 'fingerprint', 'ordered', o.opts -> 'ordered',
+        'key', o.opts -> 'unique' -> 'key', 'period', o.opts -> 'unique' -> 'period',
+        'replace', o.opts -> 'unique' -> 'replace', 'reschedule', o.opts -> 'unique' -> 'reschedule',
+        'reserve', o.opts -> 'reserve', 'after', o.opts -> 'after', 'attempt', o.opts -> 'attempt',
         'opts', nullif(jsonb_strip_nulls(jsonb_build_object(
           'headers', o.opts -> 'headers',
-          'backoff', '{"base": 1, "max": 3600, "growth": 2, "power": 0, "jitter": 0.1}' || (o.opts -> 'backoff'), 'ordered', nullif(o.opts -> 'ordered', 'false'),
-          'global', nullif(o.opts -> 'unique' -> 'global', 'false'), 'until_start', nullif(o.opts -> 'unique' -> 'until_start', 'false'))), '{}')))
-      || case when coalesce(s.value -> 'args', 'null') <> 'null' then jsonb_build_object('args', s.value -> 'args') else '{}' end
+          'backoff', '{"base": 1, "max": 3600, "growth": 2, "power": 0, "jitter": 0.1}' || (o.opts -> 'backoff'),
+          'ordered', nullif(o.opts -> 'ordered', 'false'),
+          'global', nullif(o.opts -> 'unique' -> 'global', 'false'),
+          'until_start', nullif(o.opts -> 'unique' -> 'until_start', 'false'))), '{}')))
+      || case when coalesce(s.value -> 'args', 'null') <> 'null' then jsonb_build_object('args', s.value -> 'args')
+              else '{}' end
       order by s.ord), '[]')
     from jsonb_array_elements(jobs) with ordinality as s (value, ord),
          lateral (select coalesce(nullif(s.value -> 'opts', 'null'), '{}') as opts) o
   )) r;
 end $$;
 
--- release: give a claimed job back, to run again after `delay` seconds (0: at once, and next), no attempt used. False: not held any more.
+-- release returns a claimed job, to run again after `delay` seconds (0: at once, before all others). No attempt is
+-- used. It returns false if the job is not claimed at this epoch any more.
 create or replace function "pawl".release(id bigint, epoch integer, delay double precision default 0) returns boolean
 language sql as $$
   select "pawl".fail(release.id, release.epoch, null, release.delay, 'release') is not null
 $$;
 
--- return_permit: the last of a SQL session's answer for a job: its permit comes back. Returns ok.
--- Not if somebody else may have the job now; if nobody has, it was cancelled or deleted, and who answers was at work on it until now.
+-- return_permit deletes the permits of a job whose result a SQL session has reported. It returns ok. If the result
+-- was refused, the permits stay, because another claim may have the job now. But if the job does not exist, it was
+-- cancelled or deleted while this session ran it, and the permits go.
 create or replace function "pawl".return_permit(id bigint, ok boolean) returns boolean language plpgsql as $$
 begin
   if ok or not exists (select from "pawl".job j where j.id = return_permit.id) then
-    perform "pawl".free_permits(array_agg(p.job_id), array_agg(p.lease)) from "pawl".permit p where p.job_id = return_permit.id having count(*) > 0;
+    perform "pawl".free_permits(array_agg(p.job_id), array_agg(p.lease))
+    from "pawl".permit p where p.job_id = return_permit.id having count(*) > 0;
   end if;
   return ok;
 end $$;
 
--- validate_spec: what is the matter with a job that SQL inserts: {kind, args, opts}. Null: nothing. What Insert of the Go client asks of every
--- job is asked here too: what a claim could not read must not get in.
+-- validate_spec returns what is wrong with a job that SQL inserts ({kind, args, opts}); null if nothing is. It
+-- checks what the Go client's Insert checks, so that no job is inserted that a claim could not read.
 create or replace function "pawl".validate_spec(job jsonb) returns text language plpgsql immutable parallel safe as $$
 #variable_conflict use_variable
 declare
@@ -1112,8 +1253,8 @@ begin
   end loop;
   for one in
     select n.what, n.name
-    from (values ('kind', job ->> 'kind'), ('queue', opts ->> 'queue'), ('channel', opts ->> 'channel'), ('fingerprint', opts ->> 'fingerprint'),
-                 ('unique.key', opts -> 'unique' ->> 'key')) as n (what, name)
+    from (values ('kind', job ->> 'kind'), ('queue', opts ->> 'queue'), ('channel', opts ->> 'channel'),
+                 ('fingerprint', opts ->> 'fingerprint'), ('unique.key', opts -> 'unique' ->> 'key')) as n (what, name)
   loop
     if octet_length(one.name) > 255 then
       return format('%s is %s bytes long; at most 255', one.what, octet_length(one.name));
@@ -1138,11 +1279,13 @@ begin
   end if;
   select b.key into bad from jsonb_each(coalesce(opts -> 'backoff', '{}')) as b (key, value)
   where b.key <> all ('{base,max,growth,power,jitter}') or jsonb_typeof(b.value) <> 'number'
-     or b.key in ('base', 'max', 'growth') and b.value::numeric <= 0 or b.key = 'power' and abs(b.value::numeric) > 100
+     or b.key in ('base', 'max', 'growth') and b.value::numeric <= 0
+     or b.key = 'power' and abs(b.value::numeric) > 100
      or b.key = 'jitter' and b.value::numeric not between 0 and 1
   limit 1;
   return case
-    when bad is not null then format('backoff.%s: want base, max and growth above 0, power from -100 to 100, jitter from 0 to 1', bad)
+    when bad is not null
+      then format('backoff.%s: want base, max and growth above 0, power from -100 to 100, jitter from 0 to 1', bad)
     when opts ->> 'queue' = '' then 'queue is empty'
     when (opts ->> 'priority')::numeric not between -32768 and 32767 then 'want a priority from -32768 to 32767'
     when (opts ->> 'max_attempts')::numeric not between 1 and 32767 then 'want max_attempts from 1 to 32767'
@@ -1153,22 +1296,30 @@ begin
     when (opts -> 'ordered')::boolean and (opts ->> 'priority')::numeric <> 0 then 'an ordered job has no priority'
     when opts ? 'unique' and coalesce(opts -> 'unique' ->> 'key', '') = '' then 'unique has no key'
     when (opts -> 'unique' ->> 'period')::numeric < 0 then 'unique.period is negative'
-    when exists (select from jsonb_each(coalesce(opts -> 'headers', '{}')) as h (key, value) where jsonb_typeof(h.value) <> 'string')
+    when exists (select from jsonb_each(coalesce(opts -> 'headers', '{}')) as h (key, value)
+                 where jsonb_typeof(h.value) <> 'string')
       then 'headers are strings by name'
     when exists (select from jsonb_array_elements(coalesce(opts -> 'after', '[]')) as a (value)
                  where jsonb_typeof(a.value) <> 'object'
-                    or not case when jsonb_typeof(a.value -> 'id') = 'number' then (a.value ->> 'id') ~ '^[1-9][0-9]{0,17}$' else false end
-                    or coalesce(a.value ->> 'on', 'ok') <> all ('{ok,any,not_ok}') or jsonb_typeof(a.value -> 'keep_waiting') <> 'boolean'
-                    or case when jsonb_typeof(a.value) = 'object' then exists (select from jsonb_object_keys(a.value) as k (key) where k.key <> all ('{id,on,keep_waiting}')) end)
+                    or not case when jsonb_typeof(a.value -> 'id') = 'number'
+                                then (a.value ->> 'id') ~ '^[1-9][0-9]{0,17}$' else false end
+                    or coalesce(a.value ->> 'on', 'ok') <> all ('{ok,any,not_ok}')
+                    or jsonb_typeof(a.value -> 'keep_waiting') <> 'boolean'
+                    or case when jsonb_typeof(a.value) = 'object'
+                            then exists (select from jsonb_object_keys(a.value) as k (key)
+                                         where k.key <> all ('{id,on,keep_waiting}')) end)
       then 'after: want {id, on: ok, any or not_ok, keep_waiting}'
   end;
 end $$;
 
--- acquire_permits: permits of named limits for a running job, all or none.
---   keys sorted     most   how many may have each
--- Returns whether it has them now. Waits for others at the same keys, whose transactions are as short as this one.
+-- acquire_permits gets permits of named limits for a running job, all or none.
+--   keys   names of the limits, sorted
+--   most   how many jobs may have a permit of each
+-- Returns whether the job has the permits now. It waits for other calls with the same keys, whose transactions are
+-- as short.
 -- Index: permit's primary key.
--- Survives: two at once (the keys' locks are taken, sorted, in a statement before anything is counted).
+-- Survives: two calls at once (the locks of the keys are taken, sorted, in a statement before the permits are
+-- counted).
 create or replace function "pawl".acquire_permits(keys text[], most integer, job bigint, lease uuid) returns boolean
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
@@ -1177,7 +1328,10 @@ declare
 begin
   perform pg_advisory_xact_lock(hashtextextended('"pawl".limit  ' || k.key, 0))
   from (select u.key from unnest(acquire_permits.keys) as u (key) order by u.key collate "C") k;
-  select bool_or((select count(*) from "pawl".permit p where p.queue = '' and p.channel = u.key and p.job_id <> acquire_permits.job) >= acquire_permits.most)
+  select bool_or((
+           select count(*) from "pawl".permit p
+           where p.queue = '' and p.channel = u.key and p.job_id <> acquire_permits.job
+         ) >= acquire_permits.most)
   into taken
   from unnest(acquire_permits.keys) as u (key);
   if taken then
@@ -1189,55 +1343,70 @@ begin
   return true;
 end $$;
 
--- available_tokens: how many starts a rate allows now, with fractions; null where there is no rate. Moves nothing.
-create or replace function "pawl".available_tokens(queue text, of_channel boolean, channel text, rate jsonb) returns double precision
+-- available_tokens returns how many jobs a rate limit allows to start now, with fractions. It returns null if there
+-- is no rate.
+-- Moves nothing. Index: bucket's primary key.
+create or replace function "pawl".available_tokens(queue text, of_channel boolean, channel text, rate jsonb)
+returns double precision
 language sql volatile as $$
   select case when available_tokens.rate is not null then coalesce(
     (select least((available_tokens.rate ->> 'burst')::double precision,
                   b.tokens + greatest(extract(epoch from clock_timestamp() - b.at), 0)
-                             * (available_tokens.rate ->> 'n')::double precision / (available_tokens.rate ->> 'per')::double precision)
+                             * (available_tokens.rate ->> 'n')::double precision
+                             / (available_tokens.rate ->> 'per')::double precision)
      from "pawl".bucket b
-     where b.queue = available_tokens.queue and b.of_channel = available_tokens.of_channel and b.channel = available_tokens.channel),
+     where b.queue = available_tokens.queue and b.of_channel = available_tokens.of_channel
+       and b.channel = available_tokens.channel),
     (available_tokens.rate ->> 'burst')::double precision) end
 $$;
 
--- claim: take up to `most` jobs from the given lanes, in the lanes' order, into one new lease.
---   lease    chosen by the claimer, so that it can ask about an answer that was lost
---   worker   its id; null for a consumer
---   lasting  the lease's time; '0' or, of a consumer, null: the queue's, else 30 s; of a worker, null: as long as that lives
---   queues, priorities, channels, marks, untils, quotas   stretches of lanes: take tickets above the mark and up to until, at most
---            the quota
--- Moves: tickets out of ready, one lease row in; frees unique keys held until the start. Returns a row a ticket taken, `found` false where it had no job, so that
--- "nothing came of it" is not mistaken for "nothing there"; a lease was made if any row has a job. And a row without a position a
--- stretch that a limit cut short, with the milliseconds until it is worth asking again in place of the id.
+-- claim claims up to `most` jobs from the given lanes, in the order of the lanes, with one new lease.
+--   lease     chosen by the caller, so that it can ask about a reply that was lost
+--   worker    id of the worker; null for a consumer
+--   lasting   how long the lease lasts. A worker's lease with null lasts as long as the worker lives. '0', or a
+--             consumer's null, means the lease of the queue, else 30 s
+--   queues, priorities, channels, marks, untils, quotas   parts of lanes: take tickets above the mark and up to
+--                                                         until, at most the quota
+-- Moves: tickets out of ready; one lease row in; unique keys that are held until the start of their jobs are freed.
+-- Returns a row for each ticket taken. `found` is false if the ticket had no job, so that a claim that took only
+-- such tickets differs from a claim that found none. A lease was made if any row has a job. If a limit cut a part
+-- of a lane short, there is also a row without a position for that part; its id is the milliseconds after which the
+-- caller should ask again.
 -- Index: ready's primary key, from each mark; job's primary key.
--- Survives: two claimers (skip locked); a verb at work on a job holds its ticket, so no job is joined at an old epoch;
--- a worker taken for dead meanwhile claims nothing, nor does one registered by hand that is suspended; a paused queue gives nothing; a limited one what its limits leave.
+-- Survives: two claims at once (skip locked); another function at work on a job (it has locked the ticket, so no
+-- job is joined at an old epoch); a worker that was declared lost meanwhile (it claims nothing, and so does a
+-- suspended worker that was registered by hand); a paused queue (it gives nothing) and a limited one (it gives what
+-- its limits leave).
 create or replace function "pawl".claim(
   lease uuid, worker bigint, lasting interval, most integer,
   queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[]
 ) returns table (
-  queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea,
-  priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamptz, run_at timestamptz,
-  fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamptz
+  queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb,
+  data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean,
+  permit boolean, created_at timestamptz, run_at timestamptz, fingerprint text, unique_key text, opts jsonb,
+  errors jsonb, checkpoint jsonb, now timestamptz
 )
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
 set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  limited text[] := array(select q.name from "pawl".queue q where q.limited and q.name = any (claim.queues) order by q.name);
+  limited text[] := array(
+    select q.name from "pawl".queue q where q.limited and q.name = any (claim.queues) order by q.name
+  );
   allowed integer[] := claim.quotas;
   waits   double precision[];
 begin
   if cardinality(limited) > 0 then
     select a.quotas, a.waits into allowed, waits
-    from "pawl".limit_quotas(limited, claim.queues, claim.priorities, claim.channels, claim.marks, claim.untils, claim.quotas) a;
-    -- A stretch that a limit cut short is not empty: it says so, in a row without a position.
+    from "pawl".limit_quotas(
+           limited, claim.queues, claim.priorities, claim.channels, claim.marks, claim.untils, claim.quotas) a;
+    -- A part of a lane that a limit cut short is not empty: a row without a position says so.
     return query
-    select u.queue, u.priority, u.channel, null::bigint, (u.wait * 1000)::bigint, false, null::integer, null::text, null::jsonb,
-           null::bytea, null::smallint, null::smallint, null::smallint, null::smallint, null::boolean, null::boolean,
-           null::timestamptz, null::timestamptz, null::text, null::text, null::jsonb, null::jsonb, null::jsonb, clock_timestamp()
+    select u.queue, u.priority, u.channel, null::bigint, (u.wait * 1000)::bigint, false, null::integer, null::text,
+           null::jsonb, null::bytea, null::smallint, null::smallint, null::smallint, null::smallint, null::boolean,
+           null::boolean, null::timestamptz, null::timestamptz, null::text, null::text, null::jsonb, null::jsonb,
+           null::jsonb, clock_timestamp()
     from unnest(claim.queues, claim.priorities, claim.channels, waits) as u (queue, priority, channel, wait)
     where u.wait is not null;
   end if;
@@ -1249,13 +1418,18 @@ begin
          lateral (
            select t.ctid
            from "pawl".ready t
-           where t.queue = u.queue and t.priority = u.priority and t.channel = u.channel and t.pos > u.mark and t.pos <= u.until
+           where t.queue = u.queue and t.priority = u.priority and t.channel = u.channel
+             and t.pos > u.mark and t.pos <= u.until
            order by t.pos
            limit u.quota
            for update skip locked
          ) r
     where not exists (select from "pawl".queue q where q.name = u.queue and q.paused)
-      and (claim.worker is null or exists (select from "pawl".worker w where w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')))
+      and (claim.worker is null
+           or exists (
+             select from "pawl".worker w
+             where w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')
+           ))
     limit claim.most
   ),
   ticket as (
@@ -1263,9 +1437,10 @@ begin
     where t.ctid = any (array(select ctid from taken))
     returning t.queue, t.priority, t.channel, t.pos, t.job_id, t.epoch
   ),
-  held as materialized (
+  claimed as materialized (
     select t.queue, t.priority as lane, t.channel, t.pos, t.job_id, t.epoch, j.id, j.kind, j.args, j.data,
-           j.priority, j.attempt, q.lease as lasting, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts, j.crashes, j.constrained,
+           j.priority, j.attempt, q.lease as lasting,
+           coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts, j.crashes, j.constrained,
            q.max_running is not null or q.channel_max_running is not null as permit,
            j.created_at, j.run_at, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint
     from ticket t
@@ -1275,43 +1450,50 @@ begin
   leased as (
     insert into "pawl".lease (id, worker_id, expires_at, jobs, epochs)
     select claim.lease, claim.worker,
-           case when claim.worker is null or claim.lasting is not null then clock_timestamp() + coalesce(nullif(claim.lasting, '0'), max(h.lasting), '30 seconds') end,
-           array_agg(h.id), array_agg(h.epoch)
-    from held h
-    where h.id is not null
+           case when claim.worker is null or claim.lasting is not null
+                then clock_timestamp() + coalesce(nullif(claim.lasting, '0'), max(c.lasting), '30 seconds') end,
+           array_agg(c.id), array_agg(c.epoch)
+    from claimed c
+    where c.id is not null
     having count(*) > 0
   ),
   freed as (
     delete from "pawl".unique_key k
-    using held h
-    where h.constrained and k.job_id = any (array[h.id]) and k.until_start and (k.keep_until is null or k.keep_until <= clock_timestamp())
+    using claimed c
+    where c.constrained and k.job_id = any (array[c.id]) and k.until_start
+      and (k.keep_until is null or k.keep_until <= clock_timestamp())
   ),
   started as (
     update "pawl".unique_key k
     set live = false
-    from held h
-    where h.constrained and k.job_id = any (array[h.id]) and k.until_start and k.keep_until > clock_timestamp()
+    from claimed c
+    where c.constrained and k.job_id = any (array[c.id]) and k.until_start and k.keep_until > clock_timestamp()
   )
-  select h.queue, h.lane, h.channel, h.pos, h.job_id, h.id is not null, h.epoch, h.kind, h.args, h.data,
-         h.priority, h.attempt, h.max_attempts, h.crashes, h.constrained, h.permit, h.created_at, h.run_at,
-         h.fingerprint, h.unique_key, h.opts, h.errors, h.checkpoint, clock_timestamp()
-  from held h;
+  select c.queue, c.lane, c.channel, c.pos, c.job_id, c.id is not null, c.epoch, c.kind, c.args, c.data,
+         c.priority, c.attempt, c.max_attempts, c.crashes, c.constrained, c.permit, c.created_at, c.run_at,
+         c.fingerprint, c.unique_key, c.opts, c.errors, c.checkpoint, clock_timestamp()
+  from claimed c;
   if cardinality(limited) > 0 then
     perform "pawl".record_usage(limited, claim.lease);
   end if;
 end $$;
 
--- discover_lanes: find lanes with tickets in ready inside the given gaps, and queues with tickets in scheduled that are not known yet.
---   lows, highs   the gaps: lanes strictly between (low_queue, low_priority, low_channel) and (high_…); the caller leaves out
---                 the lanes it knows, because below a known lane's mark lie the dead tickets a scan would walk over
---   queues        known or chosen queues; any_queue: look for others in scheduled
--- Moves nothing. Returns lanes, and queues with priority null. Index: a loose scan over the primary keys, one descent a lane.
---
--- A gap is searched in steps: the rest of a priority, the rest of a queue, the queues between, and down again to the gap's end.
--- Each step is bounded in one column while those before it are equal, for only such a bound ends a b-tree's scan. The bound
--- written as one row comparison is right too, but the scan runs on over every dead ticket of the lane it should leave out.
+-- discover_lanes finds lanes with tickets in ready inside the given gaps, and queues with tickets in scheduled that
+-- the caller does not know yet.
+--   lows, highs   the gaps: lanes strictly between (low_queue, low_priority, low_channel) and (high_…). The caller
+--                 leaves out the lanes it knows, because a scan would read every dead ticket below the mark of such
+--                 a lane
+--   queues        the queues that the caller knows or serves
+--   any_queue     look for other queues in scheduled
+-- Moves nothing. Returns lanes, and queues with priority null.
+-- Index: a loose scan over the primary keys, one descent for each lane.
+-- A gap is searched in steps: the rest of a priority, the rest of a queue, the queues between, and down to the end
+-- of the gap. Each step is bounded in one column while the columns before it are equal, because only such a bound
+-- ends the scan of a b-tree. One row comparison as the bound is correct too, but the scan then reads every dead
+-- ticket of the lane to leave out.
 create or replace function "pawl".discover_lanes(
-  low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[],
+  low_queues text[], low_priorities integer[], low_channels text[],
+  high_queues text[], high_priorities integer[], high_channels text[],
   queues text[], any_queue boolean
 ) returns table (queue text, priority integer, channel text)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -1320,7 +1502,7 @@ declare
   top_channel  constant text    := U&'\+10FFFF';
   top_priority constant integer := 2147483647;
   high_queue text; high_priority integer; high_channel text;
-  pos   bigint; -- The search goes on above (queue, priority, channel, pos).
+  pos   bigint; -- the search goes on above (queue, priority, channel, pos)
   most  text;
   below integer;
   hit   record;
@@ -1333,7 +1515,8 @@ begin
       most := case when queue = high_queue and priority = high_priority then high_channel else top_channel end;
       select t.channel into hit
       from "pawl".ready t
-      where t.queue = queue and t.priority = priority and t.channel >= channel and (t.channel, t.pos) > (channel, pos) and t.channel < most
+      where t.queue = queue and t.priority = priority
+        and t.channel >= channel and (t.channel, t.pos) > (channel, pos) and t.channel < most
       order by t.channel, t.pos limit 1;
       if found then
         channel := hit.channel; pos := 9223372036854775807;
@@ -1389,9 +1572,10 @@ begin
   end loop;
 end $$;
 
--- drop_stale_permits: drop permits whose lease is gone: of workers that died, consumers that did not come back. Returns how many.
--- Index: none; permit has a row a running job of limited queues.
--- Survives: a claim at work (its permits and its lease come together).
+-- drop_stale_permits deletes permits whose lease is gone, because a worker died or a consumer did not return. It
+-- returns their number, and wakes runners that may wait for a permit.
+-- Index: none; permit has one row for each running job of limited queues.
+-- Survives: a claim at the same time (its permits and its lease are committed together).
 create or replace function "pawl".drop_stale_permits() returns bigint language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -1408,10 +1592,14 @@ begin
   return n;
 end $$;
 
--- find_tickets: where in line the first jobs of some kinds are, the most urgent first.
---   most   how many at most
--- Moves nothing. Index: ready's primary key, job's primary key: it reads the queue's tickets and their jobs from the first until it has enough.
-create or replace function "pawl".find_tickets(queue text, kinds text[], most integer) returns table (priority integer, channel text, pos bigint, id bigint)
+-- find_tickets returns the tickets of the first ready jobs of some kinds in a queue, in the order in which they
+-- would be claimed.
+--   most   how many tickets to return at most
+-- Moves nothing.
+-- Index: ready's primary key, job's primary key. It reads the queue's tickets and their jobs from the first until
+-- it has enough.
+create or replace function "pawl".find_tickets(queue text, kinds text[], most integer)
+returns table (priority integer, channel text, pos bigint, id bigint)
 language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
 set enable_hashjoin = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
@@ -1426,8 +1614,9 @@ begin
   limit most;
 end $$;
 
--- free_permits: give permits back, of jobs whose handlers have ended. A permit is the lease's: what the job has elsewhere stays.
--- Wakes who may wait for it.
+-- free_permits deletes the permits of jobs whose handlers have ended, and wakes runners that may wait for a permit.
+-- A permit belongs to a lease: a permit that the job has with another lease stays.
+-- Index: permit_job_id.
 create or replace function "pawl".free_permits(ids bigint[], leases uuid[]) returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -1446,21 +1635,27 @@ begin
   perform "pawl".wake(queues);
 end $$;
 
--- lane_priority: the lane priority of a ticket. Returned jobs come before all priorities, suspects (two lost leases or more)
--- have a lane of their own below that, from which a worker takes one at a time.
+-- lane_priority returns the priority of the lane for a ticket. Returned jobs come before all priorities. Suspects,
+-- jobs of which two leases or more were lost, have a lane before that, from which a worker claims one job at a
+-- time.
 create or replace function "pawl".lane_priority(priority integer, crashes integer, returned boolean) returns integer
 language sql immutable parallel safe as $$
   select case when crashes >= 2 then -32769 when returned then -32768 else priority end
 $$;
 
--- limit_quotas: what a claim may take of limited queues, given what it asks for.
---   limited   the queues among those asked that have limits; the rest as claim has it
--- Takes each queue's lock, so that claims of one limited queue go one after the other; a queue whose lock another has gives nothing.
--- Returns the quotas, and for each stretch that a limit cut short the seconds until it is worth asking again, else null.
--- Index: permit's, bucket's and ready's primary keys. Counts what runs, not what waits.
--- Survives: two claimers (the lock was taken in a statement before anything is counted, and is kept to the end of the claim).
+-- limit_quotas returns what a claim may take of limited queues, given what it asks for.
+--   limited   those of the claim's queues that have limits. The other parameters are those of claim
+--   asked     the quotas of the claim
+-- Returns the quotas, and for each part of a lane that a limit cut short the seconds until the caller should ask
+-- again, else null.
+-- It takes the lock of each queue, so that claims of a limited queue run one after the other. A queue whose lock
+-- another claim has gives nothing.
+-- Index: the primary keys of permit, bucket and ready. It counts running jobs, not waiting ones.
+-- Survives: two claims at once (the lock is taken in a statement before the permits are counted, and is kept until
+-- the end of the claim).
 create or replace function "pawl".limit_quotas(
-  limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], asked integer[]
+  limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[],
+  asked integer[]
 ) returns table (quotas integer[], waits double precision[])
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
@@ -1469,11 +1664,11 @@ declare
   name    text;
   policy  record;
   room    double precision;
-  again   double precision; -- until the queue has room
-  own     double precision; -- until the channel has
-  left_in jsonb;            -- rooms of channels
+  again   double precision; -- seconds until the queue has room
+  own     double precision; -- seconds until the channel has room
+  left_in jsonb;            -- {channel: [its room]}
   fits    double precision;
-  there   integer;
+  tickets integer;
 begin
   quotas := asked;
   waits := array_fill(null::double precision, array[cardinality(quotas)]);
@@ -1486,7 +1681,8 @@ begin
       end loop;
       continue;
     end if;
-    select q.max_running, q.channel_max_running, q.rate, q.channel_rate into policy from "pawl".queue q where q.name = name;
+    select q.max_running, q.channel_max_running, q.rate, q.channel_rate into policy
+    from "pawl".queue q where q.name = name;
     room := 'infinity'; again := soon;
     if policy.max_running is not null then
       room := greatest(policy.max_running - (select count(*) from "pawl".permit p where p.queue = name), 0);
@@ -1495,7 +1691,8 @@ begin
       fits := "pawl".available_tokens(name, false, '', policy.rate);
       if fits < room then
         room := floor(fits + 1e-9);
-        again := greatest((1 - (fits - floor(fits))) * (policy.rate ->> 'per')::double precision / (policy.rate ->> 'n')::double precision, 0.001);
+        again := greatest((1 - (fits - floor(fits))) * (policy.rate ->> 'per')::double precision
+                            / (policy.rate ->> 'n')::double precision, 0.001);
       end if;
     end if;
     left_in := '{}';
@@ -1507,52 +1704,58 @@ begin
         if not left_in ? channels[i] then
           left_in := left_in || jsonb_build_object(channels[i], jsonb_build_array(
             least(
-              case when policy.channel_max_running is not null then
-              greatest(policy.channel_max_running - (select count(*) from "pawl".permit p where p.queue = name and p.channel = channels[i]), 0)
-            end,
+              case when policy.channel_max_running is not null then greatest(
+                policy.channel_max_running
+                  - (select count(*) from "pawl".permit p where p.queue = name and p.channel = channels[i]), 0)
+              end,
               floor("pawl".available_tokens(name, true, channels[i], policy.channel_rate) + 1e-9),
               1e9)));
         end if;
         if (left_in -> channels[i] ->> 0)::double precision < fits then
           fits := (left_in -> channels[i] ->> 0)::double precision;
           own := case when policy.channel_rate is null then soon
-                      else greatest((policy.channel_rate ->> 'per')::double precision / (policy.channel_rate ->> 'n')::double precision, 0.001) end;
+                      else greatest((policy.channel_rate ->> 'per')::double precision
+                                      / (policy.channel_rate ->> 'n')::double precision, 0.001) end;
         end if;
       end if;
       if fits < quotas[i] then
         waits[i] := own;
       end if;
       if fits > 0 then
-        -- No more than is there, that one channel's share is not kept from the next.
-        select count(*) into there
+        -- No more than the tickets that exist, so that what this channel does not use is left to the next.
+        select count(*) into tickets
         from (
           select from "pawl".ready t
-          where t.queue = name and t.priority = priorities[i] and t.channel = channels[i] and t.pos > marks[i] and t.pos <= untils[i]
+          where t.queue = name and t.priority = priorities[i] and t.channel = channels[i]
+            and t.pos > marks[i] and t.pos <= untils[i]
           limit fits::integer
         ) r;
-        if there < fits then
+        if tickets < fits then
           waits[i] := null;
         end if;
-        fits := there;
+        fits := tickets;
       end if;
       quotas[i] := fits;
       room := room - fits;
       if left_in ? channels[i] then
-        left_in := left_in || jsonb_build_object(channels[i], jsonb_build_array((left_in -> channels[i] ->> 0)::double precision - fits));
+        left_in := left_in || jsonb_build_object(
+          channels[i], jsonb_build_array((left_in -> channels[i] ->> 0)::double precision - fits));
       end if;
     end loop;
   end loop;
   return next;
 end $$;
 
--- lock_is_free: whether no other session holds this advisory lock, shared or not. It is taken and given back in one expression: a statement that
--- is cancelled between two would leave it to the session for good, which may be a pooler's, and then those that sleep could not.
+-- lock_is_free returns whether no other session holds this advisory lock, shared or not.
+-- It takes and releases the lock in one expression. A statement that is cancelled between two would leave the lock
+-- to the session, which may be a pooler's, for good; then no session could wait with a shared lock.
 create or replace function "pawl".lock_is_free(key bigint) returns boolean language sql as $$
   select case when pg_try_advisory_lock(key) then pg_advisory_unlock(key) else false end
 $$;
 
--- peek: is there something to claim in the queues, and if not, in how many seconds will something be due (null: unknown)?
--- Index: the head of each queue in ready and scheduled.
+-- peek returns whether the queues have anything to claim, and if not, in how many seconds the next job is due; null
+-- if unknown.
+-- Moves nothing. Index: the first ticket of each queue in ready and scheduled.
 create or replace function "pawl".peek(queues text[]) returns table (ready boolean, wait double precision)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
@@ -1569,13 +1772,16 @@ begin
   where not exists (select from "pawl".queue q where q.name = u.queue and q.paused);
 end $$;
 
--- promote: make due jobs ready, at most `most` a queue, and tell when the next one is due.
---   queues, floors   scan a queue's scheduled tickets from its floor, below which nothing can be
--- Moves: tickets from scheduled to ready, the job row told its new position. The epoch stays: it is the same ticket.
--- Returns a row a queue: how many moved, whether more are due, seconds until the next is due (null: none).
--- Index: scheduled's primary key from the floor; job's primary key.
--- Survives: two promoters and a claimer (skip locked); a verb that holds the ticket or the job row (both skipped, so nothing
--- here waits).
+-- promote makes due jobs ready, at most `most` in each queue.
+--   queues, floors   the queues; the scan of a queue's scheduled tickets starts at its floor, below which there is
+--                    none
+-- Moves: tickets from scheduled to ready; the job rows get their new positions. The epoch stays, because it is the
+-- same ticket.
+-- Returns a row for each queue: how many tickets moved, whether more are due, and the seconds until the next is due
+-- (null: there is none).
+-- Index: scheduled's primary key, from the floor; job's primary key.
+-- Survives: two calls at once and a claim (skip locked); another function that has locked the ticket or the job row
+-- (both are skipped, so that this never waits).
 create or replace function "pawl".promote(queues text[], floors timestamptz[], most integer)
 returns table (queue text, moved bigint, due boolean, wait double precision, moment timestamptz)
 language plpgsql
@@ -1583,7 +1789,7 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mer
 set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  moment timestamptz := clock_timestamp(); -- in a variable: an index condition takes no volatile function
+  moment timestamptz := clock_timestamp(); -- a variable, because an index condition takes no volatile function
 begin
   return query
   with due as materialized (
@@ -1604,8 +1810,8 @@ begin
     where s.ctid = any (array(select d.ticket from due d))
     returning s.job_id, s.epoch, s.run_at
   ),
-  -- Of what is gone, not of what is due: a ticket that somebody gave another time just now is locked in its new version, which this
-  -- statement cannot delete yet.
+  -- Only deleted tickets get a position. If another transaction has just changed the time of a due ticket, the lock
+  -- above is on the new version of the ticket, and this statement cannot delete it.
   numbered as materialized (
     select g.job_id as id, g.epoch, nextval('"pawl".pos') as pos
     from (select g.job_id, g.epoch, g.run_at from gone g order by g.run_at, g.job_id) g
@@ -1632,12 +1838,15 @@ begin
   ) n on true;
 end $$;
 
--- read_marks: what is needed to advance safe marks (lanes.go has the reasoning): for each lane the lowest position above its safe
--- mark, for each queue the earliest scheduled time above its floor, both read plainly, so that tickets locked by somebody
--- count; and the snapshot they were read in, as the numbers of its oldest running and its next transaction.
---   needs, needs_at   look only if no running transaction is below this number; 0: in any case. While one is, no mark can move,
---                     and the walk would be over everything that died since.
--- Moves nothing. Returns a row a lane, then a row a queue, each group in input order, and one row with ord 0 for the snapshot.
+-- read_marks returns what a runner needs to advance its safe marks (the reasoning is in lanes.go): for each lane
+-- the lowest position above its safe mark, and for each queue the earliest scheduled time above its floor. Both are
+-- read without locks, so that tickets that another transaction has locked count. It also returns the snapshot of
+-- these reads, as the numbers of its oldest running and its next transaction.
+--   needs, needs_at   read the lane or queue only if no running transaction is below this number; 0: always. While
+--                     such a transaction runs, no mark can advance, and the scan would read every ticket that died
+--                     since
+-- Moves nothing. Returns one row with ord 0 for the snapshot, a row for each lane, and a row for each queue, in the
+-- order of the parameters.
 -- Index: the primary keys of ready and scheduled.
 create or replace function "pawl".read_marks(
   queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[],
@@ -1648,14 +1857,15 @@ language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = o
 begin
   return query
   with snap as materialized (
-    select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest, pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next
+    select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest,
+           pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next
   )
   select 0::bigint, null::bigint, null::timestamptz, n.oldest, n.next
   from snap n
   union all
   select u.ord, r.pos, null, null, null
-  from unnest(read_marks.queues, read_marks.priorities, read_marks.channels, read_marks.safes, read_marks.needs) with ordinality
-         as u (queue, priority, channel, safe, need, ord)
+  from unnest(read_marks.queues, read_marks.priorities, read_marks.channels, read_marks.safes, read_marks.needs)
+         with ordinality as u (queue, priority, channel, safe, need, ord)
   left join lateral (
     select t.pos from "pawl".ready t
     where u.need <= (select n.oldest from snap n)
@@ -1664,7 +1874,8 @@ begin
   ) r on true
   union all
   select cardinality(read_marks.queues) + u.ord, null, s.run_at, null, null
-  from unnest(read_marks.scheduled, read_marks.floors, read_marks.needs_at) with ordinality as u (queue, floor, need, ord)
+  from unnest(read_marks.scheduled, read_marks.floors, read_marks.needs_at)
+         with ordinality as u (queue, floor, need, ord)
   left join lateral (
     select s.run_at from "pawl".scheduled s
     where u.need <= (select n.oldest from snap n)
@@ -1673,8 +1884,10 @@ begin
   ) s on true;
 end $$;
 
--- record_usage: put down what a claim took of limited queues: permits where there is a limit of how many run, tokens where there is a rate.
---   lease   of the claim; called in its transaction, under the queues' locks
+-- record_usage records what a claim took of limited queues: permits for a limit of running jobs, tokens for a rate.
+--   lease   the lease of the claim. The claim calls this in its transaction, under the locks of the queues
+-- Moves: a row of permit in for each job; the buckets change.
+-- Index: lease's, job's and bucket's primary keys.
 create or replace function "pawl".record_usage(limited text[], lease uuid) returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -1700,28 +1913,34 @@ begin
     cross join lateral (select j.queue, j.channel from "pawl".job j where j.id = u.id) j
     cross join (values (false), (true)) as c (of_channel)
     cross join lateral (select q.rate, q.channel_rate from "pawl".queue q where q.name = j.queue) q
-    where l.id = record_usage.lease and j.queue = any (record_usage.limited) and case when c.of_channel then q.channel_rate else q.rate end is not null
+    where l.id = record_usage.lease and j.queue = any (record_usage.limited)
+      and case when c.of_channel then q.channel_rate else q.rate end is not null
     group by 1, 2, 3, 5
     order by 1, 2, 3
   loop
     insert into "pawl".bucket as b (queue, of_channel, channel, tokens, at)
-    values (took.queue, took.of_channel, took.channel, "pawl".available_tokens(took.queue, took.of_channel, took.channel, took.rate) - took.n, clock_timestamp())
+    values (took.queue, took.of_channel, took.channel,
+            "pawl".available_tokens(took.queue, took.of_channel, took.channel, took.rate) - took.n, clock_timestamp())
     on conflict (queue, of_channel, channel) do update set tokens = excluded.tokens, at = excluded.at;
   end loop;
 end $$;
 
--- rescue: give back what lost leases hold.
+-- rescue returns the jobs of lost leases to their queues.
 --   most    how many leases to take at once
---   judge   look for workers whose heartbeat is late; false while the caller itself was cut off and cannot tell late from unheard
---   sweep   read all leases, not only those of workers that went within the last minute and those with an expiry: finds
---           what a claim left that committed long after its worker was gone
--- Moves: stale workers to lost; of every lost lease (its worker is gone, or its own expiry has passed) the jobs still at
--- its epoch: epoch one up, one strike more, a ticket in the returned lane, or to dead with the third strike; then the leases
--- without a live pair. Uses no attempt. Says how many workers, leases, jobs and of these dead ("poison").
--- Index: lease's worker_id and expires_at; none for a sweep, which the caller spaces by its cost.
--- Survives: two rescuers (the advisory lock, taken in a statement before); a completion at work (its job is skipped, the lease
--- stays for the next time); a claim that commits after its worker was taken for dead (found here, by its worker); a server
--- that was away (nobody is late until stale_after has passed since its start).
+--   judge   look for workers whose heartbeat is late; false while the caller itself was cut off, because then it
+--           cannot tell whether heartbeats are late or only unseen
+--   sweep   read all leases, not only those with an expiry and those of workers that went within the last minute.
+--           It finds a lease that was committed long after its worker was gone
+-- Moves: late workers become lost. A lease is lost if its worker is gone, or if its expiry has passed. Each job
+-- that is still at the epoch of a lost lease gets the next epoch, one crash more and a ticket in the lane of
+-- returned jobs; with the third crash it moves to dead. Then leases without a live job are deleted. No attempt is
+-- used.
+-- Returns how many workers, leases and jobs these were, and how many of the jobs died ("poison").
+-- Index: lease_worker_id and lease_expires_at; a sweep uses none, so the caller spaces sweeps by their cost.
+-- Survives: two calls at once (the advisory lock is taken in an earlier statement); a completion at the same time
+-- (its job is skipped, and the lease stays for the next call); a claim that commits after its worker was declared
+-- lost (the lease is found by its worker); a server that was down (no heartbeat is late until stale_after has
+-- passed since the server's start).
 create or replace function "pawl".rescue(most integer, judge boolean, sweep boolean)
 returns table (workers bigint, leases bigint, jobs bigint, poisoned bigint)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_mergejoin = off set enable_hashjoin = off as $$
@@ -1731,7 +1950,7 @@ declare
   gone   bigint[];
   lost   uuid[];
   queues text[];
-  ended   jsonb;
+  ended  jsonb;
 begin
   workers := 0; leases := 0; jobs := 0; poisoned := 0;
   if not pg_try_advisory_xact_lock(hashtextextended('"pawl".rescue', 0)) then
@@ -1753,8 +1972,9 @@ begin
     lost := array(
       select l.id from "pawl".lease l
       where l.expires_at < moment
-         or l.worker_id is not null and not exists (select from "pawl".worker w where w.id = l.worker_id and w.gone_at is null)
-      order by random() -- Leases that cannot be emptied now must not stand before the others for ever.
+         or l.worker_id is not null
+            and not exists (select from "pawl".worker w where w.id = l.worker_id and w.gone_at is null)
+      order by random() -- Leases whose jobs are locked now must not block the others forever.
       limit most
       for update of l skip locked
     );
@@ -1808,13 +2028,15 @@ begin
     delete from "pawl".job j
     using mine m
     where j.id = any (array[m.id]) and j.epoch = m.epoch and m.crashes >= 3
-    returning j.*, m.crashes as struck
+    returning j.*, m.crashes as new_crashes
   ),
   buried as (
-    insert into "pawl".dead (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts, crashes, reason,
-                           queue, channel, kind, args, data, fingerprint, unique_key, opts, errors, checkpoint)
-    select o.id, o.epoch, moment, moment + t.retain, o.created_at, o.run_at, o.priority, o.attempt, o.max_attempts, o.struck,
-           'poison', o.queue, o.channel, o.kind, o.args, o.data, o.fingerprint, o.unique_key, o.opts, o.errors, o.checkpoint
+    insert into "pawl".dead (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts,
+                           crashes, reason, queue, channel, kind, args, data, fingerprint, unique_key, opts, errors,
+                           checkpoint)
+    select o.id, o.epoch, moment, moment + t.retain, o.created_at, o.run_at, o.priority, o.attempt, o.max_attempts,
+           o.new_crashes, 'poison', o.queue, o.channel, o.kind, o.args, o.data, o.fingerprint, o.unique_key, o.opts,
+           o.errors, o.checkpoint
     from over o
     left join "pawl".queue q on q.name = o.queue,
     lateral (select coalesce(q.retain_dead, interval '30 days') as retain) t
@@ -1837,16 +2059,20 @@ begin
   return next;
 end $$;
 
--- sleep_key: the advisory lock that says "somebody sleeps on this queue"; '*' is all queues.
+-- sleep_key returns the key of the advisory lock that a session holds, shared, while it waits for jobs of a queue;
+-- '*' is all queues.
 create or replace function "pawl".sleep_key(queue text) returns bigint language sql immutable parallel safe as $$
   select hashtextextended('"pawl".sleep ' || queue, 0)
 $$;
 
--- unclaim: undo a claim whose answer was lost.
---   lease    the id the claimer had chosen
--- Moves: the lease's live jobs back to ready as returned, without attempt or strike; the lease row away.
--- Survives: the claim still at work on the server. The tombstone has the lease's own id: either it waits for that claim and then
--- sees its lease, or the claim meets it and fails as a whole. Tombstones expire and go with the next rescue.
+-- unclaim reverses a claim whose reply was lost.
+--   lease   the id that the claimer had chosen
+-- Moves: the live jobs of the lease back to ready, in the lane of returned jobs, without an attempt or a crash; the
+-- lease row out. Returns how many jobs were returned.
+-- Index: lease's and job's primary keys.
+-- Survives: the claim, if it still runs on the server. This inserts an empty lease with the same id. Either the
+-- insert waits for the claim and then sees its lease, or the claim meets the empty lease and fails as a whole.
+-- Empty leases expire, and the next rescue deletes them.
 create or replace function "pawl".unclaim(lease uuid) returns bigint
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -1885,11 +2111,13 @@ begin
   return returned;
 end $$;
 
--- wake: notify the runners asleep on these queues, and nobody if none is.
--- NOTIFY serialises all commits of the server, so it must not ride on every insert. A sleeper holds a shared session lock
--- on its queue's key ('*' for all queues); whoever can take that key alone knows that nobody sleeps.
--- Runs in the transaction of the change and is heard at its commit. The lock is given back at once (alone.sql), so a pooler is no danger.
--- Returns how many queues had a sleeper.
+-- wake notifies the runners that wait for jobs of these queues. It sends nothing if none waits.
+-- NOTIFY serialises all commits of the server, so not every insert can send one. A session that waits holds a
+-- shared lock on the key of its queue ('*' for all queues), so a session that gets such a lock alone knows that no
+-- other session waits.
+-- It runs in the transaction of the change, and the notification is delivered at the commit. The lock is released
+-- at once (see lock_is_free), so it is safe behind a pooler.
+-- Returns how many queues had a waiting session.
 create or replace function "pawl".wake(queues text[]) returns integer language plpgsql as $$
 declare
   woken integer := 0;
@@ -1913,8 +2141,8 @@ begin
   perform "pawl".remove(ids, array_fill(null::integer, array[cardinality(ids)]), false);
 end $$;
 
--- channel_class returns the first half of the key of an ordered channel's advisory lock; channel_object returns the second.
--- The channels of a queue share 1,024 locks: a transaction that took 20,000 ran out of shared memory.
+-- channel_class returns the first half of the key of an ordered channel's advisory lock; channel_object returns the
+-- second. The channels of a queue share 1,024 locks: a transaction that took 20,000 ran out of shared memory.
 create or replace function "pawl".channel_class(queue text) returns integer language sql immutable parallel safe as $$
   select hashtext('"pawl".channel ' || coalesce(queue, 'default'))
 $$;
@@ -1924,11 +2152,12 @@ create or replace function "pawl".channel_object(channel text) returns integer l
   select hashtext(coalesce(channel, '')) & 1023
 $$;
 
--- commit_reserved ends the reservation of jobs, so that they may run, all or none. If a job is not reserved (its reservation
--- expired, it was committed before, or it was never reserved), it raises SQLSTATE PW001 and changes nothing.
+-- commit_reserved ends the reservation of jobs, so that they may run, all or none. If a job is not reserved (its
+-- reservation expired, it was committed before, or it was never reserved), it raises SQLSTATE PW001 and changes
+-- nothing.
 -- Moves: blocked tickets lose their expiry, and go to ready or scheduled if their jobs wait for nothing else.
--- Survives: an expiry of the reservation at the same time. The job row is locked first; if the expiry was faster, the ticket
--- is gone and the function raises the error.
+-- Survives: an expiry of the reservation at the same time. The job row is locked first; if the expiry was faster,
+-- the ticket is gone and the function raises the error.
 create or replace function "pawl".commit_reserved(ids bigint[]) returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -1949,15 +2178,17 @@ begin
   end loop;
 end $$;
 
--- count_batch counts the end of one job of a batch, and inserts the batch's callback jobs once their condition holds.
+-- count_batch counts the end of one job of a batch, and inserts the batch's callback jobs once their condition
+-- holds.
 --   batch    id of the batch
 --   became   how the job ended: completed, cancelled, dead or deleted
 --   by       1; -1 if the job lives again after a retry
 -- Moves: the batch row changes; on_finish, on_success and on_death become null when their jobs are inserted.
--- Returns false if another transaction has locked the batch: call it again. True if the batch is past its retention.
+-- Returns false if another transaction has locked the batch: call it again. True if the batch is past its
+-- retention.
 -- Index: batch's primary key.
--- Survives: two ends at once (the row is locked before it is counted); a job that is retried and ends again (its callback jobs
--- are inserted once, because their column is null afterwards).
+-- Survives: two ends at once (the row is locked before it is counted); a job that is retried and ends again (its
+-- callback jobs are inserted once, because their column is null afterwards).
 create or replace function "pawl".count_batch(batch bigint, became text, by integer) returns boolean
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -1997,12 +2228,12 @@ begin
   return true;
 end $$;
 
--- expire deletes reserved jobs whose reservation has expired, and unique keys that were kept beyond the end of their jobs and
--- have expired. It deletes at most `most` of each.
+-- expire deletes reserved jobs whose reservation has expired, and unique keys that were kept beyond the end of
+-- their jobs and have expired. It deletes at most `most` of each.
 -- Returns how many jobs were deleted.
 -- Index: blocked_expires_at, unique_key_keep_until, job's primary key.
--- Survives: a commit or an extension of the reservation at the same time (the job row is locked, and the expiry is read again
--- under the lock); two calls at once (skip locked).
+-- Survives: a commit or an extension of the reservation at the same time (the job row is locked, and the expiry is
+-- read again under the lock); two calls at once (skip locked).
 create or replace function "pawl".expire(most integer) returns bigint
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
@@ -2032,8 +2263,8 @@ begin
   return gone;
 end $$;
 
--- extend_reserved extends reservations until now + lasting, all or none. It never shortens a reservation. It raises the error
--- of commit_reserved if a job is not reserved any more.
+-- extend_reserved extends reservations until now + lasting, all or none. It never shortens a reservation. It raises
+-- the error of commit_reserved if a job is not reserved any more.
 -- Index: primary keys.
 -- Survives: an expiry at the same time (the job row is locked first).
 create or replace function "pawl".extend_reserved(ids bigint[], lasting interval) returns void
@@ -2058,16 +2289,19 @@ end $$;
 -- followup_of returns a finished constrained job in the form that record_followups takes.
 create or replace function "pawl".followup_of(id bigint, queue text, channel text, opts jsonb) returns jsonb
 language sql immutable parallel safe as $$
-  select jsonb_build_object('id', id, 'queue', queue, 'channel', channel, 'ordered', coalesce(opts ? 'ordered', false), 'batch', opts -> 'batch')
+  select jsonb_build_object('id', id, 'queue', queue, 'channel', channel,
+                            'ordered', coalesce(opts ? 'ordered', false), 'batch', opts -> 'batch')
 $$;
 
--- key_is_free returns whether a finished job may have its unique key again: no other job has it, and it is not kept for another.
+-- key_is_free returns whether a finished job may have its unique key again: no other job has it, and it is not kept
+-- for another.
 -- Index: unique_key's primary key.
 create or replace function "pawl".key_is_free(id bigint, queue text, key text, opts jsonb) returns boolean
 language sql stable as $$
   select key_is_free.key is null or not exists (
     select from "pawl".unique_key h
-    where h.scope = "pawl".key_scope(key_is_free.queue, key_is_free.opts) and h.key = key_is_free.key and h.job_id <> key_is_free.id
+    where h.scope = "pawl".key_scope(key_is_free.queue, key_is_free.opts) and h.key = key_is_free.key
+      and h.job_id <> key_is_free.id
       and (h.live or h.keep_until > clock_timestamp())
   )
 $$;
@@ -2102,10 +2336,10 @@ begin
     or exists (select from "pawl".blocked p where p.job_id = lock_waiting.id);
 end $$;
 
--- record_deleted records, for run_followups, that dead jobs were deleted for which other jobs wait (JobSpec.KeepWaiting).
--- Otherwise those would wait forever.
---   ids   jobs whose rows this transaction has deleted from dead in an earlier statement. An insert that makes a job wait for a
---         dead job locks the row of the dead job, so none is missed
+-- record_deleted records, for run_followups, that dead jobs were deleted for which other jobs wait
+-- (JobSpec.KeepWaiting). Otherwise those would wait forever.
+--   ids   jobs whose rows this transaction has deleted from dead in an earlier statement. An insert that makes a
+--         job wait for a dead job locks the row of the dead job, so none is missed
 -- Index: dependency's primary key.
 create or replace function "pawl".record_deleted(ids bigint[]) returns void
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -2116,8 +2350,9 @@ begin
   where (select true from "pawl".dependency w where w.parent_id = u.id limit 1);
 end $$;
 
--- record_followups does what must follow from the end of constrained jobs at once: it frees their unique keys, or keeps them
--- until their time. It records the rest for run_followups. Every function that finishes jobs calls it in its transaction.
+-- record_followups does what must follow from the end of constrained jobs at once: it frees their unique keys, or
+-- keeps them until their time. It records the rest for run_followups. Every function that finishes jobs calls it in
+-- its transaction.
 --   ended    [{id, queue, channel, ordered, batch}], as followup_of returns them
 --   became   completed, cancelled, dead or deleted
 -- Moves: rows of unique_key out or changed; a row of followup in for each job.
@@ -2141,18 +2376,21 @@ begin
   order by t.id;
 end $$;
 
--- run_followups does what follows from the end of constrained jobs: the next job of an ordered channel gets its ticket, jobs
--- that waited for a dependency get theirs or are cancelled, and batches are counted.
+-- run_followups does what follows from the end of constrained jobs: the next job of an ordered channel gets its
+-- ticket, jobs that waited for a dependency get theirs or are cancelled, and batches are counted.
 --   most   rows of followup to take at once
 -- Moves: rows out of followup, ordered_job and dependency; tickets as unblock does.
--- Returns how many rows were done (settled), how many were left, and whether there are more because jobs were cancelled.
+-- Returns how many rows were done (settled), how many were left, and whether there are more because jobs were
+-- cancelled.
 -- Index: primary keys of followup, ordered_job and dependency.
--- Survives: two calls at once (skip locked); another transaction that has locked a channel or a job (the row is left for the
--- next call, and this never waits); a crash (the rows were written by the transaction that finished the jobs).
+-- Survives: two calls at once (skip locked); another transaction that has locked a channel or a job (the row is
+-- left for the next call, and this never waits); a crash (the rows were written by the transaction that finished
+-- the jobs).
 -- All ordered channels are done together. Dependencies and batches, which few jobs have, are done one by one.
--- This takes the lock of a channel as inserts do, so an insert that found other jobs in the channel has committed before this
--- has the lock.
-create or replace function "pawl".run_followups(most integer) returns table (settled integer, "left" integer, more boolean)
+-- This takes the lock of a channel as inserts do, so an insert that found other jobs in the channel has committed
+-- before this has the lock.
+create or replace function "pawl".run_followups(most integer)
+returns table (settled integer, "left" integer, more boolean)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
 set enable_hashjoin = off as $$
@@ -2171,7 +2409,8 @@ begin
   more := false;
   ends := array(select l.id from "pawl".followup l order by l.id limit most for update skip locked);
 
-  -- The channels move on. Each of these is a statement of its own: its snapshot must be younger than the channels' locks.
+  -- The channels move on. Each of these is a statement of its own: its snapshot must be younger than the channels'
+  -- locks.
   select array_agg(c.queue), array_agg(c.channel) into queues, channels
   from (select d.queue, d.channel,
                pg_try_advisory_xact_lock("pawl".channel_class(d.queue), "pawl".channel_object(d.channel)) as ours
@@ -2243,7 +2482,8 @@ begin
     end loop;
   end loop;
 
-  -- Batches come last, because an end is counted only once: a row that is left for the next call must not be counted yet.
+  -- Batches come last, because an end is counted only once: a row that is left for the next call must not be
+  -- counted yet.
   for done in
     select l.id, l.batch, l.became
     from "pawl".followup l
@@ -2275,9 +2515,10 @@ end $$;
 -- Moves: tickets from blocked to ready or scheduled; the job rows get their new positions.
 -- Returns the ids of jobs whose row another transaction has locked: call it again for them.
 -- Index: primary keys; ordered_job's from the first position of the channel.
--- Survives: two calls at once, a commit or a cancel at the same time. The job rows are locked before anything is read, and the
--- reads are in a later statement, with a younger snapshot. A transaction that removes what a job waits for either commits first
--- and calls this afterwards, or calls this in the same transaction, under the lock that the others need.
+-- Survives: two calls at once, a commit or a cancel at the same time. The job rows are locked before anything is
+-- read, and the reads are in a later statement, with a younger snapshot. A transaction that removes what a job
+-- waits for either commits first and calls this afterwards, or calls this in the same transaction, under the lock
+-- that the others need.
 create or replace function "pawl".unblock(ids bigint[]) returns setof bigint
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -2346,9 +2587,10 @@ begin
   return not found;
 end $$;
 
--- due_cron: seconds until the next tick of any schedule, negative if it is due; null if none is waited for. Moves nothing.
---   names, specs, zones   schedules to leave out, as long as they read like this
--- Index: the head of cron_next_at.
+-- due_cron returns the seconds until the next tick of any schedule; negative if a tick is due, null if there is no
+-- schedule.
+--   names, specs, zones   schedules to leave out, as long as their spec and zone are these
+-- Moves nothing. Index: cron_next_at, from its first entry.
 create or replace function "pawl".due_cron(names text[], specs text[], zones text[]) returns double precision
 language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -2364,14 +2606,16 @@ begin
   );
 end $$;
 
--- put_cron: write down schedules, one an array position, all or none. No name twice.
---   jobs       json, see the table        next_ats   the first tick from now on
--- A row of a higher version is left alone. Pause and last tick stay, and so does the next tick unless spec or zone changed.
--- Returns how many were written.
+-- put_cron writes schedules, all or none. No name may occur twice.
+--   jobs       json: see the table cron        next_ats   the first tick from now on
+-- A row with a higher version stays as it is. A row keeps its pause and its last tick; it keeps its next tick
+-- unless spec or zone changed. Returns how many rows were written.
 -- Index: cron's primary key.
--- Survives: another put of the same names (rows are taken in order) and a tick being taken (waited for: it is short).
+-- Survives: another call with the same names (rows are written in order of name) and a tick that is taken at the
+-- same time (this waits for its short transaction).
 create or replace function "pawl".put_cron(
-  names text[], specs text[], zones text[], jobs text[], jitters interval[], catch_ups integer[], versions integer[], next_ats timestamptz[]
+  names text[], specs text[], zones text[], jobs text[], jitters interval[], catch_ups integer[], versions integer[],
+  next_ats timestamptz[]
 ) returns bigint language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -2379,27 +2623,30 @@ declare
 begin
   insert into "pawl".cron as c (name, spec, zone, job, jitter, catch_up, version, next_at)
   select u.name, u.spec, u.zone, u.job::jsonb, u.jitter, u.catch_up, u.version, u.next_at
-  from unnest(put_cron.names, put_cron.specs, put_cron.zones, put_cron.jobs, put_cron.jitters, put_cron.catch_ups, put_cron.versions, put_cron.next_ats)
+  from unnest(put_cron.names, put_cron.specs, put_cron.zones, put_cron.jobs, put_cron.jitters, put_cron.catch_ups,
+              put_cron.versions, put_cron.next_ats)
          as u (name, spec, zone, job, jitter, catch_up, version, next_at)
   order by u.name collate "C"
   on conflict (name) do update set
-    spec = excluded.spec, zone = excluded.zone, job = excluded.job, jitter = excluded.jitter, catch_up = excluded.catch_up,
-    version = excluded.version,
+    spec = excluded.spec, zone = excluded.zone, job = excluded.job, jitter = excluded.jitter,
+    catch_up = excluded.catch_up, version = excluded.version,
     next_at = case when (c.spec, c.zone) = (excluded.spec, excluded.zone) then c.next_at else excluded.next_at end
   where c.version <= excluded.version;
   get diagnostics written = row_count;
   return written;
 end $$;
 
--- take_cron: lock the schedule that has been due longest and that nobody holds, for the rest of the transaction, which then inserts
--- the jobs of its ticks and says tick_cron.
---   names, specs, zones   schedules to leave out, as long as they read like this
+-- take_cron locks the schedule that has been due longest, among those that no other transaction has locked, until
+-- the end of the transaction. The transaction then inserts the jobs of its ticks and calls tick_cron.
+--   names, specs, zones   schedules to leave out, as long as their spec and zone are these
 -- Moves nothing. Returns the schedule and the database's time, or no row.
--- Index: the head of cron_next_at.
--- Survives: two takers of one tick (skip locked, and the row is looked at again once it is locked); a taker that dies (its
--- transaction goes with it); one that is frozen or cut off (the server ends its session after ten seconds without a word).
+-- Index: cron_next_at, from its first entry.
+-- Survives: two calls for one tick (skip locked, and the row is read again once it is locked); a caller that dies
+-- (its transaction ends with it); a caller that hangs or is cut off (the server ends its session after ten idle
+-- seconds).
 create or replace function "pawl".take_cron(names text[], specs text[], zones text[]) returns table (
-  name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamptz, next_at timestamptz, moment timestamptz
+  name text, spec text, zone text, job text, jitter double precision, catch_up integer, last_at timestamptz,
+  next_at timestamptz, moment timestamptz
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
@@ -2415,42 +2662,52 @@ begin
     limit 1
     for update of c skip locked
   )
-  select m.name, m.spec, m.zone, m.job::text, extract(epoch from m.jitter)::double precision, m.catch_up, m.last_at, m.next_at, clock_timestamp()
+  select m.name, m.spec, m.zone, m.job::text, extract(epoch from m.jitter)::double precision, m.catch_up, m.last_at,
+         m.next_at, clock_timestamp()
   from mine m;
 end $$;
 
--- tick_cron: in the transaction of a take_cron: say which tick became a job last (null: none did) and which is next.
+-- tick_cron records, in the transaction of a take_cron, which tick became a job last (null: none did) and which
+-- tick is next.
 -- Index: cron's primary key.
 create or replace function "pawl".tick_cron(name text, last_at timestamptz, next_at timestamptz) returns void
 language sql as $$
-  update "pawl".cron c set last_at = coalesce(tick_cron.last_at, c.last_at), next_at = tick_cron.next_at where c.name = tick_cron.name
+  update "pawl".cron c
+  set last_at = coalesce(tick_cron.last_at, c.last_at), next_at = tick_cron.next_at
+  where c.name = tick_cron.name
 $$;
 
--- await_key: the advisory lock that says "somebody awaits a job whose id is `slot` modulo 64"; null: any job.
--- Slots, because a lock a job would fill the server's table of locks when thousands are awaited.
+-- await_key returns the key of the advisory lock that a session holds, shared, while it awaits a job whose id is
+-- `slot` modulo 64. Null: while it awaits any job at all.
+-- There are 64 slots, because a lock for each job would fill the server's lock table when thousands of jobs are
+-- awaited.
 create or replace function "pawl".await_key(slot bigint) returns bigint language sql immutable parallel safe as $$
   select hashtextextended('"pawl".await ' || coalesce(slot::text, '*'), 0)
 $$;
 
--- backoff: seconds to wait after the given attempt: base · growth^(n-1) · n^power, at most max, ± jitter.
--- Computed in logarithms, where no exponent overflows. An absent backoff is 1 s doubling to 1 h, ± 10 %.
+-- backoff returns the seconds to wait after the given attempt n: base · growth^(n-1) · n^power, at most max, ±
+-- jitter. It computes with logarithms, so that no exponent overflows. The default is 1 s, doubled up to 1 h, ± 10
+-- %.
 create or replace function "pawl".backoff(backoff jsonb, attempt integer) returns double precision
 language sql volatile parallel safe as $$
   select case when b.base <= 0 then 0
               else exp(greatest(-20, least(ln(b.base) + (n - 1) * ln(b.growth) + b.power * ln(n), ln(b.most))))
                    * (1 + b.jitter * (2 * random() - 1)) end
   from (select greatest(attempt, 1)::double precision) a (n),
-       (select coalesce((backoff ->> 'base')::double precision, 1), coalesce((backoff ->> 'max')::double precision, 3600),
-               coalesce((backoff ->> 'growth')::double precision, 2), coalesce((backoff ->> 'power')::double precision, 0),
+       (select coalesce((backoff ->> 'base')::double precision, 1),
+               coalesce((backoff ->> 'max')::double precision, 3600),
+               coalesce((backoff ->> 'growth')::double precision, 2),
+               coalesce((backoff ->> 'power')::double precision, 0),
                coalesce((backoff ->> 'jitter')::double precision, 0.1)) b (base, most, growth, power, jitter)
 $$;
 
--- checkpoint: keep what a running job's attempt has reached, for the next one and for others to see.
---   changes   {args, data (base64), value, step, result, percent, message, attempts}: what is absent stays; a null clears args, data
---             and value; attempts are added; a step's result is kept under its name
--- Moves: nothing; the job row changes, its epoch stays. Returns whether it is ours.
+-- checkpoint saves what an attempt of a running job has reached, for the next attempt and for readers.
+--   changes   {args, data (base64), value, step, result, percent, message, attempts}. An absent field stays as it
+--             is. A null clears args, data or value. attempts are added to max_attempts. A step's result is kept
+--             under its name
+-- Moves nothing; the job row changes, and its epoch stays. Returns whether the job is live at this epoch.
 -- Index: job's primary key.
--- Survives: rescue (the epoch is compared where the row is locked).
+-- Survives: a rescue at the same time (the epoch is compared where the row is locked).
 create or replace function "pawl".checkpoint(id bigint, epoch integer, changes jsonb) returns boolean
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -2459,67 +2716,90 @@ begin
   set args = case when changes ? 'args' then nullif(changes -> 'args', 'null') else j.args end,
       data = case when changes ? 'data' then decode(changes ->> 'data', 'base64') else j.data end,
       checkpoint = nullif(
-        case when changes -> 'value' = 'null' then coalesce(j.checkpoint, '{}') - 'value' else coalesce(j.checkpoint, '{}') end
-        || case when changes ? 'value' and changes -> 'value' <> 'null' then jsonb_build_object('value', changes -> 'value') else '{}' end
-        || case when changes ? 'step'
-                then jsonb_build_object('steps', coalesce(j.checkpoint -> 'steps', '{}') || jsonb_build_object(changes ->> 'step', changes -> 'result'))
+        case when changes -> 'value' = 'null' then coalesce(j.checkpoint, '{}') - 'value'
+             else coalesce(j.checkpoint, '{}') end
+        || case when changes ? 'value' and changes -> 'value' <> 'null'
+                then jsonb_build_object('value', changes -> 'value')
                 else '{}' end
-        || case when changes ? 'percent' then jsonb_build_object('percent', changes -> 'percent', 'message', changes -> 'message') else '{}' end,
+        || case when changes ? 'step'
+                then jsonb_build_object('steps', coalesce(j.checkpoint -> 'steps', '{}')
+                                                 || jsonb_build_object(changes ->> 'step', changes -> 'result'))
+                else '{}' end
+        || case when changes ? 'percent'
+                then jsonb_build_object('percent', changes -> 'percent', 'message', changes -> 'message')
+                else '{}' end,
         '{}'),
-      max_attempts = case when changes ? 'attempts'
-                          then least(coalesce(j.max_attempts, (select q.max_attempts from "pawl".queue q where q.name = j.queue), 20)
-                                     + (changes ->> 'attempts')::integer, 32767)
-                          else j.max_attempts end
+      max_attempts = case
+        when changes ? 'attempts' then least(
+          coalesce(j.max_attempts, (select q.max_attempts from "pawl".queue q where q.name = j.queue), 20)
+            + (changes ->> 'attempts')::integer, 32767)
+        else j.max_attempts end
   where j.id = checkpoint.id and j.epoch = checkpoint.epoch;
   return found;
 end $$;
 
--- claimed: how jobs are held: those of these ids that are.
---   lease, until   of it; until null: as long as its worker lives      shared   how many jobs were claimed with it, at most
---   permit         it counts against a limit
--- Moves nothing. Reads lease until each is found: there is no index from a job to its lease. For who looks, not for load.
--- No jit: lease read without an index looks so dear, where seqscan is off, that it was compiled, half a second a call.
+-- claimed returns how jobs are claimed: a row for each of the given jobs that is.
+--   lease, until   its lease, and when that expires; until is null if the lease lasts as long as its worker lives
+--   shared         how many jobs were claimed with this lease, at most
+--   permit         the job counts against a limit
+-- Moves nothing. It reads lease until each job is found, because there is no index from a job to its lease. Use it
+-- to look at jobs, not under load.
+-- jit is off, because reading lease with enable_seqscan off looks so expensive that it was compiled: half a second
+-- a call.
 create or replace function "pawl".claimed(ids bigint[])
-returns table (id bigint, epoch integer, crashes smallint, constrained boolean, permit boolean, lease uuid, until timestamptz, shared integer, now timestamptz)
+returns table (
+  id bigint, epoch integer, crashes smallint, constrained boolean, permit boolean, lease uuid, until timestamptz,
+  shared integer, now timestamptz
+)
 language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
 set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 begin
   return query
-  select j.id, j.epoch, j.crashes, j.constrained, coalesce(q.max_running is not null or q.channel_max_running is not null, false),
+  select j.id, j.epoch, j.crashes, j.constrained,
+         coalesce(q.max_running is not null or q.channel_max_running is not null, false),
          h.id, h.expires_at, cardinality(h.jobs), clock_timestamp()
   from "pawl".job j
   join lateral (
-    select l.id, l.expires_at, l.jobs from "pawl".lease l where (j.id, j.epoch) in (select u.id, u.epoch from unnest(l.jobs, l.epochs) u (id, epoch)) limit 1
+    select l.id, l.expires_at, l.jobs
+    from "pawl".lease l
+    where (j.id, j.epoch) in (select u.id, u.epoch from unnest(l.jobs, l.epochs) u (id, epoch))
+    limit 1
   ) h on true
   left join "pawl".queue q on q.name = j.queue
   where j.id = any (claimed.ids);
 end $$;
 
--- complete: finish jobs whose handler succeeded.
---   ids, epochs        what is held
---   waited, ran        milliseconds, -1: not known; results: json or null
---   worker             name of who ran them
---   keep               archive them even where the queue's retention is zero
---   leases             leases that end with these jobs, if every one of them is finished here
--- Moves: job rows into archive (or nowhere); ended are loosened. Returns the ids finished; what is missing is locked by somebody or not ours.
+-- complete finishes jobs whose handlers succeeded.
+--   ids, epochs   the claimed jobs
+--   waited, ran   milliseconds; -1 or null if not known
+--   results       json or null
+--   worker        name of the worker that ran them
+--   keep          ids of jobs to archive even if the queue's retention is zero
+--   leases        leases to delete if every one of the jobs is finished here
+-- Moves: job rows into archive, or nowhere; record_followups for constrained jobs.
+-- Returns the ids of the finished jobs. A job that is missing is locked by another transaction, or is not live at
+-- its epoch.
 -- Index: job's primary key.
--- Survives: completion after rescue (the epoch is compared where the row is locked); a stranger's lock (skipped, the
--- caller tries that job alone, without `skip`); deadlock of two completions (rows are locked in id order).
+-- Survives: a completion after a rescue (the epoch is compared where the row is locked); a lock of another
+-- transaction (the job is skipped, and the caller calls lock_jobs and this for that job alone); a deadlock of two
+-- completions (rows are locked in order of id).
 create or replace function "pawl".complete(
-  ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep boolean, leases uuid[]
+  ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[],
+  leases uuid[]
 ) returns setof bigint
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  done bigint[];
+  done  bigint[];
   ended jsonb;
 begin
   with pair as materialized (
     select u.id, u.epoch, u.waited, u.ran, u.result
-    from unnest(complete.ids, complete.epochs, complete.waited, complete.ran, complete.results) as u (id, epoch, waited, ran, result)
+    from unnest(complete.ids, complete.epochs, complete.waited, complete.ran, complete.results)
+           as u (id, epoch, waited, ran, result)
     order by u.id
   ),
   mine as materialized (
@@ -2530,21 +2810,21 @@ begin
   gone as (
     delete from "pawl".job j
     where j.ctid = any (array(select ctid from mine))
-    returning j.id, j.epoch, j.created_at, j.run_at, j.priority, j.attempt, j.max_attempts, j.queue, j.channel, j.kind, j.args,
-              j.data, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint, j.constrained
+    returning j.id, j.epoch, j.created_at, j.run_at, j.priority, j.attempt, j.max_attempts, j.queue, j.channel, j.kind,
+              j.args, j.data, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint, j.constrained
   ),
   kept as (
-    insert into "pawl".archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority, attempt,
-                              max_attempts, state, queue, channel, kind, worker, args, data, fingerprint, unique_key, opts,
-                              errors, checkpoint, result)
-    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, nullif(u.waited, -1), nullif(u.ran, -1), g.priority, g.attempt + 1,
-           g.max_attempts, 'completed', g.queue, g.channel, g.kind, complete.worker, g.args, g.data, g.fingerprint, g.unique_key,
-           g.opts, g.errors, g.checkpoint, u.result::jsonb
+    insert into "pawl".archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority,
+                              attempt, max_attempts, state, queue, channel, kind, worker, args, data, fingerprint,
+                              unique_key, opts, errors, checkpoint, result)
+    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, nullif(u.waited, -1), nullif(u.ran, -1),
+           g.priority, g.attempt + 1, g.max_attempts, 'completed', g.queue, g.channel, g.kind, complete.worker, g.args,
+           g.data, g.fingerprint, g.unique_key, g.opts, g.errors, g.checkpoint, u.result::jsonb
     from gone g
     join pair u on u.id = g.id
     left join "pawl".queue q on q.name = g.queue,
     lateral (select clock_timestamp() as now,
-                    case when complete.keep and q.retain_completed <= '0' then interval '1 day'
+                    case when g.id = any (complete.keep) and q.retain_completed <= '0' then interval '1 day'
                          else coalesce(q.retain_completed, interval '1 day') end as retain) t
     where t.retain > '0'
   ),
@@ -2564,13 +2844,16 @@ begin
   return query select unnest(done);
 end $$;
 
--- extend: let held jobs keep their lease until now + lasting; never shortens.
---   ids, epochs, leases   what is held and by which lease
---   split                 id for the lease of the extended jobs, where they are only a part of theirs
--- Moves: nothing; a consumer's lease gets a later expiry, or its extended jobs go into a lease of their own, and their permits with them.
--- A worker's lease has no expiry and stays as it is. Returns id and lease of the jobs that are ours; the others are lost.
--- Index: lease's primary key, job's primary key.
--- Survives: rescue at work (it holds the lease row; afterwards no epoch matches); two extensions (the lease row is locked).
+-- extend extends the lease of claimed jobs until now + lasting. It never shortens a lease.
+--   ids, epochs, leases   the claimed jobs, each with its lease
+--   split                 id of a new lease for the extended jobs, if they are only a part of the jobs of their
+--                         lease
+-- Moves nothing; a consumer's lease gets a later expiry, or its extended jobs move into the lease `split`, with
+-- their permits. The lease of a worker has no expiry and stays as it is.
+-- Returns the id and the lease of each extended job. The others are lost.
+-- Index: lease's primary key, job's primary key, permit_job_id.
+-- Survives: a rescue at the same time (it locks the lease row, and afterwards no epoch matches); two extensions at
+-- once (the lease row is locked).
 create or replace function "pawl".extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
 returns table (id bigint, lease uuid)
 language plpgsql
@@ -2589,7 +2872,8 @@ begin
     join "pawl".lease l on l.id = u.lease
   ),
   part as materialized (
-    -- A lease all of whose live jobs are meant moves its own expiry; of another the meant ones are split off.
+    -- If all live jobs of a lease are extended, the lease gets the later expiry. Else the extended jobs are split
+    -- off.
     select l.id, l.expires_at, l.expires_at is null or not exists (
              select from unnest(l.jobs, l.epochs) as h (id, epoch)
              join "pawl".job j on j.id = any (array[h.id]) and j.epoch = h.epoch
@@ -2634,19 +2918,24 @@ begin
   join part t on t.id = p.lease;
 end $$;
 
--- fail: finish jobs with any outcome but success.
---   ids, epochs   what is held
---   outcomes      retry: a failed attempt   snooze: later, no attempt used   release: given back, no attempt used
---                 cancel: over, cancelled   dead, unprocessable: over, dead, whatever attempts are left
---   delays        seconds until it may run again; null: by the backoff of the job, else of `backoffs`, else of the queue
---   backoffs      the kind's {base, max, growth, power, jitter} (seconds) or null
---   errors        {error, stack} to be kept with the job, or null
---   waited, ran   milliseconds; -1: not known
---   worker        name of who ran them
--- Moves: the job row changed, its epoch one up, and a ticket in scheduled or ready; or the job row into archive or dead.
--- Returns id and what became of it: ready, scheduled, cancelled, dead; what is missing is locked by somebody or not ours.
+-- fail records the end of attempts that did not succeed.
+--   ids, epochs   the claimed jobs
+--   outcomes      retry: a failed attempt                     snooze: run again later; no attempt is used release:
+--                 returned; no attempt is used       cancel: finished, cancelled dead, unprocessable: finished,
+--                 dead, even if attempts are left
+--   delays        seconds until the job may run again; null: the backoff of the job, else that of `backoffs`, else
+--                 the queue's
+--   backoffs      the kind's {base, max, growth, power, jitter}, in seconds, or null
+--   errors        {error, stack} to keep with the job, or null
+--   waited, ran   milliseconds; -1 or null if not known
+--   worker        name of the worker that ran them
+-- Moves: either the job row changes, its epoch increases by one and a ticket goes to scheduled or ready; or the job
+-- row goes to archive or dead.
+-- Returns the id of each job and what it became: ready, scheduled, cancelled or dead. A job that is missing is
+-- locked by another transaction, or is not live at its epoch.
 -- Index: job's primary key.
--- Survives: as complete. A position is drawn after the row lock, which gave this transaction its number: the safe mark's need.
+-- Survives: what complete survives. A position is drawn after the row lock, which gave this transaction its number:
+-- the safe mark requires that.
 create or replace function "pawl".fail(
   ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[],
   waited bigint[], ran bigint[], worker text
@@ -2678,14 +2967,18 @@ begin
            clock_timestamp() + coalesce(u.delay, d.seconds) * interval '1 second' as run_at,
            case when u.error is null then j.errors
                 else case when jsonb_array_length(j.errors) >= 10 then j.errors - 0 else coalesce(j.errors, '[]') end
-                     || (jsonb_build_object('attempt', a.attempt, 'at', clock_timestamp(), 'worker', fail.worker) || u.error)
+                     || (jsonb_build_object('attempt', a.attempt, 'at', clock_timestamp(), 'worker', fail.worker)
+                         || u.error)
                 end as errors
     from pair u
     cross join lateral (select j.* from "pawl".job j where j.id = u.id and j.epoch = u.epoch for update skip locked) j
-    cross join lateral (select (j.attempt + case when u.outcome in ('snooze', 'release') then 0 else 1 end)::smallint as attempt) a
+    cross join lateral (
+      select (j.attempt + case when u.outcome in ('snooze', 'release') then 0 else 1 end)::smallint as attempt
+    ) a
     left join "pawl".queue q on q.name = j.queue
     left join lateral (
-      select "pawl".backoff(coalesce(j.opts -> 'backoff', u.backoff, q.backoff), a.attempt) as seconds where u.outcome = 'retry'
+      select "pawl".backoff(coalesce(j.opts -> 'backoff', u.backoff, q.backoff), a.attempt) as seconds
+      where u.outcome = 'retry'
     ) d on true
   ),
   back as (
@@ -2713,34 +3006,39 @@ begin
     delete from "pawl".job j
     using mine m
     where j.id = any (array[m.id]) and j.epoch = m.epoch and m.became in ('cancelled', 'dead')
-    returning j.*, m.became, m.outcome, m.attempt as used, m.errors as told, m.waited, m.ran
+    returning j.*, m.became, m.outcome, m.attempt as used, m.errors as all_errors, m.waited, m.ran
   ),
   kept as (
-    insert into "pawl".archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority, attempt,
-                              max_attempts, state, queue, channel, kind, worker, args, data, fingerprint, unique_key, opts,
-                              errors, checkpoint)
-    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1), o.priority, o.used,
-           o.max_attempts, 'cancelled', o.queue, o.channel, o.kind, fail.worker, o.args, o.data, o.fingerprint, o.unique_key,
-           o.opts, o.told, o.checkpoint
+    insert into "pawl".archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority,
+                              attempt, max_attempts, state, queue, channel, kind, worker, args, data, fingerprint,
+                              unique_key, opts, errors, checkpoint)
+    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1),
+           o.priority, o.used, o.max_attempts, 'cancelled', o.queue, o.channel, o.kind, fail.worker, o.args, o.data,
+           o.fingerprint, o.unique_key, o.opts, o.all_errors, o.checkpoint
     from over o
     left join "pawl".queue q on q.name = o.queue,
     lateral (select clock_timestamp() as now, coalesce(q.retain_cancelled, interval '1 day') as retain) t
     where o.became = 'cancelled' and t.retain > '0'
   ),
   buried as (
-    insert into "pawl".dead (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority, attempt,
-                           max_attempts, crashes, reason, queue, channel, kind, worker, args, data, fingerprint, unique_key,
-                           opts, errors, checkpoint)
-    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1), o.priority, o.used,
-           o.max_attempts, o.crashes, case o.outcome when 'retry' then 'attempts' when 'dead' then 'handler' else o.outcome end,
-           o.queue, o.channel, o.kind, fail.worker, o.args, o.data, o.fingerprint, o.unique_key, o.opts, o.told, o.checkpoint
+    insert into "pawl".dead (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority,
+                           attempt, max_attempts, crashes, reason, queue, channel, kind, worker, args, data,
+                           fingerprint, unique_key, opts, errors, checkpoint)
+    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1),
+           o.priority, o.used, o.max_attempts, o.crashes,
+           case o.outcome when 'retry' then 'attempts' when 'dead' then 'handler' else o.outcome end,
+           o.queue, o.channel, o.kind, fail.worker, o.args, o.data, o.fingerprint, o.unique_key, o.opts, o.all_errors,
+           o.checkpoint
     from over o
     left join "pawl".queue q on q.name = o.queue,
     lateral (select clock_timestamp() as now, coalesce(q.retain_dead, interval '30 days') as retain) t
     where o.became = 'dead' and t.retain > '0'
   )
-  select array_agg(m.id), array_agg(m.became), (select jsonb_agg("pawl".followup_of(o.id, o.queue, o.channel, o.opts)) from over o where o.constrained and o.became = 'cancelled'),
-         (select jsonb_agg("pawl".followup_of(o.id, o.queue, o.channel, o.opts)) from over o where o.constrained and o.became = 'dead')
+  select array_agg(m.id), array_agg(m.became),
+         (select jsonb_agg("pawl".followup_of(o.id, o.queue, o.channel, o.opts)) from over o
+          where o.constrained and o.became = 'cancelled'),
+         (select jsonb_agg("pawl".followup_of(o.id, o.queue, o.channel, o.opts)) from over o
+          where o.constrained and o.became = 'dead')
   into done, states, cancelled, dead
   from mine m;
   if cancelled is not null then
@@ -2750,16 +3048,22 @@ begin
     perform "pawl".record_followups(dead, 'dead');
   end if;
   if outcomes && '{retry,snooze,release}' then
-    perform "pawl".wake(array(select distinct j.queue from unnest(ids) u (id) join "pawl".job j on j.id = any (array[u.id])));
+    perform "pawl".wake(array(
+      select distinct j.queue from unnest(ids) u (id) join "pawl".job j on j.id = any (array[u.id])
+    ));
   end if;
   if states && '{cancelled,dead}' then
-    perform "pawl".wake_awaiting(array(select u.id from unnest(done, states) as u (id, became) where u.became in ('cancelled', 'dead')));
+    perform "pawl".wake_awaiting(array(
+      select u.id from unnest(done, states) as u (id, became) where u.became in ('cancelled', 'dead')
+    ));
   end if;
   return query select u.id, u.became from unnest(done, states) as u (id, became);
 end $$;
 
--- find_finished: of (id, epoch) pairs, those that were finished by who held them: found in archive or dead.
--- For an answer that was lost: told "not yours" the second time, look here before believing it.
+-- find_finished returns the ids of the (id, epoch) pairs that were finished at this epoch: they are in archive or
+-- dead. A caller uses it when a reply was lost: the second call reports the job as lost, although the first call
+-- finished it.
+-- Moves nothing. Index: archive's BRIN, dead's primary key.
 create or replace function "pawl".find_finished(ids bigint[], epochs integer[]) returns setof bigint
 language sql stable as $$
   select a.id from unnest(ids, epochs) as u (id, epoch) join "pawl".archive a on a.id = u.id and a.epoch = u.epoch
@@ -2767,7 +3071,7 @@ language sql stable as $$
   select d.id from unnest(ids, epochs) as u (id, epoch) join "pawl".dead d on d.id = u.id and d.epoch = u.epoch
 $$;
 
--- find_missing: of (id, epoch) pairs, the ids of those that are not live at that epoch any more. Moves nothing.
+-- find_missing returns the ids of the (id, epoch) pairs that are not live at this epoch any more. Moves nothing.
 -- Index: job's primary key.
 create or replace function "pawl".find_missing(ids bigint[], epochs integer[]) returns bigint[]
 language plpgsql stable
@@ -2782,8 +3086,10 @@ begin
   );
 end $$;
 
--- lock_jobs: lock the rows of held jobs, waiting for whoever has them. For the verbs that skip locked rows: called before them in
--- the same transaction, nothing is left to skip but what is not ours. Returns the ids that are ours.
+-- lock_jobs locks the rows of claimed jobs, and waits for other transactions that have locked them. A caller uses
+-- it before a function that skips locked rows, in the same transaction: then that function skips only jobs that are
+-- lost.
+-- Returns the ids of the jobs that are live at their epoch. Index: job's primary key.
 create or replace function "pawl".lock_jobs(ids bigint[], epochs integer[]) returns setof bigint
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -2796,37 +3102,42 @@ begin
        lateral (select j.id from "pawl".job j where j.id = u.id and j.epoch = u.epoch for update) j;
 end $$;
 
--- wake_awaiting: notify whoever awaits these jobs, which have finished, and nobody if no job is awaited.
--- As in wake.sql: an awaiting session holds shared locks, and whoever can take one alone knows that nobody does. That costs one look
--- a statement that finishes jobs, however many; only while some are awaited is there one a slot more.
--- Runs in the transaction that finishes them and is heard at its commit. Payload: ids, by comma, as many as fit.
+-- wake_awaiting notifies the sessions that await these finished jobs. It sends nothing if no job is awaited. As in
+-- wake: a session that awaits a job holds shared locks, so a session that gets such a lock alone knows that no
+-- other session awaits. A statement that finishes jobs, however many, takes one lock for that; it takes one more
+-- for each slot only while jobs are awaited.
+-- It runs in the transaction that finishes the jobs, and the notification is delivered at the commit. The payload
+-- is ids, separated by commas, at most 300.
 create or replace function "pawl".wake_awaiting(ids bigint[]) returns void language plpgsql as $$
 declare
-  told bigint[];
+  awaited bigint[];
 begin
   if "pawl".lock_is_free("pawl".await_key(null)) then
     return;
   end if;
-  select array_agg(u.id) into told
+  select array_agg(u.id) into awaited
   from unnest(ids) u (id)
   join (select s.slot, "pawl".lock_is_free("pawl".await_key(s.slot)) as alone
         from (select distinct i.id % 64 as slot from unnest(ids) i (id)) s
         offset 0) l on l.slot = u.id % 64 and not l.alone;
-  for i in 0 .. (coalesce(cardinality(told), 0) - 1) / 300 loop
-    exit when told is null;
-    perform pg_notify('"pawl".finished', array_to_string(told[i * 300 + 1 : i * 300 + 300], ','));
+  for i in 0 .. (coalesce(cardinality(awaited), 0) - 1) / 300 loop
+    exit when awaited is null;
+    perform pg_notify('"pawl".finished', array_to_string(awaited[i * 300 + 1 : i * 300 + 300], ','));
   end loop;
 end $$;
 
--- insert: put in jobs, one an array position, all or none.
---   args       json or null              data         bytes or null
---   delays     seconds from now or null  run_ats      a time or null; neither, or a time gone by: ready at once
---   attempts   most attempts; null: the queue's
---   opts       json or null
--- Moves: a job row and a ticket in ready or scheduled each. Returns the ids in input order.
+-- insert inserts jobs without constraints, one for each array position, all or none.
+--   args             json or null
+--   data             bytes or null
+--   delays           seconds from now, or null
+--   run_ats          a time, or null. A job with neither, or with a time in the past, is ready at once
+--   attempts         the number of attempts; null: the queue's
+--   opts             json or null
+-- Moves: a job row in for each job, and a ticket into ready or scheduled. Returns the ids in the order of the
+-- parameters.
 -- Index: appends to the primary keys.
--- Survives: the safe mark needs this transaction to have its number before it draws a position or reads the clock (lanes.go):
--- hence the first statement.
+-- Survives: the safe mark requires that this transaction has its number before it draws a position or reads the
+-- clock (see lanes.go). The first statement ensures that.
 create or replace function "pawl".insert(
   queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[],
   delays double precision[], run_ats timestamptz[], attempts smallint[], fingerprints text[], opts text[]
@@ -2849,7 +3160,8 @@ begin
            as u (queue, channel, priority, kind, args, data, delay, run_at, attempts, fingerprint, opts)
   ),
   job as (
-    insert into "pawl".job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data, fingerprint, opts)
+    insert into "pawl".job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data,
+                          fingerprint, opts)
     select s.id, moment, s.run_at, s.epoch, s.priority, s.attempts, s.queue, s.channel, s.kind, s.args::jsonb, s.data,
            s.fingerprint, s.opts::jsonb
     from spec s
@@ -2870,10 +3182,14 @@ begin
   perform "pawl".wake(insert.queues);
 end $$;
 
--- insert_batch: a batch's row, in the transaction that has inserted its jobs; of no jobs it is finished, and what follows is inserted.
---   id, total                         drawn from pos; how many jobs say in their opts that they are of it
---   on_finish, on_success, on_death   what follows, as insert_constrained takes it, or null
-create or replace function "pawl".insert_batch(id bigint, total integer, on_finish jsonb, on_success jsonb, on_death jsonb) returns void
+-- insert_batch inserts the row of a batch, in the transaction that has inserted its jobs. A batch without jobs is
+-- finished, and its callback jobs are inserted.
+--   id                                drawn from pos
+--   total                             the number of jobs that have this batch in their opts
+--   on_finish, on_success, on_death   callback jobs, as insert_constrained takes them, or null
+create or replace function "pawl".insert_batch(
+  id bigint, total integer, on_finish jsonb, on_success jsonb, on_death jsonb
+) returns void
 language plpgsql as $$
 begin
   insert into "pawl".batch (id, total, on_finish, on_success, on_death)
@@ -2883,16 +3199,21 @@ begin
   end if;
 end $$;
 
--- insert_constrained: put in jobs that are constrained to others, all or none.
---   specs   a JSON array of {queue, channel, priority, kind, args, data (base64), delay, run_at, attempts, fingerprint, opts, ordered,
---           key, period, replace, reschedule, reserve, after: [{id, on, keep_waiting}], attempt (used already), errors}; times in seconds
--- Moves: a job row and a ticket each; a row in turn, hold, wait where asked for. Returns a row a spec, in input order: the id, and
--- whether it is that of the job that has the unique key, when nothing was put in.
+-- insert_constrained inserts jobs that have constraints, all or none.
+--   specs   a JSON array of {queue, channel, priority, kind, args, data (base64), delay, run_at, attempts,
+--           fingerprint, opts, ordered, key, period, replace, reschedule, reserve, after: [{id, on, keep_waiting}],
+--           attempt (attempts used), errors}; times in seconds
+-- Moves: a job row and a ticket in for each job; rows in ordered_job, unique_key and dependency where the specs ask
+-- for them.
+-- Returns a row for each spec, in order: the id, and whether that is the id of the job that has the unique key. In
+-- that case no job was inserted.
 -- Index: primary keys.
--- Survives: concurrent inserts into a channel (its lock, taken in a statement before the ids are drawn, so that order in the
--- channel is order of commit); two inserts of one key (the second waits for the first, then finds its row); a holder that goes
--- while it is looked at (tried again); a parent that finishes meanwhile (its row is locked, or gone and looked up).
--- Locks channels, then keys that are free, each sorted, then parents by id; of a key that is taken nothing but, to change it, its waiting job.
+-- Survives: concurrent inserts into a channel (its lock is taken in a statement before the ids are drawn, so that
+-- the order in the channel is the order of commits); two inserts with one key (the second waits for the first, then
+-- finds its row); a job with the key that ends while it is read (the insert is tried again); a parent that finishes
+-- meanwhile (its row is locked, or it is gone and is looked up).
+-- Locks channels, then free keys, each sorted, then parents by id. Of a key that is in use it locks nothing, or, to
+-- change it, the waiting job that has the key.
 create or replace function "pawl".insert_constrained(specs jsonb) returns table (id bigint, duplicate boolean)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -2903,7 +3224,7 @@ declare
   spec   record;
   ids    bigint[];
   taken  bigint[];
-  later  jsonb[]; -- Changes by duplicates of a job of this very call.
+  later  jsonb[]; -- changes by duplicates of a job of this call
   other  record;
   tries  integer;
 begin
@@ -2912,7 +3233,8 @@ begin
   from (
     select distinct u.class, u.object
     from (select "pawl".channel_class(s.queue), "pawl".channel_object(s.channel)
-          from jsonb_to_recordset(specs) as s (queue text, channel text, ordered boolean) where s.ordered) u (class, object)
+          from jsonb_to_recordset(specs) as s (queue text, channel text, ordered boolean)
+          where s.ordered) u (class, object)
     order by 1, 2
   ) c;
   moment := clock_timestamp();
@@ -2921,12 +3243,15 @@ begin
   later := array_fill(null::jsonb, array[cardinality(ids)]);
 
   for spec in
-    select s.value ->> 'key' as key, "pawl".key_scope(coalesce(s.value ->> 'queue', 'default'), s.value -> 'opts') as scope, s.ord::integer,
+    select s.value ->> 'key' as key,
+           "pawl".key_scope(coalesce(s.value ->> 'queue', 'default'), s.value -> 'opts') as scope, s.ord::integer,
            moment + (s.value ->> 'period')::double precision * interval '1 second' as keep_until,
            coalesce(s.value -> 'opts' ? 'until_start', false) as until_start,
-           -- What a duplicate changes, null: nothing. A null within args is the caller's, and stays.
+           -- What a duplicate changes; null: nothing. A null inside args is the caller's, and stays.
            (select jsonb_object_agg(c.key, c.value)
-            from (select e.key, e.value from jsonb_each(s.value) e union all select 'headers', s.value -> 'opts' -> 'headers') c
+            from (select e.key, e.value from jsonb_each(s.value) e
+                  union all
+                  select 'headers', s.value -> 'opts' -> 'headers') c
             where c.value is not null
               and ((s.value ->> 'replace')::boolean and c.key in ('kind', 'args', 'data', 'headers')
                    or (s.value ->> 'reschedule')::boolean and c.key in ('delay', 'run_at'))) as changes
@@ -2936,49 +3261,57 @@ begin
   loop
     tries := 0;
     loop
-      -- Nothing is locked of a key that is taken: its job must be able to start and finish meanwhile.
+      -- A key in use is not locked: its job must be able to start and finish meanwhile.
       insert into "pawl".unique_key (scope, key, job_id, live, until_start, keep_until)
       values (spec.scope, spec.key, ids[spec.ord], true, spec.until_start, spec.keep_until)
       on conflict (scope, key) do nothing;
       exit when found;
-      select h.job_id, h.live, h.until_start, h.live or coalesce(h.keep_until > clock_timestamp(), false) as taken into other
+      select h.job_id, h.live, h.until_start, h.live or coalesce(h.keep_until > clock_timestamp(), false) as taken
+      into other
       from "pawl".unique_key h where h.scope = spec.scope and h.key = spec.key;
       if found and other.taken then
         taken[spec.ord] := other.job_id;
         if other.job_id = any (ids) then
-          later[spec.ord] := spec.changes; -- It is put in below.
+          later[spec.ord] := spec.changes; -- That job is inserted below.
           exit;
         end if;
-        -- Until this transaction ends a job that gives its key up when it starts does not start: what it does not see would be lost.
+        -- A job that frees its key when it starts must not start before this transaction ends: it would run without
+        -- seeing what the duplicate stands for.
         if spec.changes is not null then
-          perform from "pawl".update(array[other.job_id], spec.changes) c where not (other.until_start and c.became = 'running');
+          perform from "pawl".update(array[other.job_id], spec.changes) c
+          where not (other.until_start and c.became = 'running');
         elsif other.until_start then
           perform from "pawl".lock_waiting(other.job_id) as waits where waits;
         end if;
         exit when found or not other.live;
-        taken[spec.ord] := null; -- It has started or finished meanwhile.
+        taken[spec.ord] := null; -- The job has started or finished meanwhile.
       elsif found then
         update "pawl".unique_key h
         set job_id = ids[spec.ord], live = true, until_start = spec.until_start, keep_until = spec.keep_until
-        where h.scope = spec.scope and h.key = spec.key and not h.live and (h.keep_until is null or h.keep_until <= clock_timestamp());
+        where h.scope = spec.scope and h.key = spec.key and not h.live
+          and (h.keep_until is null or h.keep_until <= clock_timestamp());
         exit when found;
       end if;
       tries := tries + 1;
       if tries > 1000 then
-        raise exception 'pawl: the unique key % is taken and freed too often to tell who has it', spec.key using errcode = '40001';
+        raise exception 'pawl: the unique key % was taken and freed too often: try again', spec.key
+          using errcode = '40001';
       end if;
     end loop;
   end loop;
 
-  insert into "pawl".job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data, fingerprint,
-                        unique_key, opts, constrained, attempt, errors)
+  insert into "pawl".job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data,
+                        fingerprint, unique_key, opts, constrained, attempt, errors)
   select ids[s.ord], moment,
-         coalesce((s.value ->> 'run_at')::timestamptz, moment + (s.value ->> 'delay')::double precision * interval '1 second'),
-         (random() * 1000000000)::integer, coalesce((s.value ->> 'priority')::smallint, 0::smallint), (s.value ->> 'attempts')::smallint,
-         coalesce(s.value ->> 'queue', 'default'), coalesce(s.value ->> 'channel', ''), s.value ->> 'kind', s.value -> 'args',
+         coalesce((s.value ->> 'run_at')::timestamptz,
+                  moment + (s.value ->> 'delay')::double precision * interval '1 second'),
+         (random() * 1000000000)::integer, coalesce((s.value ->> 'priority')::smallint, 0::smallint),
+         (s.value ->> 'attempts')::smallint, coalesce(s.value ->> 'queue', 'default'),
+         coalesce(s.value ->> 'channel', ''), s.value ->> 'kind', s.value -> 'args',
          decode(s.value ->> 'data', 'base64'), s.value ->> 'fingerprint', s.value ->> 'key',
          nullif(coalesce(s.value -> 'opts', '{}'), '{}'),
-         coalesce((s.value ->> 'ordered')::boolean, false) or s.value ->> 'key' is not null or coalesce(s.value -> 'opts' ? 'batch', false),
+         coalesce((s.value ->> 'ordered')::boolean, false) or s.value ->> 'key' is not null
+           or coalesce(s.value -> 'opts' ? 'batch', false),
          coalesce((s.value ->> 'attempt')::smallint, 0::smallint), s.value -> 'errors'
   from jsonb_array_elements(specs) with ordinality as s (value, ord)
   where taken[s.ord] is null
@@ -3004,13 +3337,15 @@ begin
     order by 2, 1
   loop
     if spec.parent >= spec.child then
-      raise exception 'pawl: a job comes after those inserted before it, and % is not', spec.parent using errcode = '22023';
+      raise exception 'pawl: a job can only depend on jobs inserted before it, and % was not', spec.parent
+        using errcode = '22023';
     end if;
-    insert into "pawl".dependency (parent_id, child_id, on_state, keep_waiting) values (spec.parent, spec.child, spec.on_state, spec.keep_waiting)
+    insert into "pawl".dependency (parent_id, child_id, on_state, keep_waiting)
+    values (spec.parent, spec.child, spec.on_state, spec.keep_waiting)
     on conflict do nothing;
     update "pawl".job j set constrained = true where j.id = spec.parent;
     if not found then
-      -- Kept from being deleted or retried unseen; if it was retried just now, it lives again.
+      -- The lock keeps the parent from being deleted or retried unseen. If it was retried just now, it is live again.
       perform from "pawl".dead d where d.id = spec.parent for key share;
       if not found then
         perform from "pawl".archive a where a.id = spec.parent and a.state = 'cancelled' for key share;
@@ -3019,7 +3354,7 @@ begin
         update "pawl".job j set constrained = true where j.id = spec.parent;
         continue when found;
       end if;
-      -- It is finished, or will never be: settled like any other end.
+      -- The parent has finished or does not exist: run_followups treats this as its end.
       insert into "pawl".followup (job_id, queue, channel, ordered, became)
       values (spec.parent, '', '', false, coalesce(
         (select 'dead' from "pawl".dead d where d.id = spec.parent),
@@ -3028,20 +3363,29 @@ begin
   end loop;
 
   perform "pawl".unblock(i.id) from unnest(ids) with ordinality as i (id, ord) where taken[i.ord] is null;
-  perform "pawl".update(array[taken[i.ord]], i.changes) from unnest(later) with ordinality as i (changes, ord) where i.changes is not null;
-  return query select coalesce(taken[i.ord], i.id), taken[i.ord] is not null from unnest(ids) with ordinality as i (id, ord) order by i.ord;
+  perform "pawl".update(array[taken[i.ord]], i.changes)
+  from unnest(later) with ordinality as i (changes, ord) where i.changes is not null;
+  return query
+  select coalesce(taken[i.ord], i.id), taken[i.ord] is not null
+  from unnest(ids) with ordinality as i (id, ord)
+  order by i.ord;
 end $$;
 
--- count: how many jobs meet a filter, exactly, of those with ids below the given one (null: all), and no more than `most` (null: all).
--- Moves nothing. Reads all it counts, and whole tables where no index helps: not for a hot path, see stats.
+-- count returns how many jobs match a filter, exactly. It counts only jobs with ids below `below` (null: all), and
+-- stops at `most` (null: it counts all).
+-- Moves nothing. It reads every job it counts, and whole tables if no index helps. Use queue_stats where that is
+-- too slow.
 create or replace function "pawl".count(filter jsonb, below bigint, most bigint) returns bigint
 language plpgsql stable as $$
 declare
   query text;
   total bigint;
 begin
-  select string_agg(format('select from "pawl".%I t where %s and ($1 is null or t.id < $1)', u.source, c.condition), ' union all ') into query
-  from unnest(array['job', 'dead', 'archive']) as u (source), lateral (select "pawl".filter(count.filter, u.source) as condition) c
+  select string_agg(format('select from "pawl".%I t where %s and ($1 is null or t.id < $1)', u.source, c.condition),
+                    ' union all ')
+  into query
+  from unnest(array['job', 'dead', 'archive']) as u (source),
+       lateral (select "pawl".filter(count.filter, u.source) as condition) c
   where c.condition is not null;
   if query is null then
     return 0;
@@ -3050,14 +3394,18 @@ begin
   return total;
 end $$;
 
--- filter: the condition of a filter on the rows t of a table with jobs, as SQL; null: no row of this table can meet it.
---   filter   {queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before, created_after, run_before}: what is absent is not asked
---   source   job, dead, archive
--- It is made into a statement of its own each time, and that planned with its values: which index is best, the values decide.
+-- filter returns the condition of a filter on the rows t of a table with jobs, as SQL. Null: no row of this table
+-- can match.
+--   filter   {ids, queue, channel, kind, fingerprint, unique_key, worker, states, args, created_before,
+--            created_after, run_before}; an absent field matches every job
+--   source   job, dead or archive
+-- The caller makes a statement of it, which is planned with its values each time, because the values decide which
+-- index is best.
 create or replace function "pawl".filter(filter jsonb, source text) returns text language plpgsql stable as $$
 declare
   live   constant text[] := '{reserved,waiting,scheduled,ready,running}';
-  have   constant text[] := case source when 'job' then live when 'dead' then '{dead}' else '{completed,cancelled}' end;
+  have   constant text[] := case source when 'job' then live when 'dead' then '{dead}'
+                                        else '{completed,cancelled}' end;
   states text[];
   parts  text[];
   places text[];
@@ -3078,8 +3426,11 @@ begin
       parts := parts || format('t.state = %L', states[1]);
     end if;
   end if;
-  if source = 'job' and (filter ?| array['states', 'queue']) then
-    -- Who is few is looked up by the tickets and leases, not searched for among all jobs.
+  if filter ? 'ids' then
+    parts := parts || format('t.id = any (%L)', array(
+      select i::bigint from jsonb_array_elements_text(filter -> 'ids') i));
+  elsif source = 'job' and (filter ?| array['states', 'queue']) then
+    -- If at most 10,000 jobs match, they are looked up by their tickets and leases, not searched for among all jobs.
     states := coalesce(states, live);
     queue := case when filter ? 'queue' then format('where s.queue = %L', filter ->> 'queue') else '' end;
     foreach ticket in array array['ready', 'scheduled', 'blocked'] loop
@@ -3102,10 +3453,15 @@ begin
     end if;
   end loop;
   if filter ? 'worker' and source = 'job' then
-    -- Also at that epoch: what was held and is ready again is in the lease until that goes.
-    parts := parts || format('t.id = any (array(%1$s)) and (t.id, t.epoch) in (select u.id, u.epoch from "pawl".lease l join "pawl".worker w on w.id = l.worker_id, unnest(l.jobs, l.epochs) u (id, epoch) where w.name = %2$L)',
-                             format('select unnest(l.jobs) from "pawl".lease l join "pawl".worker w on w.id = l.worker_id where w.name = %L', filter ->> 'worker'),
-                             filter ->> 'worker');
+    -- The epoch must match too: a job that was claimed and is ready again stays in its lease until the lease is
+    -- deleted.
+    parts := parts || format(
+      't.id = any (array(%1$s)) and (t.id, t.epoch) in ('
+      'select u.id, u.epoch from "pawl".lease l join "pawl".worker w on w.id = l.worker_id, '
+      'unnest(l.jobs, l.epochs) u (id, epoch) where w.name = %2$L)',
+      format('select unnest(l.jobs) from "pawl".lease l join "pawl".worker w on w.id = l.worker_id where w.name = %L',
+             filter ->> 'worker'),
+      filter ->> 'worker');
   elsif filter ? 'worker' then
     parts := parts || format('t.worker = %L', filter ->> 'worker');
   end if;
@@ -3127,25 +3483,30 @@ begin
   return coalesce(array_to_string(parts, ' and '), 'true');
 end $$;
 
--- get: jobs by id, live, archived or dead. Moves nothing.
--- Index: primary keys; archive's BRIN for what is found nowhere else.
+-- get returns jobs by id: live, archived or dead ones. Moves nothing.
+-- Index: primary keys; archive's BRIN for ids that are found nowhere else.
 create or replace function "pawl".get(ids bigint[]) returns table (
   id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint,
   attempt smallint, max_attempts smallint, created_at timestamptz, run_at timestamptz, finished_at timestamptz,
-  waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
+  waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text,
+  checkpoint jsonb, result jsonb
 ) language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   return query
   with live as materialized (
     select j.id,
-           -- Scalar, not exists: that may be turned into a hash of the whole table.
-           case when (select true from "pawl".scheduled s where s.queue = j.queue and s.run_at = j.run_at and s.job_id = j.id) then 'scheduled'
-                when (select true from "pawl".ready t where t.queue = j.queue and t.priority = any (array[j.priority, -32768, -32769])
-                      and t.channel = j.channel and t.pos = coalesce(j.pos, j.id) limit 1) then 'ready'
-                else coalesce((select case when p.expires_at is null then 'waiting' else 'reserved' end from "pawl".blocked p where p.job_id = j.id),
+           -- A scalar subquery, because the planner may turn an exists into a hash of the whole table.
+           case when (select true from "pawl".scheduled s
+                      where s.queue = j.queue and s.run_at = j.run_at and s.job_id = j.id) then 'scheduled'
+                when (select true from "pawl".ready t
+                      where t.queue = j.queue and t.priority = any (array[j.priority, -32768, -32769])
+                        and t.channel = j.channel and t.pos = coalesce(j.pos, j.id) limit 1) then 'ready'
+                else coalesce((select case when p.expires_at is null then 'waiting' else 'reserved' end
+                               from "pawl".blocked p where p.job_id = j.id),
                               'running') end as state,
-           j.queue, j.channel, j.kind, j.args, j.data, j.priority, j.attempt, coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts,
+           j.queue, j.channel, j.kind, j.args, j.data, j.priority, j.attempt,
+           coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts,
            j.created_at, j.run_at, j.fingerprint, j.opts, j.errors, j.unique_key, j.checkpoint, j.epoch
     from "pawl".job j
     left join "pawl".queue q on q.name = j.queue
@@ -3161,43 +3522,54 @@ begin
     select u.id from unnest(get.ids) as u (id)
     where u.id not in (select l.id from live l) and u.id not in (select d.id from dead d)
   )
-  select l.id, l.state, null::text, l.queue, l.channel, l.kind, l.args, l.data, l.priority, l.attempt, l.max_attempts, l.created_at,
-         l.run_at, null::timestamptz, null::bigint, null::bigint,
-         (select w.name from "pawl".lease h join "pawl".worker w on w.id = h.worker_id
-          where l.state = 'running' and (l.id, l.epoch) in (select u.id, u.epoch from unnest(h.jobs, h.epochs) u (id, epoch)) limit 1),
+  select l.id, l.state, null::text, l.queue, l.channel, l.kind, l.args, l.data, l.priority, l.attempt, l.max_attempts,
+         l.created_at, l.run_at, null::timestamptz, null::bigint, null::bigint,
+         (select w.name
+          from "pawl".lease h
+          join "pawl".worker w on w.id = h.worker_id
+          where l.state = 'running'
+            and (l.id, l.epoch) in (select u.id, u.epoch from unnest(h.jobs, h.epochs) u (id, epoch))
+          limit 1),
          l.fingerprint, l.opts, l.errors, l.unique_key, l.checkpoint, null::jsonb
   from live l
   union all
-  select d.id, 'dead', d.reason, d.queue, d.channel, d.kind, d.args, d.data, d.priority, d.attempt, d.most, d.created_at,
-         d.run_at, d.finished_at, d.waited_ms, d.ran_ms, d.worker, d.fingerprint, d.opts, d.errors, d.unique_key, d.checkpoint, null
+  select d.id, 'dead', d.reason, d.queue, d.channel, d.kind, d.args, d.data, d.priority, d.attempt, d.most,
+         d.created_at, d.run_at, d.finished_at, d.waited_ms, d.ran_ms, d.worker, d.fingerprint, d.opts, d.errors,
+         d.unique_key, d.checkpoint, null
   from dead d
   union all
   select a.id, a.state, null, a.queue, a.channel, a.kind, a.args, a.data, a.priority, a.attempt,
-         coalesce(a.max_attempts, q.max_attempts, 20::smallint), a.created_at, a.run_at, a.finished_at, a.waited_ms, a.ran_ms,
-         a.worker, a.fingerprint, a.opts, a.errors, a.unique_key, a.checkpoint, a.result
+         coalesce(a.max_attempts, q.max_attempts, 20::smallint), a.created_at, a.run_at, a.finished_at, a.waited_ms,
+         a.ran_ms, a.worker, a.fingerprint, a.opts, a.errors, a.unique_key, a.checkpoint, a.result
   from "pawl".archive a
   left join "pawl".queue q on q.name = a.queue
   where a.id = any (array(select r.id from rest r)) and a.expires_at > clock_timestamp();
 end $$;
 
--- list: jobs that meet a filter, live, dead or archived, newest first by id.
---   filter   see filter; and {above}: only ids above it
---   below    only ids below it; null: from the newest      most   how many at most
--- Moves nothing. Returns rows as get does.
--- Index: those of job and dead that have the order, so that a plan made of wrong statistics sorts nothing whole; the archive, which has none but a BRIN on the id, is read in windows of
--- ids downwards, each twice as wide as the one before, until there is enough. What is rare in a large archive is found by reading it.
+-- list returns jobs that match a filter, live, dead or archived, newest first by id.
+--   filter   see the function filter; and {above}: only ids above it
+--   below    only ids below it; null: from the newest
+--   most     how many jobs to return at most
+-- Moves nothing. Returns the columns of get.
+-- Index: the primary keys of job and dead have the order, so that a plan made from wrong statistics never sorts a
+-- whole table. The archive has only a BRIN on the id. It is read in windows of ids, downwards, each twice as wide
+-- as the one before, until there are enough jobs. Jobs that are rare in a large archive are found by reading all of
+-- it.
 create or replace function "pawl".list(filter jsonb, below bigint, most integer) returns table (
   id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint,
   attempt smallint, max_attempts smallint, created_at timestamptz, run_at timestamptz, finished_at timestamptz,
-  waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
+  waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text,
+  checkpoint jsonb, result jsonb
 ) language plpgsql stable set enable_seqscan = off set enable_sort = off set jit = off as $$
 #variable_conflict use_column
 declare
   live     constant text := "pawl".filter(list.filter, 'job');
   dead     constant text := "pawl".filter(list.filter, 'dead');
   archived constant text := "pawl".filter(list.filter, 'archive');
-  common   constant text := 't.queue, t.channel, t.kind, t.args, t.data, t.priority, t.attempt, coalesce(t.max_attempts, q.max_attempts, 20::smallint), t.created_at, t.run_at';
-  source   constant text := '(select t.* from "pawl".%I t where t.id >= $1 and t.id < $2 and %s order by t.id desc limit $3) t left join "pawl".queue q on q.name = t.queue';
+  common   constant text := 't.queue, t.channel, t.kind, t.args, t.data, t.priority, t.attempt, '
+    'coalesce(t.max_attempts, q.max_attempts, 20::smallint), t.created_at, t.run_at';
+  source   constant text := '(select t.* from "pawl".%I t where t.id >= $1 and t.id < $2 and %s '
+    'order by t.id desc limit $3) t left join "pawl".queue q on q.name = t.queue';
   parts    text[];
   high     bigint := coalesce(below, 9223372036854775807);
   bottom   constant bigint := coalesce((list.filter ->> 'above')::bigint + 1, 0);
@@ -3208,19 +3580,24 @@ declare
 begin
   if live is not null then
     parts := parts || ('select t.id, ' || "pawl".live_state() || ', null::text, ' || common
-      || ', null::timestamptz, null::bigint, null::bigint, null::text, t.fingerprint, t.opts, t.errors, t.unique_key, t.checkpoint, null::jsonb from '
+      || ', null::timestamptz, null::bigint, null::bigint, null::text, t.fingerprint, t.opts, t.errors, t.unique_key, '
+      || 't.checkpoint, null::jsonb from '
       || format(source, 'job', live));
   end if;
   if dead is not null then
     parts := parts || ('select t.id, ''dead'', t.reason, ' || common
-      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, t.checkpoint, null::jsonb from '
+      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, '
+      || 't.checkpoint, null::jsonb from '
       || format(source, 'dead', dead));
   end if;
   if archived is not null then
     parts := parts || ('select t.id, t.state, null::text, ' || common
-      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, t.checkpoint, t.result from '
+      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, '
+      || 't.checkpoint, t.result from '
       || format(source, 'archive', archived));
-    low := greatest(bottom, least(high, (select p.last_value + 1 from "pawl".pos p)) - width);
+    if not list.filter ? 'ids' then
+      low := greatest(bottom, least(high, (select p.last_value + 1 from "pawl".pos p)) - width);
+    end if;
   end if;
   if parts is null then
     return;
@@ -3236,22 +3613,29 @@ begin
   end loop;
 end $$;
 
--- live_state: the state of a row t of job, as an expression of SQL for statements that are put together.
+-- live_state returns an SQL expression for the state of a row t of job, for statements that are put together as text.
 create or replace function "pawl".live_state() returns text language sql immutable parallel safe as $$
-  select $state$case when (select true from "pawl".scheduled s where s.queue = t.queue and s.run_at = t.run_at and s.job_id = t.id) then 'scheduled'
-         when (select true from "pawl".ready r where r.queue = t.queue and r.priority = any (array[t.priority, -32768, -32769])
-               and r.channel = t.channel and r.pos = coalesce(t.pos, t.id) limit 1) then 'ready'
-         else coalesce((select case when p.expires_at is null then 'waiting' else 'reserved' end from "pawl".blocked p where p.job_id = t.id), 'running') end$state$
+  select $state$
+    case when (select true from "pawl".scheduled s
+               where s.queue = t.queue and s.run_at = t.run_at and s.job_id = t.id) then 'scheduled'
+         when (select true from "pawl".ready r
+               where r.queue = t.queue and r.priority = any (array[t.priority, -32768, -32769])
+                 and r.channel = t.channel and r.pos = coalesce(t.pos, t.id) limit 1) then 'ready'
+         else coalesce((select case when p.expires_at is null then 'waiting' else 'reserved' end
+                        from "pawl".blocked p where p.job_id = t.id), 'running') end$state$
 $$;
 
--- remove: take jobs out for good, whatever their state: cancel and delete.
---   ids, epochs   which; an epoch not null: only if still held at it
---   keep          cancel: to archive; else delete: leaves nothing, finished ones are deleted too
--- Moves: job row and ticket away, in one transaction. Returns the ids that were there. If one was running, its worker hears of it.
--- Index: primary keys; for finished ones archive's BRIN.
--- Survives: whoever holds the job row (waited for); a promotion or a claim at work (they skip a locked job; a ticket taken meanwhile
--- is waited for, and the job taken from under its holder: its epoch matches nothing any more).
--- Four statements, each with a snapshot of its own: lock, ticket, job. Locks jobs by id, then tickets; who takes tickets first waits for no job.
+-- remove ends jobs, whatever their state: it is cancel and delete.
+--   ids, epochs   the jobs; if an epoch is not null, only if the job is still claimed at it
+--   keep          true: cancel, the jobs go to archive; false: delete, also finished jobs, and nothing is left
+-- Moves: the job row and its ticket out, in one transaction. Returns the ids of the jobs that existed. If a job was
+-- running, its worker is notified.
+-- Index: primary keys; archive's BRIN for finished jobs.
+-- Survives: another transaction that has locked the job row (this waits for it); a promotion or a claim at the same
+-- time. They skip a locked job. If a claim took the ticket before, this waits for the claim and removes the running
+-- job: the epoch of its worker matches nothing any more.
+-- There are separate statements, each with its own snapshot: lock the jobs, delete the tickets, delete the jobs.
+-- Locks jobs by id, then tickets. A transaction that locks tickets first never waits for a job.
 create or replace function "pawl".remove(ids bigint[], epochs integer[], keep boolean) returns setof bigint
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -3260,7 +3644,7 @@ set enable_hashjoin = off as $$
 declare
   waiting  bigint[];
   removed  bigint[];
-  ended     jsonb;
+  ended    jsonb;
   dead     bigint[];
   archived bigint[];
 begin
@@ -3275,7 +3659,8 @@ begin
   ),
   ready as (
     delete from "pawl".ready t using want w
-    where t.queue = any (array[w.queue]) and t.priority = any (array[w.priority, -32768, -32769]) and t.channel = w.channel and t.pos = w.pos
+    where t.queue = any (array[w.queue]) and t.priority = any (array[w.priority, -32768, -32769])
+      and t.channel = w.channel and t.pos = w.pos
     returning t.job_id
   ),
   blocked as (
@@ -3297,16 +3682,19 @@ begin
     returning j.*
   ),
   kept as (
-    insert into "pawl".archive (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts, state, queue,
-                              channel, kind, args, data, fingerprint, unique_key, opts, errors, checkpoint)
-    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, g.priority, g.attempt, g.max_attempts, 'cancelled', g.queue,
-           g.channel, g.kind, g.args, g.data, g.fingerprint, g.unique_key, g.opts, g.errors, g.checkpoint
+    insert into "pawl".archive (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts,
+                              state, queue, channel, kind, args, data, fingerprint, unique_key, opts, errors,
+                              checkpoint)
+    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, g.priority, g.attempt, g.max_attempts,
+           'cancelled', g.queue, g.channel, g.kind, g.args, g.data, g.fingerprint, g.unique_key, g.opts,
+           g.errors, g.checkpoint
     from gone g
     left join "pawl".queue q on q.name = g.queue,
     lateral (select clock_timestamp() as now, coalesce(q.retain_cancelled, interval '1 day') as retain) t
     where remove.keep and t.retain > '0'
   )
-  select coalesce(array_agg(g.id), '{}'), jsonb_agg("pawl".followup_of(g.id, g.queue, g.channel, g.opts)) filter (where g.constrained)
+  select coalesce(array_agg(g.id), '{}'),
+         jsonb_agg("pawl".followup_of(g.id, g.queue, g.channel, g.opts)) filter (where g.constrained)
   into removed, ended
   from gone g;
   if ended is not null then
@@ -3321,9 +3709,14 @@ begin
   return query select unnest(removed);
 
   if not keep then
-    with rest as (select u.id from unnest(remove.ids, remove.epochs) as u (id, epoch) where u.epoch is null and u.id <> all (removed)),
+    with rest as (
+      select u.id from unnest(remove.ids, remove.epochs) as u (id, epoch)
+      where u.epoch is null and u.id <> all (removed)
+    ),
     dead as (delete from "pawl".dead d using rest r where d.id = r.id returning d.id),
-    archived as (delete from "pawl".archive a where a.id = any (array(select r.id from rest r)) returning a.id)
+    archived as (
+      delete from "pawl".archive a where a.id = any (array(select r.id from rest r)) returning a.id
+    )
     select array(select d.id from dead d), array(select a.id from archived a) into dead, archived;
     if dead <> '{}' then
       perform "pawl".record_deleted(dead);
@@ -3332,25 +3725,30 @@ begin
   end if;
 end $$;
 
--- remove_claimed: remove, of held jobs alone: for workers, who may not take away what others hold.
+-- remove_claimed is remove for claimed jobs only. Workers may call it; they must not remove jobs that others have
+-- claimed.
 create or replace function "pawl".remove_claimed(ids bigint[], epochs integer[], keep boolean) returns setof bigint
 language plpgsql as $$
 begin
   if array_position(epochs, null) is not null or cardinality(epochs) <> cardinality(ids) then
-    raise exception 'pawl: remove_held wants an epoch for each job' using errcode = '22023';
+    raise exception 'pawl: remove_claimed wants an epoch for each job' using errcode = '22023';
   end if;
   return query select "pawl".remove(ids, epochs, keep);
 end $$;
 
--- retry: let jobs run now: the dead and the cancelled live again, with an attempt more if they had used theirs up; the scheduled
--- need not wait. Returns the ids that were changed; the ready and the running are left as they are, and the finished whose
--- unique key another has.
--- Moves: a row from dead or archive to job, or a ticket from scheduled, and a new ticket in ready, the epoch one up. The dead head
--- of a halted channel gets its old place and lets the channel go on; an ordered job that others wait for goes behind the one whose
--- turn it is, for at the end it could wait for those that wait for it; any other goes to the end of its channel.
--- Index: primary keys; for the cancelled archive's BRIN.
--- Survives: two retries (the row is deleted by one of them); a promotion at work (this waits for the ticket, and finds it gone);
--- a key taken meanwhile (an error, SQLSTATE 23505, and nothing is changed).
+-- retry lets jobs run now. A dead or cancelled job is live again, with one attempt more if its attempts were used
+-- up. A scheduled job becomes ready. Ready and running jobs stay as they are, and so does a finished job if another
+-- job has its unique key.
+-- Returns the ids of the jobs that were changed.
+-- Moves: a row from dead or archive to job, or a ticket out of scheduled; a new ticket in ready, the epoch one up.
+-- In an ordered channel the place of the job depends on what waits for it:
+-- the dead first job of a halted channel gets its old place, and the channel continues;
+-- a job with dependants gets the place behind the job that may run now, because at the end it could wait for its
+-- own dependants;
+-- any other job goes to the end of the channel.
+-- Index: primary keys; archive's BRIN for cancelled jobs.
+-- Survives: two calls at once (one of them deletes the row); a promotion at the same time (this waits for the
+-- ticket, and finds it gone); a unique key that is taken meanwhile (SQLSTATE 23505, and nothing is changed).
 -- Locks channels, then jobs by id, then tickets.
 create or replace function "pawl".retry(ids bigint[]) returns setof bigint
 language plpgsql
@@ -3358,26 +3756,30 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mer
 set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 declare
-  finished bigint[]; -- Ordered ones, when it began.
-  woken    text[];
-  back     bigint[];
-  died     bigint[];
-  rose     bigint[];
-  head     bigint;
-  halted   boolean;
-  place    bigint;
-  constrained     record;
+  finished  bigint[]; -- ordered jobs that had finished when this began
+  queues    text[];
+  changed   bigint[];
+  were_dead bigint[];
+  returned  bigint[]; -- jobs that are live again
+  next_job  bigint;
+  halted    boolean;
+  place     bigint;
+  revived   record;
 begin
   perform pg_current_xact_id();
-  -- An ordered job that ends from here on was running when it was retried, and is left as it is: nobody has its channel's lock.
+  -- An ordered job that ends from here on was running when it was retried. It stays as it is, because this does not
+  -- have the lock of its channel.
   with ended as materialized (
     select d.id, d.queue, d.channel from "pawl".dead d where d.id = any (retry.ids) and d.opts ? 'ordered'
     union all
-    select a.id, a.queue, a.channel from "pawl".archive a where a.id = any (retry.ids) and a.state = 'cancelled' and a.opts ? 'ordered'
+    select a.id, a.queue, a.channel
+    from "pawl".archive a
+    where a.id = any (retry.ids) and a.state = 'cancelled' and a.opts ? 'ordered'
   ),
   alone as materialized (
     select pg_advisory_xact_lock(c.class, c.object)
-    from (select distinct "pawl".channel_class(e.queue) as class, "pawl".channel_object(e.channel) as object from ended e order by 1, 2) c
+    from (select distinct "pawl".channel_class(e.queue) as class, "pawl".channel_object(e.channel) as object
+          from ended e order by 1, 2) c
   )
   select array(select e.id from ended e) into finished from (select count(*) from alone) a;
   perform j.id
@@ -3387,21 +3789,23 @@ begin
     delete from "pawl".dead d
     where d.id = any (retry.ids) and (d.id = any (finished) or not coalesce(d.opts ? 'ordered', false))
       and "pawl".key_is_free(d.id, d.queue, d.unique_key, d.opts)
-    returning d.id, d.created_at, d.epoch, d.priority, d.attempt, d.max_attempts, d.queue, d.channel, d.kind, d.args, d.data,
-              d.fingerprint, d.unique_key, d.opts, d.errors, d.checkpoint
+    returning d.id, d.created_at, d.epoch, d.priority, d.attempt, d.max_attempts, d.queue, d.channel, d.kind, d.args,
+              d.data, d.fingerprint, d.unique_key, d.opts, d.errors, d.checkpoint
   ),
   cancelled as (
     delete from "pawl".archive a
-    where a.id = any (retry.ids) and a.state = 'cancelled' and (a.id = any (finished) or not coalesce(a.opts ? 'ordered', false))
+    where a.id = any (retry.ids) and a.state = 'cancelled'
+      and (a.id = any (finished) or not coalesce(a.opts ? 'ordered', false))
       and "pawl".key_is_free(a.id, a.queue, a.unique_key, a.opts)
-    returning a.id, a.created_at, a.epoch, a.priority, a.attempt, a.max_attempts, a.queue, a.channel, a.kind, a.args, a.data,
-              a.fingerprint, a.unique_key, a.opts, a.errors, a.checkpoint
+    returning a.id, a.created_at, a.epoch, a.priority, a.attempt, a.max_attempts, a.queue, a.channel, a.kind, a.args,
+              a.data, a.fingerprint, a.unique_key, a.opts, a.errors, a.checkpoint
   ),
-  risen as (
-    insert into "pawl".job (id, pos, created_at, run_at, epoch, priority, attempt, max_attempts, queue, channel, kind, args, data,
-                          fingerprint, unique_key, opts, errors, checkpoint, constrained)
+  live_again as (
+    insert into "pawl".job (id, pos, created_at, run_at, epoch, priority, attempt, max_attempts, queue, channel, kind,
+                          args, data, fingerprint, unique_key, opts, errors, checkpoint, constrained)
     select f.id, nextval('"pawl".pos'), f.created_at, clock_timestamp(), f.epoch + 1, f.priority, f.attempt,
-           case when f.attempt >= coalesce(f.max_attempts, q.max_attempts, 20) then least(f.attempt + 1, 32767) else f.max_attempts end,
+           case when f.attempt >= coalesce(f.max_attempts, q.max_attempts, 20) then least(f.attempt + 1, 32767)
+                else f.max_attempts end,
            f.queue, f.channel, f.kind, f.args, f.data, f.fingerprint, f.unique_key, f.opts, f.errors, f.checkpoint,
            f.unique_key is not null or coalesce(f.opts ?| array['ordered', 'batch'], false)
              or exists (select from "pawl".dependency w where w.parent_id = f.id)
@@ -3424,85 +3828,105 @@ begin
   ready as (
     insert into "pawl".ready (pos, job_id, epoch, priority, queue, channel)
     select n.pos, n.id, n.epoch, "pawl".lane_priority(n.priority, n.crashes, false), n.queue, n.channel
-    from (select id, pos, epoch, priority, crashes, queue, channel from risen where not constrained
+    from (select id, pos, epoch, priority, crashes, queue, channel from live_again where not constrained
           union all
           select id, pos, epoch, priority, crashes, queue, channel from moved) n
   ),
   blocked as (
     insert into "pawl".blocked (job_id, epoch, queue)
-    select r.id, r.epoch, r.queue from risen r where r.constrained
+    select r.id, r.epoch, r.queue from live_again r where r.constrained
   )
-  select array_agg(c.id), array_agg(distinct c.queue), array(select d.id from dead d), array(select r.id from risen r) into back, woken, died, rose
-  from (select id, queue from risen union all select id, queue from moved) c;
+  select array_agg(c.id), array_agg(distinct c.queue), array(select d.id from dead d),
+         array(select r.id from live_again r)
+  into changed, queues, were_dead, returned
+  from (select id, queue from live_again union all select id, queue from moved) c;
 
-  -- Who began to wait for a dead one locked its row before it was taken from there, and is seen now.
+  -- An insert that made a job wait for a dead job had locked its row before this deleted it, so its row is visible
+  -- now.
   update "pawl".job j set constrained = true
-  where j.id = any (rose) and not j.constrained and (select true from "pawl".dependency w where w.parent_id = j.id limit 1);
+  where j.id = any (returned) and not j.constrained
+    and (select true from "pawl".dependency w where w.parent_id = j.id limit 1);
 
-  for constrained in
-    select j.id, j.queue, j.channel, j.unique_key, j.opts, case when j.id = any (died) then 'dead' else 'cancelled' end as was
-    from unnest(rose) as u (id), lateral (select j.* from "pawl".job j where j.id = u.id and j.constrained) j
+  for revived in
+    select j.id, j.queue, j.channel, j.unique_key, j.opts,
+           case when j.id = any (were_dead) then 'dead' else 'cancelled' end as was
+    from unnest(returned) as u (id), lateral (select j.* from "pawl".job j where j.id = u.id and j.constrained) j
     order by j.id
   loop
-    if constrained.unique_key is not null then
+    if revived.unique_key is not null then
       insert into "pawl".unique_key as h (scope, key, job_id, live, until_start)
-      values ("pawl".key_scope(constrained.queue, constrained.opts), constrained.unique_key, constrained.id, true, coalesce(constrained.opts ? 'until_start', false))
-      on conflict (scope, key) do update set job_id = excluded.job_id, live = true, until_start = excluded.until_start
+      values ("pawl".key_scope(revived.queue, revived.opts), revived.unique_key, revived.id, true,
+              coalesce(revived.opts ? 'until_start', false))
+      on conflict (scope, key) do update
+        set job_id = excluded.job_id, live = true, until_start = excluded.until_start
         where h.job_id = excluded.job_id or not h.live and (h.keep_until is null or h.keep_until <= clock_timestamp());
       if not found then
-        raise exception 'pawl: the unique key of job % was taken by another meanwhile', constrained.id using errcode = '23505';
+        raise exception 'pawl: the unique key of job % was taken by another job meanwhile', revived.id
+          using errcode = '23505';
       end if;
     end if;
-    if constrained.opts ? 'batch' then
-      perform from "pawl".batch b where b.id = (constrained.opts ->> 'batch')::bigint for update;
-      delete from "pawl".followup l where l.job_id = constrained.id;
-      if not found then -- Its end was counted.
-        perform "pawl".count_batch((constrained.opts ->> 'batch')::bigint, constrained.was, -1);
+    if revived.opts ? 'batch' then
+      perform from "pawl".batch b where b.id = (revived.opts ->> 'batch')::bigint for update;
+      delete from "pawl".followup l where l.job_id = revived.id;
+      if not found then -- The end of the job was counted already.
+        perform "pawl".count_batch((revived.opts ->> 'batch')::bigint, revived.was, -1);
       end if;
     end if;
-    if constrained.opts ? 'ordered' then
-      delete from "pawl".ordered_job t where t.job_id = constrained.id; -- Of its end, if that is not settled yet.
-      delete from "pawl".followup l where l.job_id = constrained.id;
-      delete from "pawl".halted_channel h where h.queue = constrained.queue and h.channel = constrained.channel and h.job_id = constrained.id;
+    if revived.opts ? 'ordered' then
+      -- The end of the job may not have been followed up yet.
+      delete from "pawl".ordered_job t where t.job_id = revived.id;
+      delete from "pawl".followup l where l.job_id = revived.id;
+      delete from "pawl".halted_channel h
+      where h.queue = revived.queue and h.channel = revived.channel and h.job_id = revived.id;
       halted := found;
-      if halted or (select true from "pawl".dependency w where w.parent_id = constrained.id limit 1) then
-        -- Its old place is before all that wait for it, which are younger. Whoever has a ticket keeps the turn, and gives this one the place behind it.
+      if halted or (select true from "pawl".dependency w where w.parent_id = revived.id limit 1) then
+        -- The old place of the job is before all its dependants, which are younger. If the first job of the channel
+        -- has a ticket, it stays first: it takes that place, and this job gets the place behind it.
         with first as materialized (
-          select t.pos, t.job_id from "pawl".ordered_job t where t.queue = constrained.queue and t.channel = constrained.channel order by t.pos limit 1
+          select t.pos, t.job_id from "pawl".ordered_job t
+          where t.queue = revived.queue and t.channel = revived.channel order by t.pos limit 1
         ),
         ahead as (
           update "pawl".ordered_job t
-          set pos = constrained.id
+          set pos = revived.id
           from first f
-          where t.job_id = f.job_id and f.pos > constrained.id and not halted
-            and exists (select from "pawl".job j where j.id = f.job_id) and not exists (select from "pawl".blocked p where p.job_id = f.job_id)
+          where t.job_id = f.job_id and f.pos > revived.id and not halted
+            and exists (select from "pawl".job j where j.id = f.job_id)
+            and not exists (select from "pawl".blocked p where p.job_id = f.job_id)
           returning f.pos
         )
         select a.pos into place from ahead a;
-        place := coalesce(place, constrained.id);
+        place := coalesce(place, revived.id);
       else
         place := nextval('"pawl".pos');
       end if;
-      insert into "pawl".ordered_job (queue, channel, pos, job_id) values (constrained.queue, constrained.channel, place, constrained.id);
-      -- If its end was not settled yet it was the head; now another is.
-      select t.job_id into head from "pawl".ordered_job t where t.queue = constrained.queue and t.channel = constrained.channel order by t.pos limit 1;
-      if head <> constrained.id and not "pawl".unblock(head) then
-        insert into "pawl".followup (job_id, queue, channel, ordered, became) values (0, constrained.queue, constrained.channel, true, 'completed');
+      insert into "pawl".ordered_job (queue, channel, pos, job_id)
+      values (revived.queue, revived.channel, place, revived.id);
+      -- If the end of this job was not followed up yet, it was the first of the channel; now another job is.
+      select t.job_id into next_job from "pawl".ordered_job t
+      where t.queue = revived.queue and t.channel = revived.channel order by t.pos limit 1;
+      if next_job <> revived.id and not "pawl".unblock(next_job) then
+        insert into "pawl".followup (job_id, queue, channel, ordered, became)
+        values (0, revived.queue, revived.channel, true, 'completed');
       end if;
     end if;
-    perform "pawl".unblock(constrained.id);
+    perform "pawl".unblock(revived.id);
   end loop;
-  perform "pawl".wake(woken);
-  return query select unnest(back);
+  perform "pawl".wake(queues);
+  return query select unnest(changed);
 end $$;
 
--- update: give jobs that are not running another time, priority, args, data, headers or attempts.
---   ids      changes   {run_at or delay (seconds), priority, kind and args, data (base64), headers, max_attempts}; what is absent stays
--- Moves: the ticket out and a new one in, the epoch one up: a change of time or priority is a new place in line.
--- Returns id and what became of it: changed, running (left alone), ordered (has no priority), kind (the args
--- are another kind's); what is missing is not live.
+-- update gives jobs that are not running another time, priority, args, data, headers or number of attempts.
+--   ids
+--   changes   {run_at or delay (seconds), priority, kind and args, data (base64), headers, max_attempts}; an absent
+--             field stays as it is
+-- Moves: the ticket out and a new one in, the epoch one up. A job whose time or priority changes gets a new
+-- position.
+-- Returns the id and what it became: changed; running (left as it is); ordered (an ordered job has no priority);
+-- kind (the args are those of another kind). A job that is missing is not live.
 -- Index: primary keys.
--- Survives: a claim at work (it has the ticket, or this has: the job row is locked before the ticket is taken).
+-- Survives: a claim at the same time (the job row is locked before the ticket is deleted, so one of the two has the
+-- ticket).
 create or replace function "pawl".update(ids bigint[], changes jsonb) returns table (id bigint, became text)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -3510,16 +3934,19 @@ set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz := clock_timestamp();
-  due    timestamptz := coalesce((changes ->> 'run_at')::timestamptz, moment + (changes ->> 'delay')::double precision * interval '1 second');
+  due    timestamptz := coalesce((changes ->> 'run_at')::timestamptz,
+                                 moment + (changes ->> 'delay')::double precision * interval '1 second');
   job    record;
   was    record;
   one    bigint;
   place  bigint;
-  woken  text[] := '{}';
+  queues text[] := '{}';
 begin
   perform pg_current_xact_id();
   for one in select u.id from unnest(update.ids) as u (id) group by u.id order by u.id loop
-    select j.id, j.epoch, j.queue, j.channel, j.priority, j.crashes, j.pos, j.run_at, j.kind, j.opts ? 'ordered' as ordered into job
+    select j.id, j.epoch, j.queue, j.channel, j.priority, j.crashes, j.pos, j.run_at, j.kind,
+           j.opts ? 'ordered' as ordered
+    into job
     from "pawl".job j where j.id = one for update;
     continue when not found;
     if job.ordered and (changes ->> 'priority')::smallint <> 0 then
@@ -3535,15 +3962,17 @@ begin
     delete from "pawl".blocked p where p.job_id = one and p.epoch = job.epoch returning p.expires_at into was;
     if found then
       update "pawl".job j
-      set epoch = j.epoch + 1, run_at = coalesce(due, j.run_at), priority = coalesce((changes ->> 'priority')::smallint, j.priority)
+      set epoch = j.epoch + 1, run_at = coalesce(due, j.run_at),
+          priority = coalesce((changes ->> 'priority')::smallint, j.priority)
       where j.id = one;
-      insert into "pawl".blocked (job_id, epoch, queue, expires_at) values (one, job.epoch + 1, job.queue, was.expires_at);
+      insert into "pawl".blocked (job_id, epoch, queue, expires_at)
+      values (one, job.epoch + 1, job.queue, was.expires_at);
     else
       delete from "pawl".scheduled s where s.queue = job.queue and s.run_at = job.run_at and s.job_id = one;
       if not found then
         delete from "pawl".ready t
-        where t.queue = job.queue and t.priority = any (array[job.priority, -32768, -32769]) and t.channel = job.channel
-          and t.pos = coalesce(job.pos, one);
+        where t.queue = job.queue and t.priority = any (array[job.priority, -32768, -32769])
+          and t.channel = job.channel and t.pos = coalesce(job.pos, one);
       end if;
       if not found then
         id := one; became := 'running';
@@ -3552,7 +3981,8 @@ begin
       end if;
       place := nextval('"pawl".pos');
       update "pawl".job j
-      set epoch = j.epoch + 1, run_at = coalesce(due, j.run_at), priority = coalesce((changes ->> 'priority')::smallint, j.priority), pos = place
+      set epoch = j.epoch + 1, run_at = coalesce(due, j.run_at),
+          priority = coalesce((changes ->> 'priority')::smallint, j.priority), pos = place
       where j.id = one
       returning j.epoch, j.priority, j.run_at into was;
       if was.run_at > clock_timestamp() then
@@ -3561,25 +3991,28 @@ begin
         insert into "pawl".ready (pos, job_id, epoch, priority, queue, channel)
         values (place, one, was.epoch, "pawl".lane_priority(was.priority, job.crashes, false), job.queue, job.channel);
       end if;
-      woken := woken || job.queue;
+      queues := queues || job.queue;
     end if;
     if changes ?| array['args', 'data', 'headers', 'max_attempts'] then
       update "pawl".job j
       set args = case when changes ? 'args' then nullif(changes -> 'args', 'null') else j.args end,
           data = case when changes ? 'data' then decode(changes ->> 'data', 'base64') else j.data end,
-          opts = case when changes ? 'headers' then coalesce(j.opts, '{}') || jsonb_build_object('headers', changes -> 'headers') else j.opts end,
+          opts = case when changes ? 'headers'
+                      then coalesce(j.opts, '{}') || jsonb_build_object('headers', changes -> 'headers')
+                      else j.opts end,
           max_attempts = coalesce((changes ->> 'max_attempts')::smallint, j.max_attempts)
       where j.id = one;
     end if;
     id := one; became := 'changed';
     return next;
   end loop;
-  perform "pawl".wake(woken);
+  perform "pawl".wake(queues);
 end $$;
 
--- delete_queue: forget what was said of a queue: its policy, its pause, its halted channels. Returns deleted; used: it has live jobs, or a
--- worker that lives and named it; unknown: nothing was said of it.
--- Survives: an insert at work is nothing to it: the queue is then used without a policy.
+-- delete_queue deletes what is recorded about a queue: its policy, its pause and its halted channels.
+-- Returns deleted; used, if the queue has live jobs or a live worker names it; unknown, if nothing is recorded
+-- about it.
+-- Survives: an insert at the same time (the queue then has jobs and no policy).
 create or replace function "pawl".delete_queue(name text) returns text language plpgsql as $$
 #variable_conflict use_column
 begin
@@ -3593,8 +4026,8 @@ begin
   return case when found then 'deleted' else 'unknown' end;
 end $$;
 
--- live_queues: the names of queues with live jobs, in any order.
--- Index: a loose scan over ready, scheduled and blocked, one descent a queue; what is held by way of the leases.
+-- live_queues returns the names of the queues with live jobs, in any order. Moves nothing.
+-- Index: a loose scan over ready, scheduled and blocked, one descent for each queue; running jobs through the leases.
 create or replace function "pawl".live_queues() returns setof text
 language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
@@ -3602,30 +4035,38 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
   ready as (
     (select t.queue from "pawl".ready t order by t.queue limit 1)
     union all
-    select n.queue from ready r, lateral (select t.queue from "pawl".ready t where t.queue > r.queue order by t.queue limit 1) n
+    select n.queue
+    from ready r, lateral (select t.queue from "pawl".ready t where t.queue > r.queue order by t.queue limit 1) n
   ),
   scheduled as (
     (select s.queue from "pawl".scheduled s order by s.queue limit 1)
     union all
-    select n.queue from scheduled r, lateral (select s.queue from "pawl".scheduled s where s.queue > r.queue order by s.queue limit 1) n
+    select n.queue
+    from scheduled r, lateral (select s.queue from "pawl".scheduled s where s.queue > r.queue order by s.queue limit 1) n
   ),
   blocked as (
     (select p.queue from "pawl".blocked p order by p.queue limit 1)
     union all
-    select n.queue from blocked r, lateral (select p.queue from "pawl".blocked p where p.queue > r.queue order by p.queue limit 1) n
+    select n.queue
+    from blocked r, lateral (select p.queue from "pawl".blocked p where p.queue > r.queue order by p.queue limit 1) n
   )
   select queue from ready union select queue from scheduled union select queue from blocked
   union
-  select j.queue from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch), lateral (select j.queue from "pawl".job j where j.id = u.id and j.epoch = u.epoch limit 1) j
+  select j.queue
+  from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch),
+       lateral (select j.queue from "pawl".job j where j.id = u.id and j.epoch = u.epoch limit 1) j
 $$;
 
--- resume_channel: let an ordered channel go on that stands still because its head died. Returns whether it stood still.
--- Survives: inserts into the channel (its lock, taken in a statement before).
+-- resume_channel starts an ordered channel again that halted because its first job died. It returns whether the
+-- channel was halted.
+-- Moves: the row of halted_channel out; the ticket of the channel's next job, as unblock does.
+-- Index: primary keys of halted_channel and ordered_job.
+-- Survives: inserts into the channel (its lock is taken in an earlier statement).
 create or replace function "pawl".resume_channel(queue text, channel text) returns boolean
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  head bigint;
+  next_job bigint;
 begin
   perform pg_current_xact_id();
   perform pg_advisory_xact_lock("pawl".channel_class(resume_channel.queue), "pawl".channel_object(resume_channel.channel));
@@ -3633,21 +4074,22 @@ begin
   if not found then
     return false;
   end if;
-  select t.job_id into head from "pawl".ordered_job t
+  select t.job_id into next_job from "pawl".ordered_job t
   where t.queue = resume_channel.queue and t.channel = resume_channel.channel
   order by t.pos limit 1;
-  if found and not "pawl".unblock(head) then
-    -- Somebody has it locked: its turn comes with the next settle.
+  if found and not "pawl".unblock(next_job) then
+    -- Another transaction has locked the job: the next run_followups unblocks it.
     insert into "pawl".followup (job_id, queue, channel, ordered, became)
     values (0, resume_channel.queue, resume_channel.channel, true, 'completed');
   end if;
   return true;
 end $$;
 
--- channel_stats: as stats, by the channels of one queue.
---   most   jobs of a state that are looked at; where there are more, their channels stand for all and the figures are estimated. Of ready
---          ones the first `most` lanes are looked at, and of each lane at most `most` jobs.
--- Moves nothing. Index: as stats; job's primary key, a descent a job looked at.
+-- channel_stats returns the figures of queue_stats for each channel of one queue.
+--   most   how many jobs of a state are read. If there are more, their channels stand for all jobs, and the figures
+--          are estimated. Of ready jobs, the first `most` lanes are read, and at most `most` jobs of each lane
+-- Moves nothing.
+-- Index: those of queue_stats; job's primary key, one descent for each job read.
 create or replace function "pawl".channel_stats(name text, most integer) returns table (
   channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean,
   oldest_ready double precision, lag double precision
@@ -3657,26 +4099,28 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mer
 set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
-  moment timestamptz := clock_timestamp();
-  lanes  jsonb := '[]'; -- [{channel, n, since}]
-  looked bigint := 0;
-  guess  boolean := false;
-  lane   record;
-  n      bigint;
-  whole  bigint;
-  times  double precision[] := '{1,1,1,1}'; -- By how much a sample is multiplied: reserved, scheduled, running, dead.
+  moment   timestamptz := clock_timestamp();
+  lanes    jsonb := '[]'; -- [{channel, n, since}]
+  counted  bigint := 0;
+  estimate boolean := false;
+  lane     record;
+  n        bigint;
+  expected bigint; -- ready jobs of the queue, as the planner estimates them
+  factors  double precision[] := '{1,1,1,1}'; -- of the samples of reserved, scheduled, running and dead jobs
 begin
   select t.priority, t.channel, t.pos, t.job_id into lane
   from "pawl".ready t where t.queue = channel_stats.name order by t.priority, t.channel, t.pos limit 1;
   while found loop
-    if looked >= 10 * most or jsonb_array_length(lanes) >= most then
-      guess := true;
+    if counted >= 10 * most or jsonb_array_length(lanes) >= most then
+      estimate := true;
       exit;
     end if;
     select count(*) into n
-    from (select from "pawl".ready t where t.queue = channel_stats.name and t.priority = lane.priority and t.channel = lane.channel limit most + 1) x;
-    looked := looked + n;
-    guess := guess or n > most;
+    from (select from "pawl".ready t
+          where t.queue = channel_stats.name and t.priority = lane.priority and t.channel = lane.channel
+          limit most + 1) x;
+    counted := counted + n;
+    estimate := estimate or n > most;
     lanes := lanes || jsonb_build_object('channel', lane.channel, 'n', n,
       'since', (select coalesce(j.run_at, j.created_at) from "pawl".job j where j.id = lane.job_id));
     select t.priority, t.channel, t.pos, t.job_id into lane
@@ -3684,76 +4128,99 @@ begin
     where t.queue = channel_stats.name and (t.priority, t.channel) > (lane.priority, lane.channel)
     order by t.priority, t.channel, t.pos limit 1;
   end loop;
-  if guess then
-    -- What the lanes do not account for is in the ones that have more than was counted.
-    whole := "pawl".estimate_rows(format('select from "pawl".ready t where t.queue = %L', name));
+  if estimate then
+    -- The jobs that were not counted are in the lanes that have more jobs than were counted.
+    expected := "pawl".estimate_rows(format('select from "pawl".ready t where t.queue = %L', name));
     select count(*) into n from jsonb_to_recordset(lanes) as l (n bigint) where l.n > most;
-    if n > 0 and whole > looked then
-      lanes := (select jsonb_agg(case when (l ->> 'n')::bigint > most then l || jsonb_build_object('n', (l ->> 'n')::bigint + (whole - looked) / n) else l end)
-                from jsonb_array_elements(lanes) l);
+    if n > 0 and expected > counted then
+      lanes := (
+        select jsonb_agg(case when (l ->> 'n')::bigint > most
+                              then l || jsonb_build_object('n', (l ->> 'n')::bigint + (expected - counted) / n)
+                              else l end)
+        from jsonb_array_elements(lanes) l
+      );
     end if;
   end if;
 
-  select count(*) into n from (select from "pawl".blocked p where p.queue = channel_stats.name and p.expires_at is not null limit most + 1) x;
+  select count(*) into n
+  from (select from "pawl".blocked p
+        where p.queue = channel_stats.name and p.expires_at is not null limit most + 1) x;
   if n > most then
-    times[1] := greatest("pawl".estimate_rows(format('select from "pawl".blocked t where t.queue = %L and t.expires_at is not null', name)), n)::double precision / most;
+    factors[1] := greatest(
+      "pawl".estimate_rows(format('select from "pawl".blocked t where t.queue = %L and t.expires_at is not null', name)), n
+    )::double precision / most;
   end if;
   select count(*) into n from (select from "pawl".scheduled s where s.queue = channel_stats.name limit most + 1) x;
   if n > most then
-    times[2] := greatest("pawl".estimate_rows(format('select from "pawl".scheduled t where t.queue = %L', name)), n)::double precision / most;
+    factors[2] := greatest(
+      "pawl".estimate_rows(format('select from "pawl".scheduled t where t.queue = %L', name)), n
+    )::double precision / most;
   end if;
   select coalesce(sum(cardinality(l.jobs)), 0) into n from "pawl".lease l;
   if n > 10 * most then
-    times[3] := n::double precision / (10 * most);
+    factors[3] := n::double precision / (10 * most);
   end if;
   select count(*) into n from (select from "pawl".dead d where d.queue = channel_stats.name limit most + 1) x;
   if n > most then
-    times[4] := greatest("pawl".estimate_rows(format('select from "pawl".dead t where t.queue = %L', name)), n)::double precision / most;
+    factors[4] := greatest(
+      "pawl".estimate_rows(format('select from "pawl".dead t where t.queue = %L', name)), n
+    )::double precision / most;
   end if;
-  guess := guess or 1 < any (times);
+  estimate := estimate or 1 < any (factors);
 
   return query
   with found as (
-    select j.channel, 1 as kind, times[1] as n, null::timestamptz as ready, null::timestamptz as due
-    from (select p.job_id from "pawl".blocked p where p.queue = channel_stats.name and p.expires_at is not null limit most) p,
+    select j.channel, 1 as kind, factors[1] as n, null::timestamptz as ready, null::timestamptz as due
+    from (select p.job_id from "pawl".blocked p
+          where p.queue = channel_stats.name and p.expires_at is not null limit most) p,
          lateral (select j.channel from "pawl".job j where j.id = p.job_id limit 1) j
     union all
-    select j.channel, 2, times[2], null, s.run_at
-    from (select s.job_id, s.run_at from "pawl".scheduled s where s.queue = channel_stats.name order by s.run_at limit most) s,
+    select j.channel, 2, factors[2], null, s.run_at
+    from (select s.job_id, s.run_at from "pawl".scheduled s
+          where s.queue = channel_stats.name order by s.run_at limit most) s,
          lateral (select j.channel from "pawl".job j where j.id = s.job_id limit 1) j
     union all
-    select l.channel, 3, l.n, l.since, l.since from jsonb_to_recordset(lanes) as l (channel text, n bigint, since timestamptz)
+    select l.channel, 3, l.n, l.since, l.since
+    from jsonb_to_recordset(lanes) as l (channel text, n bigint, since timestamptz)
     union all
-    select j.channel, 4, times[3], null, null
+    select j.channel, 4, factors[3], null, null
     from (select u.id, u.epoch from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch) limit 10 * most) u,
-         lateral (select j.channel from "pawl".job j where j.id = u.id and j.epoch = u.epoch and j.queue = channel_stats.name limit 1) j
+         lateral (select j.channel from "pawl".job j
+                  where j.id = u.id and j.epoch = u.epoch and j.queue = channel_stats.name limit 1) j
     union all
-    select d.channel, 5, times[4], null, null
+    select d.channel, 5, factors[4], null, null
     from (select d.channel from "pawl".dead d where d.queue = channel_stats.name limit most) d
   )
   select f.channel,
-         coalesce(sum(f.n) filter (where f.kind = 1), 0)::bigint, coalesce(sum(f.n) filter (where f.kind = 2), 0)::bigint,
-         coalesce(sum(f.n) filter (where f.kind = 3), 0)::bigint, coalesce(sum(f.n) filter (where f.kind = 4), 0)::bigint,
-         coalesce(sum(f.n) filter (where f.kind = 5), 0)::bigint, guess,
-         greatest(extract(epoch from moment - min(f.ready)), 0)::double precision, greatest(extract(epoch from moment - min(f.due)), 0)::double precision
+         coalesce(sum(f.n) filter (where f.kind = 1), 0)::bigint,
+         coalesce(sum(f.n) filter (where f.kind = 2), 0)::bigint,
+         coalesce(sum(f.n) filter (where f.kind = 3), 0)::bigint,
+         coalesce(sum(f.n) filter (where f.kind = 4), 0)::bigint,
+         coalesce(sum(f.n) filter (where f.kind = 5), 0)::bigint, estimate,
+         greatest(extract(epoch from moment - min(f.ready)), 0)::double precision,
+         greatest(extract(epoch from moment - min(f.due)), 0)::double precision
   from found f
   group by f.channel
   order by f.channel collate "C";
 end $$;
 
--- estimate_counts: of counts by queue, those beyond what is counted replaced by estimates: what the planner expects of the table and the others do
--- not account for, shared as the table's statistics have the queues.
---   names, counts   one an array position     most        counts up to it are exact and stay
---   relation        the table                 condition   on its rows t
-create or replace function "pawl".estimate_counts(names text[], counts bigint[], most bigint, relation regclass, condition text) returns bigint[]
+-- estimate_counts returns the given counts by queue, with estimates in place of those above `most`. The estimates
+-- share what the planner expects of the table, minus the exact counts, in the proportion of the queues in the
+-- table's statistics.
+--   names, counts   one for each array position     most        counts up to it are exact and stay
+--   relation        the table                       condition   on its rows t
+-- Moves nothing.
+create or replace function "pawl".estimate_counts(
+  names text[], counts bigint[], most bigint, relation regclass, condition text
+) returns bigint[]
 language plpgsql stable set jit = off as $$
 declare
-  whole bigint;
+  expected bigint;
 begin
   if not most < any (counts) then
     return counts;
   end if;
-  whole := "pawl".estimate_rows(format('select from %s t where %s', relation, condition));
+  expected := "pawl".estimate_rows(format('select from %s t where %s', relation, condition));
   return (
     with f as (select f.queue, f.n from "pawl".queue_frequencies(array[relation]) f),
     u as (
@@ -3761,13 +4228,19 @@ begin
       from unnest(names, counts) with ordinality as u (queue, n, ord)
       left join f on f.queue = u.queue
     ),
-    rest as (select greatest(whole - coalesce(sum(u.n) filter (where u.share is null), 0), 0) as n, sum(u.share) as shares from u)
-    select array_agg(case when u.share is null then u.n else greatest(u.n, (rest.n * u.share / rest.shares)::bigint) end order by u.ord)
+    rest as (
+      select greatest(expected - coalesce(sum(u.n) filter (where u.share is null), 0), 0) as n, sum(u.share) as shares
+      from u
+    )
+    select array_agg(case when u.share is null then u.n
+                          else greatest(u.n, (rest.n * u.share / rest.shares)::bigint) end
+                     order by u.ord)
     from u, rest
   );
 end $$;
 
--- estimate_rows: how many rows the planner expects of a query: the size of its table and the statistics, without reading either.
+-- estimate_rows returns how many rows the planner expects of a query, from the size of its table and the
+-- statistics. It does not run the query.
 create or replace function "pawl".estimate_rows(query text) returns bigint language plpgsql as $$
 declare
   plan json;
@@ -3776,8 +4249,9 @@ begin
   return (plan -> 0 -> 'Plan' ->> 'Plan Rows')::bigint;
 end $$;
 
--- queue_frequencies: how many rows of each queue tables have, by the statistics of their last analyze; of the hundred most frequent queues or so.
--- Nothing where there was none, or the caller may not read a table.
+-- queue_frequencies returns how many rows of each queue the tables have, according to the statistics of their last
+-- analyze. The statistics have about the hundred most frequent queues. It returns nothing for a table that was
+-- never analyzed, or that the caller may not read.
 create or replace function "pawl".queue_frequencies(relations regclass[]) returns table (queue text, n double precision)
 language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -3787,7 +4261,10 @@ begin
   return query
   select v.queue, sum(k.reltuples::double precision * v.share)
   from unnest(relations) as u (relation),
-       lateral (select k.relname, k.reltuples, n.nspname from pg_class k join pg_namespace n on n.oid = k.relnamespace where k.oid = u.relation limit 1) k,
+       lateral (select k.relname, k.reltuples, n.nspname
+                from pg_class k
+                join pg_namespace n on n.oid = k.relnamespace
+                where k.oid = u.relation limit 1) k,
        lateral (
          select s.most_common_vals, s.most_common_freqs
          from pg_stats s
@@ -3799,19 +4276,24 @@ begin
   group by v.queue;
 end $$;
 
--- queue_stats: the figures of every queue, a row each, by name: of those with jobs, live, dead or archived, those that something was said of, and those that
--- clients told of within the last minute.
---   most   what is looked at: of each state as many tickets are counted, shared by the queues, but at least a twentieth of it for each; a twentieth as many
---          lanes have their heads looked up, shared too, but at least ten for each; half as many held jobs are looked up. Beyond that the
---          figures are estimated, from the planner's statistics or what was looked at, and the row says so.
--- oldest_ready, lag: for how many seconds the oldest has been ready, or due. newest: when the newest live job that was seen here was inserted.
--- archived: counted in partitions of up to 256 pages in all, else estimated; archive_estimated says so.
--- inserted, completed, failed: a second, over the last minute, as clients tell: see tally.
--- Moves nothing. Each count has a snapshot of its own. Index: ready, scheduled, blocked, permit and dead by queue, at most the bound a queue; the head and end of lanes;
--- job's primary key, a descent a held job looked up. Reads tally and lease whole, and the archive's small partitions.
+-- queue_stats returns the figures of every queue, one row each, ordered by name: queues with live, dead or archived
+-- jobs, queues with a policy, and queues that clients reported on within the last minute.
+--   most   bounds what is read. The queues share the tickets that are counted of each state, but each has at least
+--          a twentieth of `most`. They share the lanes whose first tickets are read, a twentieth of `most`, but
+--          each has at least ten. Half of `most` running jobs are read. Above these bounds the figures are
+--          estimated, from the planner's statistics or from what was read, and the column estimated is true
+-- oldest_ready and lag: for how many seconds the oldest job has been ready, or due. newest: when the newest live
+-- job that was read was inserted.
+-- archived: counted in partitions of up to 256 pages together; else estimated, and archive_estimated is true.
+-- inserted, completed and failed: per second, over the last minute, as clients report them: see report_counters.
+-- Moves nothing. Each count has its own snapshot.
+-- Index: ready, scheduled, blocked, permit and dead by queue, at most the bound for each; the first and last ticket
+-- of lanes; job's primary key, one descent for each running job read. It reads counter and lease whole, and the
+-- archive's small partitions.
 create or replace function "pawl".queue_stats(most integer) returns table (
-  queue text, reserved bigint, waiting bigint, scheduled bigint, ready bigint, running bigint, dead bigint, archived bigint,
-  estimated boolean, archive_estimated boolean, permits bigint, oldest_ready double precision, lag double precision, newest timestamptz,
+  queue text, reserved bigint, waiting bigint, scheduled bigint, ready bigint, running bigint, dead bigint,
+  archived bigint, estimated boolean, archive_estimated boolean, permits bigint, oldest_ready double precision,
+  lag double precision, newest timestamptz,
   inserted double precision, completed double precision, failed double precision
 )
 language plpgsql
@@ -3819,52 +4301,54 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mer
 set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
-  moment    constant timestamptz := statement_timestamp(); -- which the caller can ask for, too
-  latest    constant bigint := floor(extract(epoch from moment) / 10);
-  span      constant double precision := 60 + extract(epoch from moment) - 10 * latest; -- that the seven last slots reach back
-  names     text[];
-  kept      jsonb; -- archived jobs by queue
-  budget    bigint := 256;
-  part      record;
-  large     regclass[] := '{}'; -- partitions
-  parts     text[] := array['select f.queue, f.n from "pawl".queue_frequencies($1) f'];
-  pairs     bigint;
-  step      bigint;
-  held      jsonb;
-  bound     bigint;
-  lanes     bigint;
-  n_parked  bigint[];
-  n_waiting bigint[];
-  n_later   bigint[];
-  n_ready   bigint[];
-  n_dead    bigint[];
-  n_permits bigint[];
-  top       bigint[]; -- ids of what is not ready, the highest seen
-  exact     boolean[];
+  moment        constant timestamptz := statement_timestamp(); -- so that the caller can select it, too
+  latest        constant bigint := floor(extract(epoch from moment) / 10);
+  -- The last seven slots reach back this many seconds.
+  span          constant double precision := 60 + extract(epoch from moment) - 10 * latest;
+  names         text[];
+  archived_jobs jsonb; -- {queue: number}
+  budget        bigint := 256;
+  child         record;
+  uncounted     regclass[] := '{}'; -- partitions that are too large to count
+  queries       text[] := array['select f.queue, f.n from "pawl".queue_frequencies($1) f'];
+  claims        bigint;
+  step          bigint;
+  running_jobs  jsonb; -- {queue: [number, highest id]}
+  bound         bigint;
+  lanes         bigint;
+  n_reserved    bigint[];
+  n_waiting     bigint[];
+  n_scheduled   bigint[];
+  n_ready       bigint[];
+  n_dead        bigint[];
+  n_permits     bigint[];
+  top           bigint[]; -- the highest id read of jobs that are not ready
+  exact         boolean[];
 begin
-  for part in
+  for child in
     select k.oid::regclass as relation, pg_relation_size(k.oid) / current_setting('block_size')::bigint as pages
     from pg_inherits i, lateral (select k.oid, k.relname from pg_class k where k.oid = i.inhrelid limit 1) k
     where i.inhparent = '"pawl".archive'::regclass
     order by k.relname
   loop
-    if part.pages > budget then
-      large := large || part.relation;
-    elsif part.pages > 0 then
-      budget := budget - part.pages;
-      parts := parts || format('select a.queue, 1 as n from %s a where a.expires_at > $2', part.relation);
+    if child.pages > budget then
+      uncounted := uncounted || child.relation;
+    elsif child.pages > 0 then
+      budget := budget - child.pages;
+      queries := queries || format('select a.queue, 1 as n from %s a where a.expires_at > $2', child.relation);
     end if;
   end loop;
   execute 'select jsonb_object_agg(k.queue, k.n) from (select k.queue, sum(k.n)::bigint as n from ('
-    || array_to_string(parts, ' union all ') || ') k group by k.queue) k' into kept using large, moment;
+    || array_to_string(queries, ' union all ') || ') k group by k.queue) k' into archived_jobs using uncounted, moment;
 
-  -- Of the held jobs as many as are to be looked up, whichever: their ids are spread evenly.
-  select coalesce(sum(cardinality(l.jobs)), 0) into pairs from "pawl".lease l;
-  step := greatest(ceil(pairs * 2.0 / most), 1);
-  select jsonb_object_agg(h.queue, jsonb_build_array(h.n * step, h.top)) into held
+  -- Read a sample of the running jobs by their ids, which are spread evenly.
+  select coalesce(sum(cardinality(l.jobs)), 0) into claims from "pawl".lease l;
+  step := greatest(ceil(claims * 2.0 / most), 1);
+  select jsonb_object_agg(h.queue, jsonb_build_array(h.n * step, h.top)) into running_jobs
   from (
     select j.queue, count(*) as n, max(j.id) as top
-    from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch), lateral (select j.queue, j.id from "pawl".job j where j.id = u.id and j.epoch = u.epoch limit 1) j
+    from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch),
+         lateral (select j.queue, j.id from "pawl".job j where j.id = u.id and j.epoch = u.epoch limit 1) j
     where u.id % step = 0
     group by j.queue
   ) h;
@@ -3873,48 +4357,62 @@ begin
     with recursive ready as (
       (select t.queue from "pawl".ready t order by t.queue limit 1)
       union all
-      select n.queue from ready r, lateral (select t.queue from "pawl".ready t where t.queue > r.queue order by t.queue limit 1) n
+      select n.queue
+      from ready r, lateral (select t.queue from "pawl".ready t where t.queue > r.queue order by t.queue limit 1) n
     ),
     scheduled as (
       (select t.queue from "pawl".scheduled t order by t.queue limit 1)
       union all
-      select n.queue from scheduled r, lateral (select t.queue from "pawl".scheduled t where t.queue > r.queue order by t.queue limit 1) n
+      select n.queue
+      from scheduled r,
+           lateral (select t.queue from "pawl".scheduled t where t.queue > r.queue order by t.queue limit 1) n
     ),
     blocked as (
       (select t.queue from "pawl".blocked t order by t.queue limit 1)
       union all
-      select n.queue from blocked r, lateral (select t.queue from "pawl".blocked t where t.queue > r.queue order by t.queue limit 1) n
+      select n.queue
+      from blocked r, lateral (select t.queue from "pawl".blocked t where t.queue > r.queue order by t.queue limit 1) n
     ),
     dead as (
       (select t.queue from "pawl".dead t order by t.queue limit 1)
       union all
-      select n.queue from dead r, lateral (select t.queue from "pawl".dead t where t.queue > r.queue order by t.queue limit 1) n
+      select n.queue
+      from dead r, lateral (select t.queue from "pawl".dead t where t.queue > r.queue order by t.queue limit 1) n
     )
-    select queue from ready union select queue from scheduled union select queue from blocked union select queue from dead
+    select queue from ready union select queue from scheduled
+    union select queue from blocked union select queue from dead
     union select q.name from "pawl".queue q union select t.queue from "pawl".counter t where t.slot > latest - 7
-    union select jsonb_object_keys(held) collate "C" union select jsonb_object_keys(kept) collate "C"
+    union select jsonb_object_keys(running_jobs) collate "C" union select jsonb_object_keys(archived_jobs) collate "C"
     order by 1
   );
   bound := greatest(most / greatest(cardinality(names), 1), most / 20, 1);
   lanes := greatest(most / 20 / greatest(cardinality(names), 1), 10);
 
-  select array_agg(p.n order by u.ord), array_agg(w.n order by u.ord), array_agg(s.n order by u.ord), array_agg(r.n order by u.ord),
-         array_agg(d.n order by u.ord), array_agg(m.n order by u.ord), array_agg(greatest(p.top, w.top, s.top) order by u.ord)
-  into n_parked, n_waiting, n_later, n_ready, n_dead, n_permits, top
+  select array_agg(p.n order by u.ord), array_agg(w.n order by u.ord), array_agg(s.n order by u.ord),
+         array_agg(r.n order by u.ord), array_agg(d.n order by u.ord), array_agg(m.n order by u.ord),
+         array_agg(greatest(p.top, w.top, s.top) order by u.ord)
+  into n_reserved, n_waiting, n_scheduled, n_ready, n_dead, n_permits, top
   from unnest(names) with ordinality as u (name, ord),
-       lateral (select count(*) as n, max(t.job_id) as top from (select t.job_id from "pawl".blocked t where t.queue = u.name and t.expires_at is not null limit bound + 1) t) p,
-       lateral (select count(*) as n, max(t.job_id) as top from (select t.job_id from "pawl".blocked t where t.queue = u.name and t.expires_at is null limit bound + 1) t) w,
-       lateral (select count(*) as n, max(t.job_id) as top from (select t.job_id from "pawl".scheduled t where t.queue = u.name limit bound + 1) t) s,
+       lateral (select count(*) as n, max(t.job_id) as top
+                from (select t.job_id from "pawl".blocked t
+                      where t.queue = u.name and t.expires_at is not null limit bound + 1) t) p,
+       lateral (select count(*) as n, max(t.job_id) as top
+                from (select t.job_id from "pawl".blocked t
+                      where t.queue = u.name and t.expires_at is null limit bound + 1) t) w,
+       lateral (select count(*) as n, max(t.job_id) as top
+                from (select t.job_id from "pawl".scheduled t where t.queue = u.name limit bound + 1) t) s,
        lateral (select count(*) as n from (select from "pawl".ready t where t.queue = u.name limit bound + 1) t) r,
        lateral (select count(*) as n from (select from "pawl".dead t where t.queue = u.name limit bound + 1) t) d,
        lateral (select count(*) as n from (select from "pawl".permit t where t.queue = u.name limit bound + 1) t) m;
   exact := array(
     select not bound < any (array[u.p, u.w, u.s, u.r, u.d, u.m]) and step = 1
-    from unnest(n_parked, n_waiting, n_later, n_ready, n_dead, n_permits) with ordinality as u (p, w, s, r, d, m, ord) order by u.ord
+    from unnest(n_reserved, n_waiting, n_scheduled, n_ready, n_dead, n_permits)
+           with ordinality as u (p, w, s, r, d, m, ord)
+    order by u.ord
   );
-  n_parked  := "pawl".estimate_counts(names, n_parked,  bound, '"pawl".blocked',    't.expires_at is not null');
+  n_reserved  := "pawl".estimate_counts(names, n_reserved,  bound, '"pawl".blocked',    't.expires_at is not null');
   n_waiting := "pawl".estimate_counts(names, n_waiting, bound, '"pawl".blocked',    't.expires_at is null');
-  n_later   := "pawl".estimate_counts(names, n_later,   bound, '"pawl".scheduled', 'true');
+  n_scheduled   := "pawl".estimate_counts(names, n_scheduled,   bound, '"pawl".scheduled', 'true');
   n_ready   := "pawl".estimate_counts(names, n_ready,   bound, '"pawl".ready',     'true');
   n_dead    := "pawl".estimate_counts(names, n_dead,    bound, '"pawl".dead',      'true');
   n_permits := "pawl".estimate_counts(names, n_permits, bound, '"pawl".permit',    't.queue <> ''''');
@@ -3923,8 +4421,11 @@ begin
   with recursive lane as (
     select u.ord, u.name, h.priority, h.channel, h.pos, e.id, 1 as n
     from unnest(names) with ordinality as u (name, ord),
-         lateral (select t.priority, t.channel, t.pos from "pawl".ready t where t.queue = u.name order by t.priority, t.channel, t.pos limit 1) h,
-         lateral (select t.job_id as id from "pawl".ready t where t.queue = u.name and t.priority = h.priority and t.channel = h.channel order by t.pos desc limit 1) e
+         lateral (select t.priority, t.channel, t.pos from "pawl".ready t
+                  where t.queue = u.name order by t.priority, t.channel, t.pos limit 1) h,
+         lateral (select t.job_id as id from "pawl".ready t
+                  where t.queue = u.name and t.priority = h.priority and t.channel = h.channel
+                  order by t.pos desc limit 1) e
     union all
     select l.ord, l.name, h.priority, h.channel, h.pos, e.id, l.n + 1
     from lane l,
@@ -3936,25 +4437,29 @@ begin
          lateral (
            select max(e.id) as id
            from (select t.job_id as id from "pawl".ready t
-                 where l.n < 3 and t.queue = l.name and t.priority = h.priority and t.channel = h.channel order by t.pos desc limit 1) e
+                 where l.n < 3 and t.queue = l.name and t.priority = h.priority and t.channel = h.channel
+                 order by t.pos desc limit 1) e
          ) e
     where l.n < lanes
   ),
   head as (
-    select l.ord, l.name, l.priority, l.channel, l.pos, l.n, l.id, min(l.pos) over (partition by l.ord) as least from lane l
+    select l.ord, l.name, l.priority, l.channel, l.pos, l.n, l.id, min(l.pos) over (partition by l.ord) as least
+    from lane l
   ),
   first as (
     select h.ord, max(h.n) as seen, max(h.id) as top, min(coalesce(j.run_at, j.created_at)) as since
     from head h
     left join lateral (
-      -- That of the least position, and of the first lane, which is that of returned jobs if there are any: these got new positions.
+      -- The job with the lowest position is the oldest, except for returned jobs, which got new positions. If there
+      -- are any, they are in the first lane.
       select j.run_at, j.created_at
       from "pawl".ready t, lateral (select j.run_at, j.created_at from "pawl".job j where j.id = t.job_id limit 1) j
-      where (h.n = 1 or h.pos = h.least) and t.queue = h.name and t.priority = h.priority and t.channel = h.channel and t.pos = h.pos
+      where (h.n = 1 or h.pos = h.least) and t.queue = h.name and t.priority = h.priority
+        and t.channel = h.channel and t.pos = h.pos
     ) j on true
     group by h.ord
   ),
-  told as (
+  counted as (
     select t.queue, sum(i.n) as inserted, sum(c.n) as completed, sum(f.n) as failed
     from "pawl".counter t,
          lateral (select sum(x) as n from unnest(t.inserted[1 : 7 - greatest(latest - t.slot, 0)]) as x) i,
@@ -3963,25 +4468,37 @@ begin
     where t.slot > latest - 7
     group by t.queue
   )
-  select u.name, u.reserved, u.waiting, u.scheduled, u.ready, coalesce((held -> u.name ->> 0)::bigint, 0), u.dead, coalesce((kept ->> u.name)::bigint, 0),
-         not u.exact or coalesce(f.seen >= lanes, false), large <> '{}', u.permits,
+  select u.name, u.reserved, u.waiting, u.scheduled, u.ready,
+         coalesce((running_jobs -> u.name ->> 0)::bigint, 0), u.dead,
+         coalesce((archived_jobs ->> u.name)::bigint, 0),
+         not u.exact or coalesce(f.seen >= lanes, false), uncounted <> '{}', u.permits,
          greatest(extract(epoch from moment - f.since), 0)::double precision,
          greatest(extract(epoch from moment - least(f.since, due.at)), 0)::double precision,
-         (select j.created_at from "pawl".job j where j.id = greatest(u.top, f.top, (held -> u.name ->> 1)::bigint)),
-         coalesce(told.inserted, 0)::double precision / span, coalesce(told.completed, 0)::double precision / span, coalesce(told.failed, 0)::double precision / span
-  from unnest(names, n_parked, n_waiting, n_later, n_ready, n_dead, n_permits, top, exact)
+         (select j.created_at from "pawl".job j
+          where j.id = greatest(u.top, f.top, (running_jobs -> u.name ->> 1)::bigint)),
+         coalesce(counted.inserted, 0)::double precision / span,
+         coalesce(counted.completed, 0)::double precision / span,
+         coalesce(counted.failed, 0)::double precision / span
+  from unnest(names, n_reserved, n_waiting, n_scheduled, n_ready, n_dead, n_permits, top, exact)
          with ordinality as u (name, reserved, waiting, scheduled, ready, dead, permits, top, exact, ord)
   left join first f on f.ord = u.ord
-  left join lateral (select s.run_at as at from "pawl".scheduled s where s.queue = u.name order by s.run_at limit 1) due on true
-  left join told on told.queue = u.name
+  left join lateral (
+    select s.run_at as at from "pawl".scheduled s where s.queue = u.name order by s.run_at limit 1
+  ) due on true
+  left join counted on counted.queue = u.name
   order by u.ord;
 end $$;
 
--- report_counters: add what a client counted since it last told.
---   client   whose row of each queue it is: nobody else's            queues, inserted, completed, failed   one an array position, no queue twice
--- Moves: the client's rows of "pawl".counter. Is the whole of its transaction, whose commit waits for no disk: a count lost in a crash is no harm.
--- Index: tally's primary key; the update is HOT.
-create or replace function "pawl".report_counters(client uuid, queues text[], inserted bigint[], completed bigint[], failed bigint[]) returns void
+-- report_counters adds what a client counted since its last report.
+--   client                        the id of the process: only it writes these rows
+--   queues                        no queue twice
+--   inserted, completed, failed   one for each queue
+-- Moves: the client's rows of counter change. It is the only statement of its transaction, and the commit does not
+-- wait for the disk, because a count that a crash loses does no harm.
+-- Index: counter's primary key; the update is HOT.
+create or replace function "pawl".report_counters(
+  client uuid, queues text[], inserted bigint[], completed bigint[], failed bigint[]
+) returns void
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
@@ -3989,8 +4506,10 @@ declare
 begin
   perform set_config('synchronous_commit', 'off', true);
   insert into "pawl".counter as t (client, queue, slot, inserted, completed, failed)
-  select report_counters.client, u.queue, now, "pawl".shift_slots('{}', 7, u.inserted), "pawl".shift_slots('{}', 7, u.completed), "pawl".shift_slots('{}', 7, u.failed)
-  from unnest(report_counters.queues, report_counters.inserted, report_counters.completed, report_counters.failed) as u (queue, inserted, completed, failed)
+  select report_counters.client, u.queue, now, "pawl".shift_slots('{}', 7, u.inserted),
+         "pawl".shift_slots('{}', 7, u.completed), "pawl".shift_slots('{}', 7, u.failed)
+  from unnest(report_counters.queues, report_counters.inserted, report_counters.completed, report_counters.failed)
+         as u (queue, inserted, completed, failed)
   on conflict (client, queue) do update set
     slot      = greatest(t.slot, excluded.slot),
     inserted  = "pawl".shift_slots(t.inserted, excluded.slot - t.slot, excluded.inserted[1]),
@@ -3998,54 +4517,75 @@ begin
     failed    = "pawl".shift_slots(t.failed, excluded.slot - t.slot, excluded.failed[1]);
 end $$;
 
--- shift_slots: move a tally's counts on by so many slots, and add to the newest.
+-- shift_slots moves the counts of a row of counter by a number of slots, and adds to the newest slot.
 create or replace function "pawl".shift_slots(counts bigint[], by bigint, more bigint) returns bigint[]
 language sql immutable parallel safe as $$
   select (case when by > 0 then more || array_fill(0::bigint, array[least(by, 7)::integer - 1]) || counts
                else (counts[1] + more) || counts[2:] end)[1:7]
 $$;
 
--- system_stats: the figures of the whole installation, one row.
---   workers, stale     that live, and of them those about to be taken for dead       version   of the schema
---   archived           by the statistics of the archive's partitions, what is past its retention included
---   xmin_age           seconds since the start of this database's oldest transaction that has a snapshot or a number, prepared ones included
---   semaphores         {key: permits in use} of named limits, of 10,000 permits at most
--- Moves nothing. Reads worker whole; permit by its primary key.
+-- system_stats returns the figures of the whole installation, one row.
+--   workers, stale   live workers, and those of them whose heartbeat is so late that the next rescue declares them
+--                    lost
+--   version          of the schema
+--   archived         rows by the statistics of the archive's partitions, including those past their retention
+--   xmin_age         seconds since the start of this database's oldest transaction that has a snapshot or a number,
+--                    including prepared transactions
+--   semaphores       {key: permits in use} of named limits, from at most 10,000 permits
+-- Moves nothing. It reads worker whole, and permit by its primary key.
 create or replace function "pawl".system_stats() returns table (
-  now timestamptz, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision, semaphores jsonb
+  now timestamptz, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision,
+  semaphores jsonb
 ) language plpgsql set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_column
 begin
   return query
   select clock_timestamp(), w.n, w.stale,
          (select coalesce(max(m.version), 0)::integer from "pawl".migration m),
-         (select coalesce(sum(greatest(k.reltuples, 0)), 0)::bigint from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = '"pawl".archive'::regclass),
+         (select coalesce(sum(greatest(k.reltuples, 0)), 0)::bigint
+          from pg_inherits i
+          join pg_class k on k.oid = i.inhrelid
+          where i.inhparent = '"pawl".archive'::regclass),
          greatest(
            (select extract(epoch from clock_timestamp() - min(a.xact_start)) from pg_stat_activity a
-            where a.datname = current_database() and a.pid <> pg_backend_pid() and (a.backend_xmin is not null or a.backend_xid is not null)),
-           (select extract(epoch from clock_timestamp() - min(p.prepared)) from pg_prepared_xacts p where p.database = current_database()),
+            where a.datname = current_database() and a.pid <> pg_backend_pid()
+              and (a.backend_xmin is not null or a.backend_xid is not null)),
+           (select extract(epoch from clock_timestamp() - min(p.prepared))
+            from pg_prepared_xacts p where p.database = current_database()),
            0)::double precision,
          (select coalesce(jsonb_object_agg(s.channel, s.n), '{}')
-          from (select p.channel, count(*) as n from (select p.channel from "pawl".permit p where p.queue = '' limit 10000) p group by p.channel) s)
+          from (select p.channel, count(*) as n
+                from (select p.channel from "pawl".permit p where p.queue = '' limit 10000) p
+                group by p.channel) s)
   from (
-    select count(*) as n, count(*) filter (where clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after) as stale
+    select count(*) as n,
+           count(*) filter (
+             where clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after
+           ) as stale
     from "pawl".worker w where w.gone_at is null
   ) w;
 end $$;
 
--- table_stats: the tables that jobs go through, a row each; the archive's partitions are one.
---   live, dead   rows, as the server's statistics estimate them      bytes   on disk, with indexes
---   vacuumed     when it last was, by whom ever; of the archive the partition that waits the longest
--- Moves and reads nothing but the catalog.
-create or replace function "pawl".table_stats() returns table (name text, live bigint, dead bigint, bytes bigint, vacuumed timestamptz)
+-- table_stats returns the figures of the tables that jobs pass through, one row for each table. The partitions of
+-- the archive are one table.
+--   live, dead   rows, as the server's statistics estimate them
+--   bytes        on disk, with indexes
+--   vacuumed     when the table was last vacuumed, by autovacuum or by hand; for the archive, the partition that
+--                waits longest
+-- Moves nothing, and reads only the catalog.
+create or replace function "pawl".table_stats()
+returns table (name text, live bigint, dead bigint, bytes bigint, vacuumed timestamptz)
 language plpgsql set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_column
 begin
   return query
-  select u.name, sum(pg_stat_get_live_tuples(k.oid))::bigint, sum(pg_stat_get_dead_tuples(k.oid))::bigint, sum(pg_total_relation_size(k.oid))::bigint,
+  select u.name, sum(pg_stat_get_live_tuples(k.oid))::bigint, sum(pg_stat_get_dead_tuples(k.oid))::bigint,
+         sum(pg_total_relation_size(k.oid))::bigint,
          min(greatest(pg_stat_get_last_vacuum_time(k.oid), pg_stat_get_last_autovacuum_time(k.oid)))
-  from (values ('job', '"pawl".job'::regclass), ('ready', '"pawl".ready'), ('scheduled', '"pawl".scheduled'), ('blocked', '"pawl".blocked'), ('ordered_job', '"pawl".ordered_job'),
-               ('unique_key', '"pawl".unique_key'), ('lease', '"pawl".lease'), ('permit', '"pawl".permit'), ('worker', '"pawl".worker'), ('dead', '"pawl".dead'), ('archive', '"pawl".archive')
+  from (values ('job', '"pawl".job'::regclass), ('ready', '"pawl".ready'), ('scheduled', '"pawl".scheduled'),
+               ('blocked', '"pawl".blocked'), ('ordered_job', '"pawl".ordered_job'), ('unique_key', '"pawl".unique_key'),
+               ('lease', '"pawl".lease'), ('permit', '"pawl".permit'), ('worker', '"pawl".worker'), ('dead', '"pawl".dead'),
+               ('archive', '"pawl".archive')
        ) as u (name, relation),
        lateral (select u.relation as oid where u.name <> 'archive'
                 union all select i.inhrelid from pg_inherits i where i.inhparent = u.relation and u.name = 'archive') k
@@ -4053,16 +4593,20 @@ begin
   order by sum(pg_total_relation_size(k.oid)) desc;
 end $$;
 
--- heartbeat: a worker's heartbeat.
---   worker, running   its id and how many jobs it runs      ids, epochs   what it holds
--- Moves: the worker's seen_at. Returns what it is to be (ready, suspended, stopping) and the ids of jobs it lost singly; a null state if
--- the worker was taken for dead: all it held is lost.
+-- heartbeat records the heartbeat of a worker.
+--   worker, running   its id, and how many jobs it runs
+--   ids, epochs       the jobs it has claimed
+-- Moves nothing; the worker's row changes. Returns the state that the worker is to have (ready, suspended,
+-- stopping), and the ids of jobs that are not live at their epoch any more. A null state means that the worker was
+-- declared lost, with all its jobs.
 -- Index: primary keys.
-create or replace function "pawl".heartbeat(worker bigint, running integer, ids bigint[], epochs integer[]) returns table (state text, missing bigint[])
+create or replace function "pawl".heartbeat(worker bigint, running integer, ids bigint[], epochs integer[])
+returns table (state text, missing bigint[])
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
-  update "pawl".worker w set seen_at = clock_timestamp(), running = heartbeat.running where w.id = heartbeat.worker and w.gone_at is null
+  update "pawl".worker w set seen_at = clock_timestamp(), running = heartbeat.running
+  where w.id = heartbeat.worker and w.gone_at is null
   returning w.state into heartbeat.state;
   if found then
     heartbeat.missing := "pawl".find_missing(heartbeat.ids, heartbeat.epochs);
@@ -4070,59 +4614,71 @@ begin
   return next;
 end $$;
 
--- heartbeat: of a worker registered by hand, with how many jobs it holds. Returns what it is to be, as beat; null: it was taken for dead.
--- Index: worker's primary key, lease's worker_id, job's primary key.
+-- heartbeat for a worker that was registered by hand. It records how many jobs the worker has claimed.
+-- Returns the state that the worker is to have, as the other heartbeat does; null if it was declared lost.
+-- Index: worker's primary key, lease_worker_id, job's primary key.
 create or replace function "pawl".heartbeat(worker bigint) returns text
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
 set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  holds integer;
+  claimed integer;
 begin
-  select count(*) into holds
-  from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch), lateral (select from "pawl".job j where j.id = u.id and j.epoch = u.epoch limit 1) j
+  select count(*) into claimed
+  from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch),
+       lateral (select from "pawl".job j where j.id = u.id and j.epoch = u.epoch limit 1) j
   where l.worker_id = heartbeat.worker;
-  return (select b.state from "pawl".heartbeat(heartbeat.worker, holds, '{}', '{}') b);
+  return (select b.state from "pawl".heartbeat(heartbeat.worker, claimed, '{}', '{}') b);
 end $$;
 
--- poke_heartbeats: have every worker make its heartbeat now, because it will learn something by it: a job of its was cancelled, it was suspended.
--- The payload is empty, as no queue's name is. Heard at the commit; unheard, the news comes with the next heartbeat.
+-- poke_heartbeats asks every worker to send its heartbeat now, because the reply has news: a job was cancelled, or
+-- a worker was suspended. The notification is delivered at the commit. A worker that misses it learns the news with
+-- its next heartbeat. The payload is empty, and no queue has an empty name.
 create or replace function "pawl".poke_heartbeats() returns void language sql as $$
   select pg_notify('"pawl".wake', '')
 $$;
 
--- register_worker: make a worker's row. Returns its id, which is never used again.
---   queues null: all      stale: how long it may be silent before its jobs are rescued
---   state: ready, or what it was told before it was taken for dead
-create or replace function "pawl".register_worker(name text, host text, pid integer, version text, queues text[], stale interval, state text default 'ready') returns bigint
+-- register_worker inserts the row of a worker and returns its id, which is never used again.
+--   queues   null: all queues
+--   stale    how long the worker may be silent before its jobs are rescued
+--   state    ready, or the state that the worker had before it was declared lost
+create or replace function "pawl".register_worker(
+  name text, host text, pid integer, version text, queues text[], stale interval, state text default 'ready'
+)
+returns bigint
 language sql as $$
   insert into "pawl".worker (name, host, pid, version, queues, started_at, seen_at, stale_after, state)
   values (name, host, pid, version, queues, clock_timestamp(), clock_timestamp(), stale, state)
   returning id
 $$;
 
--- release_worker: give back what a worker holds, to be run again before all others, no attempt used and no strike. Returns how many.
--- Moves: jobs back to ready as returned, their epoch one up; the worker's leases away, but those that permits are kept by: its handlers
--- may still be at work, and count until they have ended.
--- Index: lease's worker_id, job's primary key.
--- Survives: a completion at work (its job is waited for, and not given back). Locks jobs by id, then leases, and leaves those that
--- somebody has locked: with no live pair they are cleared away as any.
+-- release_worker returns the jobs of a worker to their queues, to run before all others, without an attempt or a
+-- crash. It returns their number.
+-- Moves: jobs back to ready in the lane of returned jobs, their epoch one up; the worker's leases out, except those
+-- with permits: handlers may still run, and count against their limits until they end.
+-- Index: lease_worker_id, job's primary key.
+-- Survives: a completion at the same time (this waits for the job row, and does not return the job).
+-- Locks jobs by id, then leases. It skips leases that another transaction has locked: a rescue deletes them later,
+-- as leases without a live job.
 create or replace function "pawl".release_worker(worker bigint) returns bigint
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
 set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  lost     uuid[];
+  leases   uuid[];
   woken    text[];
   returned bigint;
 begin
   perform pg_current_xact_id();
-  lost := array(select l.id from "pawl".lease l where l.worker_id = release_worker.worker);
+  leases := array(select l.id from "pawl".lease l where l.worker_id = release_worker.worker);
   with mine as materialized (
     select j.id, j.epoch
-    from (select u.id, u.epoch from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch) where l.id = any (lost) order by u.id) u,
+    from (select u.id, u.epoch
+          from "pawl".lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
+          where l.id = any (leases)
+          order by u.id) u,
          lateral (select j.id, j.epoch from "pawl".job j where j.id = u.id and j.epoch = u.epoch for update) j
   ),
   back as (
@@ -4141,9 +4697,15 @@ begin
   delete from "pawl".lease l
   where l.id = any (array(
     select l.id from "pawl".lease l
-    where l.id = any (lost)
-      and not exists (select from unnest(l.jobs, l.epochs) as u (id, epoch) join "pawl".job j on j.id = any (array[u.id]) and j.epoch = u.epoch)
-      and not exists (select from unnest(l.jobs) as u (id) join "pawl".permit p on p.job_id = any (array[u.id]) and p.lease = l.id)
+    where l.id = any (leases)
+      and not exists (
+        select from unnest(l.jobs, l.epochs) as u (id, epoch)
+        join "pawl".job j on j.id = any (array[u.id]) and j.epoch = u.epoch
+      )
+      and not exists (
+        select from unnest(l.jobs) as u (id)
+        join "pawl".permit p on p.job_id = any (array[u.id]) and p.lease = l.id
+      )
     for update skip locked
   ));
   if returned > 0 then
@@ -4152,43 +4714,48 @@ begin
   return returned;
 end $$;
 
--- set_worker_state: what a worker is to be: ready, suspended (claims nothing), stopping (finishes what it runs and ends).
--- Returns what it is from now on: stopping stays so. One registered by hand (its pid is 0) is gone at once, what it holds given back.
--- Null: there is none of this id that lives.
+-- set_worker_state sets the state that a worker is to have: ready, suspended (it claims nothing) or stopping (it
+-- finishes its jobs and ends).
+-- Returns the new state: a worker that is stopping stays so. Null: no live worker has this id.
+-- A worker that was registered by hand (its pid is 0) is gone at once when it is stopped, and its jobs are
+-- returned.
 create or replace function "pawl".set_worker_state(worker bigint, state text) returns text
 language plpgsql as $$
 #variable_conflict use_column
 declare
-  told text;
+  became text;
 begin
   update "pawl".worker w
   set state = case when w.state = 'stopping' then w.state else set_worker_state.state end
   where w.id = set_worker_state.worker and w.gone_at is null
-  returning w.state into told;
-  if found and told = 'stopping' and exists (select from "pawl".worker w where w.id = set_worker_state.worker and w.pid = 0) then
+  returning w.state into became;
+  if found and became = 'stopping'
+     and exists (select from "pawl".worker w where w.id = set_worker_state.worker and w.pid = 0) then
     perform "pawl".release_worker(set_worker_state.worker), "pawl".unregister_worker(set_worker_state.worker);
-  elsif told is not null then
+  elsif became is not null then
     perform "pawl".poke_heartbeats();
   end if;
-  return told;
+  return became;
 end $$;
 
--- unregister_worker: a worker is gone by its own will. Leases it still had are lost from now on.
+-- unregister_worker records that a worker has stopped. Leases that it still has are lost from now on.
 create or replace function "pawl".unregister_worker(worker bigint) returns void language sql as $$
   update "pawl".worker w
   set state = 'stopped', running = 0, gone_at = clock_timestamp()
   where w.id = worker and w.gone_at is null
 $$;
 
--- worker_leases: the leases a worker has by the database's account, to be compared with its own.
--- Moves nothing. Index: none; read whole, so the caller spaces it by its cost.
+-- worker_leases returns the leases that the database has for a worker, so that the worker can compare them with its
+-- own.
+-- Moves nothing. Index: lease_worker_id, or none: the caller spaces its calls by their cost.
 create or replace function "pawl".worker_leases(worker bigint) returns setof uuid language sql stable as $$
   select l.id from "pawl".lease l where l.worker_id = worker
 $$;
 
--- worker_started_at: when a worker's row was made, null if there is none. After the database went back in time (failed over to a standby that
--- lagged, restored in place) it gives ids of workers away once more: by this a worker tells its own row from another's.
--- Moves nothing. Index: the primary key.
+-- worker_started_at returns when the row of a worker was made; null if there is none. After the database went back
+-- in time (a failover to a lagging standby, or a restore in place) it gives ids of workers out again. By this time
+-- a worker tells its own row from another worker's.
+-- Moves nothing. Index: worker's primary key.
 create or replace function "pawl".worker_started_at(worker bigint) returns timestamptz
 language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin

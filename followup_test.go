@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -176,25 +175,6 @@ func TestAFollowerWaitsForNobody(t *testing.T) {
 	}
 }
 
-// A session that answers for a job cancelled meanwhile gives its permit back then, not when its lease ends.
-func TestACancelledJobOfASQLSessionGivesItsPermitBack(t *testing.T) {
-	t.Parallel()
-	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
-	id := insert(t, client, Note{1})
-	insert(t, client, Note{2})
-	var epoch int32
-	must(t, pool.QueryRow(t.Context(), "select epoch from pawl.claim('default', 1, '1 hour')").Scan(&epoch))
-	must1(t, 1)(client.Cancel(t.Context(), id))
-	if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) > 0 {
-		t.Errorf("claimed %d jobs beside one that is still at work: %v", len(jobs), err)
-	}
-	if value[bool](t, pool, "select pawl.complete($1::bigint, $2::integer)", int64(id), epoch) {
-		t.Error("a cancelled job was completed")
-	}
-	claim(t, client, 1)
-}
-
 // Ends that have to wait, however many, do not keep the others waiting.
 func TestLateEndsLetOthersPass(t *testing.T) {
 	t.Parallel()
@@ -226,36 +206,4 @@ func TestLateEndsLetOthersPass(t *testing.T) {
 	if jobs := claimAll(t, client); len(jobs) != 3 {
 		t.Errorf("claimed %d jobs of the late channels, want 3", len(jobs))
 	}
-}
-
-// A job taken from a worker that lives counts against its limit until the handler has ended.
-func TestAReleasedJobKeepsItsPermit(t *testing.T) {
-	t.Parallel()
-	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
-	insert(t, client, Note{1})
-	mux := new(pawl.Mux)
-	running, end := make(chan struct{}), make(chan struct{})
-	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
-		close(running)
-		<-end
-		return nil
-	})
-	start(t, client, mux, pawl.RunnerConfig{})
-	<-running
-	workers, err := client.Workers(t.Context())
-	must(t, err)
-	must(t, client.SuspendWorker(t.Context(), workers[0].ID))
-	pgtest.Wait(t, "the worker to be suspended", func() bool { return value[string](t, pool, "select state from pawl.worker") == "suspended" })
-	must1(t, 1)(client.ReleaseWorker(t.Context(), workers[0].ID))
-	exec(t, pool, "select pawl.drop_stale_permits()")
-	if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) > 0 {
-		t.Errorf("claimed %d jobs beside a handler that has not ended: %v", len(jobs), err)
-	}
-	close(end)
-	pgtest.Wait(t, "the permit to come back", func() bool {
-		jobs, err := client.Claim(t.Context(), "default", 1, time.Minute)
-		must(t, err)
-		return len(jobs) == 1
-	})
 }

@@ -1,0 +1,110 @@
+package pawl
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+)
+
+// An attemptResult says what becomes of a claimed job: it is completed, or one of the verbs of fail.sql applies.
+type attemptResult struct {
+	job       *JobInfo
+	verb      string
+	delay     *float64      // In seconds. If nil, the verb's default applies.
+	backoff   *string       // The handler's Backoff, as JSON.
+	err       *string       // The error that is kept with the job, as JSON: {"error": …, "stack": …}.
+	waited    time.Duration // From when the job was due until its handler started. 0 if it was not started.
+	ran       time.Duration
+	cause     error // What the handler returned.
+	skips     int   // How often a statement skipped the job because its row was locked.
+	ambiguous bool  // An attempt to deliver the result may have been carried out.
+}
+
+// The verbs of fail.sql, and complete. An outcome may have others.
+const (
+	verbComplete      = "complete"
+	verbRetry         = "retry"
+	verbRelease       = "release"
+	verbSnooze        = "snooze"
+	verbCancel        = "cancel"
+	verbUnprocessable = "unprocessable"
+)
+
+// releaseOf is the result of a job that is given back: it becomes ready after a while, and no attempt is used.
+func releaseOf(job *JobInfo, after time.Duration) attemptResult {
+	return attemptResult{job: job, verb: verbRelease, delay: secondsOf(after)}
+}
+
+// secondsOf returns a duration as a parameter of a statement.
+func secondsOf(d time.Duration) *float64 {
+	s := d.Seconds()
+	return &s
+}
+
+// resultOf returns the result of an attempt whose handler h returned err. h may be nil.
+func resultOf(job *JobInfo, h *handler, err error) attemptResult {
+	a := attemptResult{job: job, verb: verbRetry}
+	if err == nil || errors.Is(err, ErrSkip) {
+		a.verb = verbComplete
+		return a
+	}
+	o, chosen := errors.AsType[*outcome](err)
+	if chosen {
+		a.verb = o.verb
+		if o.verb == verbSnooze || o.verb == verbRetry {
+			a.delay = secondsOf(o.delay)
+		}
+	} else if _, bad := errors.AsType[*unprocessable](err); bad {
+		a.verb = verbUnprocessable
+	}
+	if a.verb != verbSnooze && (!chosen || o.err != nil) {
+		var stack string
+		if p, ok := errors.AsType[*PanicError](err); ok {
+			stack = p.Stack
+		}
+		a.err = errorText(err, stack)
+	}
+	if a.verb == verbRetry && a.delay == nil && h != nil {
+		a.delay, a.backoff = h.retryAfter(job, err)
+	}
+	return a
+}
+
+// retryAfter returns the handler's own delay and backoff after a failed attempt. Each is nil if the handler has none.
+func (h *handler) retryAfter(job *JobInfo, err error) (delay *float64, backoff *string) {
+	if h.opts.Delay != nil {
+		if d := h.opts.Delay(job, err); d > 0 {
+			delay = secondsOf(d)
+		}
+	}
+	if h.opts.Backoff != (Backoff{}) {
+		b, _ := json.Marshal(h.opts.Backoff.stored())
+		s := string(b)
+		backoff = &s
+	}
+	return delay, backoff
+}
+
+// The bytes of an error that are kept with the job, at most.
+const maxErrorText, maxErrorStack = 4096, 8192
+
+// errorText returns an error as it is kept with the job: truncated, and without what jsonb refuses.
+func errorText(err error, stack string) *string {
+	b, _ := json.Marshal(struct {
+		Error string `json:"error"`
+		Stack string `json:"stack,omitempty"`
+	}{truncate(err.Error(), maxErrorText), truncate(stack, maxErrorStack)})
+	s := string(b)
+	return &s
+}
+
+// truncate returns a text of at most so many bytes, and an ellipsis if it was longer. It replaces what PostgreSQL's
+// type text refuses: zero bytes, and bytes that are not UTF-8.
+func truncate(s string, most int) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + " …"
+	}
+	return s
+}

@@ -1,0 +1,173 @@
+package pawl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Complete finishes claimed jobs as completed.
+//
+// On a client made by With, the completion is part of the transaction. Effects that are written there commit together
+// with it, or not at all, so that the effects happen exactly once. If Complete returns ErrLeaseLost, roll back.
+//
+// For a job that is not claimed any more, the error is ErrLeaseLost. Of several jobs, the error is a JobErrors with
+// those jobs, and the other jobs are completed.
+//
+// A job with Keep set stays in the archive even if its queue keeps no completed jobs.
+func (c *Client) Complete(ctx context.Context, jobs ClaimedJobs) error {
+	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete})
+}
+
+// Fail finishes an attempt of claimed jobs as failed. If err is an outcome (Snooze, RetryAfter, Cancel, Dead, …),
+// that decides instead. If Mux.Work ran the job's handler, the handler's KindOptions.Backoff and Delay apply. If err is
+// nil, Fail returns an error: to complete a job, call Complete.
+func (c *Client) Fail(ctx context.Context, jobs ClaimedJobs, err error) error {
+	if err == nil {
+		return errors.New("pawl: fail jobs: err is nil: complete jobs that succeeded with Complete")
+	}
+	result := resultOf(nil, nil, err)
+	result.cause = err
+	return c.finishClaimed(ctx, jobs, result)
+}
+
+// Release gives claimed jobs back. They become ready after the given time, and no attempt is used. If the time is 0,
+// they are ready at once and come before other jobs.
+func (c *Client) Release(ctx context.Context, jobs ClaimedJobs, after time.Duration) error {
+	return c.finishClaimed(ctx, jobs, releaseOf(nil, max(after, 0)))
+}
+
+// finishClaimed finishes each of the jobs with a result like the given one.
+func (c *Client) finishClaimed(ctx context.Context, which ClaimedJobs, like attemptResult) error {
+	jobs := which.claimed()
+	if len(jobs) == 0 {
+		return nil
+	}
+	results, leases, err := resultsByHand(jobs, like)
+	if err != nil {
+		return err
+	}
+	became, undecided, err := c.finishByHand(ctx, results, jobs[0].Worker, leases)
+	if err != nil {
+		return fmt.Errorf("pawl: %s: %w", like.verb, err)
+	}
+	failed := JobErrors{}
+	if undecided != nil {
+		results = slices.DeleteFunc(results, func(a attemptResult) bool {
+			_, decided := became.of(a.job.ID)
+			if !decided {
+				failed[a.job.ID] = fmt.Errorf("pawl: %s: %w", like.verb, undecided)
+			}
+			return !decided
+		})
+	}
+	if err := c.freeAnswered(ctx, results); err != nil {
+		return err
+	}
+	c.runFollowupsSoon(ctx, slices.ContainsFunc(results, func(a attemptResult) bool { return a.job.constrained }))
+	c.counters.finished(results, became.state)
+	for _, a := range results {
+		if _, ok := became.of(a.job.ID); !ok {
+			failed[a.job.ID] = ErrLeaseLost
+			continue
+		}
+		a.job.finishedByHand.Store(true)
+		if a.job.lease.manual && c.db == nil {
+			a.job.lease.left.Add(-1)
+		}
+	}
+	return failed.orNil(len(jobs))
+}
+
+// resultsByHand returns a result for each job, and the leases of which these are the last jobs. A job that is named
+// twice has one result.
+func resultsByHand(jobs []*JobInfo, like attemptResult) (results []attemptResult, leases []string, err error) {
+	results = make([]attemptResult, 0, len(jobs))
+	counts := map[*lease]int32{}
+	named := make(map[ID]bool, len(jobs))
+	for _, job := range jobs {
+		if named[job.ID] {
+			continue
+		}
+		named[job.ID] = true
+		if job.lease == nil {
+			return nil, nil, notClaimed(like.verb, job)
+		}
+		a := like
+		a.job = job
+		if a.verb == verbRetry && a.delay == nil && job.handler != nil {
+			a.delay, a.backoff = job.handler.retryAfter(job, like.cause)
+		}
+		switch {
+		case job.claimedAt.IsZero(): // Another process claimed it.
+			a.ran = unknownDuration
+		case job.lease.manual:
+			a.waited, a.ran = job.waitedAt(job.claimedAt), time.Since(job.claimedAt)
+		}
+		results = append(results, a)
+		counts[job.lease]++
+	}
+	for l, n := range counts {
+		if l.manual && l.left.Load() == n {
+			leases = append(leases, *l.id.Load())
+		}
+	}
+	return results, leases, nil
+}
+
+// notClaimed returns the error of a verb that needs a claimed job.
+func notClaimed(verb string, job *JobInfo) error {
+	return fmt.Errorf("pawl: %s job %d: the job is not claimed, it was only looked up: claim it first", verb, job.ID)
+}
+
+// finishByHand writes results, and waits for the rows that are locked. If this fails when some jobs are finished
+// already, undecided is the error of the others: the caller has to learn which ones are finished.
+func (c *Client) finishByHand(
+	ctx context.Context, results []attemptResult, worker string, leases []string,
+) (became outcomes, undecided, err error) {
+	if c.db == nil {
+		became, err = c.finish(ctx, results, worker, leases)
+		if err != nil || became.all != "" {
+			return became, nil, err
+		}
+	}
+	rest := slices.DeleteFunc(slices.Clone(results), func(a attemptResult) bool {
+		_, ok := became.of(a.job.ID)
+		return ok
+	})
+	if len(rest) == 0 {
+		return became, nil, nil
+	}
+	more, err := c.finishLocking(ctx, rest, worker, leases)
+	switch {
+	case err != nil && len(rest) == len(results):
+		return became, nil, err
+	case err != nil:
+		return became, err, nil
+	}
+	each := map[ID]string{}
+	maps.Copy(each, became.each)
+	for _, a := range rest {
+		if state, ok := more.of(a.job.ID); ok {
+			each[a.job.ID] = state
+		}
+	}
+	return outcomes{each: each}, nil, nil
+}
+
+// orNil returns the errors of jobs as one error, or nil if there are none. If the verb was given one job, it returns
+// that job's error.
+func (e JobErrors) orNil(jobs int) error {
+	if len(e) == 0 {
+		return nil
+	}
+	if jobs == 1 {
+		for id, err := range e {
+			return fmt.Errorf("job %d: %w", id, err)
+		}
+	}
+	return e
+}

@@ -1,0 +1,95 @@
+package pawl_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+	"github.com/pawlhq/pawl/pawlstate"
+)
+
+func TestCancelIsHeardAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]error{"nil": nil, "an error": errBoom, "snooze": pawl.Snooze(time.Hour)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, pool := install(t, listens)
+			running, causes := make(chan struct{}), make(chan error, 1)
+			mux := new(pawl.Mux)
+			pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
+				close(running)
+				<-ctx.Done()
+				causes <- context.Cause(ctx)
+				return answer
+			})
+			id := insert(t, client, Note{1})
+			stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat})
+			within(t, "the job", running)
+			listening(t, pool, 1)
+			began := time.Now()
+			must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{Kind: "note"}))
+			if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
+				t.Errorf("the cause was %v, want ErrCancelled", err)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			must(t, stop())
+			await(t, client, id, pawlstate.Cancelled)
+		})
+	}
+}
+
+// What is not heard, as behind a pooler, comes with the next heartbeat.
+func TestCancelUnheard(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	exec(t, pool, "create or replace function pawl.poke_heartbeats() returns void language sql as ''")
+	g := newGate()
+	causes := make(chan error, 1)
+	mux := new(pawl.Mux)
+	mux.Use(func(ctx context.Context, _ *pawl.JobInfo, next func(context.Context) error) error {
+		err := next(ctx)
+		causes <- err
+		return err
+	})
+	pawl.Handle(mux, g.handle)
+	id := insert(t, client, Note{1})
+	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
+	within(t, "the job", g.running)
+	must1(t, 1)(client.Cancel(t.Context(), id))
+	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
+		t.Errorf("the cause was %v, want ErrCancelled", err)
+	}
+	w := theWorker(t, client)
+	must(t, client.StopWorker(t.Context(), w.ID))
+	pgtest.Wait(t, "the worker to stop", func() bool { return theWorker(t, client).State == "stopped" })
+}
+
+// Also while the runner drains, and of a job that is deleted.
+func TestDeleteIsHeardWhileDraining(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t, listens)
+	running, causes := make(chan struct{}), make(chan error, 1)
+	mux := new(pawl.Mux)
+	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
+		close(running)
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return nil
+	})
+	id := insert(t, client, Note{1})
+	stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat, DrainTimeout: time.Minute})
+	within(t, "the job", running)
+	listening(t, pool, 1)
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	must1(t, 1)(client.Delete(t.Context(), id))
+	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrLeaseLost) {
+		t.Errorf("the cause was %v, want ErrLeaseLost", err)
+	}
+	must(t, within(t, "the end", stopped))
+}
