@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl/internal/lanes"
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -166,7 +167,7 @@ func (c *Client) notifyOnClaim(ctx context.Context, jobs Jobs, took time.Duratio
 // unclaim undoes a claim whose result was lost. It tries again until the database confirms it, or ctx ends.
 func (c *Client) unclaim(ctx context.Context, id string) error {
 	var returned int64
-	return retryUntil(ctx, func() error { return c.row(ctx, "select pawl.unclaim($1::uuid)", []any{id}, &returned) })
+	return pg.RetryUntil(ctx, func() error { return c.row(ctx, "select pawl.unclaim($1::uuid)", []any{id}, &returned) })
 }
 
 // maxPromoted is how many due jobs of a queue one statement promotes, at most.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl/internal/lanes"
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // A consumer is what the clients of one New remember for Claim and Wait.
@@ -133,7 +134,7 @@ func (c *Client) claimAs(
 	}
 	who := claimer{}
 	if lease > 0 || worker != nil {
-		s := interval(lease)
+		s := pg.Interval(lease)
 		who.lasting = &s
 	}
 	if worker != nil {
@@ -228,7 +229,7 @@ func claimPlanned(set *lanes.Set, n int, idle bool, take func(*lanes.Plan) (Jobs
 func (c *Client) carryOutByHand(ctx context.Context, set *lanes.Set, p *lanes.Plan, who claimer) (Jobs, error) {
 	id := newLeaseID()
 	jobs, _, err := c.claim(ctx, set, p, who, id)
-	if isAmbiguous(err) && c.db == nil {
+	if pg.IsAmbiguous(err) && c.db == nil {
 		c.consumer.undoer.add(ctx, id, c.unclaim)
 	}
 	if len(jobs) > 0 {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // Extend lets claimed jobs keep their lease until lasting from now. It never shortens a lease.
@@ -75,7 +77,7 @@ func (c *Client) extendLeases(
 		return err
 	}
 	err = c.query(ctx, "select * from pawl.extend($1::bigint[], $2::integer[], $3::uuid[], $4::uuid, $5::interval)",
-		[]any{ids, epochs, leases, split, interval(lasting)}, read)
+		[]any{ids, epochs, leases, split, pg.Interval(lasting)}, read)
 	if err != nil {
 		return nil, fmt.Errorf("pawl: extend: %w", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // synctest.Test also proves that the goroutine ends: it waits for all goroutines of the test.
@@ -55,7 +57,7 @@ func TestUndoingALostClaimEndsWithItsTime(t *testing.T) {
 		var u claimUndoer
 		began := time.Now()
 		outage := func(ctx context.Context, lease string) error {
-			return retryUntil(ctx, func() error { return errors.New("connection refused") })
+			return pg.RetryUntil(ctx, func() error { return errors.New("connection refused") })
 		}
 		for range 3 {
 			u.add(t.Context(), "lease", outage)

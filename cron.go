@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pawlhq/pawl/internal/cronspec"
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // A Cron is a schedule in the database. Each tick of the schedule becomes one job.
@@ -111,7 +112,7 @@ func (c *Client) PutCron(ctx context.Context, crons ...Cron) error {
 		}
 		seen[cron.Name] = true
 		names[i], specs[i], zones[i] = cron.Name, cron.Spec, cmp.Or(cron.Zone, "UTC")
-		jobs[i], jitters[i], schedules[i] = job, interval(cron.Jitter), schedule
+		jobs[i], jitters[i], schedules[i] = job, pg.Interval(cron.Jitter), schedule
 		catchUps[i], versions[i] = int32(cron.CatchUp), int32(cron.Version)
 	}
 	var now time.Time

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // A cronTicker is the maintenance task that inserts the jobs of crons. It sleeps until the next tick, and looks for
@@ -89,7 +91,7 @@ func (t *cronTicker) tick(ctx context.Context) (key cronKey, err error) {
 		return key, err
 	}
 	err = fmt.Errorf("cron %q: %w", key.name, err)
-	if isTransient(err) {
+	if pg.IsTransient(err) {
 		return cronKey{}, err
 	}
 	t.leaveOut(key, cronBroken)

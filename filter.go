@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -120,7 +121,7 @@ func (f *Filter) storedAbove(among []pawlstate.State, above int64) (text string,
 		to   *any
 	}{{f.CreatedBefore, &s.CreatedBefore}, {f.CreatedAfter, &s.CreatedAfter}, {f.RunBefore, &s.RunBefore}} {
 		if !moment.from.IsZero() {
-			*moment.to = textParam(moment.from)
+			*moment.to = pg.Text(moment.from)
 		}
 	}
 	if f.Before > 0 {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -163,7 +164,7 @@ func (c *Client) findMissing(ctx context.Context, jobs []*JobInfo) (missing map[
 // findFinished returns which of the jobs were finished at the epoch at which they were claimed. It tries again if the
 // connection fails.
 func (c *Client) findFinished(ctx context.Context, jobs []*JobInfo) (finished map[ID]bool, err error) {
-	err = retryUntil(ctx, func() error {
+	err = pg.RetryUntil(ctx, func() error {
 		finished, err = c.findJobs(ctx, "select * from pawl.find_finished($1::bigint[], $2::integer[])", jobs)
 		return err
 	})

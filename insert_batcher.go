@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // An insertBatcher makes inserts of single jobs share statements. While statements are under way, the next jobs
@@ -105,7 +107,7 @@ func (in *insertBatcher) insertRows(ctx context.Context, batch []*pendingInsert)
 		rows[i] = one.row
 	}
 	ids, err := in.client.insertRows(ctx, rows)
-	if err != nil && isDataError(err) && len(batch) > 1 {
+	if err != nil && pg.IsDataError(err) && len(batch) > 1 {
 		in.insertRows(ctx, batch[:len(batch)/2])
 		in.insertRows(ctx, batch[len(batch)/2:])
 		return

@@ -156,7 +156,7 @@ func (r *insertRow) constraintSpec() *constraintSpec {
 		t.Opts = json.RawMessage(*r.opts)
 	}
 	if r.runAt != nil {
-		at := textParam(*r.runAt).(string)
+		at := pg.Text(*r.runAt).(string)
 		t.RunAt = &at
 	}
 	return t
@@ -188,7 +188,7 @@ func (c *Client) insertConstrained(ctx context.Context, rows []insertRow) (resul
 		}
 		state := pg.SQLState(err)
 		collided := state == "40P01" || state == "40001"
-		if !collided || c.db != nil || try == maxDeadlockRetries || !sleep(ctx, 10*time.Millisecond<<min(try, 6)) {
+		if !collided || c.db != nil || try == maxDeadlockRetries || !pg.Sleep(ctx, 10*time.Millisecond<<min(try, 6)) {
 			return results, err
 		}
 	}

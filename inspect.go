@@ -111,7 +111,7 @@ func (c *Client) inspection() *inspect.Installation {
 		MakePartitions: c.makePartitions,
 		RunFollowups:   c.runFollowups,
 		CheckListen:    c.examineListen,
-		IsTransient:    isTransient,
+		IsTransient:    pg.IsTransient,
 		Now:            time.Now,
 	}
 	if c.db == nil {

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // Maintain does maintenance until ctx ends, and returns nil then: it rescues jobs, runs followups and crons, makes
@@ -65,7 +67,7 @@ func (t maintenanceTask) run(ctx context.Context, log *slog.Logger) {
 	failures := taskFailures{task: t.name, log: log}
 	// Workers often start together, so the first time is spread at random.
 	wait := time.Duration(rand.Int64N(int64(min(t.every, maxSpread)) + 1))
-	for sleep(ctx, wait) {
+	for pg.Sleep(ctx, wait) {
 		began := time.Now()
 		err := t.do(ctx)
 		if ctx.Err() == nil || err == nil {

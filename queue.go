@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -142,7 +143,7 @@ func (q Queue) stored() (s storedQueue, err error) {
 		s.channelMaxRunning = new(int32(min(q.ChannelMaxRunning, math.MaxInt32)))
 	}
 	if q.Lease > 0 {
-		s.lease = new(interval(q.Lease))
+		s.lease = new(pg.Interval(q.Lease))
 	}
 	s.retainCompleted = storedRetention(q.RetainCompleted)
 	s.retainCancelled = storedRetention(q.RetainCancelled)
@@ -180,7 +181,7 @@ func storedRetention(d time.Duration) *string {
 	if d == 0 {
 		return nil
 	}
-	return new(interval(max(d, 0)))
+	return new(pg.Interval(max(d, 0)))
 }
 
 // retention turns the column's seconds back into a retention of a Queue.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // CommitReserved lets jobs run that were inserted with JobSpec.Reserve, all or none. It returns ErrExpired if one
@@ -26,7 +28,7 @@ func (c *Client) ExtendReserved(ctx context.Context, d time.Duration, ids ...ID)
 	if d < 0 {
 		return errors.New("pawl: extend reservation: the duration is negative: want 0 or more")
 	}
-	args := []any{integers(ids), interval(d)}
+	args := []any{integers(ids), pg.Interval(d)}
 	err := c.query(ctx, "select pawl.extend_reserved($1::bigint[], $2::interval)", args, nil)
 	return reservationError("extend reservation", err)
 }
@@ -35,7 +37,7 @@ func reservationError(verb string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case sqlState(err) == "PW001":
+	case pg.SQLState(err) == "PW001":
 		return fmt.Errorf("pawl: %s: %w: %w", verb, ErrExpired, err)
 	default:
 		return fmt.Errorf("pawl: %s: %w", verb, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl/internal/lanes"
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // A claimLoop claims jobs for a runner. It is a state machine:
@@ -228,7 +229,7 @@ func (l *claimLoop) fail(ctx context.Context, err error) {
 	l.set.Reset()
 	l.setWeights()
 	l.discovered, l.promoted = time.Time{}, time.Time{}
-	sleep(ctx, min(50*time.Millisecond<<min(l.failures, 7), maxClaimRetry))
+	pg.Sleep(ctx, min(50*time.Millisecond<<min(l.failures, 7), maxClaimRetry))
 }
 
 // foundJobs handles a claim that found jobs. It reports whether the next claim follows at once.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -121,9 +122,9 @@ func (f *finisher) deliver(batch []attemptResult, leases []string) {
 	ending := f.endingLeases(batch)
 	ambiguous := slices.ContainsFunc(batch, func(a attemptResult) bool { return a.ambiguous })
 	var became outcomes
-	err := retryUntil(f.ctx, func() (err error) {
+	err := pg.RetryUntil(f.ctx, func() (err error) {
 		became, err = f.client.finish(f.ctx, batch, f.worker, append(ending, leases...))
-		ambiguous = ambiguous || isAmbiguous(err)
+		ambiguous = ambiguous || pg.IsAmbiguous(err)
 		return err
 	})
 	if err != nil {
@@ -152,7 +153,7 @@ func (f *finisher) deliver(batch []attemptResult, leases []string) {
 // refused handles a batch that the database refused, or that could not be delivered before the runner gave up. If the
 // data of one result is at fault, the halves of the batch are delivered, so that only this result fails.
 func (f *finisher) refused(batch []attemptResult, leases []string, err error) {
-	if isDataError(err) && len(batch) > 1 {
+	if pg.IsDataError(err) && len(batch) > 1 {
 		f.deleteLater(leases)
 		f.deliver(batch[:len(batch)/2], nil)
 		f.deliver(batch[len(batch)/2:], nil)
@@ -274,7 +275,7 @@ func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 		jobs[i] = a.job
 	}
 	var missing, finished map[ID]bool
-	err := retryUntil(f.ctx, func() (err error) {
+	err := pg.RetryUntil(f.ctx, func() (err error) {
 		missing, err = f.client.findMissing(f.ctx, jobs)
 		return err
 	})
@@ -297,7 +298,7 @@ func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 		}
 	}
 	if len(locked) > 0 {
-		sleep(f.ctx, min(firstLockedWait<<min(locked[0].skips, maxLockedDoublings), maxLockedWait))
+		pg.Sleep(f.ctx, min(firstLockedWait<<min(locked[0].skips, maxLockedDoublings), maxLockedWait))
 		f.deliver(locked, nil)
 	}
 }

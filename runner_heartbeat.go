@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // A heartbeat tells the database that a worker lives. It learns which jobs the worker has lost, and which state it is
@@ -46,7 +48,7 @@ func (b *heartbeat) register(ctx context.Context) error {
 	}
 	var id int64
 	var started time.Time
-	stale := interval(staleHeartbeats * b.every)
+	stale := pg.Interval(staleHeartbeats * b.every)
 	err := b.client.row(ctx, "select pawl.register_worker($1::text, $2::text, $3::integer, $4::text, $5::text[], "+
 		"$6::interval, $7::text)",
 		[]any{b.name, host, os.Getpid(), version, b.queues, stale, b.state.get()}, &id)
@@ -92,7 +94,7 @@ func (b *heartbeat) wait(ctx context.Context, last time.Time) bool {
 	case <-timer.C:
 		return true
 	case <-b.poked:
-		return sleep(ctx, pokeSpacing-time.Since(last))
+		return pg.Sleep(ctx, pokeSpacing-time.Since(last))
 	case <-ctx.Done():
 		return false
 	}

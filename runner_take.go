@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pawlhq/pawl/internal/lanes"
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // claimTimeout bounds the statement of a claim. It does not end with Run: a result that is not read has to be
@@ -77,7 +78,7 @@ func (l *claimLoop) carryOut(ctx context.Context, p *lanes.Plan) (Jobs, int, err
 	jobs, total, err := l.client.claim(claiming, l.set, p, claimer{worker: &worker, name: l.config.Name}, id)
 	l.leases.end(id, jobs)
 	if err != nil {
-		if isAmbiguous(err) {
+		if pg.IsAmbiguous(err) {
 			l.undoing.Go(func() { l.client.unclaim(l.undo, id) })
 		}
 		return nil, 0, err

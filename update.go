@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -162,7 +163,7 @@ func (c *Client) encodeUpdate(update JobUpdate) (string, error) {
 		changes["delay"] = *r.delay
 	}
 	if r.runAt != nil {
-		changes["run_at"] = textParam(*r.runAt)
+		changes["run_at"] = pg.Text(*r.runAt)
 	}
 	if update.Priority != nil {
 		changes["priority"] = r.priority

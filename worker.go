@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // A Worker is a row in the database that stands for something that claims jobs: a call of Run, or a worker made with
@@ -125,7 +127,7 @@ func (c *Client) RegisterWorker(ctx context.Context, worker Worker) (*Worker, er
 	}
 	err := c.row(ctx, `select w, clock_timestamp()
 		from pawl.register_worker($1::text, $2::text, 0, $3::text, $4::text[], $5::interval) w`,
-		[]any{worker.Name, worker.Host, worker.Version, worker.Queues, interval(registered.StaleAfter)},
+		[]any{worker.Name, worker.Host, worker.Version, worker.Queues, pg.Interval(registered.StaleAfter)},
 		&registered.ID, &registered.StartedAt)
 	if err != nil {
 		return nil, fmt.Errorf("pawl: register worker %q: %w", worker.Name, err)
@@ -182,7 +184,7 @@ func (c *Client) PurgeWorkers(ctx context.Context, olderThan time.Duration, ids 
 	err = c.query(ctx, `delete from pawl.worker w
 		where w.gone_at < clock_timestamp() - $1::interval and ($2::bigint[] is null or w.id = any ($2::bigint[]))
 			and not exists (select from pawl.lease l where l.worker_id = w.id)
-		returning w.id`, []any{interval(olderThan), ids}, func(s scanner) error {
+		returning w.id`, []any{pg.Interval(olderThan), ids}, func(s scanner) error {
 		var id int64
 		err := s.Scan(&id)
 		deleted[id] = true

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/pawlotel"
 	"github.com/pawlhq/pawl/pawltest"

@@ -7,13 +7,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/pawlhq/pawl/bench"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/internal/localpg"
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 func benchCommand(p *program.Program) *cobra.Command {

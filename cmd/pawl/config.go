@@ -3,10 +3,11 @@ package main
 import (
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/subprocess"
-	"github.com/spf13/cobra"
 )
 
 func configCommand(p *program.Program) *cobra.Command {

@@ -7,13 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/subprocess"
-	"github.com/spf13/cobra"
 )
 
 // consumer holds the flags of consume.

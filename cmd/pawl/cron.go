@@ -7,9 +7,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
-	"github.com/spf13/cobra"
 )
 
 func cronCommand(p *program.Program) *cobra.Command {

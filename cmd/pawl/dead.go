@@ -6,13 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/view"
 	"github.com/pawlhq/pawl/pawlstate"
-	"github.com/spf13/cobra"
 )
 
 func deadCommand(p *program.Program) *cobra.Command {

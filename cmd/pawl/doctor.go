@@ -1,8 +1,9 @@
 package main
 
 import (
-	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
+
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 )
 
 func doctorCommand(p *program.Program) *cobra.Command {

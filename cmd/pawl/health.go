@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/settings"
-	"github.com/spf13/cobra"
 )
 
 func healthCommand(p *program.Program) *cobra.Command {

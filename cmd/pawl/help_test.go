@@ -5,8 +5,9 @@ import (
 	"testing"
 
 	"github.com/charmbracelet/x/ansi"
-	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
+
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 )
 
 func TestHelpFits(t *testing.T) {

@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
 	"github.com/pawlhq/pawl/pawlstate"
-	"github.com/spf13/cobra"
 )
 
 func jobCommand(p *program.Program) *cobra.Command {

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 )
 
 func manCommand(*program.Program) *cobra.Command {

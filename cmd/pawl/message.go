@@ -1,9 +1,10 @@
 package main
 
 import (
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl/cmd/pawl/internal/pgqrs"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
-	"github.com/spf13/cobra"
 )
 
 func messageCommand(p *program.Program) *cobra.Command {

@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
 	"github.com/pawlhq/pawl/pawlstate"
-	"github.com/spf13/cobra"
 )
 
 func messageCountCommand(p *program.Program) *cobra.Command {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
@@ -15,7 +17,6 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/view"
-	"github.com/spf13/cobra"
 )
 
 const readLong = `

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
@@ -14,7 +16,6 @@ import (
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/view"
 	"github.com/pawlhq/pawl/pawlstate"
-	"github.com/spf13/cobra"
 )
 
 // messageKind is the kind of messages without --message-type.

@@ -3,10 +3,11 @@ package main
 import (
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl/cmd/pawl/internal/lookup"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
-	"github.com/spf13/cobra"
 )
 
 // channelRow is a row of queue channels.

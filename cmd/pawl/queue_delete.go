@@ -3,12 +3,13 @@ package main
 import (
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/lookup"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
-	"github.com/spf13/cobra"
 )
 
 func queuePurgeCommand(p *program.Program) *cobra.Command {

@@ -4,10 +4,11 @@ import (
 	"context"
 	"slices"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/lookup"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
-	"github.com/spf13/cobra"
 )
 
 // pausedQueue is the row that pause and resume print.

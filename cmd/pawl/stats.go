@@ -3,8 +3,9 @@ package main
 import (
 	"time"
 
-	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
+
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 )
 
 // installationStats is the row that stats prints.

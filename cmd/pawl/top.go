@@ -6,12 +6,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/top"
-	"github.com/spf13/cobra"
 )
 
 func topCommand(p *program.Program) *cobra.Command {

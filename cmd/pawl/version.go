@@ -6,8 +6,9 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/spf13/cobra"
+
+	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 )
 
 // release is set in release builds: -ldflags "-X main.release=v1.2.3".

@@ -6,11 +6,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/lookup"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
-	"github.com/spf13/cobra"
 )
 
 // workerHealth is a row of worker health: all workers, or the workers of a queue.

@@ -3,8 +3,9 @@ package orm
 import (
 	"context"
 
-	"github.com/pawlhq/pawl"
 	"github.com/uptrace/bun"
+
+	"github.com/pawlhq/pawl"
 )
 
 type bunAccount struct {

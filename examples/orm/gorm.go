@@ -3,8 +3,9 @@ package orm
 import (
 	"context"
 
-	"github.com/pawlhq/pawl"
 	"gorm.io/gorm"
+
+	"github.com/pawlhq/pawl"
 )
 
 type gormAccount struct {

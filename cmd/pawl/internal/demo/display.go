@@ -7,9 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 )
 
 // A display shows progress.

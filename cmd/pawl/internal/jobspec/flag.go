@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/spf13/pflag"
+
 	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
-	"github.com/spf13/pflag"
 )
 
 // Flags is a job that a command line describes: its kind and args are arguments, the rest are flags.

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/view"
-	"github.com/spf13/cobra"
 )
 
 // EpochFlag is the flag --epoch. It selects a message only while the reader that got this epoch still holds it.

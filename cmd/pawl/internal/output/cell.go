@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/charmbracelet/x/ansi"
+
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
 )
 

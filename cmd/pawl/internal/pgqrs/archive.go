@@ -3,12 +3,13 @@ package pgqrs
 import (
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/exit"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/program"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/selection"
-	"github.com/spf13/cobra"
 )
 
 // ArchiveCommands returns the commands below pawl archive.

@@ -5,8 +5,9 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 	"github.com/spf13/cobra"
+
+	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 )
 
 // nameFirst matches commands whose first argument is a name, which must not be empty: it may be an unset variable.

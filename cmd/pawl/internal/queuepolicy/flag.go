@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/cmd/pawl/internal/flagvalue"
-	"github.com/spf13/pflag"
 )
 
 // Flags are the flags of a queue's policy. Each changes one field.

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pawlhq/pawl"
 	"github.com/spf13/cobra"
+
+	"github.com/pawlhq/pawl"
 )
 
 // Settings holds the value of every setting.

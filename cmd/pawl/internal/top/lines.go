@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
+
 	"github.com/pawlhq/pawl/cmd/pawl/internal/output"
 )
 
