@@ -117,7 +117,8 @@ const (
 	retainDead     = 30 * 24 * time.Hour
 )
 
-// retention returns a flag's value for a field of pawl.Queue, where the default is 0 and a negative value keeps no jobs.
+// retention returns the value of a flag for a field of pawl.Queue. There 0 is the default, and a negative value keeps
+// no jobs.
 func retention(d, standard time.Duration) time.Duration {
 	switch d {
 	case standard:

@@ -109,7 +109,9 @@ func (f *Filter) Purge(
 }
 
 // JobInStates returns a job, or pawl.ErrNotFound if it is in none of the states.
-func JobInStates(ctx context.Context, client *pawl.Client, id pawl.ID, states []pawlstate.State) (*pawl.JobInfo, error) {
+func JobInStates(
+	ctx context.Context, client *pawl.Client, id pawl.ID, states []pawlstate.State,
+) (*pawl.JobInfo, error) {
 	job, err := client.Get(ctx, id)
 	if err == nil && !slices.Contains(states, job.State) {
 		err = fmt.Errorf("job %d among the %s jobs: %w: it is %s", id, JoinStates(states), pawl.ErrNotFound, job.State)
