@@ -105,8 +105,8 @@ func refused(t testing.TB, what string, err error) {
 	}
 }
 
-// tellAll calls every method of a client. It returns the errors by role and method, under the least role that may call it.
-func tellAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[string]error {
+// callAll calls every method of a client. It returns the errors by role and method, under the least role that may call it.
+func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[string]error {
 	_, get := c.Get(ctx, id)
 	_, list := c.List(ctx, pawl.Filter{})
 	_, count := c.Count(ctx, pawl.Filter{})
@@ -152,7 +152,7 @@ func TestRolesAndVerbs(t *testing.T) {
 		result, err := r.client.Insert(t.Context(), Note{1})
 		must(t, err)
 		client, _ := r.as(kind)
-		for who, said := range tellAll(t.Context(), client, result.ID) {
+		for who, said := range callAll(t.Context(), client, result.ID) {
 			for verb, err := range said {
 				denied, _ := errors.AsType[*pgconn.PgError](err)
 				switch allowed := slices.Contains(can[kind], who); {
