@@ -8,7 +8,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// What is past its retention goes: days of the archive by their partitions, the dead, workers and batches row by row. The rest stays.
+// Data past its retention is dropped: partitions of the archive, dead jobs, workers, batches and counters. The rest stays.
 func TestRetentionDropsWhatIsPast(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -24,7 +24,7 @@ func TestAFinishNotifiesOnlyWhereTheJobIsAwaited(t *testing.T) {
 	must(t, err)
 	defer ear.Close(t.Context())
 	exec(t, ear, `listen barrier; listen """pawl"".finished"`)
-	told := func() (payloads []string) {
+	notified := func() (payloads []string) {
 		exec(t, pool, "notify barrier")
 		for {
 			n, err := ear.WaitForNotification(t.Context())
@@ -51,7 +51,7 @@ func TestAFinishNotifiesOnlyWhereTheJobIsAwaited(t *testing.T) {
 	}
 	_, err = client.Cancel(t.Context(), other)
 	must(t, err)
-	if got := told(); len(got) > 0 {
+	if got := notified(); len(got) > 0 {
 		t.Errorf("no job is awaited, but %q were notified", got)
 	}
 	for _, id := range []pawl.ID{first, last} {
@@ -65,7 +65,7 @@ func TestAFinishNotifiesOnlyWhereTheJobIsAwaited(t *testing.T) {
 		}()
 		pgtest.Wait(t, "the locks of Await", func() bool { return locks() == 2 })
 		must(t, finish[id](id))
-		if got := told(); !slices.Equal(got, []string{fmt.Sprint(id)}) {
+		if got := notified(); !slices.Equal(got, []string{fmt.Sprint(id)}) {
 			t.Errorf("notified of %q, want %d", got, id)
 		}
 		must(t, <-returned)

@@ -22,7 +22,7 @@ func TestNewRefusesMistakes(t *testing.T) {
 	}
 }
 
-// Two installations in one database share nothing: not jobs, not wake-ups, not advisory locks.
+// Two installations in one database share no jobs, no notifications and no advisory locks.
 func TestTwoInstallations(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)

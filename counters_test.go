@@ -14,7 +14,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstats"
 )
 
-// tally is what the client counted of one queue.
+// counters returns what the client counted for one queue.
 func counters(t testing.TB, client *pawl.Client, queue string) pawlstats.Counters {
 	t.Helper()
 	list := client.Counters()
@@ -25,7 +25,7 @@ func counters(t testing.TB, client *pawl.Client, queue string) pawlstats.Counter
 	return list[i]
 }
 
-// Counts without the histograms.
+// counts returns counters without their histograms.
 func counts(t pawlstats.Counters) pawlstats.Counters {
 	t.Waited, t.Ran = pawlstats.Histogram{}, pawlstats.Histogram{}
 	return t
@@ -144,7 +144,7 @@ func TestCountersOfConsumers(t *testing.T) {
 	}
 }
 
-// What two clients did is in the figures of a third.
+// The rates of one client include what two other clients did.
 func TestThroughput(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -207,7 +207,7 @@ func TestThroughput(t *testing.T) {
 	near("in, long ago", rates()[0].In, 0)
 }
 
-// Counts are handed over without anybody asking.
+// Counters are reported even if no client calls Stats.
 func TestCountersAreReported(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -217,7 +217,7 @@ func TestCountersAreReported(t *testing.T) {
 	})
 }
 
-// An older schema takes no counts: all else works, and they are not lost.
+// If the schema lacks report_counters, everything else works and no counts are lost.
 func TestCountersWithoutTheirFunction(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -248,7 +248,7 @@ func TestShiftSlots(t *testing.T) {
 	}
 }
 
-// Counting in memory is bounded, whatever the number of queues.
+// Counters are bounded in memory for any number of queues.
 func TestCountersAreBounded(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)

@@ -222,7 +222,8 @@ func (c *Client) scanCron(s scanner) (cron Cron, err error) {
 // PauseCron stops a cron's ticks. Jobs that were inserted stay. Ticks during the pause are not missed ticks: CatchUp
 // does not insert them. PauseCron returns ErrNotFound if there is no cron of this name.
 func (c *Client) PauseCron(ctx context.Context, name string) error {
-	return c.cronRow(ctx, "pause", name, "update pawl.cron set paused = true where name = $1::text returning true", new(bool))
+	return c.cronRow(ctx, "pause", name,
+		"update pawl.cron set paused = true where name = $1::text returning true", new(bool))
 }
 
 // ResumeCron ends a pause. The next tick is the first one after the database's current time. Resuming a cron that is
@@ -276,7 +277,8 @@ func (c *Client) DeleteCron(ctx context.Context, name string) error {
 func (c *Client) RunCron(ctx context.Context, name string) (InsertResult, error) {
 	var job string
 	var now time.Time
-	err := c.cronRow(ctx, "run", name, "select job::text, clock_timestamp() from pawl.cron where name = $1::text", &job, &now)
+	err := c.cronRow(ctx, "run", name,
+		"select job::text, clock_timestamp() from pawl.cron where name = $1::text", &job, &now)
 	if err != nil {
 		return InsertResult{}, err
 	}

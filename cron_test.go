@@ -17,7 +17,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// hourly is a cron that does not tick during a test unless it is moved.
+// hourly returns a cron that does not tick during a test unless a test moves its next tick.
 func hourly(name string) pawl.Cron {
 	return pawl.Cron{Name: name, Spec: "@every 1h", Job: pawl.JobSpec{Args: Note{1}, Fingerprint: name}}
 }
@@ -277,7 +277,7 @@ func TestCronVersions(t *testing.T) {
 	}
 }
 
-// Many processes put the same crons when they start, and tick at once: no tick is lost or doubled by that.
+// Many processes put the same crons and tick at the same time. No tick is lost, and none becomes two jobs.
 func TestPutCronConcurrently(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -366,7 +366,7 @@ func TestPutCronRefuses(t *testing.T) {
 	}
 }
 
-// All verbs in a transaction of either driver: rolled back, nothing is left; committed, all is there.
+// The methods for crons work in a transaction of pgx and of database/sql: a rollback undoes all of them.
 func TestCronInTransactions(t *testing.T) {
 	for _, door := range []string{"pgx", "database/sql"} {
 		for _, end := range []string{"rollback", "commit"} {

@@ -16,7 +16,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Many processes see the same ticks at the same moment: each becomes one job.
+// If many processes see the same tick at the same moment, it becomes one job.
 func TestCronTicksOnce(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -59,7 +59,7 @@ func TestCronTicksOnce(t *testing.T) {
 	}
 }
 
-// Who took a tick and dies before the commit leaves it to others; until the server knows of the death, nobody else can take it.
+// If a process dies before it commits a tick, another process takes the tick once the server has ended the transaction.
 func TestCronTickSurvivesADeadProcess(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -120,7 +120,7 @@ func TestCronCatchUp(t *testing.T) {
 	}
 }
 
-// What this binary cannot read, or the database refuses, stops no other cron.
+// A cron that this binary cannot read, or whose job the database refuses, does not stop other crons.
 func TestBadCronsStopNoOthers(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -163,7 +163,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// tend does the chores beside the test.
+// tend runs maintenance during the test.
 func tend(t testing.TB, client *pawl.Client) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -177,7 +177,7 @@ func tend(t testing.TB, client *pawl.Client) {
 	})
 }
 
-// Two tenders and a cron of every second: each second once, and none left out.
+// With two processes, a cron of every second ticks once in each second.
 func TestCronEverySecond(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -196,7 +196,7 @@ func TestCronEverySecond(t *testing.T) {
 	t.Log("later than the tick by", values[string](t, pool, "select (created_at - run_at)::text from pawl.job order by run_at"))
 }
 
-// With many crons, finding the next tick reads one, not all, also with a plan made while there was none.
+// With many crons, due_cron reads one row and not all, even with a plan that was made while there were no crons.
 func TestDueCronReadsOne(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)

@@ -15,7 +15,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Three workers, a queue's and its channels' limits: never more at once than either says, and all is done.
+// Three workers never run more jobs at once than the limits of the queue and its channels allow, and they run all.
 func TestMaxRunning(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -66,7 +66,7 @@ func TestMaxRunning(t *testing.T) {
 	pgtest.Wait(t, "all permits to be back", func() bool { return value[int](t, pool, "select count(*) from pawl.permit") == 0 })
 }
 
-// Two claimers of a limited queue at once take no more than the limit between them; what is over is not taken for gone.
+// Two concurrent claims of a limited queue get no more jobs than the limit together. The other jobs can still be claimed.
 func TestMaxRunningRace(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -147,7 +147,7 @@ func TestCancelledJobKeepsItsPermit(t *testing.T) {
 	await(t, client, second, pawlstate.Completed)
 }
 
-// Extend of a part of a claim gives it a lease of its own: the permits go along.
+// Extend of a part of a claim gives it a lease of its own, and the permits move to that lease.
 func TestExtendTakesPermitsAlong(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -203,7 +203,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// A runner obeys a rate without a hot loop and comes back when there are tokens.
+// A runner at its rate limit waits without a busy loop and claims again when there are tokens.
 func TestRunnerObeysRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -227,7 +227,7 @@ func TestRunnerObeysRate(t *testing.T) {
 	}
 }
 
-// reopen gives held jobs without a lease their tickets back, so that the check at the end finds nothing broken.
+// reopen gives claimed jobs without a lease their tickets back, so that the check at the end finds no violations.
 func reopen(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select coalesce(pos, id), id, epoch, priority, queue, channel from pawl.job")
@@ -255,7 +255,7 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// An extended part of a claim keeps its permits, and gives them back.
+// An extended part of a claim keeps its permits until its jobs finish.
 func TestExtendedPartKeepsItsPermit(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// clocked is a limiter whose clock is moved by hand.
+// clocked returns a limiter and its clock, which the test sets.
 func clocked(r Rate) (l *limiter, now *time.Duration) {
 	l, now = newLimiter(r), new(time.Duration)
 	l.now = func() time.Duration { return *now }
@@ -54,7 +54,7 @@ func TestRateLimiter(t *testing.T) {
 	}
 }
 
-// Whatever is tried, it lets no more through than the rate, and what it says to wait for comes true.
+// A limiter lets no more through than its rate. After the time it says to wait, the same tokens are available.
 func TestRateLimiterKeepsTheRate(t *testing.T) {
 	t.Parallel()
 	rate := Rate{N: 70, Burst: 13}

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Every function of the catalog is in the table of docs/roles.md, and each login is let in or refused as it says: by the catalog and when
-// it tries. So it is with every table and sequence.
+// The tables of docs/roles.md have every function, table and sequence, and each login has exactly the rights they say: in
+// the catalog, and when it tries.
 func TestRolesAreAsDocumented(t *testing.T) {
 	t.Parallel()
 	r := installed(t)

@@ -24,7 +24,7 @@ import (
 
 var kinds = []string{"producer", "worker", "reader", "admin"}
 
-// realm is a database with roles. They are the server's, so its schema has a name of its own, and they go after it.
+// A realm is a database with roles. Roles belong to the server, so each realm has a schema of its own name.
 type realm struct {
 	t      testing.TB
 	url    string
@@ -74,7 +74,7 @@ func (r *realm) of(pool *pgxpool.Pool) *pawl.Client {
 	return client
 }
 
-// installed is a realm with roles and a login for each, and for one that has none.
+// installed returns a realm with roles, a login for each role, and a login without a role.
 func installed(t testing.TB) *realm {
 	t.Helper()
 	r := newRealm(t)
@@ -87,17 +87,17 @@ func installed(t testing.TB) *realm {
 	return r
 }
 
-// as is a client of a login.
+// as returns a client and a pool of a login.
 func (r *realm) as(kind string) (*pawl.Client, *pgxpool.Pool) {
 	r.t.Helper()
 	pool := pgtest.Pool(r.t, r.url, func(c *pgxpool.Config) { c.MaxConns, c.ConnConfig.User = 4, r.schema+"_user_"+kind })
 	return r.of(pool), pool
 }
 
-// in writes the schema's name into SQL.
+// in writes the realm's schema into SQL.
 func (r *realm) in(text string) string { return strings.ReplaceAll(text, "pawl.", r.schema+".") }
 
-// refused fails the test unless the server said that this is not allowed.
+// refused fails the test unless err says that the role lacks a privilege.
 func refused(t testing.TB, what string, err error) {
 	t.Helper()
 	if denied, ok := errors.AsType[*pgconn.PgError](err); !ok || denied.Code != "42501" {
@@ -105,7 +105,7 @@ func refused(t testing.TB, what string, err error) {
 	}
 }
 
-// tellAll says to a client what may be said to one, and returns what came of it, by who may say it.
+// tellAll calls every method of a client. It returns the errors by role and method, under the least role that may call it.
 func tellAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[string]error {
 	_, get := c.Get(ctx, id)
 	_, list := c.List(ctx, pawl.Filter{})
@@ -143,7 +143,7 @@ func tellAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 	}
 }
 
-// Each role is refused every verb that is not its, and none that is.
+// A role may call exactly the methods that docs/roles.md gives it.
 func TestRolesAndVerbs(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
@@ -169,7 +169,7 @@ func TestRolesAndVerbs(t *testing.T) {
 	}
 }
 
-// Rights are the same after a second time, and none are given where nobody asked for roles.
+// A second CreateRoles or Migrate changes no rights. Migrate grants none before the first CreateRoles.
 func TestCreateRolesTwiceOrNever(t *testing.T) {
 	t.Parallel()
 	r := newRealm(t)
@@ -212,7 +212,7 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 	}
 }
 
-// What a later migration adds is covered by it, without being asked.
+// Migrate grants rights on tables and functions that a later version adds.
 func TestMigrateGrantsRightsOnWhatIsNew(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
@@ -237,7 +237,7 @@ func TestMigrateGrantsRightsOnWhatIsNew(t *testing.T) {
 	}
 }
 
-// Without the right to make roles one may still migrate with roles, if they are there.
+// A role without createrole can call CreateRoles if the roles exist.
 func TestCreateRolesWithoutCreaterole(t *testing.T) {
 	t.Parallel()
 	r := newRealm(t)
@@ -263,7 +263,7 @@ func TestCreateRolesWithoutCreaterole(t *testing.T) {
 	refused(t, "a producer of an installation before", err)
 }
 
-// Names fit and differ, however long the schema's is.
+// Role names fit into 63 bytes and differ for schemas with names of any length.
 func TestRoleNames(t *testing.T) {
 	t.Parallel()
 	conn := connectTo(t, pgtest.Empty(t))

@@ -21,7 +21,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A producer's whole work, by Go and by SQL.
+// A producer can insert in every way, from Go and from SQL, and nothing else.
 func TestProducerInserts(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
@@ -111,7 +111,7 @@ func TestProducerInserts(t *testing.T) {
 	check(t, r.client)
 }
 
-// callCounter is a tracer that counts calls of insert.
+// A callCounter is a tracer that counts calls of the SQL function insert.
 type callCounter struct{ atomic.Int32 }
 
 func (c *callCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
@@ -123,7 +123,7 @@ func (c *callCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx
 
 func (c *callCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// A worker's whole work: Run with retries, rescue, cron, retention, limits, order and all that handlers do; consumers by Go and by SQL.
+// A worker can do all that Run, its maintenance, handlers and consumers do, from Go and from SQL.
 func TestWorkerRoleRunsJobs(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
@@ -237,7 +237,7 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 	must(t, <-woken)
 }
 
-// A reader sees everything.
+// A reader can read everything and change nothing.
 func TestReaderReads(t *testing.T) {
 	t.Parallel()
 	r := installed(t)
@@ -284,7 +284,7 @@ func TestReaderReads(t *testing.T) {
 	}
 }
 
-// An admin's verbs do what they say.
+// An admin can change jobs, queues, crons and workers, but not the schema.
 func TestAdminAdministers(t *testing.T) {
 	t.Parallel()
 	r := installed(t)

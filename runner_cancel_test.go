@@ -13,7 +13,7 @@ import (
 
 func TestACancelEndsTheHandlersContextAtOnce(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]error{"nil": nil, "an error": errBoom, "snooze": pawl.Snooze(time.Hour)} {
+	for name, result := range map[string]error{"nil": nil, "an error": errBoom, "snooze": pawl.Snooze(time.Hour)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, listens)
@@ -23,7 +23,7 @@ func TestACancelEndsTheHandlersContextAtOnce(t *testing.T) {
 				close(running)
 				<-ctx.Done()
 				causes <- context.Cause(ctx)
-				return answer
+				return result
 			})
 			id := insert(t, client, Note{1})
 			stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat})

@@ -38,9 +38,11 @@ const (
 	maxFinishStatements   = 2   // Statements in flight, at most.
 	maxResultsInStatement = 500 // Results in one statement, at most.
 	minResultsForSecond   = 64  // From this many results on, a second statement is worth its cost.
-	maxLockedWait         = time.Second
-	firstLockedWait       = 5 * time.Millisecond
-	maxLockedDoublings    = 8
+
+	// A result whose job is locked is delivered again after firstLockedWait, and then after doubled times.
+	firstLockedWait    = 5 * time.Millisecond
+	maxLockedWait      = time.Second
+	maxLockedDoublings = 8
 )
 
 // add hands over a result. It does not wait.

@@ -130,21 +130,21 @@ func (b *heartbeat) beat(ctx context.Context) {
 func (b *heartbeat) send(ctx context.Context, jobs []*JobInfo, count int) (state string, missing []int64, err error) {
 	worker, started := b.row()
 	ids, epochs := idsAndEpochs(jobs)
-	var told *string
+	var toBe *string
 	var since *time.Time
 	ctx, cancel := context.WithTimeout(ctx, max(b.every, time.Second))
 	defer cancel()
 	err = b.client.row(ctx, "select b.*, pawl.worker_started_at($1::bigint) "+
 		"from pawl.heartbeat($1::bigint, $2::integer, $3::bigint[], $4::integer[]) b",
-		[]any{worker, count, ids, epochs}, &told, &missing, &since)
-	if err != nil || told == nil {
+		[]any{worker, count, ids, epochs}, &toBe, &missing, &since)
+	if err != nil || toBe == nil {
 		return "", nil, err
 	}
 	if since != nil && !since.Equal(started) {
 		// The row is another worker's. The database went back in time, and gave the id away a second time.
 		return "", nil, nil
 	}
-	return *told, missing, nil
+	return *toBe, missing, nil
 }
 
 // setState makes the worker ready, suspended or stopping.

@@ -42,7 +42,7 @@ func TestAStaleWorkerRegistersAgain(t *testing.T) {
 	client, pool := install(t)
 	var mu sync.Mutex
 	var causes []error
-	held := make(chan struct{}, 10)
+	claimed := make(chan struct{}, 10)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		mu.Lock()
@@ -51,7 +51,7 @@ func TestAStaleWorkerRegistersAgain(t *testing.T) {
 		if again {
 			return nil
 		}
-		held <- struct{}{}
+		claimed <- struct{}{}
 		<-ctx.Done()
 		mu.Lock()
 		causes = append(causes, context.Cause(ctx))
@@ -60,7 +60,7 @@ func TestAStaleWorkerRegistersAgain(t *testing.T) {
 	})
 	id := insert(t, client, Note{1})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, NoMaintenance: true})
-	within(t, "the job", held)
+	within(t, "the job", claimed)
 	exec(t, pool, "delete from pawl.worker")
 	pgtest.Wait(t, "the runner to know", func() bool {
 		mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"github.com/pawlhq/pawl/internal/lanes"
 )
 
-// claimTimeout bounds the statement of a claim. It does not end with Run: a result that nobody reads has to be
+// claimTimeout bounds the statement of a claim. It does not end with Run: a result that is not read has to be
 // undone.
 const claimTimeout = 30 * time.Second
 

@@ -64,7 +64,7 @@ func TestStats(t *testing.T) {
 	exec(t, pool, "select pawl.unregister_worker($1)", worker)
 }
 
-// A job is the newest of its queue in whatever state it is.
+// NewestJob looks at jobs of every live state.
 func TestNewestJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -137,7 +137,7 @@ func TestPermitsInUse(t *testing.T) {
 	})
 }
 
-// A large archive is not read; a small one has no statistics and is counted.
+// A large archive is estimated and not read. A small one has no statistics and is counted.
 func TestArchivedIsEstimated(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -203,7 +203,7 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// Beyond the bound the figures are estimated, and the tables not read to their end.
+// Beyond the bound Stats estimates figures and does not read the tables to their end.
 func TestStatsAreBounded(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

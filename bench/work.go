@@ -138,7 +138,7 @@ func (b *bench) bare(ctx context.Context) (*Result, error) {
 			return nil, fmt.Errorf("nothing left to claim after %d jobs", jobs)
 		}
 		n := len(ids)
-		if _, err := conn.Exec(ctx, "select pawl.complete($1, $2, $3, $3, $4, 'bare', false, array[$5::uuid])",
+		if _, err := conn.Exec(ctx, "select pawl.complete($1, $2, $3, $3, $4, 'bare', '{}', array[$5::uuid])",
 			pgx.QueryExecModeCacheDescribe, ids, epochs, zeros[:n], nulls[:n], lease); err != nil {
 			return nil, err
 		}
