@@ -54,7 +54,7 @@ func TestBatch(t *testing.T) {
 					}
 				}
 			}
-			settle(t, pool)
+			runFollowups(t, pool)
 			b, err := client.GetBatch(t.Context(), id)
 			must(t, err)
 			if b.Total != len(test.ends) || b.Completed != test.completed || b.Cancelled != test.cancelled || b.Dead != test.dead {

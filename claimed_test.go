@@ -12,7 +12,7 @@ import (
 )
 
 // One client claims, another answers, which knows ids and epochs only.
-func TestHeld(t *testing.T) {
+func TestClaimedByAnotherProcess(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 10}))
@@ -32,11 +32,11 @@ func TestHeld(t *testing.T) {
 	for name, c := range map[string]*pawl.Client{"pgx": other, "database/sql": other.WithSQL(tx)} {
 		jobs, err := c.Claimed(t.Context(), append(ids, ready, ids[0], 999)...)
 		if err != nil || len(jobs) != len(ids) {
-			t.Fatalf("%s: held are %v, %v, want those of %d", name, jobs, err, ids)
+			t.Fatalf("%s: claimed are %v, %v, want those of %d", name, jobs, err, ids)
 		}
 		for i, job := range jobs {
 			if job.ID != ids[i] || job.Epoch() != claimed[i].Epoch() || job.Lease() != claimed[i].Lease() || job.State != pawlstate.Running || job.Attempt != 1 {
-				t.Errorf("%s: held is %+v, claimed was %+v", name, job, claimed[i])
+				t.Errorf("%s: Claimed returned %+v, Claim returned %+v", name, job, claimed[i])
 			}
 			if left := time.Until(job.LeaseUntil); left <= 0 || left > time.Minute {
 				t.Errorf("%s: the lease lasts until %v", name, job.LeaseUntil)
@@ -64,14 +64,14 @@ func TestHeld(t *testing.T) {
 		}
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 2 {
-		t.Errorf("%d permits are in use, want those of the two that are held", n)
+		t.Errorf("%d permits are in use, want those of the two that are claimed", n)
 	}
 
-	// Held at one epoch, lost, and claimed again: the old one is refused.
+	// Claimed at one epoch, lost, and claimed again: the old epoch is refused.
 	late := must2(other.Claimed(t.Context(), ids[5]))
 	expire(t, pool)
 	if jobs := must2(other.Claimed(t.Context(), ids[5])); len(jobs) > 0 {
-		t.Errorf("a lost job is held: %+v", jobs[0])
+		t.Errorf("a lost job counts as claimed: %+v", jobs[0])
 	}
 	if err := other.Complete(t.Context(), late); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Errorf("completed with a lost lease: %v", err)
@@ -83,7 +83,7 @@ func TestHeld(t *testing.T) {
 	pgtest.Wait(t, "them to be claimed again", func() bool { again = append(again, claim(t, client, 10)...); return len(again) >= 3 })
 	rest := must2(other.Claimed(t.Context(), again[0].ID, again[1].ID, again[2].ID))
 	if len(rest) != 3 || rest[0].Epoch() == late[0].Epoch() && rest[0].ID == late[0].ID {
-		t.Fatalf("held again are %v", rest)
+		t.Fatalf("claimed again are %v", rest)
 	}
 	must(t, other.Complete(t.Context(), rest))
 	if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 0 {

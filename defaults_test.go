@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-func TestWhoseDefaults(t *testing.T) {
+func TestDefaultsOfKindAndClient(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {
 		c.Defaults = pawl.JobSpec{Args: gentle{Note{7}}, Queue: "config", Priority: 9, Delay: time.Hour, Headers: map[string]string{"by": "config"}}

@@ -30,7 +30,7 @@ func TestAfter(t *testing.T) {
 	}
 	for _, test := range []struct {
 		on, parent string
-		hold       bool
+		keep       bool
 		want       pawlstate.State
 	}{
 		{"ok", "completed", false, pawlstate.Ready}, {"ok", "cancelled", false, pawlstate.Cancelled}, {"ok", "dead", false, pawlstate.Cancelled},
@@ -39,11 +39,11 @@ func TestAfter(t *testing.T) {
 		{"not_ok", "completed", false, pawlstate.Cancelled}, {"not_ok", "cancelled", false, pawlstate.Ready}, {"not_ok", "dead", false, pawlstate.Ready},
 	} {
 		for _, late := range []bool{false, true} { // The child is inserted when the parent has ended.
-			t.Run(fmt.Sprintf("%s %s hold=%t late=%t", test.on, test.parent, test.hold, late), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s %s keep=%t late=%t", test.on, test.parent, test.keep, late), func(t *testing.T) {
 				t.Parallel()
 				client, pool := install(t)
 				parent := insert(t, client, Note{0})
-				spec := pawl.JobSpec{Args: Note{1}, KeepWaiting: test.hold}
+				spec := pawl.JobSpec{Args: Note{1}, KeepWaiting: test.keep}
 				switch test.on {
 				case "ok":
 					spec.AfterOK = []pawl.ID{parent}
@@ -66,18 +66,18 @@ func TestAfter(t *testing.T) {
 				if late {
 					follow()
 				}
-				settle(t, pool)
-				settle(t, pool) // What the first cancelled.
+				runFollowups(t, pool)
+				runFollowups(t, pool) // What the first cancelled.
 				await(t, client, child, test.want)
 				want := pawlstate.Waiting
 				if test.want == pawlstate.Cancelled {
 					want = pawlstate.Cancelled
 				}
 				await(t, client, grandchild, want)
-				if test.hold {
+				if test.keep {
 					must1(t, 1)(client.Retry(t.Context(), parent))
 					must(t, client.Complete(t.Context(), claim(t, client, 1)))
-					settle(t, pool)
+					runFollowups(t, pool)
 					await(t, client, child, pawlstate.Ready)
 				}
 			})
@@ -112,7 +112,7 @@ func TestAGraphRuns(t *testing.T) {
 	}
 }
 
-// Where consumers alone work, Wait does what a tender would: an expired reservation at the head of a channel lets the next have its turn.
+// Without runners, Wait does maintenance: an expired reservation at the head of a channel makes room for the next job.
 func TestConsumersAlone(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -126,11 +126,11 @@ func TestConsumersAlone(t *testing.T) {
 		t.Errorf("claimed %v, want the one behind the reservation that expired", got)
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.unique_key"); n != 0 {
-		t.Errorf("its key is still held")
+		t.Errorf("its unique key is still taken")
 	}
 }
 
-func TestTies(t *testing.T) {
+func TestConstraints(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	want := func(id pawl.ID, want pawl.Constraints) {
@@ -138,7 +138,7 @@ func TestTies(t *testing.T) {
 		got, err := client.Constraints(t.Context(), id)
 		must(t, err)
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Minute)); diff != "" {
-			t.Errorf("ties of job %d (-want +got):\n%s", id, diff)
+			t.Errorf("constraints of job %d (-want +got):\n%s", id, diff)
 		}
 	}
 	first := insert(t, client, pawl.JobSpec{Args: Note{1}, Channel: "c", Ordered: true})
@@ -155,13 +155,13 @@ func TestTies(t *testing.T) {
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", HaltOnDead: true}))
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(nil)))
 	pgtest.Wait(t, "the channel to be halted", func() bool {
-		ties, err := client.Constraints(t.Context(), second)
-		return err == nil && ties.Halted
+		constraints, err := client.Constraints(t.Context(), second)
+		return err == nil && constraints.Halted
 	})
 	want(first, pawl.Constraints{})
 }
 
-// Who waits for a cancelled job that is retried at that moment is settled, and no orphan meanwhile.
+// A job depends on a cancelled job that is retried at that moment: it does not stay blocked, and verify finds no violation meanwhile.
 func TestAJobAfterOneThatIsRetried(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -179,12 +179,12 @@ func TestAJobAfterOneThatIsRetried(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.verify() where jobs > 0"); n > 0 {
 		t.Errorf("%d findings", n)
 	}
-	settle(t, pool)
+	runFollowups(t, pool)
 	await(t, client, child.ID, pawlstate.Ready)
 }
 
-// The end of a job is settled though the process that ended it is gone: it is a row.
-func TestATenderSettles(t *testing.T) {
+// Followups of a finished job run even if the process that finished it is gone: they are rows.
+func TestMaintenanceRunsFollowups(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, ordered("c", 0))
@@ -200,8 +200,8 @@ func TestATenderSettles(t *testing.T) {
 	tending.Wait()
 }
 
-// settle does what a tender does within a second.
-func settle(t testing.TB, pool *pgxpool.Pool) {
+// runFollowups runs the followups, which maintenance does within a second.
+func runFollowups(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	exec(t, pool, "select * from pawl.run_followups(1000)")
 }

@@ -198,7 +198,7 @@ func TestChangesByFilter(t *testing.T) {
 		if _, err := verb(pawl.Filter{Limit: 3, Before: 7}); err == nil || !strings.Contains(err.Error(), "Filter.All") {
 			t.Errorf("%s of an empty filter: %v", name, err)
 		}
-		if n, err := verb(pawl.Filter{Queue: "nobody's"}); n != 0 || err != nil {
+		if n, err := verb(pawl.Filter{Queue: "unused"}); n != 0 || err != nil {
 			t.Errorf("%s of a filter that meets nothing: %d, %v", name, n, err)
 		}
 	}
@@ -268,7 +268,7 @@ func TestNoSuchJob(t *testing.T) {
 }
 
 // Statements that are put together name the schema they are in.
-func TestSeeInAnotherSchema(t *testing.T) {
+func TestListInAnotherSchema(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) { c.Schema = "Two" })
 	exec(t, pool, "drop schema pawl cascade")
@@ -291,7 +291,7 @@ func TestSeeInAnotherSchema(t *testing.T) {
 }
 
 // What sees and changes jobs runs on database/sql too, in a transaction.
-func TestSeeThroughDatabaseSQL(t *testing.T) {
+func TestListOnDatabaseSQL(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	ids := zoo(t, client)
@@ -352,7 +352,7 @@ func TestFilterByWorker(t *testing.T) {
 	if job := await(t, client, other, pawlstate.Ready); job.Worker != "" {
 		t.Errorf("a ready job's worker is %q", job.Worker)
 	}
-	// Given back, it is in the lease at another epoch: not held any more.
+	// A released job is in the lease at an older epoch: the worker does not run it.
 	end <- pawl.Snooze(time.Hour)
 	await(t, client, id, pawlstate.Scheduled)
 	if got := of("anna"); len(got) > 0 {

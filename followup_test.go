@@ -31,7 +31,7 @@ func TestAWaitingJobIsCancelledWhenItsDeadParentGoes(t *testing.T) {
 			parent := insert(t, client, Note{1})
 			child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
-			settle(t, pool)
+			runFollowups(t, pool)
 			await(t, client, child, pawlstate.Waiting)
 			end(t, client, parent)
 			await(t, client, child, pawlstate.Cancelled)
@@ -43,13 +43,13 @@ func TestAWaitingJobIsCancelledWhenItsDeadParentGoes(t *testing.T) {
 		parent := insert(t, client, Note{1})
 		must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 		child := insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}, KeepWaiting: true})
-		settle(t, pool)
+		runFollowups(t, pool)
 		await(t, client, child, pawlstate.Waiting)
 		exec(t, pool, "update pawl.dead set expires_at = clock_timestamp() - interval '1 second'")
 		if n := value[int64](t, pool, "select pawl.apply_retention(100)"); n != 1 {
 			t.Errorf("%d jobs expired, want one", n)
 		}
-		settle(t, pool)
+		runFollowups(t, pool)
 		await(t, client, child, pawlstate.Cancelled)
 	})
 }
@@ -79,11 +79,11 @@ func TestAJobInsertedWhileItsParentGoesIsNotOverlooked(t *testing.T) {
 			commit(t, tx)
 			going.Wait()
 			must(t, err)
-			settle(t, pool)
+			runFollowups(t, pool)
 			want := pawlstate.Cancelled
 			if verb == "retry" {
 				must(t, client.Complete(t.Context(), claim(t, client, 1)))
-				settle(t, pool)
+				runFollowups(t, pool)
 				want = pawlstate.Ready
 			}
 			await(t, client, child.ID, want)
@@ -106,9 +106,9 @@ func TestAJobInsertedWhileItsParentGoesIsNotOverlooked(t *testing.T) {
 		commit(t, tx)
 		inserting.Wait()
 		must(t, err)
-		settle(t, pool)
+		runFollowups(t, pool)
 		must(t, client.Complete(t.Context(), claim(t, client, 1)))
-		settle(t, pool)
+		runFollowups(t, pool)
 		await(t, client, child.ID, pawlstate.Ready)
 	})
 }
@@ -140,7 +140,7 @@ func TestACallbackThatCannotBeInsertedIsRefused(t *testing.T) {
 	}
 	must(t, batch(parent))
 	must(t, client.Complete(t.Context(), claim(t, client, 2)))
-	settle(t, pool)
+	runFollowups(t, pool)
 	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Headers["batch"] == "" {
 		t.Errorf("claimed %d jobs, want the callback", len(jobs))
 	}
@@ -171,7 +171,7 @@ func TestACallbackThatWaitsForALockDelaysNothingElse(t *testing.T) {
 		t.Errorf("claimed %d jobs, want the next of d", len(jobs))
 	}
 	commit(t, tx)
-	settle(t, pool)
+	runFollowups(t, pool)
 	jobs := claimAll(t, client)
 	if len(jobs) != 1 {
 		t.Fatalf("claimed %d jobs of c", len(jobs))
@@ -208,7 +208,7 @@ func TestFollowupsThatWaitForALockDelayNoOthers(t *testing.T) {
 		t.Errorf("claimed %d jobs, want the next of the other channel", len(jobs))
 	}
 	commit(t, tx)
-	settle(t, pool)
+	runFollowups(t, pool)
 	if jobs := claimAll(t, client); len(jobs) != 3 {
 		t.Errorf("claimed %d jobs of the late channels, want 3", len(jobs))
 	}

@@ -434,7 +434,7 @@ func TestInsertCancelled(t *testing.T) {
 	if _, err := client.Insert(ctx, Note{1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	// Under way and stopped by a stranger's lock: the caller is let go.
+	// The statement waits for another transaction's lock, and the context ends: Insert returns.
 	tx := begin(t, pool)
 	exec(t, tx, "lock table pawl.job in exclusive mode")
 	ctx, cancel = context.WithCancel(t.Context())

@@ -28,7 +28,7 @@ func TestInsertRate(t *testing.T) {
 		c.InsertRate = pawl.Rate{N: 1, Per: time.Hour, Burst: 3}
 		c.RequiredKeys = []string{"n"}
 	})
-	// What is invalid, or has nobody waiting for it, costs nothing.
+	// An invalid job, or one whose context has ended, takes nothing from the rate.
 	bad := pawl.JobSpec{Args: pawl.Raw("note", []byte("{}"))}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()

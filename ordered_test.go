@@ -146,7 +146,7 @@ func TestOrderedHead(t *testing.T) {
 			}
 			must(t, client.Complete(t.Context(), jobs[slices.Index(jobs, head)^1]))
 			test.do(t, client, pool, ids, head)
-			settle(t, pool)
+			runFollowups(t, pool)
 			if got := numbers(t, claimAll(t, client)); !slices.Equal(got, test.want) {
 				t.Errorf("claimed %v, want %v", got, test.want)
 			}
@@ -177,8 +177,8 @@ func TestRetryOfAScheduledHead(t *testing.T) {
 	}
 }
 
-// A dead head is retried before its end was settled: the turn it gives up goes to the next.
-func TestRetryOfAHeadWhoseEndIsNotSettled(t *testing.T) {
+// A dead head is retried before its followups have run: the next job becomes the head.
+func TestRetryOfAHeadBeforeItsFollowups(t *testing.T) {
 	t.Parallel()
 	for _, locked := range []bool{false, true} {
 		t.Run(fmt.Sprint(locked), func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestRetryOfAHeadWhoseEndIsNotSettled(t *testing.T) {
 			}
 			must1(t, 1)(client.Retry(t.Context(), head))
 			must(t, tx.Rollback(t.Context()))
-			settle(t, pool)
+			runFollowups(t, pool)
 			if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
 				t.Errorf("claimed %v, want the next", got)
 			}
@@ -215,12 +215,12 @@ func TestAnOrderedInsertWhileTheHeadEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, client.Complete(t.Context(), head))
-	settle(t, pool)
+	runFollowups(t, pool)
 	if n := value[int](t, pool, "select count(*) from pawl.followup"); n != 1 {
-		t.Errorf("%d ends are left to be settled, want 1: the channel is locked", n)
+		t.Errorf("%d followups are left, want 1: the channel is locked", n)
 	}
 	commit(t, tx)
-	settle(t, pool)
+	runFollowups(t, pool)
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
 		t.Errorf("claimed %v, want the next", got)
 	}
@@ -281,7 +281,7 @@ func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 			client, pool := install(t)
 			head := insert(t, client, ordered("c", 0))
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
-			settle(t, pool)
+			runFollowups(t, pool)
 			child := ordered("c", 1)
 			child.AfterOK, child.KeepWaiting = []pawl.ID{head}, true
 			if test.busy {
@@ -300,7 +300,7 @@ func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 				jobs := claimAll(t, client)
 				got = append(got, numbers(t, jobs)...)
 				must(t, client.Complete(t.Context(), jobs))
-				settle(t, pool)
+				runFollowups(t, pool)
 			}
 			if !slices.Equal(got, test.want) {
 				t.Errorf("they ran in the order %v, want %v", got, test.want)

@@ -61,7 +61,7 @@ func TestTwoPhaseInAnOrderedChannel(t *testing.T) {
 		t.Fatalf("claimed %v", got)
 	}
 	must(t, client.Complete(t.Context(), jobs))
-	settle(t, pool)
+	runFollowups(t, pool)
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
 		t.Errorf("claimed %v", got)
 	}

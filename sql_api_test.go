@@ -13,7 +13,7 @@ import (
 )
 
 // What SQL inserts, Go sees and runs, and the other way round.
-func TestTheSQLDoor(t *testing.T) {
+func TestTheSQLFunctions(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 
@@ -57,16 +57,16 @@ func TestTheSQLDoor(t *testing.T) {
 	for _, name := range []string{"complete", "fail", "die", "cancel", "release", "extend", "lose"} {
 		ids[name] = insert(t, client, pawl.JobSpec{Args: pawl.Raw(name, []byte(`{"n": 1}`)), Queue: "sql"})
 	}
-	type held struct {
+	type claimedJob struct {
 		epoch int
 		lease string
 	}
-	claimed := map[string]held{}
+	claimed := map[string]claimedJob{}
 	rows, err := pool.Query(t.Context(), "select kind, epoch, lease::text, attempt from pawl.claim('sql', 10, '1 minute')")
 	must(t, err)
 	for rows.Next() {
 		var kind string
-		var h held
+		var h claimedJob
 		var attempt int
 		must(t, rows.Scan(&kind, &h.epoch, &h.lease, &attempt))
 		if claimed[kind] = h; attempt != 1 {
@@ -168,7 +168,7 @@ func TestSQLExtendsAgain(t *testing.T) {
 	exec(t, pool, "create table held as select * from pawl.claim('default', 2, '1 minute')")
 	const extend = "select pawl.extend(id, epoch, lease, $1::interval) from held order by id limit 1"
 	if !value[bool](t, pool, extend, "5 minutes") || !value[bool](t, pool, extend, "1 hour") {
-		t.Error("it is not held")
+		t.Error("the claim is not valid")
 	}
 	check(t, client)
 	exec(t, pool, "update pawl.lease set expires_at = expires_at - interval '30 minutes'")
@@ -177,7 +177,7 @@ func TestSQLExtendsAgain(t *testing.T) {
 		t.Errorf("%d jobs were rescued, want the one that was not extended", n)
 	}
 	if !value[bool](t, pool, extend, "2 hours") {
-		t.Error("with the first lease gone, it is not held any more")
+		t.Error("with the first lease gone, the claim is not valid")
 	}
 	if !value[bool](t, pool, "select pawl.complete(id, epoch) from held order by id limit 1") {
 		t.Error("it cannot be completed")

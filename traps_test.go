@@ -335,7 +335,7 @@ func TestTrap05OrderedChains(t *testing.T) {
 		insert(t, client, spec)
 		insert(t, client, ordered("c", 1))
 		must(t, client.Fail(t.Context(), claim(t, client, 1), errBoom))
-		settle(t, pool)
+		runFollowups(t, pool)
 		if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
 			t.Errorf("claimed %v behind a dead head", got)
 		}
@@ -351,7 +351,7 @@ func TestTrap05OrderedChains(t *testing.T) {
 		must1(t, 1)(client.Delete(t.Context(), ids[1]))
 		must1(t, 1)(client.Cancel(t.Context(), ids[3]))
 		must1(t, 1)(client.Delete(t.Context(), ids[4]))
-		settle(t, pool)
+		runFollowups(t, pool)
 		if jobs := claimAll(t, client); len(jobs) != 0 {
 			t.Errorf("claimed %v beside the head", numbers(t, jobs))
 		}
@@ -359,7 +359,7 @@ func TestTrap05OrderedChains(t *testing.T) {
 		for {
 			order = append(order, numbers(t, head)...)
 			must(t, client.Complete(t.Context(), head))
-			settle(t, pool)
+			runFollowups(t, pool)
 			if head = claimAll(t, client); len(head) == 0 {
 				break
 			}
@@ -398,7 +398,7 @@ func TestTrap05OrderedChains(t *testing.T) {
 				t.Fatalf("claimed %d of one channel at once, %v", len(jobs), err)
 			}
 			must(t, client.Complete(t.Context(), jobs))
-			settle(t, pool)
+			runFollowups(t, pool)
 			done += len(jobs)
 			return done == 120
 		})
@@ -419,7 +419,7 @@ func TestTrap05OrderedChains(t *testing.T) {
 			jobs := claim(t, client, 10)
 			got = append(got, numbers(t, jobs)...)
 			must(t, client.Complete(t.Context(), jobs))
-			settle(t, pool)
+			runFollowups(t, pool)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("they ran as %v, want %v", got, want)

@@ -55,8 +55,8 @@ func TestDuplicatesWithinABatch(t *testing.T) {
 	}
 }
 
-// A transaction that has met a taken key, and is still open, keeps nobody from starting and finishing the job, nor those beside it.
-func TestADuplicateHoldsNobodyUp(t *testing.T) {
+// An open transaction that has met a taken key does not keep the job, or others, from starting and finishing.
+func TestADuplicateBlocksNoJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	unique := pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}}

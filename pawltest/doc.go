@@ -17,17 +17,16 @@
 //		}
 //	}
 //
-// [New] gives a database of the test's own. All else works as well on a client of yours, on your own database.
-// [Work] needs none.
+// [New] returns a client on a database of the test's own. The other functions also work with a client of yours on your
+// own database. [Work] needs no database.
 //
-// Nothing runs beside the test, nothing waits and nothing sleeps: [RunOne] and [Drain] run handlers in the test's
-// goroutine and return when what they answered is in the database, and [Advance] lets time pass. A handler may end
-// the test with t.Fatal.
+// Nothing runs in the background, and nothing sleeps: [RunOne] and [Drain] run handlers in the test's goroutine and
+// return when the results are stored, and [Advance] lets time pass. A handler may end the test with t.Fatal.
 //
 // # The server
 //
-// New starts a private server, once in a test binary and as soon as a test asks for it, from the PostgreSQL
-// programs it finds (PAWL_PG_BIN names their folder, else PATH and the usual places). It listens on a Unix socket
-// alone and ends with the process, even if that is killed. With PAWL_TEST_DATABASE_URL that server is used; its
-// role must be allowed to create databases.
+// New starts a private server, once in a test binary, from the PostgreSQL programs that it finds: in the folder that
+// PAWL_PG_BIN names, in PATH and in the usual places. The server listens on a Unix socket only. It stops with the
+// process, even if that is killed. If PAWL_TEST_DATABASE_URL is set, New uses that server; its role must be allowed to
+// create databases.
 package pawltest

@@ -72,7 +72,7 @@ func inserted[T pawl.Args](t testing.TB, client *pawl.Client, filter pawl.Filter
 	return jobs, what
 }
 
-// kindOf asks T's zero value, made first where T is a pointer.
+// kindOf returns the kind of T's zero value. If T is a pointer, it points to a zero value.
 func kindOf[T pawl.Args]() string {
 	var zero T
 	if json.Unmarshal([]byte("{}"), &zero) != nil {
@@ -100,12 +100,12 @@ const (
 	mostBytes = 200
 )
 
-// there tells what live jobs there are, of a queue or of all.
+// there describes the live jobs of a queue or, if that is empty, of all.
 func there(ctx context.Context, client *pawl.Client, queue string) string {
 	jobs, err := list(ctx, client, pawl.Filter{Queue: queue, Limit: mostLines + 1})
 	switch {
 	case err != nil:
-		return fmt.Sprintf("what there is cannot be told: %v", err)
+		return fmt.Sprintf("the live jobs cannot be listed: %v", err)
 	case len(jobs) == 0 && queue != "":
 		return fmt.Sprintf("queue %q has no live job", queue)
 	case len(jobs) == 0:

@@ -11,8 +11,9 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// New is a client on a fresh, migrated database of the test's own, which is dropped when the test ends, whoever is
-// still connected. It logs to the test. For a client with a Config of yours give its [Pool] to pawl.New.
+// New returns a client on a fresh, migrated database of the test's own. When the test ends, its connections are
+// closed and the database is dropped. The client logs to the test. For a client with a Config of your own, pass its
+// [Pool] to pawl.New.
 func New(t testing.TB) *pawl.Client {
 	t.Helper()
 	pgtest.Ensure(migrate)
@@ -24,8 +25,8 @@ func New(t testing.TB) *pawl.Client {
 	return client
 }
 
-// Pool is the pool that client was made with: for the test's own tables and transactions. For database/sql see pgx's
-// stdlib.OpenDBFromPool.
+// Pool returns the pool that the client was made with, for the test's own tables and transactions. It ends the test
+// if there is none. For database/sql, see pgx's stdlib.OpenDBFromPool.
 func Pool(t testing.TB, client *pawl.Client) *pgxpool.Pool {
 	t.Helper()
 	pool := client.Pool()

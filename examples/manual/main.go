@@ -26,16 +26,18 @@ const accounts = "create table if not exists account (id bigint primary key, cen
 func handlers(client *pawl.Client, pool *pgxpool.Pool) *pawl.Mux {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Transfer]) error {
-		// BeginFunc commits if the function returns nil, and rolls back what the accounts say otherwise.
+		// BeginFunc commits if the function returns nil, and rolls back otherwise.
 		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "update account set cents = cents + case id when $1 then -$3::bigint else $3 end where id in ($1, $2)",
+			const move = "update account set cents = cents + case id when $1 then -$3::bigint else $3 end where id in ($1, $2)"
+			if _, err := tx.Exec(ctx, move,
 				job.Args.From, job.Args.To, job.Args.Cents); err != nil {
 				return err
 			}
-			// ErrLeaseLost: the job was cancelled, or somebody else has it and will make the transfer. Either way this one is rolled back.
+			// If it returns ErrLeaseLost, the job was cancelled, or another worker has it and makes the transfer. This
+			// transfer is rolled back.
 			return client.With(tx).Complete(ctx, job)
 		})
-		// After the commit nil is returned: the runner finds the job completed and leaves it so.
+		// The handler returns nil after the commit. The runner finds the job completed and leaves it so.
 	})
 	return mux
 }

@@ -45,7 +45,7 @@ func TestTransfer(t *testing.T) {
 	balance(t, pool, 2, 30)
 }
 
-// The job is cancelled while its handler is at work: nothing of the transfer is left.
+// If the job is cancelled while its handler runs, the transfer is rolled back.
 func TestLeaseLost(t *testing.T) {
 	t.Parallel()
 	client, pool := bank(t)

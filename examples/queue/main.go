@@ -1,4 +1,4 @@
-// The queue of five verbs, push, pull, delete, fail and clear, on Pawl's consumer API.
+// This program shows a queue with five methods, push, pull, delete, fail and clear, on Pawl's consumer API.
 package main
 
 import (
@@ -15,22 +15,27 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// Queue is all that a simple worker needs; others may implement it.
+// A Queue is what a simple worker needs.
 type Queue interface {
-	Push(ctx context.Context, message json.RawMessage, at time.Time) (pawl.ID, error) // At zero: now.
-	Pull(ctx context.Context, n int) (pawl.Jobs, error)                               // At once, up to n and at most 100.
-	Delete(ctx context.Context, job *pawl.JobInfo) error                              // It is done.
-	Fail(ctx context.Context, job *pawl.JobInfo, err error) error                     // Again after a backoff; dead after five attempts.
-	Clear(ctx context.Context) error                                                  // All of it, running or not.
+	// Push inserts a message that is due at the given time, or now if that is zero.
+	Push(ctx context.Context, message json.RawMessage, at time.Time) (pawl.ID, error)
+	// Pull claims up to n messages, at most 100, and does not wait for any.
+	Pull(ctx context.Context, n int) (pawl.Jobs, error)
+	// Delete finishes a message.
+	Delete(ctx context.Context, job *pawl.JobInfo) error
+	// Fail returns a message to the queue after a backoff. After five attempts it is dead.
+	Fail(ctx context.Context, job *pawl.JobInfo, err error) error
+	// Clear deletes all messages, running or not.
+	Clear(ctx context.Context) error
 }
 
 const (
 	mostPulled  = 100
 	maxAttempts = 5
-	lease       = time.Minute // A job not deleted or failed by then is pulled by somebody else.
+	lease       = time.Minute // After it another worker can pull the job.
 )
 
-// PawlQueue is a Queue in PostgreSQL.
+// A PawlQueue is a Queue in PostgreSQL.
 type PawlQueue struct {
 	Client *pawl.Client
 	Pool   *pgxpool.Pool
@@ -38,7 +43,9 @@ type PawlQueue struct {
 }
 
 func (q PawlQueue) Push(ctx context.Context, message json.RawMessage, at time.Time) (pawl.ID, error) {
-	result, err := q.Client.Insert(ctx, pawl.JobSpec{Args: pawl.Raw("message", message), Queue: q.Name, RunAt: at, MaxAttempts: maxAttempts})
+	result, err := q.Client.Insert(ctx, pawl.JobSpec{
+		Args: pawl.Raw("message", message), Queue: q.Name, RunAt: at, MaxAttempts: maxAttempts,
+	})
 	return result.ID, err
 }
 
@@ -46,7 +53,8 @@ func (q PawlQueue) Pull(ctx context.Context, n int) (pawl.Jobs, error) {
 	return q.Client.Claim(ctx, q.Name, min(n, mostPulled), lease)
 }
 
-// Delete returns pawl.ErrLeaseLost if the job is somebody else's by now. Client.Complete would keep it in the archive for a day.
+// Delete returns pawl.ErrLeaseLost if the claim on the job is no longer valid. Client.Complete would keep the job
+// in the archive for a day.
 func (q PawlQueue) Delete(ctx context.Context, job *pawl.JobInfo) error {
 	n, err := q.Client.Delete(ctx, job)
 	if err == nil && n == 0 {

@@ -1,4 +1,4 @@
-// Producer and Consumer as two small types, for programs that divide the roles.
+// This program shows a Producer and a Consumer, for programs that do only one of these.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 
 const kind = "message"
 
-// Producer puts messages into one queue.
+// A Producer inserts messages into one queue.
 type Producer struct {
 	client *pawl.Client
 	queue  string
@@ -26,13 +26,13 @@ func (p Producer) Enqueue(ctx context.Context, message json.RawMessage) (pawl.ID
 	return p.EnqueueDelayed(ctx, message, 0)
 }
 
-// EnqueueDelayed: the delay counts from the database's now.
+// EnqueueDelayed inserts a message that is due after the delay, by the database's clock.
 func (p Producer) EnqueueDelayed(ctx context.Context, message json.RawMessage, delay time.Duration) (pawl.ID, error) {
 	result, err := p.client.Insert(ctx, pawl.JobSpec{Args: pawl.Raw(kind, message), Queue: p.queue, Delay: delay})
 	return result.ID, err
 }
 
-// Batch puts in all or none. The ids are in the messages' order.
+// Batch inserts all messages or none, and returns their ids in the same order.
 func (p Producer) Batch(ctx context.Context, messages ...json.RawMessage) ([]pawl.ID, error) {
 	jobs := make([]pawl.JobSpec, len(messages))
 	for i, message := range messages {
@@ -46,25 +46,25 @@ func (p Producer) Batch(ctx context.Context, messages ...json.RawMessage) ([]paw
 	return ids, err
 }
 
-// Consumer takes messages out of one queue. What it does not archive, delete, release or extend within the lease is given to
-// another consumer, and this one then gets pawl.ErrLeaseLost.
+// A Consumer takes messages out of one queue. If it does not archive, delete, release or extend a message within
+// the lease, another consumer gets the message, and this one gets pawl.ErrLeaseLost.
 type Consumer struct {
 	client *pawl.Client
 	queue  string
 	lease  time.Duration
 }
 
-// Dequeue takes up to n, maybe none.
+// Dequeue claims up to n messages. It does not wait for any.
 func (c Consumer) Dequeue(ctx context.Context, n int) (pawl.Jobs, error) {
 	return c.client.Claim(ctx, c.queue, n, c.lease)
 }
 
-// Extend keeps jobs until now + d.
+// Extend extends the leases of jobs to at least d from now.
 func (c Consumer) Extend(ctx context.Context, jobs pawl.ClaimedJobs, d time.Duration) error {
 	return c.client.Extend(ctx, jobs, d)
 }
 
-// Archive finishes jobs and keeps them as long as the queue's retention says.
+// Archive finishes jobs and keeps them in the archive for as long as the queue says.
 func (c Consumer) Archive(ctx context.Context, jobs pawl.Jobs) error {
 	for _, job := range jobs {
 		job.Keep = true
@@ -72,12 +72,12 @@ func (c Consumer) Archive(ctx context.Context, jobs pawl.Jobs) error {
 	return c.client.Complete(ctx, jobs)
 }
 
-// Delete finishes jobs and leaves nothing of them; it says how many of them were still ours.
+// Delete removes jobs and returns the number of those whose claim was still valid.
 func (c Consumer) Delete(ctx context.Context, jobs pawl.Jobs) (int64, error) {
 	return c.client.Delete(ctx, jobs)
 }
 
-// Release gives jobs back, no attempt used.
+// Release returns jobs to the queue. No attempt is used.
 func (c Consumer) Release(ctx context.Context, jobs pawl.ClaimedJobs) error {
 	return c.client.Release(ctx, jobs, 0)
 }

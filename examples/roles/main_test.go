@@ -51,7 +51,7 @@ func TestRoles(t *testing.T) {
 	if err := consumer.Extend(ctx, jobs[3], time.Hour); err != nil {
 		t.Error(err)
 	}
-	pawltest.Advance(t, client, 2*time.Minute) // Past the lease, not past what was extended.
+	pawltest.Advance(t, client, 2*time.Minute) // Past the lease, but not past the extended one.
 	for id, want := range map[pawl.ID]pawlstate.State{ids[0]: pawlstate.Completed, ids[2]: pawlstate.Ready, ids[3]: pawlstate.Running, last: pawlstate.Ready} {
 		if job, err := client.Get(ctx, id); err != nil || job.State != want {
 			t.Errorf("job %d is %v, %v; want %s", id, job, err, want)

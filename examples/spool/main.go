@@ -1,4 +1,4 @@
-// An insert that survives an outage of the database, for callers who opt into what that costs: see Spool.
+// This program inserts jobs also during an outage of the database. See Spool for what that costs.
 package main
 
 import (
@@ -17,7 +17,7 @@ type Visit struct{ Page string }
 
 func (Visit) Kind() string { return "visit" }
 
-// Every second a visit is counted, whether the database is there or not. Stop and start it to see.
+// A job is inserted each second. Stop the database and start it again to see what happens.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -21,37 +21,39 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// Spool inserts jobs, and keeps those the database cannot take now, to insert them when it can.
+// A Spool inserts jobs. If the database is away, it keeps them and inserts them later.
 //
-// What it can lose, and what it cannot do:
+// Its limits:
 //
-//   - In memory: all that is spooled, when the process ends, however it ends.
-//   - In a file: what is spooled, when the disk or the container with it is gone. After a crash of the process or the machine it is
-//     there, unless the disk lies about fsync.
-//   - A spooled job is not in your transaction: what you do in the database meanwhile fails, the job does not. Where a job belongs to a
-//     change of data insert it with Client.With, and let both fail.
-//   - The file has args as they are: a Codec of the client encodes them only on their way into the database.
-//   - Nobody but this process sees a spooled job: not to run it, count it or cancel it. Its Delay counts from this machine's clock.
-//   - A replay that was cut short is done again, and inserts nothing twice as long as that happens within Once of the job's first
-//     insert: each job has a unique key, kept so long even when the job is done. A spool left lying for longer may insert twice.
-//   - For that key the job cannot have a Unique of its own, and inserts do not share statements: a spool is slower than Client.Insert.
+//   - In memory: if the process ends, all spooled jobs are lost.
+//   - In a file: if the disk or the container is lost, so are the spooled jobs. After a crash of the process or the
+//     machine they are there, unless the disk does not obey fsync.
+//   - A spooled job is not in your transaction. If a job belongs to a change of data, insert it with Client.With, and
+//     let both fail.
+//   - The file has the args as they are. A Codec of the client encodes them only on their way into the database.
+//   - Only this process sees a spooled job: it cannot be run, counted or cancelled. Its Delay counts from this
+//     machine's clock.
+//   - If a replay is cut short, it is done again. It inserts no job twice within Once of the job's first insert,
+//     because each job has a unique key that is kept so long. A later replay may insert jobs twice.
+//   - A job cannot have a Unique of its own, and inserts do not share statements: a spool is slower than
+//     Client.Insert.
 type Spool struct {
 	client *pawl.Client
 	most   int
-	file   *os.File // nil: in memory.
-	size   int64    // Of what is written whole.
+	file   *os.File // If nil, the spool is in memory.
+	size   int64    // The size of the complete lines.
 
 	mu      sync.Mutex
 	waiting []spooled
 }
 
-// Once is how long a job's key keeps it from being inserted again.
+// Once is the time for which a job's key keeps it from being inserted again.
 const Once = 7 * 24 * time.Hour
 
-// ErrFull: the database is away, and the spool holds as many jobs as it may. The job is nowhere.
+// ErrFull is returned by Insert if the database is away and the spool is full. The job was not kept.
 var ErrFull = errors.New("spool: full")
 
-// spooled is a job as it is kept, a line of the file.
+// A spooled job is a line of the file.
 type spooled struct {
 	Key         string            `json:"key"`
 	Kind        string            `json:"kind"`
@@ -69,14 +71,15 @@ type spooled struct {
 
 func (s spooled) spec() pawl.JobSpec {
 	return pawl.JobSpec{
-		Args: pawl.Raw(s.Kind, s.Args), Data: s.Data, Queue: s.Queue, Channel: s.Channel, Priority: s.Priority, RunAt: s.RunAt,
+		Args: pawl.Raw(s.Kind, s.Args), Data: s.Data, Queue: s.Queue, Channel: s.Channel, Priority: s.Priority,
+		RunAt:       s.RunAt,
 		MaxAttempts: s.MaxAttempts, Backoff: s.Backoff, Fingerprint: s.Fingerprint, Headers: s.Headers,
 		Unique: pawl.Unique{Key: s.Key, Period: Once, Global: true},
 	}
 }
 
-// Open makes a spool of at most so many jobs, in the file at path or, if that is empty, in memory. What a file holds from before is
-// waiting again. A file is for one process at a time.
+// Open returns a spool of at most so many jobs, in the file at path or, if path is empty, in memory. The jobs that
+// the file has from before wait again. Only one process may use a file at a time.
 func Open(client *pawl.Client, path string, most int) (*Spool, error) {
 	s := &Spool{client: client, most: most}
 	if path == "" {
@@ -94,7 +97,7 @@ func Open(client *pawl.Client, path string, most int) (*Spool, error) {
 	return s, nil
 }
 
-// syncFolder makes a new file's name survive a crash of the machine.
+// syncFolder makes the name of a new file survive a crash of the machine.
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {
@@ -103,7 +106,7 @@ func syncFolder(path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// Close closes the file; what it holds stays. What waits in memory is lost.
+// Close closes the file and leaves its jobs in it. Jobs in memory are lost.
 func (s *Spool) Close() error {
 	if s.file == nil {
 		return nil
@@ -111,24 +114,26 @@ func (s *Spool) Close() error {
 	return s.file.Close()
 }
 
-// Waiting is how many jobs are spooled.
+// Waiting returns the number of spooled jobs.
 func (s *Spool) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.waiting)
 }
 
-// Insert puts a job into the database or, if that is away, into the spool; it is in one of them when the error is nil. What
-// the database or the client refuses is refused here too. How long it tries the database first is ctx's matter.
+// Insert inserts a job into the database or, if that is away, into the spool. If it returns nil, the job is in one
+// of them. It returns an error if the database or the client refuses the job. ctx bounds how long it tries the
+// database first.
 func (s *Spool) Insert(ctx context.Context, job pawl.JobSpec) (isSpooled bool, err error) {
-	if job.Unique != (pawl.Unique{}) || job.Ordered || job.Reserve != 0 || len(job.AfterOK)+len(job.AfterAny)+len(job.AfterNotOK) > 0 {
+	if job.Unique != (pawl.Unique{}) || job.Ordered || job.Reserve != 0 || job.Undo != nil ||
+		len(job.AfterOK)+len(job.AfterAny)+len(job.AfterNotOK) > 0 {
 		return false, errors.New("spool: a spooled job has no ties: leave out Unique, Ordered, Reserve and After")
 	}
 	one, err := keep(job)
 	if err != nil {
 		return false, err
 	}
-	job.Unique = one.spec().Unique // Now already: an insert whose answer is lost may have been carried out.
+	job.Unique = one.spec().Unique // Also for the first try, which may succeed and still return an error.
 	if _, err = s.client.Insert(ctx, job); err == nil || !isAway(err) {
 		return false, err
 	}
@@ -144,8 +149,9 @@ func (s *Spool) Insert(ctx context.Context, job pawl.JobSpec) (isSpooled bool, e
 	return true, nil
 }
 
-// Replay inserts what is spooled, oldest first, and says how many jobs are out of the spool. If the database is still away it
-// returns why; call it again. Jobs that the database refuses are out too, and in the error.
+// Replay inserts the spooled jobs, oldest first, and returns how many jobs left the spool. If the database is still
+// away, it returns the error of that; call it again. Jobs that the database refuses leave the spool too, and are in
+// the error.
 func (s *Spool) Replay(ctx context.Context) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +161,8 @@ func (s *Spool) Replay(ctx context.Context) (n int, err error) {
 			if isAway(err) {
 				return n, errors.Join(append(refused, err)...)
 			}
-			refused = append(refused, fmt.Errorf("spool: %s %s given up: %w", s.waiting[0].Kind, s.waiting[0].Args, err))
+			first := s.waiting[0]
+			refused = append(refused, fmt.Errorf("spool: %s %s given up: %w", first.Kind, first.Args, err))
 		}
 		s.waiting = s.waiting[1:]
 		n++
@@ -163,7 +170,7 @@ func (s *Spool) Replay(ctx context.Context) (n int, err error) {
 	return n, errors.Join(append(refused, s.cut(0))...)
 }
 
-// keep is a job as the spool keeps it, with a key of its own. Defaults are added when it is inserted.
+// keep returns a job as the spool keeps it, with a key of its own. Its defaults are added at the insert.
 func keep(job pawl.JobSpec) (spooled, error) {
 	if job.Args == nil {
 		return spooled{}, errors.New("spool: the job has no Args")
@@ -176,13 +183,14 @@ func keep(job pawl.JobSpec) (spooled, error) {
 		job.RunAt = time.Now().Add(job.Delay)
 	}
 	return spooled{
-		Key: "spool:" + rand.Text(), Kind: job.Args.Kind(), Args: args, Data: job.Data, Queue: job.Queue, Channel: job.Channel, Priority: job.Priority,
-		RunAt: job.RunAt, MaxAttempts: job.MaxAttempts, Backoff: job.Backoff, Fingerprint: job.Fingerprint, Headers: job.Headers,
+		Key: "spool:" + rand.Text(), Kind: job.Args.Kind(), Args: args, Data: job.Data, Queue: job.Queue,
+		Channel: job.Channel, Priority: job.Priority, RunAt: job.RunAt, MaxAttempts: job.MaxAttempts, Backoff: job.Backoff,
+		Fingerprint: job.Fingerprint, Headers: job.Headers,
 	}, err
 }
 
-// isAway says whether the database could not be reached, did not answer or was going. Nothing else is an outage: not what the server,
-// the client, a middleware or a codec refuses, and not a caller that does not want the job any more.
+// isAway reports whether the database could not be reached, did not answer or was shutting down. Refusals by the
+// server, the client, middleware or a codec are not an outage, nor is a caller whose context was cancelled.
 func isAway(err error) bool {
 	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch server.Code[:2] {
@@ -200,7 +208,7 @@ func isAway(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// read takes in the file. A last line without its end was being written in a crash: its Insert has not returned.
+// read reads the file. A last line without its end was being written during a crash, and its Insert has not returned.
 func (s *Spool) read() error {
 	lines := bufio.NewReader(s.file)
 	for {
@@ -220,7 +228,7 @@ func (s *Spool) read() error {
 	}
 }
 
-// write appends a job to the file, synced.
+// write appends a job to the file and syncs it.
 func (s *Spool) write(one spooled) error {
 	if s.file == nil {
 		return nil
@@ -234,13 +242,13 @@ func (s *Spool) write(one spooled) error {
 		err = s.file.Sync()
 	}
 	if err != nil {
-		return errors.Join(err, s.cut(s.size)) // The caller is told that the job is nowhere.
+		return errors.Join(err, s.cut(s.size)) // The caller learns that the job was not kept.
 	}
 	s.size += int64(len(line))
 	return nil
 }
 
-// cut leaves so many bytes of the file.
+// cut truncates the file to so many bytes.
 func (s *Spool) cut(size int64) error {
 	if s.file == nil {
 		return nil

@@ -129,8 +129,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// A crash between a replay and the cut of the file, or between an insert and its answer, inserts nothing twice: not even when the
-// jobs are done.
+// A crash between a replay and the cut of the file, or between an insert and its answer, inserts nothing twice: not
+// even when the jobs are done.
 func TestReplayAfterCrash(t *testing.T) {
 	t.Parallel()
 	client, server := install(t)

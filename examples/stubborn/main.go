@@ -1,4 +1,5 @@
-// A worker that refuses to stop while it holds jobs: it asks their handlers to come to an end, waits, and only then ends.
+// This program shows a worker that does not stop while it has jobs: it asks their handlers to come to an end, waits
+// for them, and then stops.
 package main
 
 import (
@@ -18,12 +19,13 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// Worker runs jobs. Told to stop, it claims no more and waits for its handlers, however long they take: their contexts do not end,
-// and no job is given back half done. Heartbeats go on meanwhile, so that nobody takes its jobs.
+// A Worker runs jobs. When it is told to stop, it claims no more jobs and waits for its handlers, however long they
+// take. Their contexts do not end, and no job is released half done. Heartbeats continue, so no other worker takes
+// its jobs.
 type Worker struct {
 	client *pawl.Client
 	mux    *pawl.Mux
-	asked  chan struct{} // Closed when the handlers should come to an end.
+	asked  chan struct{} // Closed when the handlers are asked to come to an end.
 
 	mu   sync.Mutex
 	held map[pawl.ID]string
@@ -31,13 +33,14 @@ type Worker struct {
 
 type askedKey struct{}
 
-// Asked is closed when the worker wants to stop. A handler that can stop early, with a checkpoint, looks at it; others need not.
+// Asked returns a channel that is closed when the worker is asked to stop. A handler that can stop early, with a
+// checkpoint, may watch it.
 func Asked(ctx context.Context) <-chan struct{} {
 	asked, _ := ctx.Value(askedKey{}).(chan struct{})
 	return asked
 }
 
-// NewWorker makes a worker of a mux whose handlers are all registered.
+// NewWorker returns a worker of a mux. Register all handlers before.
 func NewWorker(client *pawl.Client, mux *pawl.Mux) *Worker {
 	w := &Worker{client: client, mux: mux, asked: make(chan struct{}), held: map[pawl.ID]string{}}
 	mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
@@ -56,27 +59,27 @@ func (w *Worker) hold(job *pawl.JobInfo, holds bool) {
 	}
 }
 
-// Holds is what keeps the worker from stopping.
+// Holds returns the jobs that keep the worker from stopping.
 func (w *Worker) Holds() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Sorted(maps.Values(w.held))
 }
 
-// Run runs jobs until ctx ends, then asks, waits, and returns. Call it once.
+// Run runs jobs until ctx ends. Then it asks the handlers to come to an end, waits for them, and returns. Call it once.
 func (w *Worker) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { close(w.asked) })()
 	const forEver = 100 * 365 * 24 * time.Hour
 	return w.client.Run(ctx, w.mux, pawl.RunnerConfig{DrainTimeout: forEver})
 }
 
-// Report is of a day; it takes as long as it takes.
+// A Report is the report of a day. It takes long.
 type Report struct{ Day string }
 
 func (Report) Kind() string { return "report" }
 
 func main() {
-	// A second signal does not help either: only SIGKILL, after which the jobs are rescued by another worker.
+	// A second signal changes nothing. Only SIGKILL stops the worker, and another worker then rescues its jobs.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	pool, err := pgxpool.New(ctx, os.Getenv("DATABASE_URL"))
@@ -88,7 +91,7 @@ func main() {
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Report]) error {
 		select {
 		case <-Asked(ctx):
-			return pawl.Snooze(0) // Nothing is half done: let another worker do it.
+			return pawl.Snooze(0) // The report has not started: another worker can do it.
 		case <-time.After(time.Minute):
 			return nil
 		}

@@ -9,15 +9,15 @@ import (
 	"github.com/pawlhq/pawl/pawltest"
 )
 
-// A job whose holder is gone is run by the process with work, after the one with chores has found it.
-func TestTend(t *testing.T) {
+// The lease of a job expires. The process with maintenance rescues the job, and the process with work runs it.
+func TestMaintain(t *testing.T) {
 	t.Parallel()
 	client := pawltest.New(t)
 	if _, err := client.Insert(t.Context(), Report{Day: "today"}); err != nil {
 		t.Fatal(err)
 	}
 	if jobs, err := client.Claim(t.Context(), "default", 1, time.Millisecond); err != nil || len(jobs) != 1 {
-		t.Fatal(jobs, err) // And never finished.
+		t.Fatal(jobs, err) // The job is never finished.
 	}
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -30,7 +30,7 @@ func TestTend(t *testing.T) {
 			return nil
 		})
 	}()
-	go func() { ended <- chores(ctx, client) }()
+	go func() { ended <- maintain(ctx, client) }()
 	select {
 	case report := <-written:
 		if report.Day != "today" {

@@ -1,5 +1,5 @@
-// Chores in a process of their own: "tend work" runs jobs and does no chores, "tend chores" rescues, ticks crons and clears away.
-// Of each there may be several.
+// This program does maintenance in a process of its own: "maintain work" runs jobs without maintenance, and
+// "maintain tasks" rescues jobs, ticks crons and applies retention. Several processes of each may run.
 package main
 
 import (
@@ -18,15 +18,15 @@ type Report struct{ Day string }
 
 func (Report) Kind() string { return "report" }
 
-// work runs jobs. If it dies, its jobs wait until a process with chores finds that out.
+// work runs jobs. If its process dies, its jobs wait until a process with maintenance rescues them.
 func work(ctx context.Context, client *pawl.Client, write func(context.Context, Report) error) error {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Report]) error { return write(ctx, job.Args) })
 	return client.Run(ctx, mux, pawl.RunnerConfig{NoMaintenance: true})
 }
 
-// chores is the reaper and the janitor: rescue, reservations and keys that expire, crons, retention, partitions.
-func chores(ctx context.Context, client *pawl.Client) error {
+// maintain rescues jobs, removes expired reservations and unique keys, ticks crons and applies retention.
+func maintain(ctx context.Context, client *pawl.Client) error {
 	return client.Maintain(ctx)
 }
 
@@ -45,10 +45,10 @@ func main() {
 			log.Println("report of", time.Now().Format(time.DateOnly))
 			return nil
 		}))
-	case len(os.Args) == 2 && os.Args[1] == "chores":
-		check(chores(ctx, client))
+	case len(os.Args) == 2 && os.Args[1] == "tasks":
+		check(maintain(ctx, client))
 	default:
-		log.Fatal("usage: tend work | tend chores")
+		log.Fatal("usage: maintain work | maintain tasks")
 	}
 }
 
