@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // An attemptResult says what becomes of a claimed job: it is completed, or one of the verbs of fail.sql applies.
@@ -107,4 +109,22 @@ func truncate(s string, most int) string {
 		s = strings.ToValidUTF8(s[:most], "") + " …"
 	}
 	return s
+}
+
+// OutcomeOf returns the state that a job gets when its handler returns err, which may be nil, and whether that is a
+// failed attempt. A failed attempt whose state is pawlstate.Scheduled is retried; if it was the last one, the job
+// is dead instead.
+func OutcomeOf(err error) (state pawlstate.State, failed bool) {
+	switch resultOf(nil, nil, err).verb {
+	case verbComplete:
+		return pawlstate.Completed, false
+	case "snooze":
+		return pawlstate.Scheduled, false
+	case "cancel":
+		return pawlstate.Cancelled, false
+	case "retry":
+		return pawlstate.Scheduled, true
+	default:
+		return pawlstate.Dead, true
+	}
 }

@@ -250,3 +250,15 @@ func (c *Client) clonePool(ctx context.Context) (*Client, error) {
 	own.insertBatcher.client = own
 	return own, nil
 }
+
+// inTx calls do with a client in a transaction: the client's own, or a new one if it has none.
+func (c *Client) inTx(ctx context.Context, do func(*Client) error) error {
+	if c.db != nil {
+		return do(c)
+	}
+	if c.pool == nil {
+		return c.query(ctx, "", nil, nil) // It returns the error of a client without a pool.
+	}
+	options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
+	return pgx.BeginTxFunc(ctx, c.pool, options, func(tx pgx.Tx) error { return do(c.With(tx)) })
+}

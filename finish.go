@@ -144,18 +144,6 @@ func (c *Client) finishLocking(
 	return became, err
 }
 
-// inTx calls do with a client in a transaction: the client's own, or a new one if it has none.
-func (c *Client) inTx(ctx context.Context, do func(*Client) error) error {
-	if c.db != nil {
-		return do(c)
-	}
-	if c.pool == nil {
-		return c.query(ctx, "", nil, nil) // It returns the error of a client without a pool.
-	}
-	options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
-	return pgx.BeginTxFunc(ctx, c.pool, options, func(tx pgx.Tx) error { return do(c.With(tx)) })
-}
-
 // findMissing returns which of the jobs are not live any more at the epoch at which they were claimed.
 func (c *Client) findMissing(ctx context.Context, jobs []*JobInfo) (missing map[ID]bool, err error) {
 	return c.findJobs(ctx, "select id from unnest(pawl.find_missing($1::bigint[], $2::integer[])) id", jobs)

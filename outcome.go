@@ -3,8 +3,6 @@ package pawl
 import (
 	"errors"
 	"time"
-
-	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // An outcome is an error that decides what becomes of a job.
@@ -41,24 +39,6 @@ func Cancel(err error) error { return &outcome{verb: "cancel", err: err} }
 
 // Dead finishes the job as dead, even if attempts are left. err is the reason and may be nil.
 func Dead(err error) error { return &outcome{verb: "dead", err: err} }
-
-// OutcomeOf returns the state that a job gets when its handler returns err, which may be nil, and whether that is a
-// failed attempt. A failed attempt whose state is pawlstate.Scheduled is retried; if it was the last one, the job
-// is dead instead.
-func OutcomeOf(err error) (state pawlstate.State, failed bool) {
-	switch resultOf(nil, nil, err).verb {
-	case verbComplete:
-		return pawlstate.Completed, false
-	case "snooze":
-		return pawlstate.Scheduled, false
-	case "cancel":
-		return pawlstate.Cancelled, false
-	case "retry":
-		return pawlstate.Scheduled, true
-	default:
-		return pawlstate.Dead, true
-	}
-}
 
 // ErrSkip completes the job. A handler returns it if there is nothing to do, or nothing more.
 var ErrSkip = errors.New("pawl: skip")
