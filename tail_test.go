@@ -184,6 +184,11 @@ func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 		"all":           {},
 	} {
 		t.Run(name, func(t *testing.T) {
+			listeners := func() int {
+				return value[int](t, pool, `select count(*) from pg_stat_activity where datname = current_database()
+					and query like '%await_key%' and pid <> pg_backend_pid() and state = 'idle'`)
+			}
+			pgtest.Wait(t, "the last tail's session to end", func() bool { return listeners() == 0 })
 			said := make(chan pawl.ID, 1000)
 			ctx, cancel := context.WithCancel(t.Context())
 			var tail sync.WaitGroup
@@ -198,10 +203,7 @@ func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 					said <- job.ID
 				}
 			})
-			pgtest.Wait(t, "the tail to listen", func() bool {
-				return value[int](t, pool, `select count(*) from pg_stat_activity
-					where datname = current_database() and query like '%await_key%' and pid <> pg_backend_pid() and state = 'idle'`) > 0
-			})
+			pgtest.Wait(t, "the tail to listen", func() bool { return listeners() > 0 })
 			id := insert(t, client, Note{1})
 			await(t, client, id, pawlstate.Completed)
 			page, err := client.List(t.Context(), filter)
