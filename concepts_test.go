@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +20,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-const conceptsPage, conceptsSource = "docs/concepts.md", "concepts_example_test.go"
+// The page is docs/concepts.md. The files concepts*_example_test.go hold its examples.
+const conceptsPage, conceptsSources = "docs/concepts.md", "concepts*_example_test.go"
 
 // scene is what a check of an example looks at.
 type scene struct {
@@ -303,25 +305,22 @@ func TestConcepts(t *testing.T) {
 
 // TestConceptsPage: the page's examples are those that run. With -update they are written into the page.
 func TestConceptsPage(t *testing.T) {
-	source, err := os.ReadFile(conceptsSource)
-	if err != nil {
-		t.Fatal(err)
-	}
 	page, err := os.ReadFile(conceptsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bodies := exampleBodies(t, source)
+	bodies := exampleBodies(t)
 	block := regexp.MustCompile("(?s)```go\n(.*?)```")
 	found := block.FindAllSubmatchIndex(page, -1)
 	if len(found) != len(bodies) {
-		t.Fatalf("%s has %d examples in Go, %s %d", conceptsPage, len(found), conceptsSource, len(bodies))
+		t.Fatalf("%s has %d examples in Go, %s %d", conceptsPage, len(found), conceptsSources, len(bodies))
 	}
 	var fresh []byte
 	from := 0
 	for i, at := range found {
 		if got := string(page[at[2]:at[3]]); got != bodies[i].text && !*update {
-			t.Errorf("the example %s of %s differs from that of %s: run go test -run TestConceptsPage -update", bodies[i].name, conceptsPage, conceptsSource)
+			t.Errorf("the example %s of %s differs from that of %s: run go test -run TestConceptsPage -update", bodies[i].name, conceptsPage,
+				conceptsSources)
 		}
 		fresh = append(append(fresh, page[from:at[2]]...), bodies[i].text...)
 		from = at[3]
@@ -335,47 +334,58 @@ func TestConceptsPage(t *testing.T) {
 
 type body struct{ name, text string }
 
-// exampleBodies are the declarations of Email, then the bodies of the concepts in their order.
-func exampleBodies(t *testing.T, source []byte) []body {
+// exampleBodies returns the declarations of Email, then the bodies of the concepts in the order of the table.
+func exampleBodies(t *testing.T) []body {
 	t.Helper()
-	files := token.NewFileSet()
-	file, err := parser.ParseFile(files, conceptsSource, source, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
+	paths, err := filepath.Glob(conceptsSources)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("found %d files %s: %v", len(paths), conceptsSources, err)
 	}
-	offset := func(p token.Pos) int { return files.Position(p).Offset }
-	var first, last token.Pos
+	var email string
 	texts := map[string]string{}
-	var order []string
-	for _, decl := range file.Decls {
-		switch d := decl.(type) {
-		case *ast.GenDecl:
-			if spec, ok := d.Specs[0].(*ast.TypeSpec); ok && spec.Name.Name == "Email" {
-				first = d.Doc.Pos()
-			}
-		case *ast.FuncDecl:
-			if d.Recv != nil {
-				last = d.End()
-			}
-			if name, ok := strings.CutPrefix(d.Name.Name, "concept"); ok {
-				inner := string(source[offset(d.Body.Lbrace)+2 : offset(d.Body.Rbrace)])
-				lines := strings.SplitAfter(inner, "\n")
-				for i := range lines {
-					lines[i] = strings.TrimPrefix(lines[i], "\t")
+	for _, path := range paths {
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, source, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := func(from, to token.Pos) string {
+			return string(source[files.Position(from).Offset:files.Position(to).Offset])
+		}
+		var first token.Pos // Where the declaration of Email begins, if it is in this file.
+		for _, decl := range file.Decls {
+			switch d := decl.(type) {
+			case *ast.GenDecl:
+				if spec, ok := d.Specs[0].(*ast.TypeSpec); ok && spec.Name.Name == "Email" {
+					first = d.Doc.Pos()
 				}
-				texts[name], order = strings.Join(lines, ""), append(order, name)
+			case *ast.FuncDecl:
+				if d.Recv != nil {
+					email = text(first, d.End()) + "\n"
+				}
+				if name, ok := strings.CutPrefix(d.Name.Name, "concept"); ok {
+					lines := strings.SplitAfter(text(d.Body.Lbrace+2, d.Body.Rbrace), "\n")
+					for i := range lines {
+						lines[i] = strings.TrimPrefix(lines[i], "\t")
+					}
+					texts[name] = strings.Join(lines, "")
+				}
 			}
 		}
 	}
-	bodies := []body{{"Email", string(source[offset(first):offset(last)]) + "\n"}}
+	bodies := []body{{"Email", email}}
 	for _, c := range concepts {
 		if texts[c.name] == "" {
 			t.Fatalf("there is no func concept%s", c.name)
 		}
 		bodies = append(bodies, body{c.name, texts[c.name]})
 	}
-	if len(order) != len(concepts) {
-		t.Fatalf("%d funcs are called concept…, %d are in the table: each of them has to run", len(order), len(concepts))
+	if len(texts) != len(concepts) {
+		t.Fatalf("%d funcs are called concept…, %d are in the table: each of them has to run", len(texts), len(concepts))
 	}
 	return bodies
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
@@ -198,26 +197,4 @@ func TestMaintenanceRunsFollowups(t *testing.T) {
 	pgtest.Wait(t, "the next", func() bool { return len(claimAll(t, client)) == 1 })
 	stop()
 	tending.Wait()
-}
-
-// runFollowups runs the followups, which maintenance does within a second.
-func runFollowups(t testing.TB, pool *pgxpool.Pool) {
-	t.Helper()
-	exec(t, pool, "select * from pawl.run_followups(1000)")
-}
-
-// claimAll claims what there is, sweeping until a claim finds nothing.
-func claimAll(t testing.TB, client *pawl.Client) pawl.Jobs {
-	t.Helper()
-	var all pawl.Jobs
-	for {
-		jobs, err := client.Claim(t.Context(), "default", 100, time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(jobs) == 0 {
-			return all
-		}
-		all = append(all, jobs...)
-	}
 }

@@ -18,8 +18,6 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-var errBoom = errors.New("boom")
-
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)

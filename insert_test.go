@@ -2,8 +2,6 @@ package pawl_test
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -14,42 +12,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlstate"
 )
-
-// note is a job's args.
-func note(t testing.TB, job *pawl.JobInfo) (n Note) {
-	t.Helper()
-	if err := json.Unmarshal(job.Args, &n); err != nil {
-		t.Fatalf("args of job %d: %v", job.ID, err)
-	}
-	return n
-}
-
-func notes(n int) []pawl.JobSpec {
-	jobs := make([]pawl.JobSpec, n)
-	for i := range jobs {
-		jobs[i].Args = Note{i}
-	}
-	return jobs
-}
-
-// stdTx is a database/sql transaction on the pool.
-func stdTx(t testing.TB, pool *pgxpool.Pool) *sql.Tx {
-	t.Helper()
-	db := stdlib.OpenDBFromPool(pool)
-	t.Cleanup(func() { db.Close() })
-	tx, err := db.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tx.Rollback() })
-	return tx
-}
 
 func TestInsertManyKeepsTheOrder(t *testing.T) {
 	for _, n := range []int{1, 3, 1999, 2000, 5000} { // COPY from 2,000 on
@@ -415,15 +382,6 @@ func TestInsertManyIsAllOrNothing(t *testing.T) {
 			}
 		})
 	}
-}
-
-func described(t testing.TB, client *pawl.Client, id pawl.ID) string {
-	t.Helper()
-	job, err := client.Get(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint(job.Kind, " ", job.Queue, " ", job.Priority, " ", job.Fingerprint, " ", job.Headers["by"], " ", job.State)
 }
 
 func TestInsertCancelled(t *testing.T) {

@@ -12,35 +12,6 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A gate is a handler that reports that it runs, and returns when leave is closed or its context ends.
-type gate struct {
-	running chan *pawl.JobInfo
-	leave   chan struct{}
-}
-
-func newGate() *gate { return &gate{make(chan *pawl.JobInfo, 1000), make(chan struct{})} }
-
-func (g *gate) handle(ctx context.Context, job *pawl.Job[Note]) error {
-	g.running <- job.JobInfo
-	select {
-	case <-g.leave:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// within returns the next value of a channel. It fails the test if none comes.
-func within[T any](t testing.TB, what string, c <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("after 20 s still waiting for: %s", what)
-	}
-	return v
-}
-
 func TestADrainingRunReleasesJobsThatHaveNotStarted(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -1,0 +1,29 @@
+package pawl_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// elapse lets all that is scheduled be due: tests move rows, not clocks. Not into the past: there a promoter has been already.
+func elapse(t testing.TB, pool *pgxpool.Pool) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		exec(t, tx, "select pg_current_xact_id()") // As every writer of a time, or the floor of a queue might pass it by.
+		exec(t, tx, `with moved as (update pawl.scheduled s set run_at = clock_timestamp() returning s.job_id, s.run_at)
+			update pawl.job j set run_at = m.run_at from moved m where j.id = m.job_id`)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expire lets all consumers' leases run out, and gives back what they held.
+func expire(t testing.TB, pool *pgxpool.Pool) {
+	t.Helper()
+	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
+	exec(t, pool, "select * from pawl.rescue(100, true, true)")
+}

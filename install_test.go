@@ -1,0 +1,88 @@
+package pawl_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
+)
+
+func migrate(ctx context.Context, url string) error {
+	pool, err := pgxpool.New(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	client, err := pawl.New(pool, pawl.Config{})
+	if err != nil {
+		return err
+	}
+	return client.Migrate(ctx)
+}
+
+// install is a client on a migrated database of the test's own. When the test ends the invariant must hold.
+func install(t testing.TB, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
+	t.Helper()
+	return connect(t, pgtest.Database(t), options...)
+}
+
+// connect is install on a database that is there already.
+func connect(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
+	t.Helper()
+	client, pool := unchecked(t, url, options...)
+	t.Cleanup(func() { check(t, client) })
+	return client, pool
+}
+
+const listenDirectly = "directly"
+
+// listens is an option for tests of what must be heard, not looked for: LISTEN goes past the pooler, if one is in between.
+func listens(config *pawl.Config) { config.ListenURL = listenDirectly }
+
+// unchecked is connect for a test that breaks the library to show that a rule is needed.
+func unchecked(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
+	t.Helper()
+	eight := func(c *pgxpool.Config) { c.MaxConns = 8 }
+	pool := pgtest.Pool(t, url, eight)
+	theirs := pool
+	config := pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	if pgtest.Pooled() {
+		// As a user's pool is, for the library; the test's own statements would break on it.
+		theirs = pgtest.Pool(t, url, eight, unnamed(t))
+	}
+	for _, option := range options {
+		option(&config)
+	}
+	if config.ListenURL == listenDirectly {
+		config.ListenURL = ""
+		if pgtest.Pooled() {
+			config.ListenURL = pgtest.Direct(t, url)
+		}
+	}
+	client, err := pawl.New(theirs, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, pool
+}
+
+// check fails the test if the invariant is broken.
+func check(t testing.TB, client *pawl.Client) {
+	t.Helper()
+	findings, err := client.Verify(context.Background()) // The test's own context has ended in a cleanup.
+	if err != nil {
+		t.Errorf("verify: %v", err)
+	}
+	for _, f := range findings {
+		switch f.Check {
+		case "function", // Replaced by the test.
+			"permit-stray", "lease-stray": // There until a tender comes by, and here none may.
+			continue
+		}
+		t.Errorf("verify: %s: %s", f.Check, f.Problem)
+	}
+}
