@@ -84,7 +84,7 @@ func TestABatchsJobIsRetried(t *testing.T) {
 	must(t, err)
 	job := claim(t, client, 1)[0]
 	must(t, client.Fail(t.Context(), job, pawl.Dead(errBoom)))
-	must1(t, 1)(client.Retry(t.Context(), job.ID))
+	wantCount(t, 1)(client.Retry(t.Context(), job.ID))
 	if b, _ := client.GetBatch(t.Context(), id); b.Dead != 0 {
 		t.Errorf("after the retry: %+v", b)
 	}
@@ -142,7 +142,7 @@ func TestABatchRuns(t *testing.T) {
 		start(t, client, mux, pawl.RunnerConfig{})
 	}
 	pgtest.Wait(t, "the callback", func() bool { mu.Lock(); defer mu.Unlock(); return ran[1000] > 0 })
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	b, err := client.GetBatch(t.Context(), id)
 	must(t, err)
 	if b.Completed != 500 || len(ran) != 501 || ran[1000] != 1 {
@@ -186,8 +186,8 @@ func TestSaga(t *testing.T) {
 				b, err := client.GetBatch(t.Context(), id)
 				return err == nil && b.Completed+b.Cancelled+b.Dead == b.Total
 			})
-			if live(t, pool) != 0 || !slices.Equal(ran, test.want) {
-				t.Errorf("ran %v, want %v; %d are live", ran, test.want, live(t, pool))
+			if liveRows(t, pool) != 0 || !slices.Equal(ran, test.want) {
+				t.Errorf("ran %v, want %v; %d are live", ran, test.want, liveRows(t, pool))
 			}
 		})
 	}

@@ -89,7 +89,7 @@ func TestValidationIsAllOrNone(t *testing.T) {
 			t.Errorf("got %v, want an *InvalidError of job %d", err, index)
 		}
 	}
-	if n := live(t, pool); n != 0 {
+	if n := liveRows(t, pool); n != 0 {
 		t.Errorf("%d rows after inserts that were refused", n)
 	}
 	insert(t, client, Note{1})

@@ -81,7 +81,7 @@ func TestDelayAndRunAt(t *testing.T) {
 	if job := await(t, client, timed, pawlstate.Scheduled); !job.RunAt.Equal(at) {
 		t.Errorf("RunAt %v became %v", at, job.RunAt)
 	}
-	elapse(t, pool)
+	makeDue(t, pool)
 	if got := numbers(t, claim(t, client, 10)); !slices.Equal(got, []int{1, 2}) {
 		t.Errorf("claimed %v when both were due", got)
 	}
@@ -182,7 +182,7 @@ func TestExpiredLeaseIsRedelivered(t *testing.T) {
 	client, pool := install(t)
 	id := insert(t, client, Note{1})
 	stale := claim(t, client, 1)
-	expire(t, pool)
+	expireLeases(t, pool)
 	fresh := claim(t, client, 1)
 	if fresh[0].ID != id || fresh[0].Attempt != 1 {
 		t.Fatalf("redelivered %+v, want job %d, no attempt used", fresh[0], id)
@@ -288,10 +288,10 @@ func TestExtendKeepsWhatItSaysBeyondTheRest(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	answer := make(chan error, 1)
 	go func() { answer <- client.Wait(t.Context(), "a", "b") }()
-	asleep(t, pool, 2)
+	awaitSleepers(t, pool, 2)
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "c"})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "b"})
 	if err := <-answer; err != nil {
@@ -335,7 +335,7 @@ func TestReleasedJobIsNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, client, jobs[0].ID, pawlstate.Scheduled)
-	elapse(t, pool)
+	makeDue(t, pool)
 	claim(t, client, 1)
 }
 

@@ -51,7 +51,7 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 	must(t, other.Release(t.Context(), jobs[2], time.Hour))
 	must(t, other.Checkpoint(t.Context(), jobs[3], pawl.Checkpoint{Value: 5}))
 	must(t, other.Extend(t.Context(), jobs[3], time.Hour))
-	must1(t, 1)(other.Delete(t.Context(), jobs[4]))
+	wantCount(t, 1)(other.Delete(t.Context(), jobs[4]))
 	for _, i := range []int{0, 1, 2, 4} {
 		if err := client.Complete(t.Context(), claimed[i]); !errors.Is(err, pawl.ErrLeaseLost) {
 			t.Errorf("who claimed job %d can still complete it: %v", claimed[i].ID, err)
@@ -68,9 +68,9 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 	}
 
 	// Claimed at one epoch, lost, and claimed again: the old epoch is refused.
-	late := must2(other.Claimed(t.Context(), ids[5]))
-	expire(t, pool)
-	if jobs := must2(other.Claimed(t.Context(), ids[5])); len(jobs) > 0 {
+	late := mustValue(other.Claimed(t.Context(), ids[5]))
+	expireLeases(t, pool)
+	if jobs := mustValue(other.Claimed(t.Context(), ids[5])); len(jobs) > 0 {
 		t.Errorf("a lost job counts as claimed: %+v", jobs[0])
 	}
 	if err := other.Complete(t.Context(), late); !errors.Is(err, pawl.ErrLeaseLost) {
@@ -81,7 +81,7 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 	}
 	var again pawl.Jobs // Rescued by one claim or the next.
 	pgtest.Wait(t, "them to be claimed again", func() bool { again = append(again, claim(t, client, 10)...); return len(again) >= 3 })
-	rest := must2(other.Claimed(t.Context(), again[0].ID, again[1].ID, again[2].ID))
+	rest := mustValue(other.Claimed(t.Context(), again[0].ID, again[1].ID, again[2].ID))
 	if len(rest) != 3 || rest[0].Epoch() == late[0].Epoch() && rest[0].ID == late[0].ID {
 		t.Fatalf("claimed again are %v", rest)
 	}
@@ -89,13 +89,6 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 0 {
 		t.Errorf("%d leases are left of jobs that are all answered", n)
 	}
-}
-
-func must2[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
 }
 
 func TestClaimKinds(t *testing.T) {
@@ -139,12 +132,12 @@ func TestClaimKinds(t *testing.T) {
 
 	// Two crashes, and it comes alone.
 	for range 2 {
-		expire(t, pool)
+		expireLeases(t, pool)
 		if got := kinds(1, "a"); len(got) != 1 {
 			t.Fatalf("claimed %d", got)
 		}
 	}
-	expire(t, pool)
+	expireLeases(t, pool)
 	for range value[int](t, pool, "select count(*) from pawl.ready where priority = -32769") {
 		if got := kinds(10, "a", "b", "c"); len(got) != 1 {
 			t.Errorf("claimed %d beside a suspect", got)

@@ -26,8 +26,8 @@ func TestNewRefusesMistakes(t *testing.T) {
 func TestTwoInstallations(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	first, _ := connect(t, url, listens)
-	second, pool := connect(t, url, listens, func(c *pawl.Config) { c.Schema = "Other_1" })
+	first, _ := connect(t, url, withListen)
+	second, pool := connect(t, url, withListen, func(c *pawl.Config) { c.Schema = "Other_1" })
 	if err := second.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestTwoInstallations(t *testing.T) {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	start(t, second, mux, pawl.RunnerConfig{PollInterval: hour})
-	asleep(t, pool, 1)
+	awaitSleepers(t, pool, 1)
 	await(t, second, insert(t, second, Note{1}), pawlstate.Completed)
 	if err := second.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: 40 * 24 * hour, RetainCancelled: -1, RetainDead: -1}); err != nil {
 		t.Fatal(err)

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// elapse lets all that is scheduled be due: tests move rows, not clocks. Not into the past: there a promoter has been already.
-func elapse(t testing.TB, pool *pgxpool.Pool) {
+// makeDue lets all that is scheduled be due: tests move rows, not clocks. Not into the past: there a promoter has been already.
+func makeDue(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		exec(t, tx, "select pg_current_xact_id()") // As every writer of a time, or the floor of a queue might pass it by.
@@ -21,8 +21,8 @@ func elapse(t testing.TB, pool *pgxpool.Pool) {
 	}
 }
 
-// expire lets all consumers' leases run out, and gives back what they held.
-func expire(t testing.TB, pool *pgxpool.Pool) {
+// expireLeases lets all consumers' leases run out, and gives back what they held.
+func expireLeases(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")

@@ -38,13 +38,13 @@ func (x xor) Decode(kind string, stored []byte) ([]byte, error) {
 	return rest, x.decode
 }
 
-func with(codec pawl.Codec) func(*pawl.Config) { return func(c *pawl.Config) { c.Codec = codec } }
+func withCodec(codec pawl.Codec) func(*pawl.Config) { return func(c *pawl.Config) { c.Codec = codec } }
 
 func TestCodec(t *testing.T) {
 	for _, n := range []int{1, 5, 2500} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			client, pool := install(t, with(xor{}))
+			client, pool := install(t, withCodec(xor{}))
 			jobs := notes(n)
 			jobs[0].Data = []byte("plain")
 			var first pawl.ID
@@ -81,7 +81,7 @@ func TestCodec(t *testing.T) {
 func TestCodecOnOneSideOnly(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	coded, pool := connect(t, url, with(xor{}))
+	coded, pool := connect(t, url, withCodec(xor{}))
 	plain, _ := connect(t, url)
 	ran := make(chan string, 10)
 	mux := new(pawl.Mux)
@@ -149,7 +149,7 @@ func TestDecodeFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client, pool := install(t, with(codec))
+			client, pool := install(t, withCodec(codec))
 			seen := make(chan error, 1)
 			mux := new(pawl.Mux)
 			mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
@@ -206,7 +206,7 @@ func TestDecodeFails(t *testing.T) {
 func TestEncodeFails(t *testing.T) {
 	t.Parallel()
 	full := errors.New("out of entropy")
-	client, pool := install(t, with(xor{encode: full}), func(c *pawl.Config) { c.InsertRate = pawl.Rate{N: 1} })
+	client, pool := install(t, withCodec(xor{encode: full}), func(c *pawl.Config) { c.InsertRate = pawl.Rate{N: 1} })
 	for range 3 {
 		if _, err := client.Insert(t.Context(), Note{1}); !errors.Is(err, full) {
 			t.Errorf("got %v", err)
@@ -218,7 +218,7 @@ func TestEncodeFails(t *testing.T) {
 	if err := client.Validate(pawl.JobSpec{Args: Note{1}}); err != nil {
 		t.Errorf("Validate: %v", err)
 	}
-	if n := live(t, pool); n != 0 {
+	if n := liveRows(t, pool); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -232,7 +232,7 @@ func TestKeyRotation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return connect(t, url, with(r))
+		return connect(t, url, withCodec(r))
 	}
 	before, pool := ring("spring", map[string][]byte{"spring": spring})
 	between, _ := ring("spring", map[string][]byte{"spring": spring, "autumn": autumn})
@@ -276,7 +276,7 @@ func TestKeyRotation(t *testing.T) {
 
 func TestACheckpointsArgsAreEncoded(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, with(xor{}))
+	client, pool := install(t, withCodec(xor{}))
 	id := insert(t, client, Note{1})
 	must(t, client.Checkpoint(t.Context(), claim(t, client, 1)[0], pawl.Checkpoint{Args: Note{2}}))
 	if stored := value[string](t, pool, "select args::text from pawl.job"); !strings.Contains(stored, "pawl:codec:") {

@@ -64,7 +64,7 @@ func (w *scene) add(emails ...Email) {
 	}
 }
 
-func to(addresses ...string) (emails []Email) {
+func emailsTo(addresses ...string) (emails []Email) {
 	for _, address := range addresses {
 		emails = append(emails, Email{To: address, Subject: "hello"})
 	}
@@ -94,7 +94,7 @@ var concepts = []struct {
 		w.jobs(states{pawlstate.Ready: 1})
 	}},
 	{name: "Handle", do: conceptHandle, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com", "nobody@example.com", "busy@example.com")...)
+		w.add(emailsTo("ann@example.com", "nobody@example.com", "busy@example.com")...)
 		w.add(Email{To: "ann@example.com"})
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 2, pawlstate.Dead: 1, pawlstate.Cancelled: 1})
@@ -158,7 +158,7 @@ var concepts = []struct {
 		w.jobs(states{pawlstate.Running: 5, pawlstate.Ready: 15})
 	}},
 	{name: "Semaphore", do: conceptSemaphore, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com", "bob@example.com", "cleo@example.org")...)
+		w.add(emailsTo("ann@example.com", "bob@example.com", "cleo@example.org")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 3})
 	}},
@@ -166,7 +166,7 @@ var concepts = []struct {
 		w.jobs(states{pawlstate.Cancelled: 1})
 	}},
 	{name: "Checkpoint", do: conceptCheckpoint, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("all")...)
+		w.add(emailsTo("all")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 		if n := value[string](w.T, w.pool, "select checkpoint ->> 'value' from pawl.archive"); n != "3" {
@@ -174,7 +174,7 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Step", do: conceptStep, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com")...)
+		w.add(emailsTo("ann@example.com")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 		jobs, err := w.client.List(w.Context(), pawl.Filter{})
@@ -184,7 +184,7 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Result", do: conceptResult, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com")...)
+		w.add(emailsTo("ann@example.com")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 	}},
@@ -197,20 +197,20 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Chunk", do: conceptChunk, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com", "nobody@example.com", "bob@example.com")...)
+		w.add(emailsTo("ann@example.com", "nobody@example.com", "bob@example.com")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 2, pawlstate.Dead: 1})
 	}},
-	{name: "Batch", do: conceptBatch, run: true, before: sending, check: func(w *scene) {
+	{name: "Batch", do: conceptBatch, run: true, before: handleEmails, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 3})
 		if got := w.all(pawl.Filter{}); !strings.Contains(got[2], "all sent") {
 			w.Errorf("there followed %s", got[2])
 		}
 	}},
-	{name: "After", do: conceptAfter, run: true, before: sending, check: func(w *scene) {
+	{name: "After", do: conceptAfter, run: true, before: handleEmails, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 4, pawlstate.Cancelled: 1})
 	}},
-	{name: "Saga", do: conceptSaga, run: true, before: sending, check: func(w *scene) {
+	{name: "Saga", do: conceptSaga, run: true, before: handleEmails, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 4, pawlstate.Dead: 1})
 		ended := values[string](w.T, w.pool, "select args ->> 'subject' from pawl.archive order by finished_at")
 		if want := []string{"flight booked", "hotel booked", "hotel given back", "flight given back"}; !slices.Equal(ended, want) {
@@ -223,14 +223,14 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Consumer", do: conceptConsumer, before: func(w *scene, _ *pawl.Mux) {
-		for _, email := range to("ann@example.com", "bob@example.com", "cleo@example.com", "dan@example.com") {
+		for _, email := range emailsTo("ann@example.com", "bob@example.com", "cleo@example.com", "dan@example.com") {
 			insert(w.T, w.client, pawl.JobSpec{Args: email, Queue: "mail"})
 		}
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Scheduled: 2, pawlstate.Completed: 2})
 	}},
 	{name: "ExactlyOnce", do: conceptExactlyOnce, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com")...)
+		w.add(emailsTo("ann@example.com")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 		if n := value[int](w.T, w.pool, "select count(*) from account"); n != 1 {
@@ -238,7 +238,7 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Dead", do: conceptDead, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("nobody@example.com")...)
+		w.add(emailsTo("nobody@example.com")...)
 		must(w.T, w.client.Fail(w.Context(), claim(w.T, w.client, 1), pawl.Dead(errNoSuchUser)))
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Ready: 1})
@@ -265,11 +265,11 @@ var concepts = []struct {
 	{name: "SQL", do: conceptSQL, run: true, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 	}},
-	{name: "Tend", do: conceptTend, check: func(w *scene) {}},
+	{name: "Maintain", do: conceptMaintain, check: func(w *scene) {}},
 }
 
-// sending has a handler that sends, and thinks that who does not exist is dead.
-func sending(_ *scene, mux *pawl.Mux) {
+// handleEmails has a handler that sends, and thinks that who does not exist is dead.
+func handleEmails(_ *scene, mux *pawl.Mux) {
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Email]) error {
 		if err := send(ctx, job.Args); err != nil {
 			return pawl.Dead(err)

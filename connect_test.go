@@ -37,7 +37,7 @@ func runOne(t *testing.T, pool *pgxpool.Pool, watch *pgxpool.Pool) {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	stop := start(t, client, mux, pawl.RunnerConfig{})
-	asleep(t, watch, 1)
+	awaitSleepers(t, watch, 1)
 	insert(t, client, Note{7})
 	if n := <-ran; n != 7 {
 		t.Errorf("ran %d", n)

@@ -11,56 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/pawlstate"
 )
-
-// hourly returns a cron that does not tick during a test unless a test moves its next tick.
-func hourly(name string) pawl.Cron {
-	return pawl.Cron{Name: name, Spec: "@every 1h", Job: pawl.JobSpec{Args: Note{1}, Fingerprint: name}}
-}
-
-func putCron(t testing.TB, client *pawl.Client, crons ...pawl.Cron) {
-	t.Helper()
-	if err := client.PutCron(t.Context(), crons...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func tickCrons(t testing.TB, client *pawl.Client) {
-	t.Helper()
-	if err := client.TickCrons(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func oneCron(t testing.TB, client *pawl.Client, name string) pawl.Cron {
-	t.Helper()
-	crons, err := client.Crons(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, cron := range crons {
-		if cron.Name == name {
-			return cron
-		}
-	}
-	t.Fatalf("no cron %q among %v", name, crons)
-	return pawl.Cron{}
-}
-
-// late moves the next tick of all crons into the past.
-func late(t testing.TB, pool *pgxpool.Pool, by string) {
-	t.Helper()
-	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() - $1::text::interval", by)
-}
-
-func jobsOf(t testing.TB, pool *pgxpool.Pool, name string) int {
-	t.Helper()
-	return value[int](t, pool, "select count(*) from pawl.job where opts -> 'headers' ->> 'cron' = $1", name)
-}
 
 func TestCronKeepsAllOfAJob(t *testing.T) {
 	t.Parallel()
@@ -101,7 +54,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 		t.Errorf("the same spec again moved the next tick from %v to %v", cron.NextAt, again.NextAt)
 	}
 
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	tick := value[time.Time](t, pool, "select next_at from pawl.cron")
 	tickCrons(t, client)
 	id := value[int64](t, pool, "select id from pawl.job")
@@ -142,7 +95,7 @@ func TestCronJobWithoutArgs(t *testing.T) {
 	client, pool := install(t)
 	putCron(t, client, pawl.Cron{Name: "none", Spec: "@hourly", Job: pawl.JobSpec{Args: pawl.Raw("x", nil)}},
 		pawl.Cron{Name: "null", Spec: "@hourly", Job: pawl.JobSpec{Args: pawl.Raw("x", []byte("null"))}})
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	tickCrons(t, client)
 	if got := values[*string](t, pool, "select args::text from pawl.job order by opts -> 'headers' ->> 'cron'"); len(got) != 2 || got[0] != nil || got[1] == nil || *got[1] != "null" {
 		t.Errorf("args: %v", got)
@@ -160,7 +113,7 @@ func TestCronPause(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	late(t, pool, "5 hours")
+	makeCronsLate(t, pool, "5 hours")
 	tickCrons(t, client)
 	putCron(t, client, cron)
 	if got := oneCron(t, client, "a"); !got.Paused {
@@ -173,19 +126,19 @@ func TestCronPause(t *testing.T) {
 		}
 	}
 	tickCrons(t, client)
-	if n := live(t, pool); n != 0 {
+	if n := liveRows(t, pool); n != 0 {
 		t.Errorf("%d rows of a paused cron", n)
 	}
 	resumed := oneCron(t, client, "a")
 	if resumed.Paused || !value[bool](t, pool, "select next_at > clock_timestamp() from pawl.cron") {
 		t.Errorf("resumed: %+v", resumed)
 	}
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	if err := client.ResumeCron(t.Context(), "a"); err != nil { // Not paused: loses no tick.
 		t.Fatal(err)
 	}
 	tickCrons(t, client)
-	if n := jobsOf(t, pool, "a"); n != 1 {
+	if n := countCronJobs(t, pool, "a"); n != 1 {
 		t.Errorf("%d jobs after the pause", n)
 	}
 	if err := client.DeleteCron(t.Context(), "a"); err != nil {
@@ -232,7 +185,7 @@ func TestRunCron(t *testing.T) {
 	if after := oneCron(t, client, "a"); !reflect.DeepEqual(before, after) {
 		t.Errorf("RunCron changed the cron from\n\t%+v to\n\t%+v", before, after)
 	}
-	if n := jobsOf(t, pool, "a"); n != 1 {
+	if n := countCronJobs(t, pool, "a"); n != 1 {
 		t.Errorf("%d jobs", n)
 	}
 }
@@ -243,7 +196,7 @@ func TestCronVersions(t *testing.T) {
 	put := hourly("a")
 	put.Version = 5
 	putCron(t, client, put)
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	tickCrons(t, client)
 	first := oneCron(t, client, "a")
 
@@ -285,7 +238,7 @@ func TestPutCronConcurrently(t *testing.T) {
 	for i := range n {
 		putCron(t, client, hourly(fmt.Sprint(i)))
 	}
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	var all sync.WaitGroup
 	for i := range 6 {
 		all.Go(func() {
@@ -425,12 +378,12 @@ func TestCronInTransactions(t *testing.T) {
 					t.Fatal(err)
 				}
 				if end == "rollback" {
-					if !reflect.DeepEqual(before, after) || live(t, pool) != 0 {
-						t.Errorf("rolled back, and yet\n\t%+v is\n\t%+v, with %d rows of jobs", before, after, live(t, pool))
+					if !reflect.DeepEqual(before, after) || liveRows(t, pool) != 0 {
+						t.Errorf("rolled back, and yet\n\t%+v is\n\t%+v, with %d rows of jobs", before, after, liveRows(t, pool))
 					}
 					return
 				}
-				if len(after) != 3 || after[0].Name != cron.Name || !after[1].Paused || after[2].Paused || live(t, pool) != 2 {
+				if len(after) != 3 || after[0].Name != cron.Name || !after[1].Paused || after[2].Paused || liveRows(t, pool) != 2 {
 					t.Errorf("committed: %+v", after)
 				}
 			})

@@ -31,7 +31,7 @@ func TestCronTicksOnce(t *testing.T) {
 		putCron(t, client, hourly(fmt.Sprint(i)))
 	}
 	for range rounds {
-		late(t, pool, "1 millisecond")
+		makeCronsLate(t, pool, "1 millisecond")
 		var all sync.WaitGroup
 		for _, other := range others {
 			all.Go(func() {
@@ -64,7 +64,7 @@ func TestCronTickSurvivesADeadProcess(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	putCron(t, client, hourly("a"), hourly("b"))
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	tx := begin(t, pool)
 	taken := value[string](t, tx, "select name from pawl.take_cron('{}', '{}', '{}')")
 	if limit := value[string](t, tx, "show idle_in_transaction_session_timeout"); limit != "10s" {
@@ -73,10 +73,10 @@ func TestCronTickSurvivesADeadProcess(t *testing.T) {
 	insert(t, client.With(tx), pawl.JobSpec{Args: Note{2}, Headers: map[string]string{"cron": taken}})
 	exec(t, tx, "select pawl.tick_cron($1, clock_timestamp(), clock_timestamp() + interval '1 hour')", taken)
 	tickCrons(t, client)
-	if n := jobsOf(t, pool, taken); n != 0 {
+	if n := countCronJobs(t, pool, taken); n != 0 {
 		t.Errorf("%d jobs of a tick somebody else holds", n)
 	}
-	if n := live(t, pool); n != 2 { // A job and its ticket: of the other cron.
+	if n := liveRows(t, pool); n != 2 { // A job and its ticket: of the other cron.
 		t.Errorf("%d rows, want the other cron's two", n)
 	}
 	pid := value[int](t, tx, "select pg_backend_pid()")
@@ -86,7 +86,7 @@ func TestCronTickSurvivesADeadProcess(t *testing.T) {
 	})
 	tickCrons(t, client)
 	tickCrons(t, client)
-	if n := jobsOf(t, pool, taken); n != 1 {
+	if n := countCronJobs(t, pool, taken); n != 1 {
 		t.Errorf("%d jobs of one tick after its first taker died", n)
 	}
 }
@@ -99,10 +99,10 @@ func TestCronCatchUp(t *testing.T) {
 		cron.CatchUp = catchUp
 		putCron(t, client, cron)
 	}
-	late(t, pool, "3 hours 5 minutes") // Four ticks.
+	makeCronsLate(t, pool, "3 hours 5 minutes") // Four ticks.
 	tickCrons(t, client)
 	for catchUp, want := range []int{0, 1, 2, 3, 4, 4} {
-		if got := jobsOf(t, pool, fmt.Sprint(catchUp)); got != want {
+		if got := countCronJobs(t, pool, fmt.Sprint(catchUp)); got != want {
 			t.Errorf("CatchUp %d: %d jobs, want %d", catchUp, got, want)
 		}
 		cron := oneCron(t, client, fmt.Sprint(catchUp))
@@ -113,9 +113,9 @@ func TestCronCatchUp(t *testing.T) {
 			t.Errorf("CatchUp %d: the next tick is in %v", catchUp, left)
 		}
 	}
-	late(t, pool, "30 seconds") // Late, but not missed.
+	makeCronsLate(t, pool, "30 seconds") // Late, but not missed.
 	tickCrons(t, client)
-	if got := jobsOf(t, pool, "0"); got != 1 {
+	if got := countCronJobs(t, pool, "0"); got != 1 {
 		t.Errorf("%d jobs of a tick that was 30 s late", got)
 	}
 }
@@ -132,18 +132,18 @@ func TestBadCronsStopNoOthers(t *testing.T) {
 	exec(t, pool, "create trigger no before insert on pawl.job for each row execute function no()")
 	exec(t, pool, "update pawl.cron set spec = 'every other tuesday' where name = 'odd spec'")
 	exec(t, pool, "update pawl.cron set zone = 'Mars/Olympus' where name = 'odd zone'")
-	late(t, pool, "20 seconds")
+	makeCronsLate(t, pool, "20 seconds")
 	tend(t, client)
-	pgtest.Wait(t, "good crons to tick beside bad ones", func() bool { return live(t, pool) == 4 })
+	pgtest.Wait(t, "good crons to tick beside bad ones", func() bool { return liveRows(t, pool) == 4 })
 	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'last'") // A second round.
-	pgtest.Wait(t, "another tick", func() bool { return jobsOf(t, pool, "last") == 2 })
+	pgtest.Wait(t, "another tick", func() bool { return countCronJobs(t, pool, "last") == 2 })
 	if n := strings.Count(lines.String(), "cannot read"); n != 2 {
 		t.Errorf("two unreadable crons made %d log lines:\n%s", n, lines.String())
 	}
 	pgtest.Wait(t, "the refused job to be logged", func() bool { return strings.Contains(lines.String(), "not this one") }) // At the end of a round.
 	putCron(t, client, hourly("odd zone"))                                                                                  // Repaired.
 	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'odd zone'")
-	pgtest.Wait(t, "a repaired cron to tick", func() bool { return jobsOf(t, pool, "odd zone") == 1 })
+	pgtest.Wait(t, "a repaired cron to tick", func() bool { return countCronJobs(t, pool, "odd zone") == 1 })
 }
 
 type lockedBuffer struct {
@@ -186,7 +186,7 @@ func TestCronEverySecond(t *testing.T) {
 	putCron(t, client, pawl.Cron{Name: "second", Spec: "* * * * * *", Job: pawl.JobSpec{Args: Note{1}}})
 	tend(t, client)
 	tend(t, other)
-	pgtest.Wait(t, "five ticks", func() bool { return jobsOf(t, pool, "second") >= 5 })
+	pgtest.Wait(t, "five ticks", func() bool { return countCronJobs(t, pool, "second") >= 5 })
 	ticks := values[time.Time](t, pool, "select run_at from pawl.job order by run_at, id limit 5")
 	for i := range ticks[1:] {
 		if step := ticks[i+1].Sub(ticks[i]); step != time.Second {

@@ -3,6 +3,7 @@ package pawl_test
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -76,4 +77,52 @@ func stdTx(t testing.TB, pool *pgxpool.Pool) *sql.Tx {
 	}
 	t.Cleanup(func() { tx.Rollback() })
 	return tx
+}
+
+const (
+	dropFunctions = `do $$ declare f text; begin
+		for f in select oid::regprocedure from pg_proc where pronamespace = 'pawl'::regnamespace loop
+			execute 'drop function ' || f;
+		end loop;
+	end $$`
+	// eachPartition runs a statement with each partition's name at its end.
+	eachPartition = `do $$ declare p text; begin
+		for p in select inhrelid::regclass from pg_inherits where inhparent = 'pawl.archive'::regclass loop
+			execute '%s ' || p;
+		end loop;
+	end $$`
+	replacedFunction = "create or replace function pawl.poke_heartbeats() returns void language sql as 'select'"
+	otherIndex       = "drop index pawl.dead_queue; create index dead_queue on pawl.dead (id)"
+)
+
+// statementsOf cuts a block at semicolons that end a line outside of $$.
+func statementsOf(block string) (list []pageStatement) {
+	var text strings.Builder
+	for line := range strings.Lines(block) {
+		line = strings.TrimRight(line, "\n")
+		code, _, _ := strings.Cut(line, "  --")
+		row, isRow := strings.CutPrefix(line, "-- → ")
+		state, fails := strings.CutPrefix(line, "-- ! ")
+		switch {
+		case isRow && text.Len() == 0:
+			list[len(list)-1].rows = append(list[len(list)-1].rows, row)
+			continue
+		case fails && text.Len() == 0:
+			list[len(list)-1].fails = state
+			continue
+		case strings.HasPrefix(line, "--") && text.Len() == 0:
+			continue
+		}
+		text.WriteString(line + "\n")
+		if strings.HasSuffix(strings.TrimSpace(code), ";") && strings.Count(text.String(), "$$")%2 == 0 {
+			list = append(list, pageStatement{text: text.String()})
+			text.Reset()
+		}
+	}
+	return list
+}
+
+type pageStatement struct {
+	text, fails string
+	rows        []string
 }

@@ -74,7 +74,7 @@ func TestAfter(t *testing.T) {
 				}
 				await(t, client, grandchild, want)
 				if test.keep {
-					must1(t, 1)(client.Retry(t.Context(), parent))
+					wantCount(t, 1)(client.Retry(t.Context(), parent))
 					must(t, client.Complete(t.Context(), claim(t, client, 1)))
 					runFollowups(t, pool)
 					await(t, client, child, pawlstate.Ready)
@@ -105,7 +105,7 @@ func TestAGraphRuns(t *testing.T) {
 		return nil
 	})
 	start(t, client, mux, pawl.RunnerConfig{})
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	if len(ran) != 4 || ran[0] != 1 || ran[3] != 4 {
 		t.Errorf("they ran as %v", ran)
 	}
@@ -165,13 +165,13 @@ func TestAJobAfterOneThatIsRetried(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	parent := insert(t, client, Note{1})
-	must1(t, 1)(client.Cancel(t.Context(), parent))
+	wantCount(t, 1)(client.Cancel(t.Context(), parent))
 	tx := begin(t, pool)
 	child, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{2}, AfterNotOK: []pawl.ID{parent}})
 	must(t, err)
 	var retrying sync.WaitGroup
 	retrying.Go(func() { _, err = client.Retry(t.Context(), parent) })
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	commit(t, tx)
 	retrying.Wait()
 	must(t, err)

@@ -14,29 +14,6 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// zoo is one job in each state, by state; of all kinds of fields.
-func zoo(t testing.TB, client *pawl.Client) map[pawlstate.State]pawl.ID {
-	t.Helper()
-	ids := map[pawlstate.State]pawl.ID{}
-	for _, state := range []pawlstate.State{pawlstate.Completed, pawlstate.Dead, pawlstate.Running} {
-		ids[state] = insert(t, client, pawl.JobSpec{Args: Note{1}, Fingerprint: "f"})
-		jobs := claim(t, client, 1)
-		switch state {
-		case pawlstate.Completed:
-			must(t, client.Complete(t.Context(), jobs))
-		case pawlstate.Dead:
-			must(t, client.Fail(t.Context(), jobs, pawl.Dead(errBoom)))
-		}
-	}
-	ids[pawlstate.Cancelled] = insert(t, client, Note{2})
-	must1(t, 1)(client.Cancel(t.Context(), ids[pawlstate.Cancelled]))
-	ids[pawlstate.Reserved] = insert(t, client, pawl.JobSpec{Args: Note{3}, Reserve: time.Hour})
-	ids[pawlstate.Waiting] = insert(t, client, pawl.JobSpec{Args: Note{4}, AfterOK: []pawl.ID{ids[pawlstate.Running]}})
-	ids[pawlstate.Scheduled] = insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
-	ids[pawlstate.Ready] = insert(t, client, pawl.JobSpec{Args: Note{6}, Queue: "other", Channel: "c"})
-	return ids
-}
-
 func listed(t testing.TB, client *pawl.Client, filter pawl.Filter) []pawl.ID {
 	t.Helper()
 	jobs, err := client.List(t.Context(), filter)
@@ -53,7 +30,7 @@ func listed(t testing.TB, client *pawl.Client, filter pawl.Filter) []pawl.ID {
 func TestListAndCount(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	ids := zoo(t, client)
+	ids := jobInEachState(t, client)
 	all := make([]pawl.ID, 0, len(ids))
 	states := map[pawl.ID]pawlstate.State{}
 	for state, id := range ids {
@@ -211,20 +188,20 @@ func TestChangesByFilter(t *testing.T) {
 	}
 	done := claim(t, client, 10)
 	must(t, client.Complete(t.Context(), done))
-	must1(t, 100)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0", Limit: 100}))
+	wantCount(t, 100)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0", Limit: 100}))
 	tx := begin(t, pool)
-	must1(t, 1145)(client.With(tx).Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
+	wantCount(t, 1145)(client.With(tx).Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
 	must(t, tx.Rollback(t.Context()))
-	must1(t, 1145)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
-	must1(t, 1245)(client.Cancel(t.Context(), pawl.Filter{All: true}))
+	wantCount(t, 1145)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
+	wantCount(t, 1245)(client.Cancel(t.Context(), pawl.Filter{All: true}))
 	if n := value[int](t, pool, "select count(*) from pawl.archive where state = 'completed'"); n != 10 {
 		t.Errorf("%d are completed after Cancel, want 10: what is finished stays", n)
 	}
-	must1(t, 1245)(client.Retry(t.Context(), pawl.Filter{Fingerprint: "f1"}))
-	must1(t, 1245)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{Delay: time.Hour}))
-	must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Completed, pawlstate.Ready}}))
+	wantCount(t, 1245)(client.Retry(t.Context(), pawl.Filter{Fingerprint: "f1"}))
+	wantCount(t, 1245)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{Delay: time.Hour}))
+	wantCount(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Completed, pawlstate.Ready}}))
 	var told []int64
-	must1(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true, Progress: func(done int64) { told = append(told, done) }}))
+	wantCount(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true, Progress: func(done int64) { told = append(told, done) }}))
 	if !slices.Equal(told, []int64{1000, 2000, 2500}) {
 		t.Errorf("told of %d as it went, want 1000, 2000, 2500", told)
 	}
@@ -238,13 +215,13 @@ func TestCancelByUniqueKey(t *testing.T) {
 	client, _ := install(t)
 	unique := pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}}
 	first := insert(t, client, unique)
-	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
+	wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
 	second := insert(t, client, unique)
 	if first == second {
 		t.Fatal("the key was not free after Cancel")
 	}
-	must1(t, 0)(client.Retry(t.Context(), pawl.Filter{UniqueKey: "k"})) // Another has the key.
-	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
+	wantCount(t, 0)(client.Retry(t.Context(), pawl.Filter{UniqueKey: "k"})) // Another has the key.
+	wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
 }
 
 func TestNoSuchJob(t *testing.T) {
@@ -273,7 +250,7 @@ func TestListInAnotherSchema(t *testing.T) {
 	client, pool := install(t, func(c *pawl.Config) { c.Schema = "Two" })
 	exec(t, pool, "drop schema pawl cascade")
 	must(t, client.Migrate(t.Context()))
-	ids := zoo(t, client)
+	ids := jobInEachState(t, client)
 	if got := listed(t, client, pawl.Filter{States: []pawlstate.State{pawlstate.Ready, pawlstate.Dead}, Kind: "note"}); len(got) != 2 {
 		t.Errorf("listed %v", got)
 	}
@@ -286,15 +263,15 @@ func TestListInAnotherSchema(t *testing.T) {
 	if channels, err := client.Channels(t.Context(), "other"); err != nil || len(channels) != 1 {
 		t.Errorf("channels are %+v, %v", channels, err)
 	}
-	must1(t, 1)(client.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour}))
-	must1(t, 1)(client.PurgeQueue(t.Context(), "other"))
+	wantCount(t, 1)(client.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour}))
+	wantCount(t, 1)(client.PurgeQueue(t.Context(), "other"))
 }
 
 // What sees and changes jobs runs on database/sql too, in a transaction.
 func TestListOnDatabaseSQL(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	ids := zoo(t, client)
+	ids := jobInEachState(t, client)
 	tx := stdTx(t, pool)
 	in := client.WithSQL(tx)
 	jobs, err := in.List(t.Context(), pawl.Filter{Limit: 3})
@@ -304,8 +281,8 @@ func TestListOnDatabaseSQL(t *testing.T) {
 	if n, err := in.Count(t.Context(), pawl.Filter{Before: jobs[2].ID}); n != int64(len(ids)-3) || err != nil {
 		t.Errorf("counted %d, %v", n, err)
 	}
-	must1(t, 1)(in.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
-	must1(t, 1)(in.Cancel(t.Context(), pawl.Filter{Queue: "other"}))
+	wantCount(t, 1)(in.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
+	wantCount(t, 1)(in.Cancel(t.Context(), pawl.Filter{Queue: "other"}))
 	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 2 || stats.Queues[1].Live() != 0 || stats.Queues[1].Archived != 1 {
 		t.Errorf("stats are %+v, %v", stats, err)
 	}
@@ -358,7 +335,7 @@ func TestFilterByWorker(t *testing.T) {
 	if got := of("anna"); len(got) > 0 {
 		t.Errorf("anna, having given it back, runs %d", got)
 	}
-	must1(t, 1)(client.Retry(t.Context(), id))
+	wantCount(t, 1)(client.Retry(t.Context(), id))
 	<-began
 	end <- nil
 	await(t, client, id, pawlstate.Completed)
@@ -380,5 +357,5 @@ func TestFilterRunBefore(t *testing.T) {
 	if got := listed(t, client, pawl.Filter{RunBefore: moment.Add(2 * time.Minute)}); !slices.Equal(got, []pawl.ID{soon, now}) {
 		t.Errorf("due soon are %d", got)
 	}
-	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute), States: []pawlstate.State{pawlstate.Scheduled}}))
+	wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute), States: []pawlstate.State{pawlstate.Scheduled}}))
 }

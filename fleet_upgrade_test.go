@@ -28,7 +28,7 @@ import (
 // No job is lost, none runs twice, and ordered channels keep their order.
 func TestRollingUpgrade(t *testing.T) {
 	t.Parallel()
-	for _, version := range baselines(t) {
+	for _, version := range frozenVersions(t) {
 		for _, next := range []bool{false, true} {
 			t.Run(fmt.Sprintf("from %d, next %t", version, next), func(t *testing.T) {
 				t.Parallel()
@@ -39,10 +39,10 @@ func TestRollingUpgrade(t *testing.T) {
 }
 
 func roll(t *testing.T, version int, next bool) {
-	url := old(t, version)
+	url := keptSchema(t, version)
 	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 12 })
 	exec(t, pool, effects)
-	f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
+	f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozenStatements(t, version)}
 	f.partitions()
 	l := f.fill()
 
@@ -68,7 +68,7 @@ func roll(t *testing.T, version int, next bool) {
 	must(t, err)
 	must(t, client.Migrate(t.Context()))
 	if next {
-		up(t, url, following(t))
+		migrateTo(t, url, nextRelease(t))
 	}
 	between := done()
 
@@ -123,16 +123,16 @@ func roll(t *testing.T, version int, next bool) {
 	// The new binary changes the jobs that the old one left waiting for a call.
 	must(t, client.CommitReserved(t.Context(), pawl.ID(l.reserved)))
 	must(t, client.AbortReserved(t.Context(), pawl.ID(l.abort)))
-	must1(t, 4)(client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{pawl.ID(l.far), pawl.ID(l.dead),
+	wantCount(t, 4)(client.Retry(t.Context(), pawl.Filter{IDs: []pawl.ID{pawl.ID(l.far), pawl.ID(l.dead),
 		pawl.ID(l.cancelled), pawl.ID(l.unique)}}))
 	must(t, client.ResumeChannel(t.Context(), "halting", ""))
 	if job, err := client.Get(t.Context(), pawl.ID(l.completed)); err != nil || job.State != pawlstate.Completed {
 		t.Errorf("the job that was completed: %+v, %v", job, err)
 	}
-	for left := live(t, pool); left > 0; { // There may be thousands.
+	for left := liveRows(t, pool); left > 0; { // There may be thousands.
 		was := left
 		pgtest.Wait(t, fmt.Sprintf("any of the last %d to be done", was),
-			func() bool { left = live(t, pool); return left < was })
+			func() bool { left = liveRows(t, pool); return left < was })
 	}
 	must(t, stop())
 
@@ -166,16 +166,16 @@ func roll(t *testing.T, version int, next bool) {
 	if n := value[int](t, pool, "select count(*) from effect where lane like 'ordered %'"); n < 50 {
 		t.Errorf("only %d ordered jobs: the test shows little", n)
 	}
-	check(t, client)
+	checkInvariant(t, client)
 	must(t, client.Retain(t.Context()))
 }
 
 // TestSleepersOfBothVersions checks that an insert of either version wakes sessions of the other that wait for jobs.
 func TestSleepersOfBothVersions(t *testing.T) {
 	t.Parallel()
-	for _, version := range baselines(t) {
-		client, pool := install(t, listens)
-		f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
+	for _, version := range frozenVersions(t) {
+		client, pool := install(t, withListen)
+		f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozenStatements(t, version)}
 		listener := connectTo(t, pgtest.Direct(t, pool.Config().ConnString()))
 		exec(t, listener, f.find(`listen """pawl"".wake`).text)
 		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(",
@@ -192,7 +192,7 @@ func TestSleepersOfBothVersions(t *testing.T) {
 		claim(t, client, 1)
 		woken := make(chan error, 1)
 		go func() { woken <- client.Wait(ctx, "plain") }()
-		asleep(t, pool, 1)
+		awaitSleepers(t, pool, 1)
 		_, err = f.insert(t.Context(), "plain", "", 0, nil, Work{N: f.next()})
 		must(t, err)
 		if n, err := listener.WaitForNotification(ctx); err != nil || n.Payload != "plain" {

@@ -82,7 +82,7 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 		errs = append(errs, pawl.AttemptError{Attempt: i + 1, At: when, Error: fmt.Sprint("error ", i+1, "\x00"), Stack: strings.Repeat("x", 10_000)})
 	}
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Attempt: 12, MaxAttempts: 14, Errors: errs})
-	if live(t, pool) != 2 || value[bool](t, pool, "select constrained from pawl.job") {
+	if liveRows(t, pool) != 2 || value[bool](t, pool, "select constrained from pawl.job") {
 		t.Error("it is not a plain job")
 	}
 	for attempt := 13; attempt <= 14; attempt++ {
@@ -171,13 +171,13 @@ func TestInsertInATransaction(t *testing.T) {
 				if _, err := insert(t.Context(), in); err != nil {
 					t.Fatal(err)
 				}
-				if n := live(t, pool); n != 0 {
+				if n := liveRows(t, pool); n != 0 {
 					t.Errorf("%d rows are seen before the commit", n)
 				}
 				if err := rollback(); err != nil {
 					t.Fatal(err)
 				}
-				if n := live(t, pool); n != 0 {
+				if n := liveRows(t, pool); n != 0 {
 					t.Errorf("%d rows are left after the rollback", n)
 				}
 				in, commit, _ := open(t, client, pool)
@@ -188,11 +188,11 @@ func TestInsertInATransaction(t *testing.T) {
 				if err := commit(); err != nil {
 					t.Fatal(err)
 				}
-				if got := live(t, pool); got != 2*n {
+				if got := liveRows(t, pool); got != 2*n {
 					t.Errorf("%d rows after the commit, want %d", got, 2*n)
 				}
 				if how == "many" {
-					elapse(t, pool)
+					makeDue(t, pool)
 					for _, job := range claim(t, client, 20) {
 						switch note(t, job).N {
 						case 3:
@@ -293,7 +293,7 @@ func TestInvalid(t *testing.T) {
 			}
 		})
 	}
-	if n := live(t, pool); n != 0 {
+	if n := liveRows(t, pool); n != 0 {
 		t.Errorf("%d rows after inserts that were all refused", n)
 	}
 }
@@ -362,7 +362,7 @@ func TestBadJobFailsAlone(t *testing.T) {
 			t.Errorf("insert %d returned %v", i, err)
 		}
 	}
-	if got := live(t, pool); got != 2*(n-3) {
+	if got := liveRows(t, pool); got != 2*(n-3) {
 		t.Errorf("%d rows, want %d", got, 2*(n-3))
 	}
 }
@@ -377,7 +377,7 @@ func TestInsertManyIsAllOrNothing(t *testing.T) {
 			if _, err := client.InsertMany(t.Context(), jobs); err == nil {
 				t.Error("a number no jsonb can hold was accepted")
 			}
-			if got := live(t, pool); got != 0 {
+			if got := liveRows(t, pool); got != 0 {
 				t.Errorf("%d rows are left", got)
 			}
 		})
@@ -398,7 +398,7 @@ func TestInsertCancelled(t *testing.T) {
 	ctx, cancel = context.WithCancel(t.Context())
 	answer := make(chan error, 1)
 	go func() { _, err := client.Insert(ctx, Note{2}); answer <- err }()
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	cancel()
 	if err := <-answer; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "may have been") {
 		t.Errorf("got %v; want it to say that the job may have been inserted", err)

@@ -33,18 +33,18 @@ func install(t testing.TB, options ...func(*pawl.Config)) (*pawl.Client, *pgxpoo
 // connect is install on a database that is there already.
 func connect(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
 	t.Helper()
-	client, pool := unchecked(t, url, options...)
-	t.Cleanup(func() { check(t, client) })
+	client, pool := connectUnchecked(t, url, options...)
+	t.Cleanup(func() { checkInvariant(t, client) })
 	return client, pool
 }
 
 const listenDirectly = "directly"
 
-// listens is an option for tests of what must be heard, not looked for: LISTEN goes past the pooler, if one is in between.
-func listens(config *pawl.Config) { config.ListenURL = listenDirectly }
+// withListen is an option for tests of what must be heard, not looked for: LISTEN goes past the pooler, if one is in between.
+func withListen(config *pawl.Config) { config.ListenURL = listenDirectly }
 
-// unchecked is connect for a test that breaks the library to show that a rule is needed.
-func unchecked(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
+// connectUnchecked is connect for a test that breaks the library to show that a rule is needed.
+func connectUnchecked(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
 	t.Helper()
 	eight := func(c *pgxpool.Config) { c.MaxConns = 8 }
 	pool := pgtest.Pool(t, url, eight)
@@ -52,7 +52,7 @@ func unchecked(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.C
 	config := pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	if pgtest.Pooled() {
 		// As a user's pool is, for the library; the test's own statements would break on it.
-		theirs = pgtest.Pool(t, url, eight, unnamed(t))
+		theirs = pgtest.Pool(t, url, eight, withoutNamedStatements(t))
 	}
 	for _, option := range options {
 		option(&config)
@@ -70,8 +70,8 @@ func unchecked(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.C
 	return client, pool
 }
 
-// check fails the test if the invariant is broken.
-func check(t testing.TB, client *pawl.Client) {
+// checkInvariant fails the test if the invariant is broken.
+func checkInvariant(t testing.TB, client *pawl.Client) {
 	t.Helper()
 	findings, err := client.Verify(context.Background()) // The test's own context has ended in a cleanup.
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // Note is the args of most tests.
@@ -97,8 +98,8 @@ func numbers(t testing.TB, jobs pawl.Jobs) []int {
 	return list
 }
 
-// live counts the rows of everything a job that is not finished has, but leases.
-func live(t testing.TB, pool *pgxpool.Pool) int {
+// liveRows counts the rows of everything a job that is not finished has, but leases.
+func liveRows(t testing.TB, pool *pgxpool.Pool) int {
 	t.Helper()
 	return value[int](t, pool, "select (select count(*) from pawl.job) + (select count(*) from pawl.ready) + (select count(*) from pawl.scheduled)")
 }
@@ -112,3 +113,30 @@ func runFollowups(t testing.TB, pool *pgxpool.Pool) {
 const hour = 60 * time.Minute
 
 var errBoom = errors.New("boom")
+
+// jobInEachState is one job in each state, by state; of all kinds of fields.
+func jobInEachState(t testing.TB, client *pawl.Client) map[pawlstate.State]pawl.ID {
+	t.Helper()
+	ids := map[pawlstate.State]pawl.ID{}
+	for _, state := range []pawlstate.State{pawlstate.Completed, pawlstate.Dead, pawlstate.Running} {
+		ids[state] = insert(t, client, pawl.JobSpec{Args: Note{1}, Fingerprint: "f"})
+		jobs := claim(t, client, 1)
+		switch state {
+		case pawlstate.Completed:
+			must(t, client.Complete(t.Context(), jobs))
+		case pawlstate.Dead:
+			must(t, client.Fail(t.Context(), jobs, pawl.Dead(errBoom)))
+		}
+	}
+	ids[pawlstate.Cancelled] = insert(t, client, Note{2})
+	wantCount(t, 1)(client.Cancel(t.Context(), ids[pawlstate.Cancelled]))
+	ids[pawlstate.Reserved] = insert(t, client, pawl.JobSpec{Args: Note{3}, Reserve: time.Hour})
+	ids[pawlstate.Waiting] = insert(t, client, pawl.JobSpec{Args: Note{4}, AfterOK: []pawl.ID{ids[pawlstate.Running]}})
+	ids[pawlstate.Scheduled] = insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
+	ids[pawlstate.Ready] = insert(t, client, pawl.JobSpec{Args: Note{6}, Queue: "other", Channel: "c"})
+	return ids
+}
+
+func ordered(channel string, n int) pawl.JobSpec {
+	return pawl.JobSpec{Args: Note{n}, Channel: channel, Ordered: true}
+}

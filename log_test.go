@@ -128,7 +128,7 @@ func TestOnClaim(t *testing.T) {
 	}
 	id := insert(t, client, Note{1})
 	claim(t, client, 1)
-	if s := within(t, "the claim", heard); len(s.jobs) != 1 || s.jobs[0] != id || s.took <= 0 || s.took > time.Minute || s.err != nil {
+	if s := receive(t, "the claim", heard); len(s.jobs) != 1 || s.jobs[0] != id || s.took <= 0 || s.took > time.Minute || s.err != nil {
 		t.Errorf("heard of %+v, want job %d alone: the claim before found nothing", s, id)
 	}
 	exec(t, pool, "alter table pawl.lease rename to other")
@@ -137,7 +137,7 @@ func TestOnClaim(t *testing.T) {
 		t.Error("claimed without leases")
 	}
 	exec(t, pool, "alter table pawl.other rename to lease")
-	if s := within(t, "the failed claim", heard); len(s.jobs) != 0 || s.err == nil {
+	if s := receive(t, "the failed claim", heard); len(s.jobs) != 0 || s.err == nil {
 		t.Errorf("heard of %+v, want an error", s)
 	}
 	tell = false
@@ -145,8 +145,8 @@ func TestOnClaim(t *testing.T) {
 	done := make(chan pawl.ID, 1)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { done <- job.ID; return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
-	ran := within(t, "the job", done)
-	if s := within(t, "the runner's claim", heard); len(s.jobs) != 1 || s.jobs[0] != ran {
+	ran := receive(t, "the job", done)
+	if s := receive(t, "the runner's claim", heard); len(s.jobs) != 1 || s.jobs[0] != ran {
 		t.Errorf("heard of %+v, want job %d", s, ran)
 	}
 }

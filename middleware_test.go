@@ -13,15 +13,6 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-func isRate(t testing.TB, err error) time.Duration {
-	t.Helper()
-	over, ok := errors.AsType[*pawl.RateError](err)
-	if !ok || over.RetryAfter <= 0 {
-		t.Fatalf("got %v, want a *RateError", err)
-	}
-	return over.RetryAfter
-}
-
 func TestInsertRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {
@@ -52,12 +43,12 @@ func TestInsertRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := client.Insert(t.Context(), Note{1})
-	if wait := isRate(t, err); wait > time.Hour || wait < 59*time.Minute {
+	if wait := wantRateError(t, err); wait > time.Hour || wait < 59*time.Minute {
 		t.Errorf("RetryAfter is %v", wait)
 	}
 	_, err = client.InsertMany(t.Context(), notes(2))
-	isRate(t, err)
-	if n := live(t, pool); n != 2*3 {
+	wantRateError(t, err)
+	if n := liveRows(t, pool); n != 2*3 {
 		t.Errorf("%d rows, want those of 3 jobs", n)
 	}
 	bulk, err := pawl.New(pool, pawl.Config{})
@@ -76,7 +67,7 @@ func TestInsertRateOfALargeBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := client.Insert(t.Context(), Note{1})
-	if wait := isRate(t, err); wait < 8*time.Hour {
+	if wait := wantRateError(t, err); wait < 8*time.Hour {
 		t.Errorf("RetryAfter is %v; ten were taken from a bucket of two", wait)
 	}
 }
@@ -182,7 +173,7 @@ func TestInsertMiddlewareDecides(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) || (len(many) == 2) != test.in {
 				t.Errorf("got jobs %v, %v; want %q", many, err, test.want)
 			}
-			if n, want := live(t, pool), map[bool]int{true: 2 * 3}[test.in]; n != want {
+			if n, want := liveRows(t, pool), map[bool]int{true: 2 * 3}[test.in]; n != want {
 				t.Errorf("%d rows, want %d", n, want)
 			}
 		})
@@ -222,10 +213,10 @@ func TestInsertMiddlewareOfConcurrentInserts(t *testing.T) {
 			}
 		})
 	}
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	commit(t, tx)
 	all.Wait()
-	if n := live(t, pool); n != 2*54 {
+	if n := liveRows(t, pool); n != 2*54 {
 		t.Errorf("%d rows, want those of 54 jobs", n)
 	}
 }

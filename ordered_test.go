@@ -60,7 +60,7 @@ func TestOrderedChannels(t *testing.T) {
 		return nil
 	})
 	start(t, client, mux, pawl.RunnerConfig{})
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	total := 0
 	for channel, ids := range seen {
 		total += len(ids)
@@ -96,7 +96,7 @@ func TestOrderedHead(t *testing.T) {
 		}, nil},
 		{"halted, then resumed", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-			if channels := must2(client.Channels(t.Context(), "default")); len(channels) != 1 || channels[0].Channel != "c" || !channels[0].Halted {
+			if channels := mustValue(client.Channels(t.Context(), "default")); len(channels) != 1 || channels[0].Channel != "c" || !channels[0].Halted {
 				t.Errorf("of a halted channel the figures are %+v", channels)
 			}
 			must(t, client.ResumeChannel(t.Context(), "default", "c"))
@@ -106,25 +106,25 @@ func TestOrderedHead(t *testing.T) {
 		}, []int{1}},
 		{"halted, then the dead one is retried", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-			must1(t, 1)(client.Retry(t.Context(), ids[0]))
+			wantCount(t, 1)(client.Retry(t.Context(), ids[0]))
 		}, []int{0}},
 		{"it died and is retried: behind the others", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-			must1(t, 1)(client.Retry(t.Context(), ids[0]))
+			wantCount(t, 1)(client.Retry(t.Context(), ids[0]))
 		}, []int{1}},
 		{"it is cancelled while it runs", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, _ *pawl.JobInfo) {
-			must1(t, 1)(client.Cancel(t.Context(), ids[0]))
+			wantCount(t, 1)(client.Cancel(t.Context(), ids[0]))
 		}, []int{1}},
 		{"one in the middle is cancelled", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must1(t, 1)(client.Cancel(t.Context(), ids[1]))
+			wantCount(t, 1)(client.Cancel(t.Context(), ids[1]))
 			must(t, client.Complete(t.Context(), head))
 		}, []int{2}},
 		{"those behind are deleted", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must1(t, 2)(client.Delete(t.Context(), pawl.Filter{IDs: ids[1:]}))
+			wantCount(t, 2)(client.Delete(t.Context(), pawl.Filter{IDs: ids[1:]}))
 			must(t, client.Complete(t.Context(), head))
 		}, nil},
 		{"its lease is lost", false, func(t *testing.T, _ *pawl.Client, pool *pgxpool.Pool, _ []pawl.ID, _ *pawl.JobInfo) {
-			expire(t, pool)
+			expireLeases(t, pool)
 		}, []int{0}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestRetryOfAScheduledHead(t *testing.T) {
 	if other.Duplicate {
 		t.Fatal("after its start the key is taken")
 	}
-	must1(t, 1)(client.Retry(t.Context(), head))
+	wantCount(t, 1)(client.Retry(t.Context(), head))
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{0}) {
 		t.Errorf("claimed %v, want the head", got)
 	}
@@ -194,7 +194,7 @@ func TestRetryOfAHeadBeforeItsFollowups(t *testing.T) {
 			if locked {
 				exec(t, tx, "select from pawl.job where id = $1 for update", int64(next))
 			}
-			must1(t, 1)(client.Retry(t.Context(), head))
+			wantCount(t, 1)(client.Retry(t.Context(), head))
 			must(t, tx.Rollback(t.Context()))
 			runFollowups(t, pool)
 			if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
@@ -256,14 +256,14 @@ func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 			var n int64
 			var err error
 			retrying.Go(func() { n, err = client.Retry(t.Context(), id) })
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			commit(t, tx)
 			retrying.Wait()
 			must(t, err)
 			if want := map[bool]int64{true: 0, false: 1}[constrained]; n != want {
 				t.Errorf("%d retried, want %d", n, want)
 			}
-			must1(t, 1-n)(client.Retry(t.Context(), id))
+			wantCount(t, 1-n)(client.Retry(t.Context(), id))
 		})
 	}
 }
@@ -291,7 +291,7 @@ func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 				insert(t, client, child)
 				insert(t, client, ordered("c", 2))
 			}
-			must1(t, 1)(client.Retry(t.Context(), head))
+			wantCount(t, 1)(client.Retry(t.Context(), head))
 			var got []int
 			for range 3 {
 				if n := value[int](t, pool, "select count(*) from pawl.verify() where jobs > 0"); n > 0 {
@@ -325,7 +325,7 @@ func TestManyOrderedJobsSurviveADeadlock(t *testing.T) {
 	var inserting sync.WaitGroup
 	var results []pawl.InsertResult
 	inserting.Go(func() { results, err = client.InsertMany(t.Context(), jobs) })
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	_, other := client.With(tx).Insert(t.Context(), ordered("a", 0))
 	must(t, other)
 	commit(t, tx)
@@ -334,8 +334,4 @@ func TestManyOrderedJobsSurviveADeadlock(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.job"); len(results) != 5001 || n != 5003 {
 		t.Errorf("%d results, %d jobs", len(results), n)
 	}
-}
-
-func ordered(channel string, n int) pawl.JobSpec {
-	return pawl.JobSpec{Args: Note{n}, Channel: channel, Ordered: true}
 }

@@ -16,7 +16,7 @@ import (
 func TestNoFunctionReadsATable(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	client, pool := unchecked(t, url)
+	client, pool := connectUnchecked(t, url)
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		t.Fatal(err)

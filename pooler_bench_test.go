@@ -23,7 +23,7 @@ func BenchmarkPickup(b *testing.B) {
 		{"no_pooler", false, true, 0}, {"ListenURL", true, true, 0}, {"pooler_alone", true, false, 0}, {"pooler_alone,_PollInterval_100ms", true, false, 100 * time.Millisecond},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			pooled, direct := pools(b, nil)
+			pooled, direct := poolerPools(b, nil)
 			pool, listenURL := direct, ""
 			if c.pooled {
 				pool = pooled
@@ -31,7 +31,7 @@ func BenchmarkPickup(b *testing.B) {
 			if c.listen {
 				listenURL = direct.Config().ConnString()
 			}
-			client, _ := through(b, pool, listenURL)
+			client, _ := clientThrough(b, pool, listenURL)
 			started := make(chan time.Time)
 			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error {

@@ -15,9 +15,9 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// unnamed leaves a pool in pgx's default mode, which prepares statements by name, and fails the test if that is done to one: behind
+// withoutNamedStatements leaves a pool in pgx's default mode, which prepares statements by name, and fails the test if that is done to one: behind
 // a transaction pooler the next one would not find it.
-func unnamed(t testing.TB) func(*pgxpool.Config) {
+func withoutNamedStatements(t testing.TB) func(*pgxpool.Config) {
 	return func(c *pgxpool.Config) {
 		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
 		c.ConnConfig.Tracer = namedStatements{t}
@@ -41,47 +41,47 @@ func (namedStatements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.T
 
 func (namedStatements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// journal is what a client said.
-type journal struct {
+// logCounter is what a client said.
+type logCounter struct {
 	t    testing.TB
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *journal) Write(p []byte) (int, error) {
+func (l *logCounter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text.Write(p)
 	return l.t.Output().Write(p)
 }
 
-func (l *journal) count(text string) int {
+func (l *logCounter) count(text string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.text.String(), text)
 }
 
-// pools are two of a database of the test's own: one with pgx's defaults, through a PgBouncer of its own, and one past that, for the test.
-func pools(t testing.TB, settings map[string]string) (pooled, direct *pgxpool.Pool) {
+// poolerPools are two of a database of the test's own: one with pgx's defaults, through a PgBouncer of its own, and one past that, for the test.
+func poolerPools(t testing.TB, settings map[string]string) (pooled, direct *pgxpool.Pool) {
 	t.Helper()
 	url := pgtest.Direct(t, pgtest.Database(t))
 	pooler := pgtest.Pooler(t, nil, settings)
-	return pgtest.Pool(t, pooler.URL(pgtest.Name(t, url)), func(c *pgxpool.Config) { c.MaxConns = 8 }, unnamed(t)), pgtest.Pool(t, url)
+	return pgtest.Pool(t, pooler.URL(pgtest.Name(t, url)), func(c *pgxpool.Config) { c.MaxConns = 8 }, withoutNamedStatements(t)), pgtest.Pool(t, url)
 }
 
-// through is a client on the first of them.
-func through(t testing.TB, pool *pgxpool.Pool, listenURL string) (*pawl.Client, *journal) {
+// clientThrough is a client on the first of them.
+func clientThrough(t testing.TB, pool *pgxpool.Pool, listenURL string) (*pawl.Client, *logCounter) {
 	t.Helper()
-	said := &journal{t: t}
+	said := &logCounter{t: t}
 	client, err := pawl.New(pool, pawl.Config{ListenURL: listenURL, Logger: slog.New(slog.NewTextHandler(said, nil))})
 	must(t, err)
-	t.Cleanup(func() { check(t, client) })
+	t.Cleanup(func() { checkInvariant(t, client) })
 	return client, said
 }
 
-// leftOver fails the test if a session of the database keeps what Pawl must not leave behind in one: locks. Those of a transaction, or of
+// awaitNoLocks fails the test if a session of the database keeps what Pawl must not leave behind in one: locks. Those of a transaction, or of
 // a look at who sleeps, are there for a moment.
-func leftOver(t testing.TB, direct *pgxpool.Pool) {
+func awaitNoLocks(t testing.TB, direct *pgxpool.Pool) {
 	t.Helper()
 	pgtest.Wait(t, "no advisory lock to be held behind the pooler", func() bool {
 		return value[int](t, direct, `select count(*) from pg_locks where locktype = 'advisory'
@@ -89,5 +89,5 @@ func leftOver(t testing.TB, direct *pgxpool.Pool) {
 	})
 }
 
-// few makes transactions share server connections: a runner alone has up to eight of its own.
-var few = map[string]string{"default_pool_size": "3"}
+// fewConnections makes transactions share server connections: a runner alone has up to eight of its own.
+var fewConnections = map[string]string{"default_pool_size": "3"}

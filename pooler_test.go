@@ -26,8 +26,8 @@ import (
 // All that a runner does works without a session of its own.
 func TestAPoolerAlone(t *testing.T) {
 	t.Parallel()
-	pooled, direct := pools(t, few)
-	client, said := through(t, pooled, "")
+	pooled, direct := poolerPools(t, fewConnections)
+	client, said := clientThrough(t, pooled, "")
 	var (
 		ran     atomic.Int64
 		running atomic.Int64
@@ -132,14 +132,14 @@ func TestAPoolerAlone(t *testing.T) {
 	if n := said.count("a pooler is in between"); n != 1 {
 		t.Errorf("the pooler was mentioned %d times, want once", n)
 	}
-	leftOver(t, direct)
+	awaitNoLocks(t, direct)
 }
 
 // What is heard at once where LISTEN works comes with the next heartbeat.
 func TestCancelThroughAPooler(t *testing.T) {
 	t.Parallel()
-	pooled, direct := pools(t, few)
-	client, _ := through(t, pooled, "")
+	pooled, direct := poolerPools(t, fewConnections)
+	client, _ := clientThrough(t, pooled, "")
 	g, causes := newGate(), make(chan error, 1)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
@@ -149,20 +149,20 @@ func TestCancelThroughAPooler(t *testing.T) {
 	})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
 	id := insert(t, client, Note{1})
-	within(t, "the job", g.running)
-	must1(t, 1)(client.Cancel(t.Context(), id))
-	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
+	receive(t, "the job", g.running)
+	wantCount(t, 1)(client.Cancel(t.Context(), id))
+	if err := receive(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
 		t.Errorf("the cause was %v, want ErrCancelled", err)
 	}
 	await(t, client, id, pawlstate.Cancelled)
-	leftOver(t, direct)
+	awaitNoLocks(t, direct)
 }
 
 // An idle runner and waiting consumers look; they do not ask again and again whether LISTEN works, nor leave a lock in a stranger's session.
 func TestSleepThroughAPooler(t *testing.T) {
 	t.Parallel()
-	pooled, direct := pools(t, few)
-	client, said := through(t, pooled, "")
+	pooled, direct := poolerPools(t, fewConnections)
+	client, said := clientThrough(t, pooled, "")
 	mux := new(pawl.Mux)
 	g := newGate()
 	close(g.leave)
@@ -189,9 +189,9 @@ func TestSleepThroughAPooler(t *testing.T) {
 	for i := range 3 {
 		// Let them fall asleep.
 		must(t, direct.QueryRow(t.Context(), "select from pg_sleep(0.4)").Scan())
-		leftOver(t, direct)
+		awaitNoLocks(t, direct)
 		insert(t, client, Note{i})
-		within(t, "the job", g.running)
+		receive(t, "the job", g.running)
 		await(t, client, insert(t, client, pawl.JobSpec{Args: Note{i}, Queue: "consumed"}), pawlstate.Completed)
 	}
 	stop()
@@ -199,7 +199,7 @@ func TestSleepThroughAPooler(t *testing.T) {
 	if n := said.count("a pooler is in between"); n != 1 {
 		t.Errorf("the pooler was mentioned %d times, want once", n)
 	}
-	leftOver(t, direct)
+	awaitNoLocks(t, direct)
 }
 
 // With a URL past the pooler, or through one in session mode, a sleeper is woken; with one through a transaction pooler it says so and polls.
@@ -216,12 +216,12 @@ func TestListenURL(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pooled, direct := pools(t, few)
+			pooled, direct := poolerPools(t, fewConnections)
 			url := direct.Config().ConnString()
 			if c.mode != "" {
 				url = pgtest.Pooler(t, nil, map[string]string{"pool_mode": c.mode}).URL(pgtest.Name(t, url))
 			}
-			client, said := through(t, pooled, url)
+			client, said := clientThrough(t, pooled, url)
 			mux := new(pawl.Mux)
 			g := newGate()
 			close(g.leave)
@@ -232,13 +232,13 @@ func TestListenURL(t *testing.T) {
 			}
 			start(t, client, mux, config)
 			if c.hears {
-				asleep(t, direct, 1)
+				awaitSleepers(t, direct, 1)
 			} else {
 				pgtest.Wait(t, "the remark", func() bool { return said.count(c.remark) == 1 })
-				leftOver(t, direct)
+				awaitNoLocks(t, direct)
 			}
 			insert(t, client, Note{1})
-			within(t, "the job", g.running)
+			receive(t, "the job", g.running)
 			if n := said.count("polling instead"); (n > 0) == c.hears {
 				t.Errorf("it was said %d times that it polls", n)
 			}
@@ -249,8 +249,8 @@ func TestListenURL(t *testing.T) {
 // database/sql with pgx's and another driver's defaults, also many at once.
 func TestDatabaseSQLThroughAPooler(t *testing.T) {
 	t.Parallel()
-	pooled, direct := pools(t, few)
-	client, _ := through(t, pooled, "")
+	pooled, direct := poolerPools(t, fewConnections)
+	client, _ := clientThrough(t, pooled, "")
 	url := pooled.Config().ConnString()
 	connector, err := pq.NewConnector(url + "&sslmode=disable&binary_parameters=yes")
 	must(t, err)
@@ -275,7 +275,7 @@ func TestDatabaseSQLThroughAPooler(t *testing.T) {
 			exec(t, direct, "delete from pawl.archive")
 		})
 	}
-	leftOver(t, direct)
+	awaitNoLocks(t, direct)
 }
 
 // useSQL inserts a job and does it, in transactions and without.
@@ -321,13 +321,13 @@ func TestEveryModeThroughAPooler(t *testing.T) {
 		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
 		t.Run(strings.ReplaceAll(mode.String(), " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			defaults, direct := pools(t, few)
+			defaults, direct := poolerPools(t, fewConnections)
 			config := defaults.Config()
 			config.ConnConfig.DefaultQueryExecMode = mode
 			pooled, err := pgxpool.NewWithConfig(t.Context(), config)
 			must(t, err)
 			t.Cleanup(pooled.Close)
-			client, _ := through(t, pooled, "")
+			client, _ := clientThrough(t, pooled, "")
 			must(t, client.Migrate(t.Context()))
 			_, err = client.InsertMany(t.Context(), notes(2100))
 			must(t, err)
@@ -342,7 +342,7 @@ func TestEveryModeThroughAPooler(t *testing.T) {
 			defer db.Close()
 			must(t, useSQL(t.Context(), client, db, 1))
 			pgtest.Wait(t, "all jobs", func() bool { return ran.Load() == 2100 })
-			leftOver(t, direct)
+			awaitNoLocks(t, direct)
 		})
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// steady inserts and runs jobs while trouble happens, and then fails the test if one that was accepted is lost.
-func steady(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble func(some func())) {
+// losesNoJob inserts and runs jobs while trouble happens, and then fails the test if one that was accepted is lost.
+func losesNoJob(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble func(some func())) {
 	t.Helper()
 	var ran atomic.Int64
 	mux := new(pawl.Mux)
@@ -63,8 +63,8 @@ func steady(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble fun
 	}
 }
 
-// quick are settings with which PgBouncer notices sooner that a server is there again, and lets nobody wait for long.
-var quick = map[string]string{"default_pool_size": "5", "server_login_retry": "1", "query_wait_timeout": "3"}
+// quickTimeouts are settings with which PgBouncer notices sooner that a server is there again, and lets nobody wait for long.
+var quickTimeouts = map[string]string{"default_pool_size": "5", "server_login_retry": "1", "query_wait_timeout": "3"}
 
 // behind is through on a server of the test's own, which survives crashes.
 func prefixedScanner(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, *localpg.Server, *pgxpool.Pool) {
@@ -77,14 +77,14 @@ func prefixedScanner(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, 
 		}
 	})
 	url := server.URL("postgres")
-	pooler := pgtest.Pooler(t, server, quick)
+	pooler := pgtest.Pooler(t, server, quickTimeouts)
 	must(t, migrate(t.Context(), url))
 	direct := pgtest.Pool(t, url)
-	pooled := pgtest.Pool(t, pooler.URL("postgres"), func(c *pgxpool.Config) { c.MaxConns = 8 }, unnamed(t))
+	pooled := pgtest.Pool(t, pooler.URL("postgres"), func(c *pgxpool.Config) { c.MaxConns = 8 }, withoutNamedStatements(t))
 	if !listen {
 		url = ""
 	}
-	client, _ := through(t, pooled, url)
+	client, _ := clientThrough(t, pooled, url)
 	return client, pooler, server, direct
 }
 
@@ -115,7 +115,7 @@ func TestAPoolerFails(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, listening %t", name, listen), func(t *testing.T) {
 				t.Parallel()
 				client, pooler, server, direct := prefixedScanner(t, listen)
-				steady(t, client, direct, func(some func()) { trouble(t, pooler, server, some) })
+				losesNoJob(t, client, direct, func(some func()) { trouble(t, pooler, server, some) })
 			})
 		}
 	}
@@ -124,13 +124,13 @@ func TestAPoolerFails(t *testing.T) {
 // Other transactions hold every connection to the server. What waits for one fails in time and says why; nothing is lost by it.
 func TestAPoolerIsFull(t *testing.T) {
 	t.Parallel()
-	pooled, _ := pools(t, map[string]string{"default_pool_size": "2", "query_wait_timeout": "1"})
-	client, said := through(t, pooled, "")
+	pooled, _ := poolerPools(t, map[string]string{"default_pool_size": "2", "query_wait_timeout": "1"})
+	client, said := clientThrough(t, pooled, "")
 	g, mux := newGate(), new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, PollInterval: 50 * time.Millisecond})
 	first := insert(t, client, Note{1})
-	within(t, "the first job", g.running)
+	receive(t, "the first job", g.running)
 	var all []pgx.Tx
 	for range 2 {
 		all = append(all, begin(t, pooled))

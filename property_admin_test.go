@@ -21,7 +21,7 @@ func (w *world) removal(r *rand.Rand, keep bool, verb func(*pawl.Client, pawl.Se
 		}
 		var ours []*mJob
 		for _, h := range hs {
-			if h.ours() {
+			if h.isCurrent() {
 				ours = append(ours, h.job)
 			}
 		}
@@ -111,15 +111,15 @@ func (w *world) commit(r *rand.Rand) error {
 
 func (w *world) abort(r *rand.Rand) error {
 	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.AbortReserved(w.ctx, ids...) },
-		func(j *mJob) { w.model.end(j, stateGone, "") })
+		func(j *mJob) { w.model.endJob(j, stateGone, "") })
 }
 
 func (w *world) keep(r *rand.Rand) error {
 	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.ExtendReserved(w.ctx, 2*hour, ids...) }, func(*mJob) {})
 }
 
-// elapse lets all that is scheduled be due; see the function of this name.
-func (w *world) elapse(*rand.Rand) error {
+// makeDue lets all that is scheduled be due; see the function of this name.
+func (w *world) makeDue(*rand.Rand) error {
 	for _, j := range w.model.jobs {
 		if j.state == pawlstate.Scheduled {
 			j.later = false
@@ -132,12 +132,12 @@ func (w *world) elapse(*rand.Rand) error {
 	})
 }
 
-// lapse lets the time of reservations and of kept keys come.
-func (w *world) lapse(*rand.Rand) error {
+// passReservations lets the time of reservations and of kept keys come.
+func (w *world) passReservations(*rand.Rand) error {
 	for _, j := range w.model.jobs {
 		j.lapsed = j.lapsed || j.state == pawlstate.Reserved
 	}
-	for _, h := range w.model.holds {
+	for _, h := range w.model.keys {
 		h.past = h.kept
 	}
 	return w.exec(`update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null;
@@ -218,15 +218,15 @@ func (w *world) setPolicy(r *rand.Rand) error {
 	return w.put(policy)
 }
 
-func (w *world) settle(*rand.Rand) error {
-	w.model.settle()
+func (w *world) runFollowups(*rand.Rand) error {
+	w.model.runFollowups()
 	return w.exec("select * from pawl.run_followups(1000)")
 }
 
 func (w *world) resume(r *rand.Rand) error {
 	channel := []string{"", "a", "b"}[r.IntN(3)]
 	for _, c := range []string{"", "a", "b"} {
-		if w.model.halts[c] != nil && !chance(r, 8) {
+		if w.model.halted[c] != nil && !chance(r, 8) {
 			channel = c
 		}
 	}
@@ -237,13 +237,13 @@ func (w *world) resume(r *rand.Rand) error {
 		if stood = err == nil; errors.Is(err, pawl.ErrNotFound) {
 			err = nil
 		}
-		if stood != (w.model.halts[channel] != nil) {
-			err = fmt.Errorf("resumed %t, stood %t", stood, w.model.halts[channel] != nil)
+		if stood != (w.model.halted[channel] != nil) {
+			err = fmt.Errorf("resumed %t, stood %t", stood, w.model.halted[channel] != nil)
 		}
 		return err
 	}, func() bool {
 		if stood {
-			delete(w.model.halts, channel)
+			delete(w.model.halted, channel)
 			if line := w.model.lines[channel]; len(line) > 0 {
 				w.model.issue(line[0].job)
 			}

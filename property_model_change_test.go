@@ -14,10 +14,10 @@ func (m *model) remove(jobs []*mJob, keep bool) (n int64) {
 	for _, j := range jobs {
 		switch {
 		case j.live() && keep:
-			m.end(j, pawlstate.Cancelled, "")
+			m.endJob(j, pawlstate.Cancelled, "")
 			n++
 		case j.live():
-			m.end(j, stateGone, "")
+			m.endJob(j, stateGone, "")
 			n++
 		case !keep && j.state != stateGone:
 			j.state = stateGone
@@ -28,7 +28,7 @@ func (m *model) remove(jobs []*mJob, keep bool) (n int64) {
 }
 
 func (m *model) keyIsFree(j *mJob) bool {
-	h := m.holds[[2]string{j.scope, j.key}]
+	h := m.keys[[2]string{j.scope, j.key}]
 	return j.key == "" || h == nil || h.job == j || !h.live && (!h.kept || h.past)
 }
 
@@ -46,7 +46,7 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 			if j.attempt >= m.mostOf(j) {
 				j.most = j.attempt + 1
 			}
-			j.constrained = j.ordered || j.key != "" || slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j })
+			j.constrained = j.ordered || j.key != "" || slices.ContainsFunc(m.dependencies, func(w mDependency) bool { return w.parent == j })
 			if j.constrained {
 				j.state = pawlstate.Waiting
 				risen = append(risen, j)
@@ -64,20 +64,20 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 	for _, j := range risen {
 		if j.key != "" {
 			at := [2]string{j.scope, j.key}
-			h := m.holds[at]
+			h := m.keys[at]
 			if h == nil || h.job != j && h.past {
-				h = &mHold{}
-				m.holds[at] = h
+				h = &mUniqueKey{}
+				m.keys[at] = h
 			}
 			h.job, h.live, h.untilStart = j, true, j.untilStart
 		}
 		if j.ordered {
-			m.loose = slices.DeleteFunc(m.loose, func(l mLoose) bool { return l.job == j })
+			m.followups = slices.DeleteFunc(m.followups, func(l mFollowup) bool { return l.job == j })
 			pos := float64(j.id)
 			m.leave(j)
-			if line := m.lines[j.channel]; m.halts[j.channel] == j {
-				delete(m.halts, j.channel)
-			} else if slices.ContainsFunc(m.waits, func(w mWait) bool { return w.parent == j }) {
+			if line := m.lines[j.channel]; m.halted[j.channel] == j {
+				delete(m.halted, j.channel)
+			} else if slices.ContainsFunc(m.dependencies, func(w mDependency) bool { return w.parent == j }) {
 				ticket := []pawlstate.State{pawlstate.Ready, pawlstate.Scheduled, pawlstate.Running}
 				if len(line) > 0 && line[0].pos > pos && slices.Contains(ticket, line[0].job.state) {
 					line[0].pos, pos = pos, line[0].pos
@@ -86,7 +86,7 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 				m.revived += 1e-4
 				pos = float64(m.jobs[len(m.jobs)-1].id) + m.revived
 			}
-			m.queueUp(j, pos)
+			m.enqueue(j, pos)
 			m.issue(m.lines[j.channel][0].job)
 		}
 		m.issue(j)
@@ -94,37 +94,37 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 	return n
 }
 
-// settle is one pass; it says whether another may find more.
-func (m *model) settle() (more bool) {
-	ends := m.loose
-	m.loose = nil
+// runFollowups is one pass; it says whether another may find more.
+func (m *model) runFollowups() (more bool) {
+	ends := m.followups
+	m.followups = nil
 	for _, end := range ends {
 		j := end.job
 		if end.own && j.ordered {
-			if m.leave(j) && end.became == "dead" && m.policy.HaltOnDead && m.halts[j.channel] == nil {
-				m.halts[j.channel] = j
+			if m.leave(j) && end.became == "dead" && m.policy.HaltOnDead && m.halted[j.channel] == nil {
+				m.halted[j.channel] = j
 			}
 			if line := m.lines[j.channel]; len(line) > 0 {
 				m.issue(line[0].job)
 			}
 		}
-		var mine []mWait
-		for _, w := range m.waits {
+		var mine []mDependency
+		for _, w := range m.dependencies {
 			if w.parent == j {
 				mine = append(mine, w)
 			}
 		}
-		slices.SortStableFunc(mine, func(a, b mWait) int { return cmp.Compare(a.child.id, b.child.id) })
-		drop := func(which func(mWait) bool) { m.waits = slices.DeleteFunc(m.waits, which) }
+		slices.SortStableFunc(mine, func(a, b mDependency) int { return cmp.Compare(a.child.id, b.child.id) })
+		drop := func(which func(mDependency) bool) { m.dependencies = slices.DeleteFunc(m.dependencies, which) }
 		for _, w := range mine {
 			switch {
 			case !w.child.live():
-				drop(func(o mWait) bool { return o.child == w.child })
+				drop(func(o mDependency) bool { return o.child == w.child })
 			case w.on == "any" || w.on == "ok" && end.became == "completed" || w.on == "not_ok" && (end.became == "dead" || end.became == "cancelled"):
-				drop(func(o mWait) bool { return o == w })
+				drop(func(o mDependency) bool { return o == w })
 				m.issue(w.child)
-			case !(w.hold && end.became == "dead"):
-				drop(func(o mWait) bool { return o.child == w.child })
+			case !(w.keepWaiting && end.became == "dead"):
+				drop(func(o mDependency) bool { return o.child == w.child })
 				m.remove([]*mJob{w.child}, true)
 				more = true
 			}
@@ -133,20 +133,20 @@ func (m *model) settle() (more bool) {
 	return more
 }
 
-func (m *model) settleAll() {
-	for len(m.loose) > 0 && m.settle() {
+func (m *model) runAllFollowups() {
+	for len(m.followups) > 0 && m.runFollowups() {
 	}
 }
 
 func (m *model) expire() {
-	for at, h := range m.holds {
+	for at, h := range m.keys {
 		if !h.live && h.past {
-			delete(m.holds, at)
+			delete(m.keys, at)
 		}
 	}
 	for _, j := range m.jobs {
 		if j.state == pawlstate.Reserved && j.lapsed {
-			m.end(j, stateGone, "")
+			m.endJob(j, stateGone, "")
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func (m *model) permits(channel *string) (n int) {
-	for _, h := range m.held {
+	for _, h := range m.claims {
 		if h.permit && (channel == nil || h.job.channel == *channel) {
 			n++
 		}
@@ -95,52 +95,52 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 	for _, info := range infos {
 		j := m.byID[info.ID]
 		limits := m.policy.MaxRunning > 0 || m.policy.ChannelMaxRunning > 0
-		m.held = append(m.held, &mHeld{info: info, job: j, epoch: j.epoch, constrained: j.constrained, limits: limits, lease: lease})
+		m.claims = append(m.claims, &mClaim{info: info, job: j, epoch: j.epoch, constrained: j.constrained, limits: limits, lease: lease})
 		j.state = pawlstate.Running
-		for at, h := range m.holds {
+		for at, h := range m.keys {
 			switch {
 			case h.job != j || !h.untilStart:
 			case h.kept && !h.past:
 				h.live = false
 			default:
-				delete(m.holds, at)
+				delete(m.keys, at)
 			}
 		}
 	}
-	for _, h := range m.held[len(m.held)-len(infos):] {
+	for _, h := range m.claims[len(m.claims)-len(infos):] {
 		h.permit = h.limits
 	}
 	return nil
 }
 
-// end finishes a live job.
-func (m *model) end(j *mJob, state pawlstate.State, reason string) {
+// endJob finishes a live job.
+func (m *model) endJob(j *mJob, state pawlstate.State, reason string) {
 	j.state, j.reason = state, reason
 	if !j.constrained {
 		return
 	}
-	for at, h := range m.holds {
+	for at, h := range m.keys {
 		switch {
 		case h.job != j:
 		case h.kept && !h.past:
 			h.live = false
 		default:
-			delete(m.holds, at)
+			delete(m.keys, at)
 		}
 	}
 	became := string(state)
 	if state == stateGone {
 		became = "deleted"
 	}
-	m.loose = append(m.loose, mLoose{j, true, became})
+	m.followups = append(m.followups, mFollowup{j, true, became})
 }
 
-// answer is Complete, Fail and Release; it says who lost.
-func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, settles bool) {
+// finish is Complete, Fail and Release; it says who lost.
+func (m *model) finish(hs []*mClaim, outcome string, later bool) (lost []*mClaim, settles bool) {
 	for _, h := range hs {
 		settles = settles || h.constrained
 		j := h.job
-		if !h.ours() {
+		if !h.isCurrent() {
 			lost = append(lost, h)
 		} else {
 			used := j.attempt
@@ -150,17 +150,17 @@ func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, 
 			switch {
 			case outcome == "complete":
 				j.attempt = used
-				m.end(j, pawlstate.Completed, "")
+				m.endJob(j, pawlstate.Completed, "")
 			case outcome == "cancel":
 				j.attempt = used
-				m.end(j, pawlstate.Cancelled, "")
+				m.endJob(j, pawlstate.Cancelled, "")
 			case outcome == "dead" || outcome == "retry" && used >= m.mostOf(j):
 				reason := "attempts"
 				if outcome == "dead" {
 					reason = "handler"
 				}
 				j.attempt = used
-				m.end(j, pawlstate.Dead, reason)
+				m.endJob(j, pawlstate.Dead, reason)
 			default:
 				j.attempt = used
 				j.epoch++
@@ -188,20 +188,20 @@ func (m *model) answer(hs []*mHeld, outcome string, later bool) (lost []*mHeld, 
 }
 
 // extend says who lost.
-func (m *model) extend(hs []*mHeld) (lost []*mHeld) {
+func (m *model) extend(hs []*mClaim) (lost []*mClaim) {
 	var split *mLease
 	parts := map[*mLease]bool{}
 	for _, h := range hs {
-		if !h.ours() {
+		if !h.isCurrent() {
 			lost = append(lost, h)
 			continue
 		}
 		if _, known := parts[h.lease]; !known {
-			parts[h.lease] = slices.ContainsFunc(m.held, func(o *mHeld) bool { return o.lease == h.lease && o.ours() && !slices.Contains(hs, o) })
+			parts[h.lease] = slices.ContainsFunc(m.claims, func(o *mClaim) bool { return o.lease == h.lease && o.isCurrent() && !slices.Contains(hs, o) })
 		}
 	}
 	for _, h := range hs {
-		if !h.ours() {
+		if !h.isCurrent() {
 			continue
 		}
 		if !parts[h.lease] {
@@ -218,23 +218,23 @@ func (m *model) extend(hs []*mHeld) (lost []*mHeld) {
 
 func (m *model) rescue() {
 	place := m.tickets + 1
-	held := slices.Clone(m.held)
-	slices.SortStableFunc(held, func(a, b *mHeld) int { return cmp.Compare(a.job.id, b.job.id) })
+	held := slices.Clone(m.claims)
+	slices.SortStableFunc(held, func(a, b *mClaim) int { return cmp.Compare(a.job.id, b.job.id) })
 	for _, h := range held {
-		if !h.lease.expired || h.lease.gone || !h.ours() {
+		if !h.lease.expired || h.lease.gone || !h.isCurrent() {
 			continue
 		}
 		j := h.job
 		j.crashes++
 		if j.crashes >= 3 {
-			m.end(j, pawlstate.Dead, "poison")
+			m.endJob(j, pawlstate.Dead, "poison")
 			continue
 		}
 		j.epoch++
 		m.ready(j, true)
 		j.place = place
 	}
-	for _, h := range m.held {
+	for _, h := range m.claims {
 		h.lease.gone = h.lease.gone || h.lease.expired
 	}
 	m.tickets = max(m.tickets, place)

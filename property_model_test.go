@@ -14,12 +14,12 @@ import (
 type model struct {
 	jobs    []*mJob // In the order of their ids.
 	byID    map[pawl.ID]*mJob
-	held    []*mHeld // Every claim of a job ever, the lost ones too.
-	holds   map[[2]string]*mHold
-	waits   []mWait
-	loose   []mLoose
-	lines   map[string][]mTurn
-	halts   map[string]*mJob
+	claims    []*mClaim // Every claim of a job ever, the lost ones too.
+	keys   map[[2]string]*mUniqueKey
+	dependencies   []mDependency
+	followups   []mFollowup
+	lines   map[string][]mOrderedJob
+	halted   map[string]*mJob
 	paused  bool
 	policy  pawl.Queue
 	tickets int // Drawn so far: the order within a lane.
@@ -49,25 +49,25 @@ type mJob struct {
 	lane, place            int  // Of its ready ticket.
 }
 
-type mHold struct {
+type mUniqueKey struct {
 	job              *mJob
 	live, untilStart bool
 	kept, past       bool // Kept until a time; that time has come.
 }
 
-type mWait struct {
+type mDependency struct {
 	parent, child *mJob
 	on            string
-	hold          bool
+	keepWaiting          bool
 }
 
-type mLoose struct {
+type mFollowup struct {
 	job    *mJob
 	own    bool // Not put down by a child that came too late.
 	became string
 }
 
-type mTurn struct {
+type mOrderedJob struct {
 	job *mJob
 	pos float64
 }
@@ -75,7 +75,7 @@ type mTurn struct {
 // mLease is a claimed batch.
 type mLease struct{ expired, gone bool }
 
-type mHeld struct {
+type mClaim struct {
 	info        *pawl.JobInfo
 	job         *mJob
 	epoch       int
@@ -86,7 +86,7 @@ type mHeld struct {
 }
 
 func newModel() *model {
-	return &model{byID: map[pawl.ID]*mJob{}, holds: map[[2]string]*mHold{}, lines: map[string][]mTurn{}, halts: map[string]*mJob{}}
+	return &model{byID: map[pawl.ID]*mJob{}, keys: map[[2]string]*mUniqueKey{}, lines: map[string][]mOrderedJob{}, halted: map[string]*mJob{}}
 }
 
 func (j *mJob) live() bool {
@@ -97,8 +97,8 @@ func (j *mJob) live() bool {
 	return true
 }
 
-// ours says whether the claim still has the job.
-func (h *mHeld) ours() bool { return h.job.state == pawlstate.Running && h.job.epoch == h.epoch }
+// isCurrent says whether the claim still has the job.
+func (h *mClaim) isCurrent() bool { return h.job.state == pawlstate.Running && h.job.epoch == h.epoch }
 
 func (m *model) mostOf(j *mJob) int {
 	return cmp.Or(j.most, m.policy.MaxAttempts, 20)
@@ -132,28 +132,28 @@ func (m *model) issue(j *mJob) {
 	if j.state != pawlstate.Waiting {
 		return
 	}
-	for _, w := range m.waits {
+	for _, w := range m.dependencies {
 		if w.child == j {
 			return
 		}
 	}
-	if j.ordered && (m.halts[j.channel] != nil || m.lines[j.channel][0].job != j) {
+	if j.ordered && (m.halted[j.channel] != nil || m.lines[j.channel][0].job != j) {
 		return
 	}
 	m.ticket(j)
 }
 
-func (m *model) queueUp(j *mJob, pos float64) {
+func (m *model) enqueue(j *mJob, pos float64) {
 	m.leave(j)
-	line := append(m.lines[j.channel], mTurn{j, pos})
-	slices.SortFunc(line, func(a, b mTurn) int { return cmp.Compare(a.pos, b.pos) })
+	line := append(m.lines[j.channel], mOrderedJob{j, pos})
+	slices.SortFunc(line, func(a, b mOrderedJob) int { return cmp.Compare(a.pos, b.pos) })
 	m.lines[j.channel] = line
 }
 
 // leave takes a job out of its line and says whether it was in it.
 func (m *model) leave(j *mJob) bool {
 	before := len(m.lines[j.channel])
-	m.lines[j.channel] = slices.DeleteFunc(m.lines[j.channel], func(t mTurn) bool { return t.job == j })
+	m.lines[j.channel] = slices.DeleteFunc(m.lines[j.channel], func(t mOrderedJob) bool { return t.job == j })
 	return len(m.lines[j.channel]) < before
 }
 
@@ -163,7 +163,7 @@ type mSpec struct {
 	parents []*mJob // As in AfterOK, AfterAny, AfterNotOK.
 }
 
-func (s *mSpec) isTied() bool {
+func (s *mSpec) isConstrained() bool {
 	return s.spec.Ordered || s.spec.Unique.Key != "" || s.spec.Reserve > 0 || len(s.parents) > 0
 }
 
@@ -211,12 +211,12 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 			continue
 		}
 		at := [2]string{scope(u), u.Key}
-		has := m.holds[at]
+		has := m.keys[at]
 		if has == nil || !has.live && (!has.kept || has.past) {
 			if made[i] == nil {
 				return fmt.Errorf("spec %d is a duplicate, but nobody has its key", i)
 			}
-			m.holds[at] = &mHold{job: made[i], live: true, untilStart: u.UntilStart, kept: u.Period > 0}
+			m.keys[at] = &mUniqueKey{job: made[i], live: true, untilStart: u.UntilStart, kept: u.Period > 0}
 			continue
 		}
 		if made[i] != nil {
@@ -240,7 +240,7 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 			}
 		}
 	}
-	constrained := slices.ContainsFunc(specs, func(s mSpec) bool { return s.isTied() })
+	constrained := slices.ContainsFunc(specs, func(s mSpec) bool { return s.isConstrained() })
 	for i, j := range made {
 		if j == nil {
 			continue
@@ -254,25 +254,25 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 			j.state = pawlstate.Reserved
 		}
 		if j.ordered {
-			m.queueUp(j, float64(j.id))
+			m.enqueue(j, float64(j.id))
 		}
 	}
 	for i, j := range made {
 		if j == nil {
 			continue
 		}
-		var waits []mWait
+		var waits []mDependency
 		spec := specs[i].spec
 		for _, after := range []struct {
 			on  string
 			ids []pawl.ID
 		}{{"ok", spec.AfterOK}, {"any", spec.AfterAny}, {"not_ok", spec.AfterNotOK}} {
 			for _, id := range after.ids {
-				waits = append(waits, mWait{m.byID[id], j, after.on, spec.KeepWaiting})
+				waits = append(waits, mDependency{m.byID[id], j, after.on, spec.KeepWaiting})
 			}
 		}
 		for _, w := range waits {
-			m.waits = append(m.waits, w)
+			m.dependencies = append(m.dependencies, w)
 			if w.parent.live() {
 				w.parent.constrained = true
 				continue
@@ -281,7 +281,7 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 			if w.parent.state == stateGone {
 				became = "deleted"
 			}
-			m.loose = append(m.loose, mLoose{w.parent, false, became})
+			m.followups = append(m.followups, mFollowup{w.parent, false, became})
 		}
 	}
 	for _, j := range made {
@@ -316,19 +316,19 @@ func (m *model) text() []string {
 			add("turn %q %d: job %d", channel, i+1, t.job.n)
 		}
 	}
-	for at, h := range m.holds {
+	for at, h := range m.keys {
 		add("key %s: job %d, live %t, until start %t", strings.Join(at[:], "/"), h.job.n, h.live, h.untilStart)
 	}
-	for _, w := range m.waits {
-		add("job %d waits for %d: %s, hold %t", w.child.n, w.parent.n, w.on, w.hold)
+	for _, w := range m.dependencies {
+		add("job %d waits for %d: %s, hold %t", w.child.n, w.parent.n, w.on, w.keepWaiting)
 	}
-	for _, l := range m.loose {
+	for _, l := range m.followups {
 		add("loose: job %d %s", l.job.n, l.became)
 	}
-	for channel, j := range m.halts {
+	for channel, j := range m.halted {
 		add("halt %q: job %d", channel, j.n)
 	}
-	for _, h := range m.held {
+	for _, h := range m.claims {
 		if h.permit {
 			add("permit of job %d", h.job.n)
 		}

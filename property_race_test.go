@@ -56,7 +56,7 @@ type crowd struct {
 func (c *crowd) run(seed uint64) {
 	t := c.t
 	r := rand.New(rand.NewPCG(seed, 2))
-	exec(t, c.pool, emptyAll)
+	exec(t, c.pool, deleteEverything)
 	var err error
 	c.client, err = pawl.New(c.pool, pawl.Config{Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)

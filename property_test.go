@@ -55,8 +55,8 @@ var verbs = map[string]func(*world, *rand.Rand) error{
 	"insert": (*world).insert, "claim": (*world).claim, "complete": (*world).complete, "fail": (*world).fail,
 	"release": (*world).release, "extend": (*world).extend, "lose": (*world).lose, "rescue": (*world).rescue, "reclaim": (*world).reclaim,
 	"cancel": (*world).cancel, "delete": (*world).delete, "retry": (*world).retry, "commit": (*world).commit, "abort": (*world).abort,
-	"keep": (*world).keep, "elapse": (*world).elapse, "lapse": (*world).lapse, "expire": (*world).expire, "change": (*world).change,
-	"pause": (*world).pause, "policy": (*world).setPolicy, "settle": (*world).settle, "resume": (*world).resume,
+	"keep": (*world).keep, "elapse": (*world).makeDue, "lapse": (*world).passReservations, "expire": (*world).expire, "change": (*world).change,
+	"pause": (*world).pause, "policy": (*world).setPolicy, "settle": (*world).runFollowups, "resume": (*world).resume,
 }
 
 var weights = []struct {
@@ -78,14 +78,14 @@ type world struct {
 	said   []string // Of the step under way.
 }
 
-const emptyAll = `delete from pawl.job; delete from pawl.ready; delete from pawl.scheduled; delete from pawl.blocked; delete from pawl.ordered_job;
+const deleteEverything = `delete from pawl.job; delete from pawl.ready; delete from pawl.scheduled; delete from pawl.blocked; delete from pawl.ordered_job;
 	delete from pawl.lease; delete from pawl.permit; delete from pawl.bucket; delete from pawl.unique_key; delete from pawl.dependency; delete from pawl.followup;
 	delete from pawl.halted_channel; delete from pawl.queue; delete from pawl.archive; delete from pawl.dead; delete from pawl.batch`
 
 // replay carries out steps on an emptied database; the trace says what they came to.
 func replay(t *testing.T, pool *pgxpool.Pool, steps []step) (trace []string, err error) {
 	t.Helper()
-	if _, err := pool.Exec(t.Context(), emptyAll); err != nil {
+	if _, err := pool.Exec(t.Context(), deleteEverything); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{ctx: t.Context(), pool: pool, model: newModel(), config: pawl.Config{Logger: slog.New(slog.DiscardHandler)}}
@@ -206,7 +206,7 @@ func (w *world) do(r *rand.Rand, verb func(*pawl.Client) error, then func() (set
 			return err
 		}
 		if then() {
-			w.model.settleAll()
+			w.model.runAllFollowups()
 		}
 		return nil
 	case dice < 8:

@@ -141,40 +141,40 @@ func (w *world) claim(r *rand.Rand) error {
 }
 
 // holders are claims of one to three jobs; now and then lost ones.
-func (w *world) holders(r *rand.Rand) (hs []*mHeld) {
-	list := w.model.held
+func (w *world) holders(r *rand.Rand) (hs []*mClaim) {
+	list := w.model.claims
 	if !chance(r, 4) {
 		list = nil
-		for _, h := range w.model.held {
-			if h.ours() {
+		for _, h := range w.model.claims {
+			if h.isCurrent() {
 				list = append(list, h)
 			}
 		}
 	}
 	for range []int{1, 1, 1, 2, 3}[r.IntN(5)] {
-		if h, ok := pick(r, list); ok && !slices.ContainsFunc(hs, func(o *mHeld) bool { return o.job == h.job }) {
+		if h, ok := pick(r, list); ok && !slices.ContainsFunc(hs, func(o *mClaim) bool { return o.job == h.job }) {
 			hs = append(hs, h)
 		}
 	}
-	slices.SortFunc(hs, func(a, b *mHeld) int { return a.job.n - b.job.n })
+	slices.SortFunc(hs, func(a, b *mClaim) int { return a.job.n - b.job.n })
 	for _, h := range hs {
 		w.say("%d", h.job.n)
-		if !h.ours() {
+		if !h.isCurrent() {
 			w.say("(lost)")
 		}
 	}
 	return hs
 }
 
-func infos(hs []*mHeld) (jobs pawl.Jobs) {
+func infos(hs []*mClaim) (jobs pawl.Jobs) {
 	for _, h := range hs {
 		jobs = append(jobs, h.info)
 	}
 	return jobs
 }
 
-// told compares who was told that his lease was lost with who has lost it; another error it returns.
-func told(hs []*mHeld, err error) (lost []*mHeld, other error) {
+// lostJobs compares who was told that his lease was lost with who has lost it; another error it returns.
+func lostJobs(hs []*mClaim, err error) (lost []*mClaim, other error) {
 	var several pawl.JobErrors
 	switch {
 	case err == nil:
@@ -193,24 +193,24 @@ func told(hs []*mHeld, err error) (lost []*mHeld, other error) {
 	}
 }
 
-// answer is a verb of held jobs.
-func (w *world) answer(r *rand.Rand, outcome string, later bool, verb func(*pawl.Client, pawl.Jobs) error) error {
+// finish is a verb of held jobs.
+func (w *world) finish(r *rand.Rand, outcome string, later bool, verb func(*pawl.Client, pawl.Jobs) error) error {
 	hs := w.holders(r)
 	if len(hs) == 0 {
 		return nil
 	}
-	var lost []*mHeld
+	var lost []*mClaim
 	for _, h := range hs {
-		if !h.ours() {
+		if !h.isCurrent() {
 			lost = append(lost, h)
 		}
 	}
-	var heard []*mHeld
+	var heard []*mClaim
 	err := w.do(r, func(c *pawl.Client) (err error) {
-		heard, err = told(hs, verb(c, infos(hs)))
+		heard, err = lostJobs(hs, verb(c, infos(hs)))
 		return err
 	}, func() (settles bool) {
-		_, settles = w.model.answer(hs, outcome, later)
+		_, settles = w.model.finish(hs, outcome, later)
 		return settles
 	})
 	if err == nil && !slices.Equal(heard, lost) {
@@ -221,7 +221,7 @@ func (w *world) answer(r *rand.Rand, outcome string, later bool, verb func(*pawl
 
 func (w *world) complete(r *rand.Rand) error {
 	archive := chance(r, 5)
-	return w.answer(r, "complete", false, func(c *pawl.Client, jobs pawl.Jobs) error {
+	return w.finish(r, "complete", false, func(c *pawl.Client, jobs pawl.Jobs) error {
 		for _, job := range jobs {
 			job.Keep = archive
 		}
@@ -241,13 +241,13 @@ func (w *world) fail(r *rand.Rand) error {
 	}
 	o, _ := pick(r, outcomes)
 	w.say("%s, later %t:", o.name, o.later)
-	return w.answer(r, o.name, o.later, func(c *pawl.Client, jobs pawl.Jobs) error { return c.Fail(w.ctx, jobs, o.err) })
+	return w.finish(r, o.name, o.later, func(c *pawl.Client, jobs pawl.Jobs) error { return c.Fail(w.ctx, jobs, o.err) })
 }
 
 func (w *world) release(r *rand.Rand) error {
 	after := []time.Duration{0, 0, hour}[r.IntN(3)]
 	w.say("%v:", after)
-	return w.answer(r, "release", after > 0, func(c *pawl.Client, jobs pawl.Jobs) error { return c.Release(w.ctx, jobs, after) })
+	return w.finish(r, "release", after > 0, func(c *pawl.Client, jobs pawl.Jobs) error { return c.Release(w.ctx, jobs, after) })
 }
 
 func (w *world) extend(r *rand.Rand) error {
@@ -255,7 +255,7 @@ func (w *world) extend(r *rand.Rand) error {
 	if len(hs) == 0 {
 		return nil
 	}
-	heard, err := told(hs, w.client.Extend(w.ctx, infos(hs), 2*hour))
+	heard, err := lostJobs(hs, w.client.Extend(w.ctx, infos(hs), 2*hour))
 	if lost := w.model.extend(hs); err == nil && !slices.Equal(heard, lost) {
 		err = fmt.Errorf("%d were told that they had lost, want %d", len(heard), len(lost))
 	}
@@ -269,7 +269,7 @@ func (w *world) lose(r *rand.Rand) error {
 		return nil
 	}
 	h := hs[0]
-	if !h.ours() {
+	if !h.isCurrent() {
 		return nil
 	}
 	h.lease.expired = true
@@ -296,14 +296,14 @@ func (w *world) reclaim(*rand.Rand) error {
 	for _, id := range list {
 		left[pawl.ID(id)]++
 	}
-	for _, h := range w.model.held {
+	for _, h := range w.model.claims {
 		switch {
-		case !h.permit || h.ours():
+		case !h.permit || h.isCurrent():
 		case h.lease.gone:
 			h.permit = false
 		default:
 			have := 0
-			for _, o := range w.model.held {
+			for _, o := range w.model.claims {
 				if o.permit && o.job == h.job && !o.lease.gone {
 					have++
 				}

@@ -59,7 +59,7 @@ func TestMaxRunning(t *testing.T) {
 	for range 3 {
 		start(t, client, mux, pawl.RunnerConfig{})
 	}
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	if most.Load() < 3 {
 		t.Errorf("at most %d ran at once; the limit is 5", most.Load())
 	}
@@ -136,8 +136,8 @@ func TestCancelledJobKeepsItsPermit(t *testing.T) {
 		return nil
 	})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
-	within(t, "the first", running)
-	must1(t, 1)(client.Cancel(t.Context(), first))
+	receive(t, "the first", running)
+	wantCount(t, 1)(client.Cancel(t.Context(), first))
 	exec(t, pool, "select pawl.drop_stale_permits()")
 	await(t, client, second, pawlstate.Ready)
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 1 {
@@ -169,7 +169,7 @@ func TestExtendTakesPermitsAlong(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
 		t.Errorf("%d permits are left", n)
 	}
-	must1(t, 1)(client.Delete(t.Context(), held[0].ID))
+	wantCount(t, 1)(client.Delete(t.Context(), held[0].ID))
 }
 
 func TestRate(t *testing.T) {
@@ -221,14 +221,14 @@ func TestRunnerObeysRate(t *testing.T) {
 		return nil
 	})
 	start(t, client, mux, pawl.RunnerConfig{})
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	if took := starts[10].Sub(starts[0]); took < 450*time.Millisecond {
 		t.Errorf("eleven starts in %v, at 20 a second with a burst of 1", took)
 	}
 }
 
-// reopen gives claimed jobs without a lease their tickets back, so that the check at the end finds no violations.
-func reopen(t testing.TB, pool *pgxpool.Pool) {
+// returnTickets gives claimed jobs without a lease their tickets back, so that the check at the end finds no violations.
+func returnTickets(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select coalesce(pos, id), id, epoch, priority, queue, channel from pawl.job")
 }

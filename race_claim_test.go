@@ -36,7 +36,7 @@ func TestALateCommitBelowTheMarkIsFound(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return client.Complete(t.Context(), jobs) == nil && live(t, pool) == 0
+				return client.Complete(t.Context(), jobs) == nil && liveRows(t, pool) == 0
 			})
 		})
 	}
@@ -68,7 +68,7 @@ func TestAClaimerThatRollsBackBelowTheMark(t *testing.T) {
 
 // Section 5: the safe mark needs every inserter to have a transaction number before it draws a position.
 func TestAnInserterHasItsNumberBeforeItsPosition(t *testing.T) {
-	rule(t, "insert/insert", "perform pg_current_xact_id();", "",
+	checkRule(t, "insert/insert", "perform pg_current_xact_id();", "",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			// An insert that is stopped between drawing its position and writing its first row.
 			exec(t, pool, "create function stop() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return new; end'")
@@ -81,7 +81,7 @@ func TestAnInserterHasItsNumberBeforeItsPosition(t *testing.T) {
 			exec(t, gate, "select pg_advisory_xact_lock(42)")
 			inserted := make(chan error, 1)
 			go func() { _, err := client.Insert(t.Context(), Note{2}); inserted <- err }()
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			pass := func() {
 				insert(t, client, Note{1})
 				if err := client.Complete(t.Context(), claim(t, client, 1)); err != nil {
@@ -157,7 +157,7 @@ func TestOrphanTicketsDoNotEndTheClaim(t *testing.T) {
 
 // Section 4, rule 9.
 func TestThePauseIsReadInsideTheClaim(t *testing.T) {
-	rule(t, "claim/claim", "where not exists (select from pawl.queue q where q.name = u.queue and q.paused)\n      and", "where",
+	checkRule(t, "claim/claim", "where not exists (select from pawl.queue q where q.name = u.queue and q.paused)\n      and", "where",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			exec(t, pool, "insert into pawl.queue (name, paused) values ('default', true)")

@@ -17,15 +17,15 @@ import (
 
 // Rule 2: fence where the row is locked.
 func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
-	rule(t, "finish/complete", "where j.id = u.id and j.epoch = u.epoch for update skip locked", "where j.id = u.id for update skip locked",
+	checkRule(t, "finish/complete", "where j.id = u.id and j.epoch = u.epoch for update skip locked", "where j.id = u.id for update skip locked",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			stale := claim(t, client, 1)
-			expire(t, pool)
+			expireLeases(t, pool)
 			if err := client.Complete(t.Context(), stale); !errors.Is(err, pawl.ErrLeaseLost) {
 				return fmt.Sprintf("completed by who had lost it: %v", err)
 			}
-			if n := live(t, pool); n != 2 {
+			if n := liveRows(t, pool); n != 2 {
 				return fmt.Sprintf("%d rows are left of the job, want 2", n)
 			}
 			return ""
@@ -34,7 +34,7 @@ func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
 
 // Rule 2: the completion waits for the row, and finds another epoch when it gets it.
 func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
-	rule(t, "finish/lock_jobs", "where j.id = u.id and j.epoch = u.epoch for update", "where j.id = u.id for update",
+	checkRule(t, "finish/lock_jobs", "where j.id = u.id and j.epoch = u.epoch for update", "where j.id = u.id for update",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			stale := claim(t, client, 1)
@@ -43,13 +43,13 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 			exec(t, tx, "select * from pawl.rescue(100, true, true)")
 			answer := make(chan error, 1)
 			go func() { answer <- client.Complete(t.Context(), stale) }()
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			held := make(chan []int64, 1)
 			go func() {
 				rows := values[int64](t, pool, "select pawl.lock_jobs(array[j.id], array[j.epoch]) from pawl.job j")
 				held <- rows
 			}()
-			blocked(t, pool, 2)
+			awaitBlocked(t, pool, 2)
 			commit(t, tx)
 			if err := <-answer; !errors.Is(err, pawl.ErrLeaseLost) {
 				return fmt.Sprintf("completed by who had lost it: %v", err)
@@ -63,7 +63,7 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 
 // Rule 3: no waiting on strangers.
 func TestAStrangersLockDelaysOnlyItsOwnJob(t *testing.T) {
-	rule(t, "finish/complete", "j.epoch = u.epoch for update skip locked", "j.epoch = u.epoch for update",
+	checkRule(t, "finish/complete", "j.epoch = u.epoch for update skip locked", "j.epoch = u.epoch for update",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string) {
 			if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
 				t.Fatal(err)
@@ -73,7 +73,7 @@ func TestAStrangersLockDelaysOnlyItsOwnJob(t *testing.T) {
 			exec(t, stranger, "select from pawl.job where id = $1 for update", int64(jobs[1].ID))
 			answer := make(chan error, 1)
 			go func() { answer <- client.Complete(t.Context(), jobs) }()
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			if n := value[int](t, pool, "select count(*) from pawl.job"); n != 1 {
 				wrong = fmt.Sprintf("%d jobs are not completed because a stranger holds one", n)
 			}

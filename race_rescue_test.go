@@ -25,7 +25,7 @@ func TestALeaseGoesWithItsLastJob(t *testing.T) {
 		if err := client.Complete(t.Context(), job); err != nil {
 			t.Fatal(err)
 		}
-		check(t, client)
+		checkInvariant(t, client)
 		if leases() != 1 {
 			t.Fatalf("the lease went after %d of 4 jobs", i+1)
 		}
@@ -48,13 +48,13 @@ func TestRescueLeavesTheLeaseOfALockedJob(t *testing.T) {
 	jobs := claim(t, client, 2)
 	stranger := begin(t, pool)
 	exec(t, stranger, "select from pawl.job where id = $1 for update", int64(jobs[0].ID))
-	expire(t, pool)
-	check(t, client)
+	expireLeases(t, pool)
+	checkInvariant(t, client)
 	if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 1 {
 		t.Errorf("%d leases, want that of the locked job", n)
 	}
 	commit(t, stranger)
-	expire(t, pool)
+	expireLeases(t, pool)
 	if got := claim(t, client, 10); len(got) != 2 {
 		t.Errorf("%d jobs were redelivered, want 2", len(got))
 	}
@@ -86,7 +86,7 @@ func TestRescueEndsThoughNothingCanBeRescued(t *testing.T) {
 
 // Section 4, rule 6: a worker taken for dead claims nothing.
 func TestABuriedWorkerClaimsNothing(t *testing.T) {
-	rule(t, "claim/claim", "w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')", "true",
+	checkRule(t, "claim/claim", "w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')", "true",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '9 seconds')")
@@ -157,7 +157,7 @@ func TestStrikes(t *testing.T) {
 	other := insert(t, client, pawl.JobSpec{Args: Note{0}, Priority: 100})
 	claim(t, client, 2)
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Priority: -100})
-	expire(t, pool)
+	expireLeases(t, pool)
 	jobs := claim(t, client, 2)
 	if got := numbers(t, jobs); len(got) != 2 || got[0] != 0 || got[1] != 0 {
 		t.Fatalf("claimed %v, want the two of the lost lease before a job of higher priority", got)
@@ -165,7 +165,7 @@ func TestStrikes(t *testing.T) {
 	if err := client.Complete(t.Context(), claim(t, client, 1)); err != nil {
 		t.Fatal(err)
 	}
-	expire(t, pool)
+	expireLeases(t, pool)
 	jobs = claim(t, client, 10)
 	if len(jobs) != 1 || jobs[0].ID != victim {
 		t.Fatalf("claimed %v, want a suspect alone", numbers(t, jobs))
@@ -183,7 +183,7 @@ func TestStrikes(t *testing.T) {
 	if crashes := value[int](t, pool, "select crashes from pawl.job where id = $1", int64(other)); crashes != 0 {
 		t.Errorf("a job whose handler answered keeps %d crashes", crashes)
 	}
-	expire(t, pool)
+	expireLeases(t, pool)
 	job := await(t, client, victim, pawlstate.Dead)
 	if job.Reason != "poison" || job.Attempt != 0 {
 		t.Errorf("dead for %q with attempt %d, want poison and 0: rescue uses no attempt", job.Reason, job.Attempt)

@@ -27,7 +27,7 @@ func TestUnclaimBeforeTheClaim(t *testing.T) {
 	if got := claim(t, client, 1); got[0].ID != id {
 		t.Errorf("claimed %d, want %d", got[0].ID, id)
 	}
-	expire(t, pool)
+	expireLeases(t, pool)
 	if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 0 {
 		t.Errorf("%d leases are left, tombstones among them", n)
 	}
@@ -39,7 +39,7 @@ func TestUnclaimWhileTheClaimIsAtWork(t *testing.T) {
   values (unclaim.lease, clock_timestamp() + interval '1 minute', '{}', '{}')
   on conflict (id) do nothing;
   if found then`
-	rule(t, "claim/unclaim", tombstone, "if not exists (select from pawl.lease l where l.id = unclaim.lease) then",
+	checkRule(t, "claim/unclaim", tombstone, "if not exists (select from pawl.lease l where l.id = unclaim.lease) then",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, pawl.JobSpec{Args: Note{1}})
 			tx := begin(t, pool)
@@ -87,7 +87,7 @@ func TestUnclaimAfterTheClaim(t *testing.T) {
 	claimTickets(t, tx, "00000000-0000-4000-8000-000000000002", nil, 1)
 	returned := make(chan int, 1)
 	go func() { returned <- value[int](t, pool, "select pawl.unclaim('00000000-0000-4000-8000-000000000002')") }()
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

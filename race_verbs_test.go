@@ -49,12 +49,12 @@ func TestCancelWhileGivenBack(t *testing.T) {
 					}
 					removed <- n
 				}()
-				blocked(t, pool, 1)
+				awaitBlocked(t, pool, 1)
 				commit(t, tx)
 				if n := <-removed; n != 1 {
 					t.Errorf("%d were %s", n, verb)
 				}
-				if n := live(t, pool); n != 0 {
+				if n := liveRows(t, pool); n != 0 {
 					t.Errorf("%d rows are left: a ticket without its job", n)
 				}
 			})
@@ -88,7 +88,7 @@ func TestVerbsAgainstAClaimOrPromotionAtWork(t *testing.T) {
 			if name == "retry" { // It is ready, and then running: left as it is.
 				want = 0
 			} else {
-				blocked(t, pool, 1)
+				awaitBlocked(t, pool, 1)
 				commit(t, tx)
 			}
 			if n := <-done; n != want {
@@ -102,7 +102,7 @@ func TestVerbsAgainstAClaimOrPromotionAtWork(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})
-			elapse(t, pool)
+			makeDue(t, pool)
 			tx := begin(t, pool)
 			if n := value[int](t, tx, "select moved::int from pawl.promote(array['default'], array['-infinity'::timestamptz], 10)"); n != 1 {
 				t.Fatal("nothing was promoted")
@@ -115,7 +115,7 @@ func TestVerbsAgainstAClaimOrPromotionAtWork(t *testing.T) {
 				}
 				done <- n
 			}()
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			commit(t, tx)
 			want := int64(1)
 			if name == "retry" {
@@ -178,11 +178,11 @@ func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
 			exec(t, stranger, "select from pawl.job where id = $1 for update", int64(jobs[0].ID))
 			errs := make(chan error, 2)
 			go func() { errs <- verb(t.Context(), client, jobs, []pawl.ID{jobs[0].ID, jobs[1].ID}) }()
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			go func() {
 				errs <- verb(t.Context(), client, pawl.Jobs{jobs[1], jobs[0]}, []pawl.ID{jobs[1].ID, jobs[0].ID})
 			}()
-			blocked(t, pool, 2)
+			awaitBlocked(t, pool, 2)
 			commit(t, stranger)
 			for range 2 {
 				if err := <-errs; err != nil {
@@ -261,14 +261,14 @@ func TestEverythingAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	check(t, client)
+	checkInvariant(t, client)
 	pgtest.Wait(t, "all that is left to be finished", func() bool {
-		elapse(t, pool)
-		expire(t, pool)
+		makeDue(t, pool)
+		expireLeases(t, pool)
 		jobs, err := client.Claim(t.Context(), "default", 1000, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return !fail(client.Complete(t.Context(), jobs)) && live(t, pool) == 0
+		return !fail(client.Complete(t.Context(), jobs)) && liveRows(t, pool) == 0
 	})
 }

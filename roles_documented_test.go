@@ -16,7 +16,7 @@ import (
 // the catalog, and when it tries.
 func TestRolesAreAsDocumented(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	page, err := os.ReadFile("docs/roles.md")
 	must(t, err)
 	told := map[string][]string{} // By function, the roles.

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,89 +18,6 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 	pawlsql "github.com/pawlhq/pawl/sql"
 )
-
-var kinds = []string{"producer", "worker", "reader", "admin"}
-
-// A realm is a database with roles. Roles belong to the server, so each realm has a schema of its own name.
-type realm struct {
-	t      testing.TB
-	url    string
-	schema string
-	client *pawl.Client // The owner's,
-	pool   *pgxpool.Pool
-}
-
-func newRealm(t testing.TB) *realm {
-	t.Helper()
-	keeper := pgtest.Empty(t)
-	t.Cleanup(func() { // After the database is gone, and before the keeper's.
-		conn, err := pgx.Connect(context.Background(), keeper)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close(context.Background())
-		if _, err := conn.Exec(context.Background(), fmt.Sprintf(`do $$ declare r name; begin
-			for r in select rolname from pg_roles where starts_with(rolname, '%s_') loop execute format('drop role %%I', r); end loop; end $$`, realmName(keeper))); err != nil {
-			t.Error(err)
-		}
-	})
-	r := &realm{t: t, url: pgtest.Empty(t), schema: realmName(keeper)}
-	r.pool = pgtest.Pool(t, r.url, func(c *pgxpool.Config) { c.MaxConns = 4 })
-	r.client = r.of(r.pool)
-	return r
-}
-
-var lastOfURL = regexp.MustCompile(`pawl_test_\w+`)
-
-func realmName(url string) string { return "realm_" + lastOfURL.FindString(url) }
-
-func (r *realm) of(pool *pgxpool.Pool) *pawl.Client {
-	r.t.Helper()
-	config := pawl.Config{Schema: r.schema, Logger: slog.New(slog.NewTextHandler(r.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	if pgtest.Pooled() { // As the option listens has it, and as the pool's role.
-		direct, err := url.Parse(pgtest.Direct(r.t, r.url))
-		must(r.t, err)
-		query := direct.Query()
-		query.Set("user", pool.Config().ConnConfig.User)
-		direct.RawQuery = query.Encode()
-		config.ListenURL = direct.String()
-	}
-	client, err := pawl.New(pool, config)
-	must(r.t, err)
-	return client
-}
-
-// installed returns a realm with roles, a login for each role, and a login without a role.
-func installed(t testing.TB) *realm {
-	t.Helper()
-	r := newRealm(t)
-	must(t, r.client.Migrate(t.Context()))
-	must(t, r.client.CreateRoles(t.Context()))
-	for _, kind := range kinds {
-		exec(t, r.pool, fmt.Sprintf("create role %s_user_%[2]s login; grant %[1]s_%[2]s to %[1]s_user_%[2]s", r.schema, kind))
-	}
-	exec(t, r.pool, fmt.Sprintf("create role %s_user_nobody login", r.schema))
-	return r
-}
-
-// as returns a client and a pool of a login.
-func (r *realm) as(kind string) (*pawl.Client, *pgxpool.Pool) {
-	r.t.Helper()
-	pool := pgtest.Pool(r.t, r.url, func(c *pgxpool.Config) { c.MaxConns, c.ConnConfig.User = 4, r.schema+"_user_"+kind })
-	return r.of(pool), pool
-}
-
-// in writes the realm's schema into SQL.
-func (r *realm) in(text string) string { return strings.ReplaceAll(text, "pawl.", r.schema+".") }
-
-// refused fails the test unless err says that the role lacks a privilege.
-func refused(t testing.TB, what string, err error) {
-	t.Helper()
-	if denied, ok := errors.AsType[*pgconn.PgError](err); !ok || denied.Code != "42501" {
-		t.Errorf("%s: got %v, want it refused", what, err)
-	}
-}
 
 // callAll calls every method of a client. It returns the errors by role and method, under the least role that may call it.
 func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[string]error {
@@ -146,7 +60,7 @@ func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 // A role may call exactly the methods that docs/roles.md gives it.
 func TestRolesAndVerbs(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	can := map[string][]string{"producer": {"producer"}, "worker": {"producer", "worker"}, "reader": {"reader"}, "admin": {"producer", "worker", "reader", "admin"}}
 	for _, kind := range append(slices.Clone(kinds), "nobody") {
 		result, err := r.client.Insert(t.Context(), Note{1})
@@ -159,7 +73,7 @@ func TestRolesAndVerbs(t *testing.T) {
 				case allowed && denied != nil && denied.Code == "42501":
 					t.Errorf("%s: %s: %v", kind, verb, err)
 				case !allowed:
-					refused(t, kind+": "+verb, err)
+					wantRefused(t, kind+": "+verb, err)
 				}
 			}
 		}
@@ -181,10 +95,10 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 		}
 	}
 	must(t, r.client.CreateRoles(t.Context()))
-	once := schemaOf(t, r.pool, r.schema)
+	once := describeSchema(t, r.pool, r.schema)
 	for name, again := range map[string]func(context.Context) error{"CreateRoles": r.client.CreateRoles, "Migrate": r.client.Migrate} {
 		must(t, again(t.Context()))
-		if schemaOf(t, r.pool, r.schema) != once {
+		if describeSchema(t, r.pool, r.schema) != once {
 			t.Errorf("a second %s changed something", name)
 		}
 	}
@@ -197,9 +111,9 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 	if _, ok := errors.AsType[*pawl.SchemaError](client.CreateRoles(t.Context())); !ok {
 		t.Error("CreateRoles without a schema did not return a SchemaError")
 	}
-	script(t, connectTo(t, other), printed.String())
+	runScript(t, connectTo(t, other), printed.String())
 	must(t, client.CreateRoles(t.Context()))
-	if schemaOf(t, pgtest.Pool(t, other), r.schema) != once {
+	if describeSchema(t, pgtest.Pool(t, other), r.schema) != once {
 		t.Error("after a migration by script CreateRoles granted something else")
 	}
 	// What somebody did to them by hand is undone, what he did to others stays.
@@ -207,7 +121,7 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 		grant execute on all functions in schema %[1]s to public; create role %[1]s_other; grant select on pawl.dead to %[1]s_other`, r.schema)))
 	must(t, r.client.Migrate(t.Context()))
 	exec(t, r.pool, r.in(fmt.Sprintf("revoke select on pawl.dead from %s_other", r.schema))) // It was there, or this would say so.
-	if schemaOf(t, r.pool, r.schema) != once {
+	if describeSchema(t, r.pool, r.schema) != once {
 		t.Error("what was changed by hand stayed")
 	}
 }
@@ -215,8 +129,8 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 // Migrate grants rights on tables and functions that a later version adds.
 func TestMigrateGrantsRightsOnWhatIsNew(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
-	next := following(t)
+	r := installRoles(t)
+	next := nextRelease(t)
 	must(t, r.pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
 		return next.Up(t.Context(), conn.Conn(), r.schema, migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
 	}))
@@ -245,9 +159,9 @@ func TestCreateRolesWithoutCreaterole(t *testing.T) {
 	exec(t, r.pool, fmt.Sprintf("grant create on database %s to %s_user_owner", r.pool.Config().ConnConfig.Database, r.schema))
 	client, _ := r.as("owner")
 	must(t, client.Migrate(t.Context()))
-	before := schemaOf(t, r.pool, r.schema)
-	refused(t, "CreateRoles", client.CreateRoles(t.Context()))
-	if schemaOf(t, r.pool, r.schema) != before {
+	before := describeSchema(t, r.pool, r.schema)
+	wantRefused(t, "CreateRoles", client.CreateRoles(t.Context()))
+	if describeSchema(t, r.pool, r.schema) != before {
 		t.Error("CreateRoles failed and changed something")
 	}
 	for _, kind := range kinds {
@@ -260,7 +174,7 @@ func TestCreateRolesWithoutCreaterole(t *testing.T) {
 	must(t, client.Uninstall(t.Context()))
 	must(t, client.Migrate(t.Context()))
 	_, err := producer.Insert(t.Context(), Note{1})
-	refused(t, "a producer of an installation before", err)
+	wantRefused(t, "a producer of an installation before", err)
 }
 
 // Role names fit into 63 bytes and differ for schemas with names of any length.

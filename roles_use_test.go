@@ -24,7 +24,7 @@ import (
 // A producer can insert in every way, from Go and from SQL, and nothing else.
 func TestProducerInserts(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	exec(t, r.pool, fmt.Sprintf("grant create on schema public to %s_user_producer", r.schema))
 	client, pool := r.as("producer")
 	ctx := t.Context()
@@ -90,12 +90,12 @@ func TestProducerInserts(t *testing.T) {
 	if n := value[int](t, r.pool, r.in("select count(*) from pawl.job")); n != 4+10+4500+1+1+1+1+(3+1)+3+3 {
 		t.Errorf("%d jobs", n)
 	}
-	check(t, r.client)
+	checkInvariant(t, r.client)
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { _, err := tx.Exec(ctx, r.in("select args from pawl.job")); return err })
-	refused(t, "reading args", err)
+	wantRefused(t, "reading args", err)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
-	refused(t, "Run", client.Run(ctx, mux, pawl.RunnerConfig{}))
+	wantRefused(t, "Run", client.Run(ctx, mux, pawl.RunnerConfig{}))
 
 	// A loader that is trusted with the tables copies.
 	exec(t, r.pool, r.in(fmt.Sprintf("grant insert on pawl.job, pawl.ready, pawl.scheduled to %[1]s_user_producer; grant execute on function pawl.wake, pawl.sleep_key, pawl.lock_is_free to %[1]s_user_producer", r.schema)))
@@ -108,7 +108,7 @@ func TestProducerInserts(t *testing.T) {
 	if n := calls.Load(); n != 0 {
 		t.Errorf("insert was called %d times, want COPY", n)
 	}
-	check(t, r.client)
+	checkInvariant(t, r.client)
 }
 
 // A callCounter is a tracer that counts calls of the SQL function insert.
@@ -126,7 +126,7 @@ func (c *callCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEn
 // A worker can do all that Run, its maintenance, handlers and consumers do, from Go and from SQL.
 func TestWorkerRoleRunsJobs(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	ctx := t.Context()
 	client, pool := r.as("worker")
 	must(t, r.client.PutQueue(ctx, pawl.Queue{Name: "limited", MaxRunning: 1, Rate: pawl.Rate{N: 1000}}))
@@ -218,21 +218,21 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 	must(t, client.Complete(ctx, jobs[1]))
 	must(t, client.Fail(ctx, jobs[2], errBoom))
 	must(t, client.Release(ctx, jobs[3], time.Hour))
-	must1(t, 1)(client.Delete(ctx, jobs[4]))
-	must1(t, 1)(client.Cancel(ctx, jobs[5:]))
+	wantCount(t, 1)(client.Delete(ctx, jobs[4]))
+	wantCount(t, 1)(client.Cancel(ctx, jobs[5:]))
 	_, err = client.Delete(ctx, jobs[3].ID)
-	refused(t, "deleting what it does not hold", err)
+	wantRefused(t, "deleting what it does not hold", err)
 	if n := value[int](t, pool, r.in("select count(*) from (select pawl.extend(id, epoch, lease, '1 hour'), pawl.complete(id, epoch) from pawl.claim('hand', 1)) c")); n != 1 {
 		t.Errorf("%d jobs by SQL", n)
 	}
 	exec(t, pool, r.in("select pawl.fail(id, epoch, 'no') from pawl.claim('hand', 1)"))
-	check(t, r.client)
+	checkInvariant(t, r.client)
 
 	// Asleep on its lock, it is woken by a producer.
 	producer, _ := r.as("producer")
 	woken := make(chan error, 1)
 	go func() { woken <- client.Wait(ctx, "quiet") }()
-	asleep(t, r.pool, 1)
+	awaitSleepers(t, r.pool, 1)
 	insert(t, producer, pawl.JobSpec{Args: Note{1}, Queue: "quiet"})
 	must(t, <-woken)
 }
@@ -240,7 +240,7 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 // A reader can read everything and change nothing.
 func TestReaderReads(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	ctx := t.Context()
 	id := insert(t, r.client, Note{1})
 	must(t, r.client.PutQueue(ctx, pawl.Queue{Name: "default", MaxAttempts: 3}))
@@ -287,7 +287,7 @@ func TestReaderReads(t *testing.T) {
 // An admin can change jobs, queues, crons and workers, but not the schema.
 func TestAdminAdministers(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	ctx := t.Context()
 	client, pool := r.as("admin")
 	must(t, client.PutQueue(ctx, pawl.Queue{Name: "default", MaxAttempts: 3, RetainCompleted: 400 * 24 * time.Hour, RetainCancelled: hour, RetainDead: hour}))
@@ -299,11 +299,11 @@ func TestAdminAdministers(t *testing.T) {
 	jobs := claim(t, client, 2)
 	must(t, client.Fail(ctx, jobs[0], pawl.Dead(errBoom)))
 	must(t, client.Complete(ctx, jobs[1])) // Into a partition that was not there.
-	must1(t, 1)(client.Retry(ctx, jobs[0].ID))
-	must1(t, 5)(client.Update(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}, pawl.JobUpdate{Delay: time.Hour}))
-	must1(t, 1)(client.Cancel(ctx, jobs[0].ID))
-	must1(t, 1)(client.Delete(ctx, jobs[0].ID))
-	must1(t, 4)(client.PurgeQueue(ctx, "default"))
+	wantCount(t, 1)(client.Retry(ctx, jobs[0].ID))
+	wantCount(t, 5)(client.Update(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}, pawl.JobUpdate{Delay: time.Hour}))
+	wantCount(t, 1)(client.Cancel(ctx, jobs[0].ID))
+	wantCount(t, 1)(client.Delete(ctx, jobs[0].ID))
+	wantCount(t, 4)(client.PurgeQueue(ctx, "default"))
 	must(t, client.PutCron(ctx, hourly("hourly")))
 	must(t, client.PauseCron(ctx, "hourly"))
 	must(t, client.ResumeCron(ctx, "hourly"))
@@ -336,10 +336,10 @@ func TestAdminAdministers(t *testing.T) {
 	must(t, client.StopWorker(ctx, workers[0].ID))
 	pgtest.Wait(t, "it to be gone", func() bool { n, err := client.PurgeWorkers(ctx, 0); must(t, err); return n == 1 })
 	exec(t, pool, r.in("update pawl.job set fingerprint = 'by hand'"))
-	refused(t, "Uninstall", client.Uninstall(ctx))
+	wantRefused(t, "Uninstall", client.Uninstall(ctx))
 	for _, text := range []string{"truncate pawl.job", "drop table pawl.job", "create table pawl.mine (n int)", "alter table pawl.job add column more int", "select pawl.grant_roles(true)"} {
 		_, err := pool.Exec(ctx, r.in(text))
-		refused(t, text, err)
+		wantRefused(t, text, err)
 	}
-	check(t, r.client)
+	checkInvariant(t, r.client)
 }

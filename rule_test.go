@@ -11,9 +11,9 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// rule runs race as the library is, when it must say nothing, and with `without` a function in which old stands replaced: there it
+// checkRule runs race as the library is, when it must say nothing, and with `without` a function in which old stands replaced: there it
 // must say what goes wrong.
-func rule(t *testing.T, function, old, replaced string, race func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string)) {
+func checkRule(t *testing.T, function, old, replaced string, race func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string)) {
 	t.Helper()
 	t.Parallel()
 	t.Run("kept", func(t *testing.T) {
@@ -33,7 +33,7 @@ func rule(t *testing.T, function, old, replaced string, race func(t *testing.T, 
 			t.Fatalf("%s.sql does not have %q once: the test must follow it", function, old)
 		}
 		for range 25 { // What other tests do on the server may hide it: a new database makes a checkpoint, after which nextval takes a number.
-			client, pool := unchecked(t, pgtest.Database(t))
+			client, pool := connectUnchecked(t, pgtest.Database(t))
 			exec(t, pool, strings.Replace(string(text), old, replaced, 1))
 			if race(t, client, pool) != "" {
 				return

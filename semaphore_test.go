@@ -41,5 +41,5 @@ func TestSemaphore(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
 		t.Errorf("%d permits are left of who is gone", n)
 	}
-	reopen(t, pool)
+	returnTickets(t, pool)
 }

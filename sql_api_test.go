@@ -50,7 +50,7 @@ func TestTheSQLFunctions(t *testing.T) {
 			t.Errorf("%s: %v", wrong, err)
 		}
 	}
-	must1(t, 1)(client.Cancel(t.Context(), pawl.ID(id)))
+	wantCount(t, 1)(client.Cancel(t.Context(), pawl.ID(id)))
 
 	// A SQL session works what Go inserted.
 	ids := map[string]pawl.ID{}
@@ -127,7 +127,7 @@ func TestATriggerInserts(t *testing.T) {
 	exec(t, tx, "insert into users values (1)")
 	must(t, tx.Rollback(t.Context()))
 	exec(t, pool, "insert into users values (42)")
-	if n := within(t, "the job", ran); n != 42 {
+	if n := receive(t, "the job", ran); n != 42 {
 		t.Errorf("ran %d, want 42", n)
 	}
 }
@@ -149,7 +149,7 @@ func TestASQLSessionWorksAQueue(t *testing.T) {
 	for range 50 {
 		rows := values[string](t, pool, "select kind from pawl.claim('default', 1) c, lateral (select pawl.complete(c.id, c.epoch)) done")
 		order = append(order, rows...)
-		if live(t, pool) == 0 {
+		if liveRows(t, pool) == 0 {
 			break
 		}
 	}
@@ -170,7 +170,7 @@ func TestSQLExtendsAgain(t *testing.T) {
 	if !value[bool](t, pool, extend, "5 minutes") || !value[bool](t, pool, extend, "1 hour") {
 		t.Error("the claim is not valid")
 	}
-	check(t, client)
+	checkInvariant(t, client)
 	exec(t, pool, "update pawl.lease set expires_at = expires_at - interval '30 minutes'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	if n := value[int](t, pool, "select count(*) from pawl.ready"); n != 1 {
@@ -207,7 +207,7 @@ func TestASQLClaimLeavesRescueToOthers(t *testing.T) {
 	if n := value[int](t, tx, "select count(*) from pawl.claim('default')"); n != 1 {
 		t.Fatalf("claimed %d", n)
 	}
-	expire(t, pool)
+	expireLeases(t, pool)
 	if n := value[int](t, pool, "select count(*) from pawl.ready where priority = -32768"); n != 1 {
 		t.Errorf("%d jobs were rescued, want 1", n)
 	}

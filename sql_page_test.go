@@ -45,38 +45,6 @@ func TestSQLPage(t *testing.T) {
 	}
 }
 
-type pageStatement struct {
-	text, fails string
-	rows        []string
-}
-
-// statementsOf cuts a block at semicolons that end a line outside of $$.
-func statementsOf(block string) (list []pageStatement) {
-	var text strings.Builder
-	for line := range strings.Lines(block) {
-		line = strings.TrimRight(line, "\n")
-		code, _, _ := strings.Cut(line, "  --")
-		row, isRow := strings.CutPrefix(line, "-- → ")
-		state, fails := strings.CutPrefix(line, "-- ! ")
-		switch {
-		case isRow && text.Len() == 0:
-			list[len(list)-1].rows = append(list[len(list)-1].rows, row)
-			continue
-		case fails && text.Len() == 0:
-			list[len(list)-1].fails = state
-			continue
-		case strings.HasPrefix(line, "--") && text.Len() == 0:
-			continue
-		}
-		text.WriteString(line + "\n")
-		if strings.HasSuffix(strings.TrimSpace(code), ";") && strings.Count(text.String(), "$$")%2 == 0 {
-			list = append(list, pageStatement{text: text.String()})
-			text.Reset()
-		}
-	}
-	return list
-}
-
 // runText runs a statement as psql would: its text alone. It returns the rows as text.
 func runText(t *testing.T, conn *pgx.Conn, text string) (list []string, err error) {
 	t.Helper()

@@ -16,7 +16,7 @@ import (
 func TestStats(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	zoo(t, client)
+	jobInEachState(t, client)
 	must(t, client.PauseQueue(t.Context(), "paused"))
 	exec(t, pool, "update pawl.job set created_at = created_at - interval '1 minute' where queue = 'other'")
 	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
@@ -179,7 +179,7 @@ func TestTables(t *testing.T) {
 	if _, err := client.InsertMany(t.Context(), notes(5000)); err != nil {
 		t.Fatal(err)
 	}
-	must1(t, 5000)(client.PurgeQueue(t.Context(), "default"))
+	wantCount(t, 5000)(client.PurgeQueue(t.Context(), "default"))
 	exec(t, pool, "vacuum pawl.dead")
 	var job pawlstats.Table
 	pgtest.Wait(t, "the server to have counted", func() bool {

@@ -80,7 +80,7 @@ func TestTail(t *testing.T) {
 		t.Run(fmt.Sprintf("deaf %v", deaf), func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, func(c *pawl.Config) {
-				if listens(c); deaf {
+				if withListen(c); deaf {
 					c.ListenURL = "postgres://127.0.0.1:1/none"
 				}
 			})
@@ -112,8 +112,8 @@ func TestTail(t *testing.T) {
 			pgtest.Wait(t, "a job committed late to be told", func() bool { return l.has(late, pawlstate.Scheduled) })
 
 			start(t, client, mux, pawl.RunnerConfig{})
-			must1(t, 1)(client.Retry(t.Context(), dead))
-			must1(t, 1)(client.Retry(t.Context(), cancelled))
+			wantCount(t, 1)(client.Retry(t.Context(), dead))
+			wantCount(t, 1)(client.Retry(t.Context(), cancelled))
 			pgtest.Wait(t, "the dead one to be told", func() bool { return l.has(dead, pawlstate.Dead) })
 			pgtest.Wait(t, "the cancelled one to be told", func() bool { return l.has(cancelled, pawlstate.Cancelled) })
 			close(hold)
@@ -121,7 +121,7 @@ func TestTail(t *testing.T) {
 			again := ""
 			if !deaf { // It is told of ends of what it has never seen, or seen end before.
 				pgtest.Wait(t, "the old one to be told", func() bool { return l.has(before, pawlstate.Completed) })
-				must1(t, 1)(client.Retry(t.Context(), dead))
+				wantCount(t, 1)(client.Retry(t.Context(), dead))
 				again = fmt.Sprint(dead, " ", pawlstate.Dead)
 				pgtest.Wait(t, "the second end to be told", func() bool {
 					n := 0
@@ -171,7 +171,7 @@ func TestTailFilter(t *testing.T) {
 // A job that finishes is yielded only if List finds it by the same filter.
 func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{})

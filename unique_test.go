@@ -123,7 +123,7 @@ func TestADuplicateOfAJobThatStarts(t *testing.T) {
 			var inserting sync.WaitGroup
 			var result pawl.InsertResult
 			inserting.Go(func() { result, err = client.Insert(t.Context(), pawl.JobSpec{Args: Note{2}, Unique: unique}) })
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			commit(t, tx)
 			inserting.Wait()
 			must(t, err)
@@ -221,13 +221,13 @@ func TestUnique(t *testing.T) {
 	// A dead job whose key another has meanwhile is not brought back.
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 	third := add(key(3, pawl.Unique{}))
-	must1(t, 0)(client.Retry(t.Context(), second.ID))
-	must1(t, 1)(client.Cancel(t.Context(), third.ID))
-	must1(t, 1)(client.Retry(t.Context(), second.ID))
+	wantCount(t, 0)(client.Retry(t.Context(), second.ID))
+	wantCount(t, 1)(client.Cancel(t.Context(), third.ID))
+	wantCount(t, 1)(client.Retry(t.Context(), second.ID))
 	if again := add(key(4, pawl.Unique{})); !again.Duplicate || again.ID != second.ID {
 		t.Errorf("after the retry: %+v, want a duplicate of %d", again, second.ID)
 	}
-	must1(t, 1)(client.Delete(t.Context(), second.ID))
+	wantCount(t, 1)(client.Delete(t.Context(), second.ID))
 
 	// Until the start.
 	until := add(key(5, pawl.Unique{UntilStart: true}))
@@ -270,7 +270,7 @@ func TestUniqueDuplicatesChangeTheJob(t *testing.T) {
 	if string(job.Args) != `{"n": 2}` || job.Headers["a"] != "2" || job.RunAt.Sub(job.CreatedAt) < 90*time.Minute {
 		t.Errorf("it has args %s, headers %v, and is due %v after its insert", job.Args, job.Headers, job.RunAt.Sub(job.CreatedAt))
 	}
-	must1(t, 1)(client.Retry(t.Context(), first.ID))
+	wantCount(t, 1)(client.Retry(t.Context(), first.ID))
 	running := claim(t, client, 1)
 	spec.Args = Note{3}
 	if _, err := client.Insert(t.Context(), spec); err != nil {
@@ -346,7 +346,7 @@ func TestRetryTakesItsKeyAsItsOwn(t *testing.T) {
 	insert(t, client, pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k", UntilStart: true, Period: hour}})
 	must(t, client.Complete(t.Context(), claim(t, client, 1)))
 	exec(t, pool, "update pawl.unique_key set keep_until = keep_until - interval '1 hour'")
-	must1(t, 1)(client.Retry(t.Context(), first.ID))
+	wantCount(t, 1)(client.Retry(t.Context(), first.ID))
 	claim(t, client, 1)
 	again, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{3}, Unique: pawl.Unique{Key: "k"}})
 	must(t, err)

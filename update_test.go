@@ -16,7 +16,7 @@ func TestUpdate(t *testing.T) {
 	client, pool := install(t)
 	first, second := insert(t, client, Note{1}), insert(t, client, Note{2})
 	priority := -5
-	must1(t, 1)(client.Update(t.Context(), second, pawl.JobUpdate{Priority: &priority, Args: Note{3}, Data: []byte("d"), MaxAttempts: 4}))
+	wantCount(t, 1)(client.Update(t.Context(), second, pawl.JobUpdate{Priority: &priority, Args: Note{3}, Data: []byte("d"), MaxAttempts: 4}))
 	jobs := claim(t, client, 1)
 	if jobs[0].ID != second || jobs[0].Priority != -5 || note(t, jobs[0]).N != 3 || string(jobs[0].Data) != "d" || jobs[0].MaxAttempts != 4 {
 		t.Errorf("claimed %+v", jobs[0])
@@ -31,9 +31,9 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("of several: %d, %v", n, err)
 	}
 	await(t, client, first, pawlstate.Scheduled)
-	must1(t, 1)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{RunAt: time.Unix(0, 0)})) // The running one is passed by.
+	wantCount(t, 1)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{RunAt: time.Unix(0, 0)})) // The running one is passed by.
 	await(t, client, first, pawlstate.Ready)
-	must1(t, 1)(client.Update(t.Context(), first, pawl.JobUpdate{Args: pawl.Raw("note", nil), Data: []byte{}}))
+	wantCount(t, 1)(client.Update(t.Context(), first, pawl.JobUpdate{Args: pawl.Raw("note", nil), Data: []byte{}}))
 	if job, err := client.Get(t.Context(), first); err != nil || job.Args != nil || job.Data != nil {
 		t.Errorf("cleared: %s, %s, %v", job.Args, job.Data, err)
 	}
@@ -64,9 +64,9 @@ func TestUpdate(t *testing.T) {
 		_, err := client.Update(t.Context(), pawl.ID(held[0]), pawl.JobUpdate{Delay: time.Hour})
 		said <- err
 	}()
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	commit(t, tx)
-	if err := within(t, "the update", said); !errors.Is(err, pawl.ErrRunning) {
+	if err := receive(t, "the update", said); !errors.Is(err, pawl.ErrRunning) {
 		t.Errorf("claimed meanwhile: %v, want ErrRunning", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestUpdateWhilePromoted(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})
-	elapse(t, pool)
+	makeDue(t, pool)
 	tx := begin(t, pool)
 	if n := value[int](t, tx, "select moved::int from pawl.promote(array['default'], array['-infinity'::timestamptz], 10)"); n != 1 {
 		t.Fatal("nothing was promoted")
@@ -86,9 +86,9 @@ func TestUpdateWhilePromoted(t *testing.T) {
 		_, err := client.Update(t.Context(), id, pawl.JobUpdate{Delay: time.Hour})
 		said <- err
 	}()
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	commit(t, tx)
-	must(t, within(t, "the update", said))
+	must(t, receive(t, "the update", said))
 	await(t, client, id, pawlstate.Scheduled)
 }
 
@@ -102,8 +102,8 @@ func TestUpdateWithCodecAndDefaults(t *testing.T) {
 	})
 	id := insert(t, client, Note{1})
 	before := await(t, client, id, pawlstate.Scheduled)
-	must1(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Args: Note{2}}))
-	must1(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Data: []byte("d")}))
+	wantCount(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Args: Note{2}}))
+	wantCount(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Data: []byte("d")}))
 	job, err := client.Get(t.Context(), id)
 	must(t, err)
 	if note(t, job).N != 2 || !job.RunAt.Equal(before.RunAt) || job.MaxAttempts != 9 {

@@ -25,16 +25,16 @@ func await(t testing.TB, client *pawl.Client, id pawl.ID, state pawlstate.State)
 	return job
 }
 
-// blocked waits until n sessions of the test's database wait for a lock.
-func blocked(t testing.TB, pool *pgxpool.Pool, n int) {
+// awaitBlocked waits until n sessions of the test's database wait for a lock.
+func awaitBlocked(t testing.TB, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	pgtest.Wait(t, "sessions to wait for a lock", func() bool {
 		return value[int](t, pool, "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") >= n
 	})
 }
 
-// asleep waits until n keys are held by sleepers: runners and waiters that want to be woken.
-func asleep(t testing.TB, pool *pgxpool.Pool, n int) {
+// awaitSleepers waits until n keys are held by sleepers: runners and waiters that want to be woken.
+func awaitSleepers(t testing.TB, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	pgtest.Wait(t, "somebody to sleep", func() bool {
 		return value[int](t, pool, `select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted
@@ -42,8 +42,8 @@ func asleep(t testing.TB, pool *pgxpool.Pool, n int) {
 	})
 }
 
-// within returns the next value of a channel. It fails the test if none comes.
-func within[T any](t testing.TB, what string, c <-chan T) (v T) {
+// receive returns the next value of a channel. It fails the test if none comes.
+func receive[T any](t testing.TB, what string, c <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
@@ -51,4 +51,14 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 		t.Fatalf("after 20 s still waiting for: %s", what)
 	}
 	return v
+}
+
+// awaitListeners waits until n sessions of the test's database listen.
+func awaitListeners(t testing.TB, pool *pgxpool.Pool, n int) {
+	t.Helper()
+	pgtest.Wait(t, "sessions to listen", func() bool {
+		return value[int](t, pool, `select count(*) from pg_stat_activity
+			where datname = current_database() and state = 'idle'
+			and (query like 'listen %' or query like '%sleep_key%')`) >= n
+	})
 }

@@ -49,7 +49,7 @@ func TestWorkOnAClaimedJob(t *testing.T) {
 	if wait := time.Until(got.RunAt); got.State != pawlstate.Scheduled || got.Percent != 40 || wait < 50*time.Minute || wait > 70*time.Minute {
 		t.Errorf("the job is %s at %d percent, due in %v; want the kind's backoff of an hour", got.State, got.Percent, wait)
 	}
-	must1(t, 1)(client.Retry(t.Context(), id))
+	wantCount(t, 1)(client.Retry(t.Context(), id))
 	job = claim(t, client, 1)[0]
 	must(t, mux.Work(t.Context(), job))
 	must(t, client.Complete(t.Context(), job))

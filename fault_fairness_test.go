@@ -63,23 +63,23 @@ func TestTrap06FairnessIsPerPoll(t *testing.T) {
 	})
 }
 
-// counting counts the statements of a client's connections and a runner's, which are made alike.
-type counting struct{ statements atomic.Int64 }
+// statementCounter counts the statements of a client's connections and a runner's, which are made alike.
+type statementCounter struct{ statements atomic.Int64 }
 
-func (c *counting) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	c.statements.Add(1)
 	return ctx
 }
 
-func (c *counting) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (c *statementCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // What is due and cannot be had must not be asked for in a hot loop; and nobody sleeps through what comes.
 func TestTrap07WaitTime(t *testing.T) {
 	t.Parallel()
-	traced := func(t *testing.T) (*pawl.Client, *pgxpool.Pool, *counting) {
+	traced := func(t *testing.T) (*pawl.Client, *pgxpool.Pool, *statementCounter) {
 		url := pgtest.Database(t)
 		_, pool := connect(t, url)
-		count := &counting{}
+		count := &statementCounter{}
 		mine := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns, c.ConnConfig.Tracer = 8, count })
 		client, err := pawl.New(mine, pawl.Config{ListenURL: pgtest.Direct(t, url), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		must(t, err)
@@ -118,14 +118,14 @@ func TestTrap07WaitTime(t *testing.T) {
 			close(g.leave)
 			pawl.Handle(mux, g.handle)
 			start(t, client, mux, pawl.RunnerConfig{PollInterval: 200 * time.Millisecond, NoMaintenance: true})
-			asleep(t, pool, 1)
+			awaitSleepers(t, pool, 1)
 			before := count.statements.Load()
 			exec(t, pool, "select pg_sleep(1)")
 			if n := count.statements.Load() - before; n > calm {
 				t.Errorf("%d statements in a second with nothing to be had", n)
 			}
 			release()
-			within(t, "the job when it can be had", g.running)
+			receive(t, "the job when it can be had", g.running)
 		})
 		t.Run("a consumer: "+name, func(t *testing.T) {
 			t.Parallel()
@@ -158,7 +158,7 @@ func TestTrap07WaitTime(t *testing.T) {
 				t.Errorf("%d statements in a second with nothing to be had", n)
 			}
 			release()
-			if jobs := within(t, "the job when it can be had", got); len(jobs) != 1 {
+			if jobs := receive(t, "the job when it can be had", got); len(jobs) != 1 {
 				t.Errorf("claimed %d", len(jobs))
 			}
 		})

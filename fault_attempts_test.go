@@ -26,7 +26,7 @@ func TestTrap03LastAttempt(t *testing.T) {
 	t.Run("its holder dies", func(t *testing.T) {
 		t.Parallel()
 		client, pool, job := last(t)
-		expire(t, pool)
+		expireLeases(t, pool)
 		again := claim(t, client, 1)[0]
 		if again.ID != job.ID || again.Attempt != 1 || again.MaxAttempts != 1 {
 			t.Errorf("claimed attempt %d of %d of job %d", again.Attempt, again.MaxAttempts, again.ID)
@@ -45,7 +45,7 @@ func TestTrap03LastAttempt(t *testing.T) {
 		t.Parallel()
 		client, pool, job := last(t)
 		must(t, client.Checkpoint(t.Context(), job, pawl.Checkpoint{Value: 1, Extend: time.Minute}))
-		elapse(t, pool)
+		makeDue(t, pool)
 		exec(t, pool, "select * from pawl.rescue(100, true, true)")
 		if jobs := claimAll(t, client); len(jobs) != 0 {
 			t.Errorf("claimed %d while it runs", len(jobs))
@@ -61,7 +61,7 @@ func TestTrap03LastAttempt(t *testing.T) {
 		for ; runs < 10; runs++ {
 			must(t, client.Checkpoint(t.Context(), job, pawl.Checkpoint{Value: runs, Extend: time.Minute}))
 			must(t, client.Fail(t.Context(), job, pawl.RetryAfter(0, errBoom)))
-			elapse(t, pool)
+			makeDue(t, pool)
 			jobs := claimAll(t, client)
 			if len(jobs) == 0 {
 				break
@@ -90,7 +90,7 @@ func TestTrap08UnknownJobs(t *testing.T) {
 		for _, id := range ids {
 			await(t, client, id, pawlstate.Scheduled)
 		}
-		elapse(t, pool)
+		makeDue(t, pool)
 		pgtest.Wait(t, "the stranger to give them back", func() bool {
 			return value[int](t, pool, "select count(*) from pawl.scheduled where run_at > clock_timestamp() + interval '30 seconds'") == len(ids)
 		})
@@ -99,7 +99,7 @@ func TestTrap08UnknownJobs(t *testing.T) {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[pawl.RawArgs]) error { return nil }, pawl.KindOptions{Kind: "foreign"})
 	start(t, client, mux, pawl.RunnerConfig{})
-	elapse(t, pool)
+	makeDue(t, pool)
 	for _, id := range ids {
 		if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 || len(job.Errors) != 0 {
 			t.Errorf("attempt %d, errors %v; want the first and none", job.Attempt, job.Errors)
@@ -200,7 +200,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 			client, pool := install(t)
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: said})
 			runs := 0
-			for live(t, pool) > 0 && runs < 30 {
+			for liveRows(t, pool) > 0 && runs < 30 {
 				must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.RetryAfter(0, errBoom)))
 				runs++
 			}
@@ -223,7 +223,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 		results, err := client.InsertMany(t.Context(), jobs)
 		must(t, err)
 		start(t, client, mux, pawl.RunnerConfig{Min: 4, Max: 8})
-		within(t, "the slow one", g.running)
+		receive(t, "the slow one", g.running)
 		for _, r := range results[1:] {
 			await(t, client, r.ID, pawlstate.Completed)
 		}

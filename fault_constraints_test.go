@@ -54,16 +54,16 @@ func TestTrap04TwoPhase(t *testing.T) {
 	})
 	t.Run("a commit wakes", func(t *testing.T) {
 		t.Parallel()
-		client, pool := install(t, listens)
+		client, pool := install(t, withListen)
 		g, mux := newGate(), new(pawl.Mux)
 		close(g.leave)
 		pawl.Handle(mux, g.handle)
 		start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
-		asleep(t, pool, 1)
+		awaitSleepers(t, pool, 1)
 		id := reserve(t, client)
-		asleep(t, pool, 1)
+		awaitSleepers(t, pool, 1)
 		must(t, client.CommitReserved(t.Context(), id))
-		within(t, "the job", g.running)
+		receive(t, "the job", g.running)
 	})
 	t.Run("a commit that returned nil is not lost to an expiry beside it", func(t *testing.T) {
 		t.Parallel()
@@ -93,9 +93,9 @@ func TestTrap04TwoPhase(t *testing.T) {
 		}
 		answer := make(chan error, 1)
 		go func() { answer <- client.CommitReserved(t.Context(), id) }()
-		blocked(t, pool, 1)
+		awaitBlocked(t, pool, 1)
 		commit(t, tx)
-		if err := within(t, "the commit", answer); !errors.Is(err, pawl.ErrExpired) {
+		if err := receive(t, "the commit", answer); !errors.Is(err, pawl.ErrExpired) {
 			t.Errorf("got %v, want ErrExpired", err)
 		}
 	})
@@ -125,9 +125,9 @@ func TestTrap05OrderedChains(t *testing.T) {
 			ids = append(ids, insert(t, client, ordered("c", i)))
 		}
 		head := claim(t, client, 1)
-		must1(t, 1)(client.Delete(t.Context(), ids[1]))
-		must1(t, 1)(client.Cancel(t.Context(), ids[3]))
-		must1(t, 1)(client.Delete(t.Context(), ids[4]))
+		wantCount(t, 1)(client.Delete(t.Context(), ids[1]))
+		wantCount(t, 1)(client.Cancel(t.Context(), ids[3]))
+		wantCount(t, 1)(client.Delete(t.Context(), ids[4]))
 		runFollowups(t, pool)
 		if jobs := claimAll(t, client); len(jobs) != 0 {
 			t.Errorf("claimed %v beside the head", numbers(t, jobs))
@@ -219,8 +219,8 @@ func TestTrap16Cancel(t *testing.T) {
 		must(t, client.Fail(t.Context(), jobs[1], pawl.Dead(errBoom)))
 		before := await(t, client, completed, pawlstate.Completed).FinishedAt
 		waiting := insert(t, client, same(3))
-		must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "1"}))
-		must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f"}))
+		wantCount(t, 0)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "1"}))
+		wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f"}))
 		if n, _ := client.Cancel(t.Context(), pawl.Filter{IDs: []pawl.ID{completed, dead}}); n != 0 {
 			t.Errorf("Cancel changed %d finished jobs", n)
 		}
@@ -249,13 +249,13 @@ func TestTrap16Cancel(t *testing.T) {
 			}
 			first := insert(t, client, unique(1))
 			stop := start(t, client, mux, pawl.RunnerConfig{})
-			within(t, "the first", running)
-			must1(t, 1)(client.Cancel(t.Context(), first))
+			receive(t, "the first", running)
+			wantCount(t, 1)(client.Cancel(t.Context(), first))
 			second := insert(t, client, unique(2)) // The key is free again, and taken again.
 			if second == first {
 				t.Fatal("the key of a cancelled job is taken")
 			}
-			within(t, "the second", running)
+			receive(t, "the second", running)
 			await(t, client, second, pawlstate.Completed)
 			third := insert(t, client, pawl.JobSpec{Args: Note{3}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
 			close(leave)
@@ -269,8 +269,8 @@ func TestTrap16Cancel(t *testing.T) {
 				t.Errorf("Retry changed %d", n)
 			}
 			await(t, client, first, pawlstate.Cancelled)
-			must1(t, 1)(client.Cancel(t.Context(), third))
-			must1(t, 1)(client.Retry(t.Context(), first))
+			wantCount(t, 1)(client.Cancel(t.Context(), third))
+			wantCount(t, 1)(client.Retry(t.Context(), first))
 			await(t, client, first, pawlstate.Ready)
 		})
 	}

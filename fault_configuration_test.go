@@ -31,7 +31,7 @@ func TestTrap10DefaultBurst(t *testing.T) {
 		err  error
 		want time.Duration
 	}{{one, 4 * time.Minute}, {three, 6 * time.Minute}} {
-		if d := isRate(t, test.err); d > test.want || d < test.want-time.Minute/2 {
+		if d := wantRateError(t, test.err); d > test.want || d < test.want-time.Minute/2 {
 			t.Errorf("RetryAfter is %v, want %v", d, test.want)
 		}
 	}
@@ -148,7 +148,7 @@ func TestTrap17DocsAndCode(t *testing.T) {
 				if d := job.RunAt.Sub(before); d < want-100*time.Millisecond || d > want+3*time.Second || job.Attempt != test.used[i] {
 					t.Errorf("%s: after run %d it waits %v with %d attempts used, want %v and %d", test.name, i+1, d, job.Attempt, want, test.used[i])
 				}
-				elapse(t, pool)
+				makeDue(t, pool)
 			}
 			must(t, client.Complete(t.Context(), claim(t, client, 1)))
 		}
@@ -180,8 +180,8 @@ func TestTrap17DocsAndCode(t *testing.T) {
 		held := claim(t, client, 2)
 		must(t, client.Complete(t.Context(), held[0]))
 		must(t, client.Fail(t.Context(), held[1], pawl.Dead(errBoom)))
-		if n := value[int](t, pool, "select (select count(*) from pawl.archive) * 10 + (select count(*) from pawl.dead)"); n != 11 || live(t, pool) != 0 {
-			t.Errorf("archived and dead are %02d, and %d rows are live", n, live(t, pool))
+		if n := value[int](t, pool, "select (select count(*) from pawl.archive) * 10 + (select count(*) from pawl.dead)"); n != 11 || liveRows(t, pool) != 0 {
+			t.Errorf("archived and dead are %02d, and %d rows are live", n, liveRows(t, pool))
 		}
 	})
 }

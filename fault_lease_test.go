@@ -40,7 +40,7 @@ func TestTrap01ExactlyOnceIsNotFenced(t *testing.T) {
 		exec(t, pool, "create table effect (n int)")
 		insert(t, client, Note{1})
 		stale := claim(t, client, 1)
-		expire(t, pool)
+		expireLeases(t, pool)
 		fresh := claim(t, client, 1)
 		for _, test := range []struct {
 			jobs pawl.Jobs
@@ -72,16 +72,16 @@ func TestTrap01ExactlyOnceIsNotFenced(t *testing.T) {
 			answer := make(chan error, 1)
 			exec(t, second, "insert into effect values (1)")
 			go func() { answer <- client.With(second).Complete(t.Context(), jobs) }()
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			if commits {
 				commit(t, first)
-				if err := within(t, "the second", answer); !errors.Is(err, pawl.ErrLeaseLost) {
+				if err := receive(t, "the second", answer); !errors.Is(err, pawl.ErrLeaseLost) {
 					t.Errorf("the second completed it too: %v", err)
 				}
 				must(t, second.Rollback(t.Context()))
 			} else {
 				must(t, first.Rollback(t.Context()))
-				must(t, within(t, "the second", answer))
+				must(t, receive(t, "the second", answer))
 				commit(t, second)
 			}
 			effects(t, pool, 1)
@@ -142,7 +142,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 		must(t, err)
 		start(t, client, mux, pawl.RunnerConfig{Min: most, Heartbeat: 150 * time.Millisecond}) // It rescues, too.
 		for range most {
-			within(t, "all connections to be held", running)
+			receive(t, "all connections to be held", running)
 		}
 		for _, r := range results {
 			if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 || len(job.Errors) > 0 {
@@ -164,7 +164,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 		pawl.Handle(mux, g.handle)
 		id := insert(t, client, Note{1})
 		start(t, client, mux, pawl.RunnerConfig{Heartbeat: 400 * time.Millisecond})
-		within(t, "the job", g.running)
+		receive(t, "the job", g.running)
 		pgtest.Wait(t, "heartbeats after those that failed", func() bool { return value[int](t, pool, "select last_value::int from pawl.beats") >= 9 })
 		close(g.leave)
 		if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 {
@@ -201,7 +201,7 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 		if job := await(t, client, id, pawlstate.Dead); job.Attempt != 2 || len(job.Errors) != 2 || job.Reason != "attempts" || job.FinishedAt.IsZero() {
 			t.Errorf("dead, it is %+v", job)
 		}
-		must1(t, 1)(client.Retry(t.Context(), id))
+		wantCount(t, 1)(client.Retry(t.Context(), id))
 		again := claim(t, client, 1)[0]
 		if again.ID != id || note(t, again).N != 7 || string(again.Data) != "d" || again.Headers["k"] != "v" || again.Attempt != 3 {
 			t.Errorf("replayed, it is %+v", again)
@@ -260,7 +260,7 @@ func TestTrap13WorkerNamesAreNotUnique(t *testing.T) {
 		ids = append(ids, insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: queue}))
 	}
 	for range 3 {
-		within(t, "all three to work", g.running)
+		receive(t, "all three to work", g.running)
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.worker where gone_at is null and name = 'the same'"); n != 3 {
 		t.Errorf("%d workers, want 3", n)
@@ -303,7 +303,7 @@ func TestTrap15Reaper(t *testing.T) {
 		client, pool := install(t)
 		id := insert(t, client, pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}})
 		kills := 0
-		for ; live(t, pool) > 0 && kills < 10; kills++ {
+		for ; liveRows(t, pool) > 0 && kills < 10; kills++ {
 			worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 			lane := value[int](t, pool, "select priority from pawl.ready")
 			exec(t, pool, `select * from pawl.claim(gen_random_uuid(), $1, null, 1, array['default'], array[$2::int], array[''], array[0::bigint], array[9223372036854775807], array[1])`, worker, lane)
@@ -326,7 +326,7 @@ func TestTrap15Reaper(t *testing.T) {
 		g, mux := newGate(), new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
 		start(t, client, mux, pawl.RunnerConfig{NoMaintenance: true, Heartbeat: 10 * time.Second}) // It does not beat before the test has ended.
-		job := within(t, "the second attempt", g.running)
+		job := receive(t, "the second attempt", g.running)
 		if n := value[int](t, pool, "select jobs::int from pawl.rescue(100, true, true)"); n != 0 {
 			t.Errorf("%d jobs were taken from a worker that has just begun", n)
 		}
