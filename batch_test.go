@@ -14,7 +14,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-func TestBatch(t *testing.T) {
+func TestABatchInsertsItsCallbacks(t *testing.T) {
 	t.Parallel()
 	follower := func(n int) *pawl.JobSpec {
 		return &pawl.JobSpec{Args: Note{n}, Queue: "follow", Headers: map[string]string{"a": "b"}}
@@ -150,7 +150,7 @@ func TestABatchRuns(t *testing.T) {
 	}
 }
 
-func TestSaga(t *testing.T) {
+func TestASagaUndoesItsSteps(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		dies int // step, from 1; 0: none

@@ -95,7 +95,7 @@ func TestValidationIsAllOrNone(t *testing.T) {
 	insert(t, client, Note{1})
 }
 
-func TestConfigMistakes(t *testing.T) {
+func TestNewRefusesAWrongConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]pawl.Config{
 		"ArgsBytes":                  {MaxArgsBytes: -1},

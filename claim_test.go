@@ -26,7 +26,7 @@ func TestClaimTakesInOrder(t *testing.T) {
 	}
 }
 
-func TestClaimOneByOne(t *testing.T) {
+func TestClaimsOfOneKeepTheOrder(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(20)); err != nil {
@@ -39,7 +39,7 @@ func TestClaimOneByOne(t *testing.T) {
 	}
 }
 
-func TestClaimMistakes(t *testing.T) {
+func TestClaimRefusesWrongArguments(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	for _, test := range []struct {
@@ -129,7 +129,7 @@ func TestClaimInATransaction(t *testing.T) {
 	}
 }
 
-func TestPausedQueue(t *testing.T) {
+func TestAPausedQueueGivesNoJobs(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	insert(t, client, Note{1})
@@ -262,7 +262,7 @@ func TestExtend(t *testing.T) {
 	}
 }
 
-func TestExtendKeepsWhatItSaysBeyondTheRest(t *testing.T) {
+func TestExtendOfOneJobLeavesTheOthersAlone(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(2)); err != nil {
@@ -315,7 +315,7 @@ func TestWaitForADelayedJob(t *testing.T) {
 	claim(t, client, 1)
 }
 
-func TestReleasedJobIsNext(t *testing.T) {
+func TestAReleasedJobIsClaimedNext(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, pawl.JobSpec{Args: Note{0}, Priority: 100})
@@ -339,7 +339,7 @@ func TestReleasedJobIsNext(t *testing.T) {
 	claim(t, client, 1)
 }
 
-func TestChannelsTakeTurns(t *testing.T) {
+func TestClaimsAlternateBetweenChannels(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	var jobs []pawl.JobSpec
@@ -364,7 +364,7 @@ func TestChannelsTakeTurns(t *testing.T) {
 }
 
 // An Extend that was rolled back leaves the claim as it was.
-func TestExtendRolledBack(t *testing.T) {
+func TestAnExtendRolledBackChangesNothing(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, Note{1})

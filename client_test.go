@@ -10,7 +10,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestNewRefusesMistakes(t *testing.T) {
+func TestNewRefusesWrongSettings(t *testing.T) {
 	t.Parallel()
 	for _, config := range []pawl.Config{
 		{Schema: "a-b"}, {Schema: `a"b`}, {Schema: "1a"}, {Schema: strings.Repeat("x", 64)}, {ListenURL: "postgres://%"},
@@ -23,7 +23,7 @@ func TestNewRefusesMistakes(t *testing.T) {
 }
 
 // Two installations in one database share no jobs, no notifications and no advisory locks.
-func TestTwoInstallations(t *testing.T) {
+func TestTwoInstallationsShareNothing(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	first, _ := connect(t, url, withListen)

@@ -40,7 +40,7 @@ func (x xor) Decode(kind string, stored []byte) ([]byte, error) {
 
 func withCodec(codec pawl.Codec) func(*pawl.Config) { return func(c *pawl.Config) { c.Codec = codec } }
 
-func TestCodec(t *testing.T) {
+func TestACodecEncodesStoredArgs(t *testing.T) {
 	for _, n := range []int{1, 5, 2500} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
@@ -223,7 +223,7 @@ func TestEncodeFails(t *testing.T) {
 	}
 }
 
-func TestKeyRotation(t *testing.T) {
+func TestOldKeysDecodeAfterARotation(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	spring, autumn := bytes.Repeat([]byte{1}, 16), bytes.Repeat([]byte{2}, 32)

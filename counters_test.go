@@ -145,7 +145,7 @@ func TestCountersOfConsumers(t *testing.T) {
 }
 
 // The rates of one client include what two other clients did.
-func TestThroughput(t *testing.T) {
+func TestThroughputCountsAllClients(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	producer, _ := connect(t, url)

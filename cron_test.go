@@ -102,7 +102,7 @@ func TestCronJobWithoutArgs(t *testing.T) {
 	}
 }
 
-func TestCronPause(t *testing.T) {
+func TestAPausedCronInsertsNothing(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	cron := hourly("a")
@@ -157,7 +157,7 @@ func TestCronPause(t *testing.T) {
 	}
 }
 
-func TestRunCron(t *testing.T) {
+func TestRunCronInsertsAJobNow(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	put := hourly("a")
@@ -190,7 +190,7 @@ func TestRunCron(t *testing.T) {
 	}
 }
 
-func TestCronVersions(t *testing.T) {
+func TestPutCronKeepsTheNewerVersion(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	put := hourly("a")

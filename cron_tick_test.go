@@ -178,7 +178,7 @@ func tend(t testing.TB, client *pawl.Client) {
 }
 
 // With two processes, a cron of every second ticks once in each second.
-func TestCronEverySecond(t *testing.T) {
+func TestACronTicksEverySecond(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	client, pool := connect(t, url)

@@ -16,7 +16,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestAfter(t *testing.T) {
+func TestAJobWaitsForItsDependencies(t *testing.T) {
 	t.Parallel()
 	end := map[string]func(t *testing.T, client *pawl.Client, job *pawl.JobInfo){
 		"completed": func(t *testing.T, client *pawl.Client, job *pawl.JobInfo) { must(t, client.Complete(t.Context(), job)) },
@@ -112,7 +112,7 @@ func TestAGraphRuns(t *testing.T) {
 }
 
 // Without runners, Wait does maintenance: an expired reservation at the head of a channel makes room for the next job.
-func TestConsumersAlone(t *testing.T) {
+func TestWaitDoesMaintenanceWithoutRunners(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	spec := ordered("c", 0)
@@ -129,7 +129,7 @@ func TestConsumersAlone(t *testing.T) {
 	}
 }
 
-func TestConstraints(t *testing.T) {
+func TestConstraintsReportsWhatAJobWaitsFor(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	want := func(id pawl.ID, want pawl.Constraints) {

@@ -16,7 +16,7 @@ import (
 )
 
 // The last attempt is one like the others: extended, checkpointed, redelivered when its holder dies, and over when it fails.
-func TestTrap03LastAttempt(t *testing.T) {
+func TestFault03TheLastAttemptIsLikeTheOthers(t *testing.T) {
 	t.Parallel()
 	last := func(t *testing.T) (*pawl.Client, *pgxpool.Pool, *pawl.JobInfo) {
 		client, pool := install(t)
@@ -76,7 +76,7 @@ func TestTrap03LastAttempt(t *testing.T) {
 }
 
 // A process that does not know a kind leaves its jobs to those that do.
-func TestTrap08UnknownJobs(t *testing.T) {
+func TestFault08AnUnknownKindUsesNoAttempt(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var ids []pawl.ID
@@ -108,7 +108,7 @@ func TestTrap08UnknownJobs(t *testing.T) {
 }
 
 // Whatever keeps a job from running, no attempt is used for it.
-func TestTrap14CongestionBurnsAttempts(t *testing.T) {
+func TestFault14CongestionUsesNoAttempt(t *testing.T) {
 	t.Parallel()
 	const n = 30
 	for name, limit := range map[string]struct {
@@ -168,7 +168,7 @@ func TestTrap14CongestionBurnsAttempts(t *testing.T) {
 }
 
 // A failed job comes back at once; a dead process's never; attempts are not those that were said; one slow job holds all places.
-func TestTrap18FailureAndBatches(t *testing.T) {
+func TestFault18FailuresWaitAndCrashesAreRescued(t *testing.T) {
 	t.Parallel()
 	t.Run("a failure waits", func(t *testing.T) {
 		t.Parallel()
@@ -234,7 +234,7 @@ func TestTrap18FailureAndBatches(t *testing.T) {
 }
 
 // A handler's error is that job's: it waits for its retry, and the runner goes on.
-func TestTrap19AnErrorEndsTheLoop(t *testing.T) {
+func TestFault19ARunnerGoesOnAfterAnError(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	mux := new(pawl.Mux)

@@ -12,7 +12,7 @@ import (
 )
 
 // A default bounds how many may be inserted at once; what an error says to wait is made up.
-func TestTrap10DefaultBurst(t *testing.T) {
+func TestFault10ALargeBatchIsInserted(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	const many = 3000
@@ -38,7 +38,7 @@ func TestTrap10DefaultBurst(t *testing.T) {
 }
 
 // What a depth counts, what has a length, who must have the required keys, and what a refused job costs.
-func TestTrap11Validation(t *testing.T) {
+func TestFault11ValidationIsAsDocumented(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t, func(c *pawl.Config) {
 		c.MaxDepth, c.MaxStringBytes, c.RequiredKeys, c.MaxArgsBytes = 2, 8, []string{"a"}, 200
@@ -76,7 +76,7 @@ func TestTrap11Validation(t *testing.T) {
 }
 
 // A setting that is wrong is an error and not a default, and one that is set counts.
-func TestTrap12Configuration(t *testing.T) {
+func TestFault12SettingsAreCheckedAndMerged(t *testing.T) {
 	t.Parallel()
 	t.Run("wrong values", func(t *testing.T) {
 		t.Parallel()
@@ -118,7 +118,7 @@ func TestTrap12Configuration(t *testing.T) {
 }
 
 // What the documentation says of waits, attempts and the archive is what happens.
-func TestTrap17DocsAndCode(t *testing.T) {
+func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 	t.Parallel()
 	t.Run("waits and attempts", func(t *testing.T) {
 		t.Parallel()

@@ -17,7 +17,7 @@ import (
 )
 
 // An insert in two phases: who expires it, who hears of the commit, and what a commit that comes too late says.
-func TestTrap04TwoPhase(t *testing.T) {
+func TestFault04ReservationsExpireAndCommitsWake(t *testing.T) {
 	t.Parallel()
 	reserve := func(t *testing.T, client *pawl.Client) pawl.ID {
 		return insert(t, client, pawl.JobSpec{Args: Note{1}, Reserve: time.Minute})
@@ -102,7 +102,7 @@ func TestTrap04TwoPhase(t *testing.T) {
 }
 
 // Ordered channels: the dead head, one taken from the middle, senders beside each other, the order of a batch.
-func TestTrap05OrderedChains(t *testing.T) {
+func TestFault05OrderedChannelsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	t.Run("a dead head does not block", func(t *testing.T) {
 		t.Parallel()
@@ -205,7 +205,7 @@ func TestTrap05OrderedChains(t *testing.T) {
 }
 
 // Cancel: what is completed stays so, what is cancelled stays so whatever its handler says, and a key is not lost between two jobs.
-func TestTrap16Cancel(t *testing.T) {
+func TestFault16ACancelledJobStaysCancelled(t *testing.T) {
 	t.Parallel()
 	t.Run("completed and dead ones stay as they are", func(t *testing.T) {
 		t.Parallel()

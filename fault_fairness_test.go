@@ -17,7 +17,7 @@ import (
 )
 
 // One channel may fill a whole claim; a claim reads all that is ready.
-func TestTrap06FairnessIsPerPoll(t *testing.T) {
+func TestFault06AClaimIsSharedBetweenChannels(t *testing.T) {
 	t.Parallel()
 	t.Run("every channel has its share of one claim", func(t *testing.T) {
 		t.Parallel()
@@ -74,7 +74,7 @@ func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ p
 func (c *statementCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // What is due and cannot be had must not be asked for in a hot loop; and nobody sleeps through what comes.
-func TestTrap07WaitTime(t *testing.T) {
+func TestFault07WaitingIsNoBusyLoop(t *testing.T) {
 	t.Parallel()
 	traced := func(t *testing.T) (*pawl.Client, *pgxpool.Pool, *statementCounter) {
 		url := pgtest.Database(t)

@@ -22,7 +22,7 @@ import (
 // the queue that has each.
 
 // A transaction with effects completes a job of which its holder has lost the lease: it is told, or else the effects happen twice.
-func TestTrap01ExactlyOnceIsNotFenced(t *testing.T) {
+func TestFault01CompletionInATransactionIsFenced(t *testing.T) {
 	t.Parallel()
 	work := func(t *testing.T, client *pawl.Client, tx pgx.Tx, jobs pawl.Jobs) error {
 		exec(t, tx, "insert into effect values (1)")
@@ -90,7 +90,7 @@ func TestTrap01ExactlyOnceIsNotFenced(t *testing.T) {
 }
 
 // How soon a crash is noticed depends on how long the job has run; a keep-alive comes too late or not at all; one error ends it.
-func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
+func TestFault02ACrashIsNoticedWithinAFixedTime(t *testing.T) {
 	t.Parallel()
 	t.Run("a crash after ten hours of work is noticed as soon as one after a second", func(t *testing.T) {
 		t.Parallel()
@@ -177,7 +177,7 @@ func TestTrap02KeepAliveDoublesForEver(t *testing.T) {
 }
 
 // An expired lease is redelivered without an administrator; the dead are those that were run; a dead one can be replayed.
-func TestTrap09VisibilityTimeout(t *testing.T) {
+func TestFault09AnExpiredLeaseRedelivers(t *testing.T) {
 	t.Parallel()
 	t.Run("expiry redelivers by itself", func(t *testing.T) {
 		t.Parallel()
@@ -246,7 +246,7 @@ func TestTrap09VisibilityTimeout(t *testing.T) {
 }
 
 // Many runners and consumers in one process need no names or ports of their own.
-func TestTrap13WorkerNamesAreNotUnique(t *testing.T) {
+func TestFault13WorkerNamesMayRepeat(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	g := newGate()
@@ -273,7 +273,7 @@ func TestTrap13WorkerNamesAreNotUnique(t *testing.T) {
 }
 
 // The reaper: the last attempt, the worker that never beat, the job that kills, the job that is old and just begun.
-func TestTrap15Reaper(t *testing.T) {
+func TestFault15RescueUsesNoAttemptAndStopsPoison(t *testing.T) {
 	t.Parallel()
 	// hold has a worker that is late as soon as it is looked for hold all there is.
 	hold := func(t *testing.T, pool *pgxpool.Pool, lease string) {

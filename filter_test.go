@@ -110,7 +110,7 @@ func TestListAndCount(t *testing.T) {
 }
 
 // Pages are whole and without overlap, also where ids are far apart and the newest are no match.
-func TestPages(t *testing.T) {
+func TestPagesAreWholeAndDoNotOverlap(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	for i := range 25 {

@@ -170,8 +170,8 @@ func roll(t *testing.T, version int, next bool) {
 	must(t, client.Retain(t.Context()))
 }
 
-// TestSleepersOfBothVersions checks that an insert of either version wakes sessions of the other that wait for jobs.
-func TestSleepersOfBothVersions(t *testing.T) {
+// TestInsertsWakeSleepersOfBothVersions checks that an insert of either version wakes sessions of the other that wait for jobs.
+func TestInsertsWakeSleepersOfBothVersions(t *testing.T) {
 	t.Parallel()
 	for _, version := range frozenVersions(t) {
 		client, pool := install(t, withListen)

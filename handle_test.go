@@ -18,7 +18,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestOutcomes(t *testing.T) {
+func TestAHandlersErrorDecidesTheState(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	tests := []struct {
@@ -184,7 +184,7 @@ func TestUnknownKindIsGivenBack(t *testing.T) {
 	}
 }
 
-func TestTimeout(t *testing.T) {
+func TestAHandlersContextEndsAtItsTimeout(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	mux := new(pawl.Mux)
@@ -330,7 +330,7 @@ func TestBackoffOfJobKindAndQueue(t *testing.T) {
 	}
 }
 
-func TestHandlerOfAnyKind(t *testing.T) {
+func TestAHandlerOfAnyKindGetsAllOtherKinds(t *testing.T) {
 	t.Parallel()
 	for _, chunks := range []bool{false, true} {
 		t.Run(fmt.Sprintf("chunks %v", chunks), func(t *testing.T) {

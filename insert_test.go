@@ -242,7 +242,7 @@ type bad struct{ F float64 }
 
 func (bad) Kind() string { return "bad" }
 
-func TestInvalid(t *testing.T) {
+func TestInsertRefusesInvalidJobs(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) { c.MaxArgsBytes = 1000 })
 	long := strings.Repeat("x", 256)
@@ -298,7 +298,7 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
-func TestJustValid(t *testing.T) {
+func TestInsertAcceptsTheLimits(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	edge := strings.Repeat("ü", 127) + "x" // 255 bytes
@@ -384,7 +384,7 @@ func TestInsertManyIsAllOrNothing(t *testing.T) {
 	}
 }
 
-func TestInsertCancelled(t *testing.T) {
+func TestInsertReturnsWhenItsContextEnds(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	ctx, cancel := context.WithCancel(t.Context())

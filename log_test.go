@@ -48,7 +48,7 @@ func (b *book) jobs(t testing.TB, message string) (jobs []map[string]any) {
 }
 
 // Every line about a job says the same of it, and a handler's lines do with "job", job.
-func TestLinesAboutAJob(t *testing.T) {
+func TestLogLinesNameTheirJob(t *testing.T) {
 	t.Parallel()
 	b := &book{}
 	logger := slog.New(slog.NewJSONHandler(b, nil))
@@ -102,7 +102,7 @@ func TestOutcomeOf(t *testing.T) {
 	}
 }
 
-func TestOnClaim(t *testing.T) {
+func TestOnClaimIsCalledForEachClaim(t *testing.T) {
 	t.Parallel()
 	type said struct {
 		jobs []pawl.ID

@@ -13,7 +13,7 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-func TestInsertRate(t *testing.T) {
+func TestInsertRateLimitsInserts(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {
 		c.InsertRate = pawl.Rate{N: 1, Per: time.Hour, Burst: 3}

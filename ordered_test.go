@@ -73,7 +73,7 @@ func TestOrderedChannels(t *testing.T) {
 	}
 }
 
-func TestOrderedHead(t *testing.T) {
+func TestTheNextOrderedJobStartsWhenItsHeadEnds(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string

@@ -24,7 +24,7 @@ import (
 )
 
 // All that a runner does works without a session of its own.
-func TestAPoolerAlone(t *testing.T) {
+func TestARunnerWorksThroughAPooler(t *testing.T) {
 	t.Parallel()
 	pooled, direct := poolerPools(t, fewConnections)
 	client, said := clientThrough(t, pooled, "")
@@ -203,7 +203,7 @@ func TestSleepThroughAPooler(t *testing.T) {
 }
 
 // With a URL past the pooler, or through one in session mode, a sleeper is woken; with one through a transaction pooler it says so and polls.
-func TestListenURL(t *testing.T) {
+func TestListenURLBypassesAPooler(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		mode   string // Of the pooler that LISTEN goes through; "": none.
@@ -348,7 +348,7 @@ func TestEveryModeThroughAPooler(t *testing.T) {
 }
 
 // A driver that prepares statements loses them behind a pooler; the error says what to do.
-func TestPreparedLost(t *testing.T) {
+func TestALostPreparedStatementIsExplained(t *testing.T) {
 	t.Parallel()
 	client, err := pawl.New(nil, pawl.Config{})
 	must(t, err)

@@ -89,7 +89,7 @@ func prefixedScanner(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, 
 }
 
 // The pooler, or the server behind it, goes away while jobs are inserted and run: nothing that was accepted is lost.
-func TestAPoolerFails(t *testing.T) {
+func TestNoJobIsLostWhenAPoolerFails(t *testing.T) {
 	t.Parallel()
 	for name, trouble := range map[string]func(t *testing.T, pooler *localpg.Pooler, server *localpg.Server, some func()){
 		"killed": func(t *testing.T, pooler *localpg.Pooler, _ *localpg.Server, some func()) {
@@ -122,7 +122,7 @@ func TestAPoolerFails(t *testing.T) {
 }
 
 // Other transactions hold every connection to the server. What waits for one fails in time and says why; nothing is lost by it.
-func TestAPoolerIsFull(t *testing.T) {
+func TestNoJobIsLostWhenAPoolerIsFull(t *testing.T) {
 	t.Parallel()
 	pooled, _ := poolerPools(t, map[string]string{"default_pool_size": "2", "query_wait_timeout": "1"})
 	client, said := clientThrough(t, pooled, "")
@@ -158,7 +158,7 @@ func TestAPoolerIsFull(t *testing.T) {
 
 // A statement that is cancelled while it looks for sleepers leaves no lock to its session: sleepers could not sleep any more, and every
 // insert would notify.
-func TestACancelledLookForSleepers(t *testing.T) {
+func TestACancelledWakeLeavesNoLock(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"of queues":        "select pawl.wake(array(select 'q' || q from generate_series(1, 5000) q))",

@@ -16,7 +16,7 @@ import (
 )
 
 // Three workers never run more jobs at once than the limits of the queue and its channels allow, and they run all.
-func TestMaxRunning(t *testing.T) {
+func TestMaxRunningIsNeverExceeded(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 5, ChannelMaxRunning: 2}))
@@ -172,7 +172,7 @@ func TestExtendTakesPermitsAlong(t *testing.T) {
 	wantCount(t, 1)(client.Delete(t.Context(), held[0].ID))
 }
 
-func TestRate(t *testing.T) {
+func TestClaimsObeyTheRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4}, ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
@@ -204,7 +204,7 @@ func TestRate(t *testing.T) {
 }
 
 // A runner at its rate limit waits without a busy loop and claims again when there are tokens.
-func TestRunnerObeysRate(t *testing.T) {
+func TestRunnersObeyTheRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 20, Per: time.Second, Burst: 1}}))
@@ -233,7 +233,7 @@ func returnTickets(t testing.TB, pool *pgxpool.Pool) {
 	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select coalesce(pos, id), id, epoch, priority, queue, channel from pawl.job")
 }
 
-func TestWeights(t *testing.T) {
+func TestChannelsShareByTheirWeights(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Weights: map[string]int{"big": 3}}))

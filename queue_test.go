@@ -63,7 +63,7 @@ func TestDeleteQueueThatAWorkerNamed(t *testing.T) {
 	exec(t, pool, "select pawl.unregister_worker($1)", all)
 }
 
-func TestPutQueue(t *testing.T) {
+func TestPutQueueStoresThePolicy(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	policy := pawl.Queue{

@@ -43,7 +43,7 @@ func TestALateCommitBelowTheMarkIsFound(t *testing.T) {
 }
 
 // Section 5: what a claimer that rolls back leaves below the mark.
-func TestAClaimerThatRollsBackBelowTheMark(t *testing.T) {
+func TestAClaimRolledBackBelowTheMarkIsFound(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, Note{0})
@@ -67,7 +67,7 @@ func TestAClaimerThatRollsBackBelowTheMark(t *testing.T) {
 }
 
 // Section 5: the safe mark needs every inserter to have a transaction number before it draws a position.
-func TestAnInserterHasItsNumberBeforeItsPosition(t *testing.T) {
+func TestAnInsertHasATransactionIDBeforeItsPosition(t *testing.T) {
 	checkRule(t, "insert/insert", "perform pg_current_xact_id();", "",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			// An insert that is stopped between drawing its position and writing its first row.
@@ -116,7 +116,7 @@ func TestAnInserterHasItsNumberBeforeItsPosition(t *testing.T) {
 }
 
 // Section 5: lanes not known yet are looked for also while the known ones have tickets.
-func TestAMoreUrgentLaneIsFoundByABusyConsumer(t *testing.T) {
+func TestABusyConsumerFindsAMoreUrgentLane(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(4000)); err != nil {
@@ -137,7 +137,7 @@ func TestAMoreUrgentLaneIsFoundByABusyConsumer(t *testing.T) {
 }
 
 // Section 4, rule 8: "nothing came of it" is not "nothing is there".
-func TestOrphanTicketsDoNotEndTheClaim(t *testing.T) {
+func TestOrphanTicketsDoNotHideAJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select -i, -i, 0, 0, 'default', '' from generate_series(1, 20) i")

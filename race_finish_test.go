@@ -62,7 +62,7 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 }
 
 // Rule 3: no waiting on strangers.
-func TestAStrangersLockDelaysOnlyItsOwnJob(t *testing.T) {
+func TestALockDelaysOnlyItsOwnJob(t *testing.T) {
 	checkRule(t, "finish/complete", "j.epoch = u.epoch for update skip locked", "j.epoch = u.epoch for update",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string) {
 			if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
@@ -88,7 +88,7 @@ func TestAStrangersLockDelaysOnlyItsOwnJob(t *testing.T) {
 		})
 }
 
-func TestAStrangersLockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
+func TestALockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var ids []pawl.ID
@@ -110,7 +110,7 @@ func TestAStrangersLockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
 }
 
 // Section 4, rule 7: a retried completion that matches nothing looks whether it was carried out.
-func TestFinishedKnowsItsOwn(t *testing.T) {
+func TestFindFinishedComparesTheEpoch(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(2)); err != nil {

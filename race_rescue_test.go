@@ -13,7 +13,7 @@ import (
 )
 
 // Rule 6: a lease goes with its last live pair, not before.
-func TestALeaseGoesWithItsLastJob(t *testing.T) {
+func TestALeaseIsDeletedWithItsLastJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(4)); err != nil {
@@ -39,7 +39,7 @@ func TestALeaseGoesWithItsLastJob(t *testing.T) {
 }
 
 // Rules 3 and 6: rescue passes by a job somebody has locked, and its lease stays for the next time.
-func TestRescueLeavesTheLeaseOfALockedJob(t *testing.T) {
+func TestRescueKeepsTheLeaseOfALockedJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(2)); err != nil {
@@ -61,7 +61,7 @@ func TestRescueLeavesTheLeaseOfALockedJob(t *testing.T) {
 }
 
 // A hundred lost leases of jobs somebody holds must not keep a claim busy for as long as he does.
-func TestRescueEndsThoughNothingCanBeRescued(t *testing.T) {
+func TestRescueReturnsWhenAllJobsAreLocked(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(101)); err != nil {
@@ -85,7 +85,7 @@ func TestRescueEndsThoughNothingCanBeRescued(t *testing.T) {
 }
 
 // Section 4, rule 6: a worker taken for dead claims nothing.
-func TestABuriedWorkerClaimsNothing(t *testing.T) {
+func TestAnUnregisteredWorkerClaimsNothing(t *testing.T) {
 	checkRule(t, "claim/claim", "w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')", "true",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
@@ -100,7 +100,7 @@ func TestABuriedWorkerClaimsNothing(t *testing.T) {
 
 // Section 4, rule 6: it is taken for dead between its claim and the commit of it. For a minute that is found at once, later by a
 // sweep of all leases.
-func TestAWorkerGoneWhileItClaims(t *testing.T) {
+func TestAWorkerLostDuringItsClaimLosesTheJob(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, gone, sweep string }{{"lately", "1 second", "false"}, {"long ago", "1 hour", "true"}} {
 		t.Run(test.name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestAWorkerGoneWhileItClaims(t *testing.T) {
 }
 
 // Section 6: nobody is late until the server has been up long enough to hear of it, and a rescuer cut off itself judges nobody.
-func TestWhoIsLate(t *testing.T) {
+func TestAWorkerIsLostOnlyAfterItsTime(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)
 	workers := func() int { return value[int](t, pool, "select count(*) from pawl.worker where gone_at is null") }
@@ -150,7 +150,7 @@ func TestWhoIsLate(t *testing.T) {
 }
 
 // Section 6: attempts and crashes.
-func TestStrikes(t *testing.T) {
+func TestAJobIsDeadAfterThreeCrashes(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	victim := insert(t, client, pawl.JobSpec{Args: Note{0}, Priority: 100})

@@ -11,7 +11,7 @@ import (
 )
 
 // Rule 7: unclaim before the claim gets to the server: the claim then fails as a whole.
-func TestUnclaimBeforeTheClaim(t *testing.T) {
+func TestAClaimAfterItsUnclaimFails(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	id := insert(t, client, Note{1})
@@ -34,7 +34,7 @@ func TestUnclaimBeforeTheClaim(t *testing.T) {
 }
 
 // Rule 7: unclaim while the claim is at work waits for it.
-func TestUnclaimWhileTheClaimIsAtWork(t *testing.T) {
+func TestUnclaimWaitsForItsClaim(t *testing.T) {
 	tombstone := `insert into pawl.lease (id, expires_at, jobs, epochs)
   values (unclaim.lease, clock_timestamp() + interval '1 minute', '{}', '{}')
   on conflict (id) do nothing;
@@ -64,7 +64,7 @@ func TestUnclaimWhileTheClaimIsAtWork(t *testing.T) {
 		})
 }
 
-func TestUnclaimAfterTheClaim(t *testing.T) {
+func TestUnclaimReturnsClaimedJobs(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Priority: 0})

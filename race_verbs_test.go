@@ -14,7 +14,7 @@ import (
 )
 
 // Rule 1: a verb and its ticket. What is being given back while it is cancelled has a new ticket when the cancellation gets the row.
-func TestCancelWhileGivenBack(t *testing.T) {
+func TestCancelRemovesTheTicketOfAReturnedJob(t *testing.T) {
 	for name, giveBack := range map[string]func(context.Context, *pawl.Client, pawl.Jobs) error{
 		"released": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs) error { return c.Release(ctx, jobs, 0) },
 		"retried": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs) error {
@@ -63,7 +63,7 @@ func TestCancelWhileGivenBack(t *testing.T) {
 }
 
 // Rule 1: cancel, delete and retry against a claim and a promotion that are at work.
-func TestVerbsAgainstAClaimOrPromotionAtWork(t *testing.T) {
+func TestVerbsDuringAClaimOrAPromotion(t *testing.T) {
 	verbs := map[string]func(context.Context, *pawl.Client, pawl.ID) (int64, error){
 		"cancel": func(ctx context.Context, c *pawl.Client, id pawl.ID) (int64, error) { return c.Cancel(ctx, id) },
 		"delete": func(ctx context.Context, c *pawl.Client, id pawl.ID) (int64, error) { return c.Delete(ctx, id) },
@@ -194,7 +194,7 @@ func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
 }
 
 // Everything at once, for a while; then all that is left is finished, and the invariant holds (install checks it).
-func TestEverythingAtOnce(t *testing.T) {
+func TestConcurrentVerbsLoseNoJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	const steps = 150

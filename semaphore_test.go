@@ -7,7 +7,7 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-func TestSemaphore(t *testing.T) {
+func TestSemaphoreLimitsRunningJobs(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	permit := client.Semaphore(2, func(job *pawl.JobInfo) []string { return []string{"b", "a " + job.Channel, "b"} })

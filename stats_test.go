@@ -45,7 +45,7 @@ func TestStats(t *testing.T) {
 		if created != nil && !stats.Queues[i].NewestJob.Equal(*created) || created == nil && !stats.Queues[i].NewestJob.IsZero() {
 			t.Errorf("the newest job of queue %s is of %v, want %v", stats.Queues[i].Queue, stats.Queues[i].NewestJob, created)
 		}
-		stats.Queues[i].NewestJob, stats.Queues[i].In, stats.Queues[i].Out, stats.Queues[i].Failed = time.Time{}, 0, 0, 0 // See TestThroughput.
+		stats.Queues[i].NewestJob, stats.Queues[i].In, stats.Queues[i].Out, stats.Queues[i].Failed = time.Time{}, 0, 0, 0 // See TestThroughputCountsAllClients.
 	}
 	if !slices.Equal(stats.Queues, want) {
 		t.Errorf("queues are\n%+v, want\n%+v", stats.Queues, want)
@@ -103,7 +103,7 @@ func TestNewestJob(t *testing.T) {
 	}
 }
 
-func TestPermitsInUse(t *testing.T) {
+func TestStatsCountPermitsInUse(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 5}))
@@ -173,7 +173,7 @@ func TestArchivedIsEstimated(t *testing.T) {
 	}
 }
 
-func TestTables(t *testing.T) {
+func TestTablesReportsSizesAndVacuums(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(5000)); err != nil {

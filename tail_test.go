@@ -74,7 +74,7 @@ func tailing(t *testing.T, client *pawl.Client, filter pawl.Filter) *tailed {
 	}
 }
 
-func TestTail(t *testing.T) {
+func TestTailSeesEveryChangeOnce(t *testing.T) {
 	t.Parallel()
 	for _, deaf := range []bool{false, true} {
 		t.Run(fmt.Sprintf("deaf %v", deaf), func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 	}
 }
 
-func TestTailMistakes(t *testing.T) {
+func TestTailRefusesWrongArguments(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	tx, err := pool.Begin(t.Context())

@@ -135,7 +135,7 @@ func TestADuplicateOfAJobThatStarts(t *testing.T) {
 }
 
 // Many duplicates at once, with runners that start and finish their jobs meanwhile: the last word of each writer is not lost.
-func TestDebounceUnderWay(t *testing.T) {
+func TestDebounceKeepsTheLastArgsOfEachWriter(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	mux := new(pawl.Mux)
@@ -279,7 +279,7 @@ func TestUniqueDuplicatesChangeTheJob(t *testing.T) {
 	must(t, client.Complete(t.Context(), running)) // It was left alone while running.
 }
 
-func TestUniqueInABatch(t *testing.T) {
+func TestUniqueKeysWithinABatch(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	taken, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{0}, Unique: pawl.Unique{Key: "taken"}})

@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestUpdate(t *testing.T) {
+func TestUpdateChangesAWaitingJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	first, second := insert(t, client, Note{1}), insert(t, client, Note{2})

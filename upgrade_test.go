@@ -19,9 +19,9 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// TestDryRunIsWhatRuns checks that the script of a dry run does what Migrate does: on an empty database, from each
+// TestADryRunPrintsWhatMigrateRuns checks that the script of a dry run does what Migrate does: on an empty database, from each
 // kept version, and in a schema with another name.
-func TestDryRunIsWhatRuns(t *testing.T) {
+func TestADryRunPrintsWhatMigrateRuns(t *testing.T) {
 	t.Parallel()
 	for name, source := range map[string]*migrator.Source{"this": nil, "next": nextRelease(t)} {
 		for _, from := range append([]int{0}, frozenVersions(t)...) {
@@ -104,9 +104,9 @@ func TestUpgradedIsAsInstalled(t *testing.T) {
 	}
 }
 
-// TestOldStatementsResolve checks that each statement of a kept version has the same parameters and columns after
+// TestStatementsOfKeptVersionsResolve checks that each statement of a kept version has the same parameters and columns after
 // the upgrade.
-func TestOldStatementsResolve(t *testing.T) {
+func TestStatementsOfKeptVersionsResolve(t *testing.T) {
 	t.Parallel()
 	for _, version := range frozenVersions(t) {
 		now, next := keptSchema(t, version), keptSchema(t, version)
@@ -177,9 +177,9 @@ func calls(t testing.TB, conn *pgx.Conn) (texts []string) {
 	return texts
 }
 
-// TestOldCallsResolve checks the same for each way to call a function, because triggers, psql and other languages
+// TestCallsOfKeptVersionsResolve checks the same for each way to call a function, because triggers, psql and other languages
 // call them, too.
-func TestOldCallsResolve(t *testing.T) {
+func TestCallsOfKeptVersionsResolve(t *testing.T) {
 	t.Parallel()
 	for _, version := range frozenVersions(t) {
 		was := connectTo(t, keptSchema(t, version))
