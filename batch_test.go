@@ -35,7 +35,8 @@ func TestABatchInsertsItsCallbacks(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{
-				Jobs: notes(len(test.ends)), OnFinish: follower(onFinish), OnSuccess: follower(onSuccess), OnDeath: follower(onDeath),
+				Jobs: notes(len(test.ends)), OnFinish: follower(onFinish), OnSuccess: follower(onSuccess),
+				OnDeath: follower(onDeath),
 			})
 			must(t, err)
 			for i, end := range test.ends {
@@ -49,7 +50,8 @@ func TestABatchInsertsItsCallbacks(t *testing.T) {
 					must(t, client.Fail(t.Context(), job, end))
 				}
 				if i < len(test.ends)-1 {
-					if n := value[int](t, pool, "select count(*) from pawl.job where queue = 'follow' and args ->> 'n' <> '103'"); n != 0 {
+					others := "select count(*) from pawl.job where queue = 'follow' and args ->> 'n' <> '103'"
+					if n := value[int](t, pool, others); n != 0 {
 						t.Errorf("%d jobs follow before the end", n)
 					}
 				}
@@ -57,7 +59,8 @@ func TestABatchInsertsItsCallbacks(t *testing.T) {
 			runFollowups(t, pool)
 			b, err := client.GetBatch(t.Context(), id)
 			must(t, err)
-			if b.Total != len(test.ends) || b.Completed != test.completed || b.Cancelled != test.cancelled || b.Dead != test.dead {
+			if b.Total != len(test.ends) || b.Completed != test.completed || b.Cancelled != test.cancelled ||
+				b.Dead != test.dead {
 				t.Errorf("the counts are %+v", b)
 			}
 			jobs, err := client.Claim(t.Context(), "follow", 10, time.Minute)
@@ -80,7 +83,8 @@ func TestABatchInsertsItsCallbacks(t *testing.T) {
 func TestABatchsJobIsRetried(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(1), OnFinish: &pawl.JobSpec{Args: Note{9}, Queue: "follow"}})
+	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(1),
+		OnFinish: &pawl.JobSpec{Args: Note{9}, Queue: "follow"}})
 	must(t, err)
 	job := claim(t, client, 1)[0]
 	must(t, client.Fail(t.Context(), job, pawl.Dead(errBoom)))
@@ -108,12 +112,14 @@ func TestABatchOfDuplicates(t *testing.T) {
 		return pawl.JobSpec{Args: Note{n}, Unique: pawl.Unique{Key: key}}
 	}
 	insert(t, client, unique(1, "taken"))
-	some, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
+	some, err := client.InsertBatch(t.Context(),
+		pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
 	must(t, err)
 	if b, err := client.GetBatch(t.Context(), some); err != nil || b.Total != 2 {
 		t.Errorf("a batch of three with one duplicate: %+v, %v", b, err)
 	}
-	all, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(5, "taken")}, OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
+	all, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(5, "taken")},
+		OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
 	must(t, err)
 	if b, err := client.GetBatch(t.Context(), all); err != nil || b.Total != 0 {
 		t.Errorf("a batch of one duplicate: %+v, %v", b, err)
@@ -136,7 +142,8 @@ func TestABatchRuns(t *testing.T) {
 		ran[job.Args.N]++
 		return nil
 	})
-	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(500), OnSuccess: &pawl.JobSpec{Args: Note{1000}}})
+	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(500),
+		OnSuccess: &pawl.JobSpec{Args: Note{1000}}})
 	must(t, err)
 	for range 2 {
 		start(t, client, mux, pawl.RunnerConfig{})

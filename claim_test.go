@@ -92,7 +92,8 @@ func TestClaimInATransaction(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Data: []byte("data"), Headers: map[string]string{"k": "v"}, Fingerprint: "f"})
+			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Data: []byte("data"), Headers: map[string]string{"k": "v"},
+				Fingerprint: "f"})
 			open := func() (*pawl.Client, func() error) {
 				if driver == "pgx" {
 					tx := begin(t, pool)
@@ -106,7 +107,8 @@ func TestClaimInATransaction(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(jobs) != 1 || jobs[0].ID != id || string(jobs[0].Data) != "data" || jobs[0].Headers["k"] != "v" || jobs[0].Fingerprint != "f" ||
+			if len(jobs) != 1 || jobs[0].ID != id || string(jobs[0].Data) != "data" || jobs[0].Headers["k"] != "v" ||
+				jobs[0].Fingerprint != "f" ||
 				jobs[0].Attempt != 1 || jobs[0].MaxAttempts != 20 || jobs[0].State != pawlstate.Running {
 				t.Fatalf("claimed %+v", jobs)
 			}
@@ -171,7 +173,8 @@ func TestLeaseOfTheQueue(t *testing.T) {
 	if _, err := client.Claim(t.Context(), "default", 1, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	left := values[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 from pawl.lease order by 1")
+	left := values[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 from pawl.lease "+
+		"order by 1")
 	if len(left) != 2 || left[0] < 500 || left[0] > 600 || left[1] < 3500 || left[1] > 3600 {
 		t.Errorf("leases last %v more seconds, want about 600, the queue's, and 3600, the claim's own", left)
 	}
@@ -224,7 +227,8 @@ func TestExtend(t *testing.T) {
 		t.Fatal(len(jobs), err)
 	}
 	expiry := func(job *pawl.JobInfo) time.Duration {
-		return time.Duration(value[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 from pawl.lease where $1 = any (jobs)", int64(job.ID)) * float64(time.Second))
+		return time.Duration(value[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 "+
+			"from pawl.lease where $1 = any (jobs)", int64(job.ID)) * float64(time.Second))
 	}
 	about := func(what string, got, want time.Duration) {
 		t.Helper()
@@ -272,7 +276,8 @@ func TestExtendOfOneJobLeavesTheOthersAlone(t *testing.T) {
 	if err := client.Extend(t.Context(), jobs[0], time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second' where expires_at < clock_timestamp() + interval '10 minutes'")
+	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second' where expires_at < "+
+		"clock_timestamp() + interval '10 minutes'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	if got := claim(t, client, 2); len(got) != 1 || got[0].ID != jobs[1].ID {
 		t.Errorf("redelivered %v, want only the job that was not extended", numbers(t, got))

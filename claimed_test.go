@@ -35,7 +35,8 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 			t.Fatalf("%s: claimed are %v, %v, want those of %d", name, jobs, err, ids)
 		}
 		for i, job := range jobs {
-			if job.ID != ids[i] || job.Epoch() != claimed[i].Epoch() || job.Lease() != claimed[i].Lease() || job.State != pawlstate.Running || job.Attempt != 1 {
+			if job.ID != ids[i] || job.Epoch() != claimed[i].Epoch() || job.Lease() != claimed[i].Lease() ||
+				job.State != pawlstate.Running || job.Attempt != 1 {
 				t.Errorf("%s: Claimed returned %+v, Claim returned %+v", name, job, claimed[i])
 			}
 			if left := time.Until(job.LeaseUntil); left <= 0 || left > time.Minute {
@@ -80,7 +81,10 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 		t.Errorf("deleted %d, %v, with a lost lease", n, err)
 	}
 	var again pawl.Jobs // Rescued by one claim or the next.
-	pgtest.Wait(t, "them to be claimed again", func() bool { again = append(again, claim(t, client, 10)...); return len(again) >= 3 })
+	pgtest.Wait(t, "them to be claimed again", func() bool {
+		again = append(again, claim(t, client, 10)...)
+		return len(again) >= 3
+	})
 	rest := mustValue(other.Claimed(t.Context(), again[0].ID, again[1].ID, again[2].ID))
 	if len(rest) != 3 || rest[0].Epoch() == late[0].Epoch() && rest[0].ID == late[0].ID {
 		t.Fatalf("claimed again are %v", rest)
@@ -96,7 +100,8 @@ func TestClaimKinds(t *testing.T) {
 	client, pool := install(t)
 	for i := range 12 {
 		kind := []string{"a", "b", "c"}[i%3]
-		insert(t, client, pawl.JobSpec{Args: pawl.Raw(kind, nil), Queue: "q", Channel: []string{"", "x"}[i%2], Priority: -(i / 6)})
+		insert(t, client, pawl.JobSpec{Args: pawl.Raw(kind, nil), Queue: "q", Channel: []string{"", "x"}[i%2],
+			Priority: -(i / 6)})
 	}
 	kinds := func(n int, kinds ...string) (got []pawl.ID) {
 		t.Helper()

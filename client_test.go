@@ -57,7 +57,8 @@ func TestTwoInstallationsShareNothing(t *testing.T) {
 	start(t, second, mux, pawl.RunnerConfig{PollInterval: hour})
 	awaitSleepers(t, pool, 1)
 	await(t, second, insert(t, second, Note{1}), pawlstate.Completed)
-	if err := second.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: 40 * 24 * hour, RetainCancelled: -1, RetainDead: -1}); err != nil {
+	if err := second.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: 40 * 24 * hour,
+		RetainCancelled: -1, RetainDead: -1}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, second, insert(t, second, Note{1}), pawlstate.Completed)

@@ -7,7 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// makeDue lets all that is scheduled be due: tests move rows, not clocks. Not into the past: there a promoter has been already.
+// makeDue lets all that is scheduled be due: tests move rows, not clocks. Not into the past: there a promoter has been
+// already.
 func makeDue(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
@@ -24,6 +25,7 @@ func makeDue(t testing.TB, pool *pgxpool.Pool) {
 // expireLeases lets all consumers' leases run out, and gives back what they held.
 func expireLeases(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
-	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
+	exec(t, pool, `update pawl.lease set expires_at = clock_timestamp() - interval '1 second'
+		where expires_at is not null`)
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 }

@@ -57,7 +57,8 @@ func TestACodecEncodesStoredArgs(t *testing.T) {
 				}
 				first = results[0].ID
 			}
-			if bare := value[int](t, pool, "select count(*) from pawl.job where jsonb_typeof(args) <> 'string' or args #>> '{}' not like 'pawl:codec:%'"); bare != 0 {
+			if bare := value[int](t, pool, "select count(*) from pawl.job where jsonb_typeof(args) <> 'string' or args #>> "+
+				"'{}' not like 'pawl:codec:%'"); bare != 0 {
 				t.Errorf("%d jobs are not encoded", bare)
 			}
 			job, err := client.Get(t.Context(), first)
@@ -90,7 +91,8 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 		return nil
 	}, pawl.KindOptions{Kind: "raw"})
 	stop := start(t, coded, mux, pawl.RunnerConfig{})
-	for _, args := range [][]byte{nil, []byte("null"), []byte(`"pawl:codec"`), []byte(`{"n": 1}`), []byte(`"pawl:codec:***"`)} {
+	for _, args := range [][]byte{nil, []byte("null"), []byte(`"pawl:codec"`), []byte(`{"n": 1}`),
+		[]byte(`"pawl:codec:***"`)} {
 		insert(t, coded, pawl.Raw("raw", args))
 		if got := <-ran; strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(string(args), " ", "") {
 			t.Errorf("inserted with the codec: %s became %s", args, got)
@@ -102,12 +104,14 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 			t.Errorf("inserted without: %s became %s", args, got)
 		}
 	}
-	exec(t, pool, `select pawl.insert('{default}', '{""}', '{0}', '{raw}', '{null}', '{null}', '{null}', '{null}', '{null}', '{null}', '{null}')`)
+	exec(t, pool, `select pawl.insert('{default}', '{""}', '{0}', '{raw}', '{null}', '{null}', '{null}', '{null}',
+		'{null}', '{null}', '{null}')`)
 	if got := <-ran; got != "" {
 		t.Errorf("inserted by SQL without args: became %s", got)
 	}
 	forged := insert(t, plain, pawl.Raw("raw", []byte(`"pawl:codec:***"`)))
-	if got := await(t, plain, forged, pawlstate.Dead); got.Reason != "unprocessable" || !strings.Contains(got.Errors[0].Error, "base64") {
+	if got := await(t, plain, forged, pawlstate.Dead); got.Reason != "unprocessable" ||
+		!strings.Contains(got.Errors[0].Error, "base64") {
 		t.Errorf("what only looks encoded: %q, %v", got.Reason, got.Errors)
 	}
 	if err := stop(); err != nil {
@@ -117,7 +121,8 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 	id := insert(t, coded, pawl.Raw("raw", []byte(`{"n": 1}`)))
 	stop = start(t, plain, mux, pawl.RunnerConfig{})
 	job := await(t, plain, id, pawlstate.Dead)
-	if job.Reason != "unprocessable" || len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "set Config.Codec") {
+	if job.Reason != "unprocessable" || len(job.Errors) != 1 ||
+		!strings.Contains(job.Errors[0].Error, "set Config.Codec") {
 		t.Errorf("without the codec: %q, %v", job.Reason, job.Errors)
 	}
 	if !bytes.HasPrefix(job.Args, []byte(`"pawl:codec:`)) {
@@ -211,7 +216,9 @@ func TestEncodeFails(t *testing.T) {
 		if _, err := client.Insert(t.Context(), Note{1}); !errors.Is(err, full) {
 			t.Errorf("got %v", err)
 		}
-		if _, err := client.InsertMany(t.Context(), []pawl.JobSpec{{Args: pawl.Raw("k", nil)}, {Args: Note{1}}}); !errors.Is(err, full) || !strings.Contains(err.Error(), "job 1") {
+		if _, err := client.InsertMany(t.Context(),
+			[]pawl.JobSpec{{Args: pawl.Raw("k", nil)}, {Args: Note{1}}}); !errors.Is(err, full) ||
+			!strings.Contains(err.Error(), "job 1") {
 			t.Errorf("got %v, want it to say which job", err)
 		}
 	}
@@ -242,7 +249,8 @@ func TestOldKeysDecodeAfterARotation(t *testing.T) {
 	insert(t, before, Note{1})
 	insert(t, between, Note{2})
 	fresh := insert(t, after, Note{3})
-	if n := value[int](t, pool, `select count(distinct split_part(convert_from(substr(decode(substr(args #>> '{}', 12), 'base64'), 1, 6), 'UTF8'), ':', 1)) from pawl.job`); n != 2 {
+	if n := value[int](t, pool, `select count(distinct split_part(convert_from(substr(decode(substr(args #>> '{}', 12),
+		'base64'), 1, 6), 'UTF8'), ':', 1)) from pawl.job`); n != 2 {
 		t.Errorf("%d keys are named in what is stored, want 2", n)
 	}
 	ran := make(chan int, 10)

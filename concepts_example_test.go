@@ -10,8 +10,8 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// The examples of docs/concepts.md: the first is the declarations below, the others are the bodies of functions. concepts_test.go runs
-// them, and holds the page to them.
+// The examples of docs/concepts.md: the first is the declarations below, the others are the bodies of functions.
+// concepts_test.go runs them, and holds the page to them.
 
 // Email is the args of a kind of job; they are stored as JSON.
 type Email struct {

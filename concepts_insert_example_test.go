@@ -168,7 +168,8 @@ func conceptDebounce(ctx context.Context, client *pawl.Client, pool *pgxpool.Poo
 			return err
 		}
 		// At most one an hour, however often it is asked for.
-		throttled := pawl.JobSpec{Args: Email{To: "bob@example.com", Subject: subject}, Unique: pawl.Unique{Key: "digest bob", Period: time.Hour}}
+		throttled := pawl.JobSpec{Args: Email{To: "bob@example.com", Subject: subject},
+			Unique: pawl.Unique{Key: "digest bob", Period: time.Hour}}
 		if _, err := client.Insert(ctx, throttled); err != nil {
 			return err
 		}
@@ -192,7 +193,8 @@ func conceptTwoPhase(ctx context.Context, client *pawl.Client, pool *pgxpool.Poo
 
 func conceptValidation(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
 	strict, err := pawl.New(pool, pawl.Config{
-		MaxArgsBytes: 64 << 10, MaxStringBytes: 1000, MaxDepth: 5, ForbiddenKeys: []string{"__proto__"}, RequiredKeys: []string{"to"},
+		MaxArgsBytes: 64 << 10, MaxStringBytes: 1000, MaxDepth: 5, ForbiddenKeys: []string{"__proto__"},
+		RequiredKeys: []string{"to"},
 	})
 	if err != nil {
 		return err
@@ -226,7 +228,8 @@ func conceptInsertRate(ctx context.Context, client *pawl.Client, pool *pgxpool.P
 func conceptAfter(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		in := client.With(tx)
-		parents, err := in.InsertMany(ctx, []pawl.JobSpec{{Args: Email{To: "ann@example.com"}}, {Args: Email{To: "bob@example.com"}}})
+		parents, err := in.InsertMany(ctx, []pawl.JobSpec{{Args: Email{To: "ann@example.com"}},
+			{Args: Email{To: "bob@example.com"}}})
 		if err != nil {
 			return err
 		}

@@ -200,7 +200,8 @@ func conceptMiddleware(ctx context.Context, client *pawl.Client, pool *pgxpool.P
 		return err
 	})
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Email]) error { return send(ctx, job.Args) })
-	traced, err := pawl.New(pool, pawl.Config{InsertMiddleware: []func(context.Context, []pawl.JobSpec, func(context.Context) error) error{
+	traced, err := pawl.New(pool, pawl.Config{InsertMiddleware: []func(context.Context, []pawl.JobSpec,
+		func(context.Context) error) error{
 		func(ctx context.Context, jobs []pawl.JobSpec, next func(context.Context) error) error {
 			for i := range jobs {
 				jobs[i].Headers["trace"] = "4bf92f35"

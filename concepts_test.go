@@ -33,7 +33,8 @@ type scene struct {
 // jobs checks how many jobs there are of each state.
 func (w *scene) jobs(want map[pawlstate.State]int64) {
 	w.Helper()
-	for _, state := range []pawlstate.State{pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready, pawlstate.Running,
+	for _, state := range []pawlstate.State{pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready,
+		pawlstate.Running,
 		pawlstate.Completed, pawlstate.Cancelled, pawlstate.Dead} {
 		n, err := w.client.Count(w.Context(), pawl.Filter{States: []pawlstate.State{state}})
 		if err != nil || n != want[state] {
@@ -73,7 +74,8 @@ func emailsTo(addresses ...string) (emails []Email) {
 
 type states = map[pawlstate.State]int64
 
-// concepts are the examples of the page, in its order. before, do; then, with run, a runner until no job is live; check.
+// concepts are the examples of the page, in its order. before, do; then, with run, a runner until no job is live;
+// check.
 var concepts = []struct {
 	name   string
 	do     example
@@ -132,7 +134,8 @@ var concepts = []struct {
 	}},
 	{name: "Ordered", do: conceptOrdered, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1, pawlstate.Running: 1, pawlstate.Waiting: 1})
-		if first := w.all(pawl.Filter{States: []pawlstate.State{pawlstate.Completed}}); !strings.Contains(first[0], "opened") {
+		if first := w.all(pawl.Filter{States: []pawlstate.State{pawlstate.Completed}}); !strings.Contains(first[0],
+			"opened") {
 			w.Errorf("%s was first", first[0])
 		}
 	}},
@@ -213,7 +216,8 @@ var concepts = []struct {
 	{name: "Saga", do: conceptSaga, run: true, before: handleEmails, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 4, pawlstate.Dead: 1})
 		ended := values[string](w.T, w.pool, "select args ->> 'subject' from pawl.archive order by finished_at")
-		if want := []string{"flight booked", "hotel booked", "hotel given back", "flight given back"}; !slices.Equal(ended, want) {
+		if want := []string{"flight booked", "hotel booked", "hotel given back", "flight given back"}; !slices.Equal(ended,
+			want) {
 			w.Errorf("done: %q, want %q", ended, want)
 		}
 	}},
@@ -319,7 +323,8 @@ func TestConceptsPage(t *testing.T) {
 	from := 0
 	for i, at := range found {
 		if got := string(page[at[2]:at[3]]); got != bodies[i].text && !*update {
-			t.Errorf("the example %s of %s differs from that of %s: run go test -run TestConceptsPage -update", bodies[i].name, conceptsPage,
+			t.Errorf("the example %s of %s differs from that of %s: run go test -run TestConceptsPage -update", bodies[i].name,
+				conceptsPage,
 				conceptsSources)
 		}
 		fresh = append(append(fresh, page[from:at[2]]...), bodies[i].text...)

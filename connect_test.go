@@ -28,10 +28,12 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// runOne inserts a job and runs it by a runner that has slept: its own connections and the one that listens are made then.
+// runOne inserts a job and runs it by a runner that has slept: its own connections and the one that listens are made
+// then.
 func runOne(t *testing.T, pool *pgxpool.Pool, watch *pgxpool.Pool) {
 	t.Helper()
-	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(),
+		&slog.HandlerOptions{Level: slog.LevelWarn}))})
 	must(t, err)
 	ran := make(chan int, 1)
 	mux := new(pawl.Mux)
@@ -45,7 +47,8 @@ func runOne(t *testing.T, pool *pgxpool.Pool, watch *pgxpool.Pool) {
 	must(t, stop())
 }
 
-// withPassword is a server that asks the role app for its password, "a secret". The URL is that role's, without the password.
+// withPassword is a server that asks the role app for its password, "a secret". The URL is that role's, without the
+// password.
 func withPassword(t *testing.T) (owner *pgxpool.Pool, at *url.URL) {
 	t.Helper()
 	server := pgtest.Server(t)
@@ -121,8 +124,10 @@ func TestTLS(t *testing.T) {
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "pawl test"}, DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "pawl test"},
+		DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
 	signed, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	must(t, err)
 	root := filepath.Join(t.TempDir(), "root.crt")
@@ -138,7 +143,8 @@ func TestTLS(t *testing.T) {
 				return
 			}
 			all.Go(func() {
-				if err := terminate(client, tls.Certificate{Certificate: [][]byte{signed}, PrivateKey: key}, filepath.Join(host, ".s.PGSQL."+direct.Query().Get("port"))); err != nil {
+				if err := terminate(client, tls.Certificate{Certificate: [][]byte{signed}, PrivateKey: key},
+					filepath.Join(host, ".s.PGSQL."+direct.Query().Get("port"))); err != nil {
 					t.Log(err) // The clear one below ends so.
 				}
 			})
@@ -147,7 +153,8 @@ func TestTLS(t *testing.T) {
 	at := func(settings string) string {
 		return fmt.Sprintf("postgres://%s@%s%s?%s", direct.Query().Get("user"), front.Addr(), direct.Path, settings)
 	}
-	for _, settings := range []string{"sslmode=disable", "sslmode=verify-full", "sslmode=verify-full&sslrootcert=" + filepath.Join(host, "none")} {
+	for _, settings := range []string{"sslmode=disable", "sslmode=verify-full", "sslmode=verify-full&sslrootcert=" +
+		filepath.Join(host, "none")} {
 		config, err := pgxpool.ParseConfig(at(settings))
 		if err != nil {
 			continue // The root that is not there.

@@ -46,7 +46,8 @@ func TestCountersOfInserts(t *testing.T) {
 	insert(t, client.With(tx), Note{1})
 	wantCount(t, 2100)(count(client.With(tx).InsertMany(t.Context(), notes(2100))))
 	insert(t, client.WithSQL(stdTx(t, pool)), Note{1})
-	if _, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
+	if _, err := client.InsertBatch(t.Context(),
+		pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("note", []byte(`"\u0000"`))}); err == nil {
@@ -109,7 +110,8 @@ func TestCountersOfResults(t *testing.T) {
 	if got = counts(counters(t, client, "default")); got != want {
 		t.Errorf("counted\n%+v, want\n%+v", got, want)
 	}
-	if waited, ran := counters(t, client, "default").Waited.Count(), counters(t, client, "default").Ran.Count(); waited != 11 || ran != 11 {
+	if waited, ran := counters(t, client, "default").Waited.Count(),
+		counters(t, client, "default").Ran.Count(); waited != 11 || ran != 11 {
 		t.Errorf("%d waits and %d runs, want 11: one had no handler", waited, ran)
 	}
 }
@@ -130,7 +132,9 @@ func TestCountersOfConsumers(t *testing.T) {
 	if err := client.Complete(t.Context(), jobs[5]); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Fatal(err)
 	}
-	if got, want := counts(counters(t, client, "default")), (pawlstats.Counters{Queue: "default", Inserted: 6, Completed: 2, Failed: 1, Released: 1, Snoozed: 1, Lost: 1}); got != want {
+	if got, want := counts(counters(t, client, "default")),
+		(pawlstats.Counters{Queue: "default", Inserted: 6, Completed: 2, Failed: 1, Released: 1, Snoozed: 1,
+			Lost: 1}); got != want {
 		t.Errorf("counted\n%+v, want\n%+v", got, want)
 	}
 	waited := counters(t, client, "default").Waited
@@ -242,7 +246,8 @@ func TestShiftSlots(t *testing.T) {
 		{0, 5, "{6,2,3,4,5,6,7}"}, {-2, 5, "{6,2,3,4,5,6,7}"}, {1, 5, "{5,1,2,3,4,5,6}"}, {3, 5, "{5,0,0,1,2,3,4}"},
 		{6, 5, "{5,0,0,0,0,0,1}"}, {7, 5, "{5,0,0,0,0,0,0}"}, {1 << 40, 0, "{0,0,0,0,0,0,0}"},
 	} {
-		if got := value[string](t, pool, "select pawl.shift_slots('{1,2,3,4,5,6,7}', $1, $2)::text", c.by, c.more); got != c.want {
+		if got := value[string](t, pool, "select pawl.shift_slots('{1,2,3,4,5,6,7}', $1, $2)::text", c.by,
+			c.more); got != c.want {
 			t.Errorf("by %d and %d more: %s, want %s", c.by, c.more, got, c.want)
 		}
 	}

@@ -19,18 +19,24 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	job := pawl.JobSpec{
-		Args: pawl.Raw("report", []byte(`{"text": "<a & ☕>", "n": 12345678901234567890}`)), Data: []byte{0, 255, 'x'}, Queue: "reports", Channel: "acme", Priority: -3,
-		Delay: 90 * time.Minute, MaxAttempts: 7, Backoff: pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3, Power: 1, NoJitter: true},
+		Args: pawl.Raw("report", []byte(`{"text": "<a & ☕>", "n": 12345678901234567890}`)), Data: []byte{0, 255, 'x'},
+		Queue: "reports", Channel: "acme", Priority: -3,
+		Delay: 90 * time.Minute, MaxAttempts: 7, Backoff: pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3,
+			Power: 1, NoJitter: true},
 		Fingerprint: "f", Headers: map[string]string{"trace": "1", "cron": "a user's"},
-		Unique:  pawl.Unique{Key: "reports", Period: time.Hour, Global: true, UntilStart: true, Replace: true, Reschedule: true},
+		Unique: pawl.Unique{Key: "reports", Period: time.Hour, Global: true, UntilStart: true, Replace: true,
+			Reschedule: true},
 		AfterOK: []pawl.ID{1}, AfterAny: []pawl.ID{2}, AfterNotOK: []pawl.ID{3}, KeepWaiting: true,
-		Attempt: 2, Errors: []pawl.AttemptError{{Attempt: 2, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "no", Stack: "here"}},
+		Attempt: 2, Errors: []pawl.AttemptError{{Attempt: 2, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "no",
+			Stack: "here"}},
 	}
 	exec(t, pool, "select setval('pawl.pos', 10)") // The jobs it comes after have been.
-	put := pawl.Cron{Name: "reports ☕", Spec: "30 2 * * mon", Zone: "Europe/Berlin", Job: job, Jitter: 1500 * time.Millisecond, CatchUp: 2, Version: 4}
+	put := pawl.Cron{Name: "reports ☕", Spec: "30 2 * * mon", Zone: "Europe/Berlin", Job: job,
+		Jitter: 1500 * time.Millisecond, CatchUp: 2, Version: 4}
 	putCron(t, client, put)
 	cron := oneCron(t, client, put.Name)
-	if want, err := put.Next(value[time.Time](t, pool, "select clock_timestamp()"), 1); err != nil || !cron.NextAt.Equal(want[0]) {
+	if want, err := put.Next(value[time.Time](t, pool, "select clock_timestamp()"), 1); err != nil ||
+		!cron.NextAt.Equal(want[0]) {
 		t.Errorf("the next tick is %v, want %v (%v)", cron.NextAt, want, err)
 	}
 	if !cron.LastAt.IsZero() || cron.Paused {
@@ -39,7 +45,8 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 	// A field that JobSpec has got and crons do not keep is found here.
 	spec := reflect.ValueOf(cron.Job)
 	for i := range spec.NumField() {
-		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" && name != "Ordered" && name != "Undo" {
+		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" &&
+			name != "Ordered" && name != "Undo" {
 			t.Errorf("JobSpec.%s was not kept, or is not set by this test", name)
 		}
 	}
@@ -62,17 +69,20 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Kind != "report" || got.Queue != "reports" || got.Channel != "acme" || got.Priority != -3 || got.MaxAttempts != 7 || got.Fingerprint != "f" ||
+	if got.Kind != "report" || got.Queue != "reports" || got.Channel != "acme" || got.Priority != -3 ||
+		got.MaxAttempts != 7 || got.Fingerprint != "f" ||
 		!bytes.Equal(got.Data, job.Data) || got.State != pawlstate.Waiting {
 		t.Errorf("the job is %+v", got)
 	}
 	if after := got.RunAt.Sub(tick); after < job.Delay || after > job.Delay+put.Jitter {
 		t.Errorf("due %v after its tick, want %v and at most %v more", after, job.Delay, put.Jitter)
 	}
-	if got.Headers["trace"] != "1" || got.Headers["cron"] != put.Name || got.Headers["tick"] != tick.UTC().Format(time.RFC3339) {
+	if got.Headers["trace"] != "1" || got.Headers["cron"] != put.Name ||
+		got.Headers["tick"] != tick.UTC().Format(time.RFC3339) {
 		t.Errorf("headers: %v", got.Headers)
 	}
-	if !value[bool](t, pool, `select args = '{"text": "<a & ☕>", "n": 12345678901234567890}' and opts -> 'backoff' = (select job -> 'backoff' from pawl.cron) from pawl.job`) {
+	if !value[bool](t, pool, `select args = '{"text": "<a & ☕>", "n": 12345678901234567890}' and opts -> 'backoff' =
+		(select job -> 'backoff' from pawl.cron) from pawl.job`) {
 		t.Error("args or backoff are not what was put")
 	}
 	if last := oneCron(t, client, put.Name).LastAt; !last.Equal(tick) {
@@ -97,7 +107,8 @@ func TestCronJobWithoutArgs(t *testing.T) {
 		pawl.Cron{Name: "null", Spec: "@hourly", Job: pawl.JobSpec{Args: pawl.Raw("x", []byte("null"))}})
 	makeCronsLate(t, pool, "1 second")
 	tickCrons(t, client)
-	if got := values[*string](t, pool, "select args::text from pawl.job order by opts -> 'headers' ->> 'cron'"); len(got) != 2 || got[0] != nil || got[1] == nil || *got[1] != "null" {
+	got := values[*string](t, pool, "select args::text from pawl.job order by opts -> 'headers' ->> 'cron'")
+	if len(got) != 2 || got[0] != nil || got[1] == nil || *got[1] != "null" {
 		t.Errorf("args: %v", got)
 	}
 }
@@ -292,14 +303,16 @@ func TestPutCronRefuses(t *testing.T) {
 	} {
 		bad := hourly("bad")
 		change(&bad)
-		if err := client.PutCron(t.Context(), good, bad); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "put cron") {
+		if err := client.PutCron(t.Context(), good, bad); err == nil || !strings.Contains(err.Error(), part) ||
+			!strings.Contains(err.Error(), "put cron") {
 			t.Errorf("got %v, want it to say %q", err, part)
 		}
 		if part == "given twice" {
 			continue
 		}
 		_, err := bad.Next(time.Now(), 1)
-		if wrong := part == "never" || part == "4 fields" || part == "empty spec" || part == "Mars/Olympus" || part == "machine to machine"; (err != nil) != wrong {
+		if wrong := part == "never" || part == "4 fields" || part == "empty spec" || part == "Mars/Olympus" ||
+			part == "machine to machine"; (err != nil) != wrong {
 			t.Errorf("%s: Next says %v", part, err)
 		}
 	}
@@ -354,10 +367,12 @@ func TestCronInTransactions(t *testing.T) {
 				cron.Job.Data, cron.Job.Headers = []byte{0, 1, '\\', 255}, map[string]string{"a": `"\`}
 				putCron(t, in, cron)
 				got := oneCron(t, in, cron.Name)
-				if got.Jitter != cron.Jitter || got.CatchUp != 4 || got.Version != 5 || !bytes.Equal(got.Job.Data, cron.Job.Data) || got.Job.Headers["a"] != `"\` {
+				if got.Jitter != cron.Jitter || got.CatchUp != 4 || got.Version != 5 || !bytes.Equal(got.Job.Data, cron.Job.Data) ||
+					got.Job.Headers["a"] != `"\` {
 					t.Errorf("%+v", got)
 				}
-				if err := errors.Join(in.PauseCron(t.Context(), "old"), in.ResumeCron(t.Context(), "paused"), in.DeleteCron(t.Context(), "gone")); err != nil {
+				if err := errors.Join(in.PauseCron(t.Context(), "old"), in.ResumeCron(t.Context(), "paused"),
+					in.DeleteCron(t.Context(), "gone")); err != nil {
 					t.Fatal(err)
 				}
 				if err := in.PauseCron(t.Context(), "nobody"); !errors.Is(err, pawl.ErrNotFound) {

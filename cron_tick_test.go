@@ -54,7 +54,8 @@ func TestCronTicksOnce(t *testing.T) {
 			}
 		}
 	}
-	if value[int](t, pool, "select count(*) from (select distinct fingerprint, opts -> 'headers' ->> 'tick', run_at from pawl.job) x") != n*rounds {
+	if value[int](t, pool, "select count(*) from (select distinct fingerprint, opts -> 'headers' ->> 'tick', run_at "+
+		"from pawl.job) x") != n*rounds {
 		t.Error("two jobs have one tick")
 	}
 }
@@ -109,7 +110,8 @@ func TestCronCatchUp(t *testing.T) {
 		if cron.LastAt.IsZero() != (want == 0) {
 			t.Errorf("CatchUp %d: LastAt %v", catchUp, cron.LastAt)
 		}
-		if left := cron.NextAt.Sub(value[time.Time](t, pool, "select clock_timestamp()")); left < 50*time.Minute || left > 55*time.Minute {
+		if left := cron.NextAt.Sub(value[time.Time](t, pool, "select clock_timestamp()")); left < 50*time.Minute ||
+			left > 55*time.Minute {
 			t.Errorf("CatchUp %d: the next tick is in %v", catchUp, left)
 		}
 	}
@@ -140,8 +142,10 @@ func TestBadCronsStopNoOthers(t *testing.T) {
 	if n := strings.Count(lines.String(), "cannot read"); n != 2 {
 		t.Errorf("two unreadable crons made %d log lines:\n%s", n, lines.String())
 	}
-	pgtest.Wait(t, "the refused job to be logged", func() bool { return strings.Contains(lines.String(), "not this one") }) // At the end of a round.
-	putCron(t, client, hourly("odd zone"))                                                                                  // Repaired.
+	// At the end of a round.
+	pgtest.Wait(t, "the refused job to be logged", func() bool { return strings.Contains(lines.String(), "not this one") })
+	// Repaired.
+	putCron(t, client, hourly("odd zone"))
 	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'odd zone'")
 	pgtest.Wait(t, "a repaired cron to tick", func() bool { return countCronJobs(t, pool, "odd zone") == 1 })
 }
@@ -193,7 +197,8 @@ func TestACronTicksEverySecond(t *testing.T) {
 			t.Errorf("ticks %v and %v", ticks[i], ticks[i+1])
 		}
 	}
-	t.Log("later than the tick by", values[string](t, pool, "select (created_at - run_at)::text from pawl.job order by run_at"))
+	t.Log("later than the tick by", values[string](t, pool,
+		"select (created_at - run_at)::text from pawl.job order by run_at"))
 }
 
 // With many crons, due_cron reads one row and not all, even with a plan that was made while there were no crons.
@@ -221,7 +226,8 @@ func TestDueCronReadsOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(context.Background())
-	const count = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where relid = 'pawl.cron'::regclass"
+	const count = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where " +
+		"relid = 'pawl.cron'::regclass"
 	before := value[int](t, tx, count)
 	exec(t, tx, look)
 	exec(t, tx, "select pawl.tick_cron('1', clock_timestamp(), clock_timestamp() + interval '1 hour')")

@@ -19,7 +19,9 @@ import (
 func TestAJobWaitsForItsDependencies(t *testing.T) {
 	t.Parallel()
 	end := map[string]func(t *testing.T, client *pawl.Client, job *pawl.JobInfo){
-		"completed": func(t *testing.T, client *pawl.Client, job *pawl.JobInfo) { must(t, client.Complete(t.Context(), job)) },
+		"completed": func(t *testing.T, client *pawl.Client, job *pawl.JobInfo) {
+			must(t, client.Complete(t.Context(), job))
+		},
 		"cancelled": func(t *testing.T, client *pawl.Client, job *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), job, pawl.Cancel(nil)))
 		},
@@ -32,10 +34,13 @@ func TestAJobWaitsForItsDependencies(t *testing.T) {
 		keep       bool
 		want       pawlstate.State
 	}{
-		{"ok", "completed", false, pawlstate.Ready}, {"ok", "cancelled", false, pawlstate.Cancelled}, {"ok", "dead", false, pawlstate.Cancelled},
+		{"ok", "completed", false, pawlstate.Ready}, {"ok", "cancelled", false, pawlstate.Cancelled},
+		{"ok", "dead", false, pawlstate.Cancelled},
 		{"ok", "dead", true, pawlstate.Waiting},
-		{"any", "completed", false, pawlstate.Ready}, {"any", "cancelled", false, pawlstate.Ready}, {"any", "dead", false, pawlstate.Ready},
-		{"not_ok", "completed", false, pawlstate.Cancelled}, {"not_ok", "cancelled", false, pawlstate.Ready}, {"not_ok", "dead", false, pawlstate.Ready},
+		{"any", "completed", false, pawlstate.Ready}, {"any", "cancelled", false, pawlstate.Ready},
+		{"any", "dead", false, pawlstate.Ready},
+		{"not_ok", "completed", false, pawlstate.Cancelled}, {"not_ok", "cancelled", false, pawlstate.Ready},
+		{"not_ok", "dead", false, pawlstate.Ready},
 	} {
 		for _, late := range []bool{false, true} { // The child is inserted when the parent has ended.
 			t.Run(fmt.Sprintf("%s %s keep=%t late=%t", test.on, test.parent, test.keep, late), func(t *testing.T) {
@@ -119,7 +124,8 @@ func TestWaitDoesMaintenanceWithoutRunners(t *testing.T) {
 	spec.Reserve, spec.Unique.Key = time.Minute, "k"
 	insert(t, client, spec)
 	insert(t, client, ordered("c", 1))
-	exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
+	exec(t, pool, `update pawl.blocked set expires_at = clock_timestamp() - interval '1 second'
+		where expires_at is not null`)
 	must(t, client.Wait(t.Context(), "default"))
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
 		t.Errorf("claimed %v, want the one behind the reservation that expired", got)
@@ -142,11 +148,13 @@ func TestConstraintsReportsWhatAJobWaitsFor(t *testing.T) {
 	}
 	first := insert(t, client, pawl.JobSpec{Args: Note{1}, Channel: "c", Ordered: true})
 	second := insert(t, client, pawl.JobSpec{Args: Note{2}, Channel: "c", Ordered: true})
-	follower := insert(t, client, pawl.JobSpec{Args: Note{3}, AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}, KeepWaiting: true})
+	follower := insert(t, client, pawl.JobSpec{Args: Note{3}, AfterOK: []pawl.ID{first, second},
+		AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}, KeepWaiting: true})
 	reserved := insert(t, client, pawl.JobSpec{Args: Note{4}, Reserve: time.Hour})
 	want(first, pawl.Constraints{Followers: []pawl.ID{follower}})
 	want(second, pawl.Constraints{Head: first, Followers: []pawl.ID{follower}})
-	want(follower, pawl.Constraints{AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}})
+	want(follower, pawl.Constraints{AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second},
+		AfterNotOK: []pawl.ID{second}})
 	want(reserved, pawl.Constraints{ReservedUntil: time.Now().Add(time.Hour)})
 	want(insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour}), pawl.Constraints{})
 	want(1<<40, pawl.Constraints{})
@@ -160,7 +168,8 @@ func TestConstraintsReportsWhatAJobWaitsFor(t *testing.T) {
 	want(first, pawl.Constraints{})
 }
 
-// A job depends on a cancelled job that is retried at that moment: it does not stay blocked, and verify finds no violation meanwhile.
+// A job depends on a cancelled job that is retried at that moment: it does not stay blocked, and verify finds no
+// violation meanwhile.
 func TestAJobAfterOneThatIsRetried(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

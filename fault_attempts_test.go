@@ -15,7 +15,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// The last attempt is one like the others: extended, checkpointed, redelivered when its holder dies, and over when it fails.
+// The last attempt is one like the others: extended, checkpointed, redelivered when its holder dies, and over when it
+// fails.
 func TestFault03TheLastAttemptIsLikeTheOthers(t *testing.T) {
 	t.Parallel()
 	last := func(t *testing.T) (*pawl.Client, *pgxpool.Pool, *pawl.JobInfo) {
@@ -92,12 +93,14 @@ func TestFault08AnUnknownKindUsesNoAttempt(t *testing.T) {
 		}
 		makeDue(t, pool)
 		pgtest.Wait(t, "the stranger to give them back", func() bool {
-			return value[int](t, pool, "select count(*) from pawl.scheduled where run_at > clock_timestamp() + interval '30 seconds'") == len(ids)
+			return value[int](t, pool, "select count(*) from pawl.scheduled where run_at > clock_timestamp() + interval '30 "+
+				"seconds'") == len(ids)
 		})
 	}
 	must(t, stop())
 	mux := new(pawl.Mux)
-	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[pawl.RawArgs]) error { return nil }, pawl.KindOptions{Kind: "foreign"})
+	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[pawl.RawArgs]) error { return nil },
+		pawl.KindOptions{Kind: "foreign"})
 	start(t, client, mux, pawl.RunnerConfig{})
 	makeDue(t, pool)
 	for _, id := range ids {
@@ -167,7 +170,8 @@ func TestFault14CongestionUsesNoAttempt(t *testing.T) {
 	}
 }
 
-// A failed job comes back at once; a dead process's never; attempts are not those that were said; one slow job holds all places.
+// A failed job comes back at once; a dead process's never; attempts are not those that were said; one slow job holds
+// all places.
 func TestFault18FailuresWaitAndCrashesAreRescued(t *testing.T) {
 	t.Parallel()
 	t.Run("a failure waits", func(t *testing.T) {

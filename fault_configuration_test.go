@@ -61,7 +61,8 @@ func TestFault11ValidationIsAsDocumented(t *testing.T) {
 				continue
 			}
 			_, inserted := client.Insert(t.Context(), pawl.Raw("k", []byte(args)))
-			_, many := client.InsertMany(t.Context(), []pawl.JobSpec{{Args: pawl.Raw("k", []byte(`{"a":1}`))}, {Args: pawl.Raw("k", []byte(args))}})
+			_, many := client.InsertMany(t.Context(), []pawl.JobSpec{{Args: pawl.Raw("k", []byte(`{"a":1}`))},
+				{Args: pawl.Raw("k", []byte(args))}})
 			for i, err := range []error{err, inserted, many} {
 				invalid, ok := errors.AsType[*pawl.InvalidError](err)
 				if !ok || !strings.Contains(invalid.Reason, want) || invalid.Index != i/2 {
@@ -71,7 +72,8 @@ func TestFault11ValidationIsAsDocumented(t *testing.T) {
 		}
 	}
 	// Nothing of the rate is gone.
-	_, err := client.InsertMany(t.Context(), []pawl.JobSpec{{Args: pawl.Raw("k", []byte(`{"a":1}`))}, {Args: pawl.Raw("k", []byte(`{"a":2}`))}})
+	_, err := client.InsertMany(t.Context(), []pawl.JobSpec{{Args: pawl.Raw("k", []byte(`{"a":1}`))},
+		{Args: pawl.Raw("k", []byte(`{"a":2}`))}})
 	must(t, err)
 }
 
@@ -96,10 +98,12 @@ func TestFault12SettingsAreCheckedAndMerged(t *testing.T) {
 		client, _ := install(t, func(c *pawl.Config) {
 			c.Defaults = pawl.JobSpec{Queue: "config's", Channel: "config's", MaxAttempts: 3}
 		})
-		job, err := client.Get(t.Context(), insert(t, client, pawl.JobSpec{Args: Invoice{Number: "1"}, MaxAttempts: 4})) // Invoice has defaults, too.
+		// Invoice has defaults, too.
+		job, err := client.Get(t.Context(), insert(t, client, pawl.JobSpec{Args: Invoice{Number: "1"}, MaxAttempts: 4}))
 		must(t, err)
 		if job.MaxAttempts != 4 || job.Queue != "billing" || job.Channel != "config's" {
-			t.Errorf("attempts %d, queue %q, channel %q; want the call's, the kind's, the client's", job.MaxAttempts, job.Queue, job.Channel)
+			t.Errorf("attempts %d, queue %q, channel %q; want the call's, the kind's, the client's", job.MaxAttempts, job.Queue,
+				job.Channel)
 		}
 	})
 	t.Run("a queue's lease and attempts count", func(t *testing.T) {
@@ -110,7 +114,8 @@ func TestFault12SettingsAreCheckedAndMerged(t *testing.T) {
 		if job := claim(t, client, 1)[0]; job.MaxAttempts != 7 {
 			t.Errorf("%d attempts", job.MaxAttempts)
 		}
-		if left := value[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 from pawl.lease"); left < 3500 {
+		if left := value[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 from "+
+			"pawl.lease"); left < 3500 {
 			t.Errorf("the lease lasts %v s", left)
 		}
 	})
@@ -132,12 +137,20 @@ func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 			used    []int // Attempts after each run,
 			wait    []time.Duration
 		}{
-			{"exponential", exponential, func() error { return errBoom }, []int{1, 2, 3}, []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second}},
-			{"capped", exact(pawl.Backoff{Base: 10 * time.Second, Max: 15 * time.Second}), func() error { return errBoom }, []int{1, 2}, []time.Duration{10 * time.Second, 15 * time.Second}},
-			{"linear", exact(pawl.Backoff{Base: 10 * time.Second, Growth: 1, Power: 1}), func() error { return errBoom }, []int{1, 2, 3}, []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second}},
-			{"constant", exact(pawl.Backoff{Base: 10 * time.Second, Growth: 1}), func() error { return errBoom }, []int{1, 2, 3}, []time.Duration{10 * time.Second, 10 * time.Second, 10 * time.Second}},
-			{"RetryAfter, below the backoff", exponential, func() error { return pawl.RetryAfter(5*time.Second, errBoom) }, []int{1, 2}, []time.Duration{5 * time.Second, 5 * time.Second}},
-			{"Snooze, below the backoff", exponential, func() error { return pawl.Snooze(5 * time.Second) }, []int{0, 0}, []time.Duration{5 * time.Second, 5 * time.Second}},
+			{"exponential", exponential, func() error { return errBoom }, []int{1, 2, 3},
+				[]time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second}},
+			{"capped", exact(pawl.Backoff{Base: 10 * time.Second, Max: 15 * time.Second}), func() error { return errBoom },
+				[]int{1, 2}, []time.Duration{10 * time.Second, 15 * time.Second}},
+			{"linear", exact(pawl.Backoff{Base: 10 * time.Second, Growth: 1, Power: 1}), func() error { return errBoom },
+				[]int{1, 2, 3}, []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second}},
+			{"constant", exact(pawl.Backoff{Base: 10 * time.Second, Growth: 1}), func() error { return errBoom }, []int{1, 2, 3},
+				[]time.Duration{10 * time.Second, 10 * time.Second, 10 * time.Second}},
+			{"RetryAfter, below the backoff", exponential, func() error {
+				return pawl.RetryAfter(5*time.Second, errBoom)
+			}, []int{1, 2}, []time.Duration{5 * time.Second, 5 * time.Second}},
+			{"Snooze, below the backoff", exponential, func() error {
+				return pawl.Snooze(5 * time.Second)
+			}, []int{0, 0}, []time.Duration{5 * time.Second, 5 * time.Second}},
 		} {
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Backoff: test.backoff})
 			for i, want := range test.wait {
@@ -145,8 +158,10 @@ func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 				before := value[time.Time](t, pool, "select clock_timestamp()")
 				must(t, client.Fail(t.Context(), held, test.outcome()))
 				job := await(t, client, id, pawlstate.Scheduled)
-				if d := job.RunAt.Sub(before); d < want-100*time.Millisecond || d > want+3*time.Second || job.Attempt != test.used[i] {
-					t.Errorf("%s: after run %d it waits %v with %d attempts used, want %v and %d", test.name, i+1, d, job.Attempt, want, test.used[i])
+				if d := job.RunAt.Sub(before); d < want-100*time.Millisecond || d > want+3*time.Second ||
+					job.Attempt != test.used[i] {
+					t.Errorf("%s: after run %d it waits %v with %d attempts used, want %v and %d", test.name, i+1, d, job.Attempt,
+						want, test.used[i])
 				}
 				makeDue(t, pool)
 			}
@@ -157,9 +172,12 @@ func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
 		mux := new(pawl.Mux)
-		pawl.Handle(mux, newGate().handle, pawl.KindOptions{Permit: func(context.Context, *pawl.JobInfo) (func(), error) { return nil, pawl.Snooze(time.Hour) }})
+		pawl.Handle(mux, newGate().handle, pawl.KindOptions{Permit: func(context.Context, *pawl.JobInfo) (func(), error) {
+			return nil, pawl.Snooze(time.Hour)
+		}})
 		start(t, client, mux, pawl.RunnerConfig{})
-		if job := await(t, client, insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1}), pawlstate.Scheduled); job.Attempt != 0 {
+		if job := await(t, client, insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1}),
+			pawlstate.Scheduled); job.Attempt != 0 {
 			t.Errorf("%d attempts used", job.Attempt)
 		}
 	})
@@ -169,7 +187,8 @@ func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 		mux := new(pawl.Mux)
 		pawl.Handle(mux, newGate().handle)
 		start(t, client, mux, pawl.RunnerConfig{})
-		await(t, client, insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody's", nil), MaxAttempts: 1}), pawlstate.Scheduled)
+		await(t, client, insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody's", nil), MaxAttempts: 1}),
+			pawlstate.Scheduled)
 	})
 	t.Run("the archive and the dead need no janitor", func(t *testing.T) {
 		t.Parallel()
@@ -180,7 +199,8 @@ func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 		held := claim(t, client, 2)
 		must(t, client.Complete(t.Context(), held[0]))
 		must(t, client.Fail(t.Context(), held[1], pawl.Dead(errBoom)))
-		if n := value[int](t, pool, "select (select count(*) from pawl.archive) * 10 + (select count(*) from pawl.dead)"); n != 11 || liveRows(t, pool) != 0 {
+		if n := value[int](t, pool, "select (select count(*) from pawl.archive) * 10 + (select count(*) from "+
+			"pawl.dead)"); n != 11 || liveRows(t, pool) != 0 {
 			t.Errorf("archived and dead are %02d, and %d rows are live", n, liveRows(t, pool))
 		}
 	})

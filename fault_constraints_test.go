@@ -48,7 +48,10 @@ func TestFault04ReservationsExpireAndCommitsWake(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var tending sync.WaitGroup
 		tending.Go(func() { client.Maintain(ctx) })
-		pgtest.Wait(t, "the reservation to go", func() bool { _, err := client.Get(t.Context(), id); return errors.Is(err, pawl.ErrNotFound) })
+		pgtest.Wait(t, "the reservation to go", func() bool {
+			_, err := client.Get(t.Context(), id)
+			return errors.Is(err, pawl.ErrNotFound)
+		})
 		stop()
 		tending.Wait()
 	})
@@ -72,7 +75,9 @@ func TestFault04ReservationsExpireAndCommitsWake(t *testing.T) {
 		exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() + interval '300 milliseconds'")
 		tx := begin(t, pool)
 		must(t, client.With(tx).CommitReserved(t.Context(), id)) // In time; and then its transaction takes longer.
-		pgtest.Wait(t, "its time to pass", func() bool { return value[bool](t, pool, "select expires_at < clock_timestamp() from pawl.blocked") })
+		pgtest.Wait(t, "its time to pass", func() bool {
+			return value[bool](t, pool, "select expires_at < clock_timestamp() from pawl.blocked")
+		})
 		if n := value[int](t, pool, "select pawl.expire(100)::int"); n != 0 {
 			t.Errorf("%d jobs that were committed are expired", n)
 		}
@@ -204,7 +209,8 @@ func TestFault05OrderedChannelsKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// Cancel: what is completed stays so, what is cancelled stays so whatever its handler says, and a key is not lost between two jobs.
+// Cancel: what is completed stays so, what is cancelled stays so whatever its handler says, and a key is not lost
+// between two jobs.
 func TestFault16ACancelledJobStaysCancelled(t *testing.T) {
 	t.Parallel()
 	t.Run("completed and dead ones stay as they are", func(t *testing.T) {
@@ -230,7 +236,8 @@ func TestFault16ACancelledJobStaysCancelled(t *testing.T) {
 		}
 		await(t, client, dead, pawlstate.Dead)
 	})
-	for name, outcome := range map[string]error{"nil": nil, "an error": errBoom, "a snooze": pawl.Snooze(0), "dead": pawl.Dead(errBoom)} {
+	for name, outcome := range map[string]error{"nil": nil, "an error": errBoom, "a snooze": pawl.Snooze(0),
+		"dead": pawl.Dead(errBoom)} {
 		t.Run("the running handler returns "+name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)

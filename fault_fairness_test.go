@@ -52,7 +52,8 @@ func TestFault06AClaimIsSharedBetweenChannels(t *testing.T) {
 		must(t, err)
 		tx := begin(t, pool)
 		read := func() int {
-			return value[int](t, tx, `select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::int from pg_stat_xact_user_tables where schemaname = 'pawl' and relname in ('ready', 'job')`)
+			return value[int](t, tx, `select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::int from
+				pg_stat_xact_user_tables where schemaname = 'pawl' and relname in ('ready', 'job')`)
 		}
 		before := read()
 		claimed, err := client.With(tx).Claim(t.Context(), "default", 20, time.Minute)
@@ -66,7 +67,8 @@ func TestFault06AClaimIsSharedBetweenChannels(t *testing.T) {
 // statementCounter counts the statements of a client's connections and a runner's, which are made alike.
 type statementCounter struct{ statements atomic.Int64 }
 
-func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn,
+	_ pgx.TraceQueryStartData) context.Context {
 	c.statements.Add(1)
 	return ctx
 }
@@ -81,7 +83,8 @@ func TestFault07WaitingIsNoBusyLoop(t *testing.T) {
 		_, pool := connect(t, url)
 		count := &statementCounter{}
 		mine := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns, c.ConnConfig.Tracer = 8, count })
-		client, err := pawl.New(mine, pawl.Config{ListenURL: pgtest.Direct(t, url), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		client, err := pawl.New(mine, pawl.Config{ListenURL: pgtest.Direct(t, url),
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		must(t, err)
 		return client, pool, count
 	}
@@ -90,24 +93,27 @@ func TestFault07WaitingIsNoBusyLoop(t *testing.T) {
 		spec  pawl.JobSpec
 		setUp func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (release func())
 	}{
-		"ready, and another poller has it": {pawl.JobSpec{Args: Note{1}}, func(t *testing.T, _ *pawl.Client, pool *pgxpool.Pool) func() {
-			tx := begin(t, pool)
-			exec(t, tx, "select from pawl.ready for update")
-			return func() { must(t, tx.Rollback(t.Context())) }
-		}},
-		"long due, and another poller has it": {pawl.JobSpec{Args: Note{1}, Delay: time.Hour}, func(t *testing.T, _ *pawl.Client, pool *pgxpool.Pool) func() {
-			exec(t, pool, "update pawl.scheduled set run_at = clock_timestamp() - interval '1 hour'")
-			exec(t, pool, "update pawl.job j set run_at = s.run_at from pawl.scheduled s where s.job_id = j.id")
-			tx := begin(t, pool)
-			exec(t, tx, "select from pawl.scheduled for update")
-			return func() { must(t, tx.Rollback(t.Context())) }
-		}},
-		"ready, and over its queue's limit": {pawl.JobSpec{Args: Note{1}}, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool) func() {
-			must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
-			held := claim(t, client, 1)
-			insert(t, client, Note{2})
-			return func() { must(t, client.Complete(t.Context(), held)) }
-		}},
+		"ready, and another poller has it": {pawl.JobSpec{Args: Note{1}},
+			func(t *testing.T, _ *pawl.Client, pool *pgxpool.Pool) func() {
+				tx := begin(t, pool)
+				exec(t, tx, "select from pawl.ready for update")
+				return func() { must(t, tx.Rollback(t.Context())) }
+			}},
+		"long due, and another poller has it": {pawl.JobSpec{Args: Note{1}, Delay: time.Hour},
+			func(t *testing.T, _ *pawl.Client, pool *pgxpool.Pool) func() {
+				exec(t, pool, "update pawl.scheduled set run_at = clock_timestamp() - interval '1 hour'")
+				exec(t, pool, "update pawl.job j set run_at = s.run_at from pawl.scheduled s where s.job_id = j.id")
+				tx := begin(t, pool)
+				exec(t, tx, "select from pawl.scheduled for update")
+				return func() { must(t, tx.Rollback(t.Context())) }
+			}},
+		"ready, and over its queue's limit": {pawl.JobSpec{Args: Note{1}},
+			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool) func() {
+				must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
+				held := claim(t, client, 1)
+				insert(t, client, Note{2})
+				return func() { must(t, client.Complete(t.Context(), held)) }
+			}},
 	} {
 		t.Run("a runner: "+name, func(t *testing.T) {
 			t.Parallel()

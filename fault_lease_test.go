@@ -18,10 +18,11 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// The files trap_*_test.go prove that Pawl is free of the faults of four earlier queues. docs/seeds.md lists the faults and
-// the queue that has each.
+// The files fault_*_test.go prove that Pawl is free of the faults of four earlier queues. docs/seeds.md lists the faults
+// and the queue that has each.
 
-// A transaction with effects completes a job of which its holder has lost the lease: it is told, or else the effects happen twice.
+// A transaction with effects completes a job of which its holder has lost the lease: it is told, or else the effects
+// happen twice.
 func TestFault01CompletionInATransactionIsFenced(t *testing.T) {
 	t.Parallel()
 	work := func(t *testing.T, client *pawl.Client, tx pgx.Tx, jobs pawl.Jobs) error {
@@ -89,7 +90,8 @@ func TestFault01CompletionInATransactionIsFenced(t *testing.T) {
 	}
 }
 
-// How soon a crash is noticed depends on how long the job has run; a keep-alive comes too late or not at all; one error ends it.
+// How soon a crash is noticed depends on how long the job has run; a keep-alive comes too late or not at all; one error
+// ends it.
 func TestFault02ACrashIsNoticedWithinAFixedTime(t *testing.T) {
 	t.Parallel()
 	t.Run("a crash after ten hours of work is noticed as soon as one after a second", func(t *testing.T) {
@@ -101,7 +103,8 @@ func TestFault02ACrashIsNoticedWithinAFixedTime(t *testing.T) {
 			t.Fatal("nothing was claimed")
 		}
 		exec(t, pool, "update pawl.worker set started_at = started_at - interval '10 hours'")
-		exec(t, pool, "update pawl.job set created_at = created_at - interval '11 hours', run_at = clock_timestamp() - interval '10 hours'")
+		exec(t, pool, "update pawl.job set created_at = created_at - interval '11 hours', run_at = clock_timestamp() - "+
+			"interval '10 hours'")
 		for range 20 { // Many renewals. The next silence is no longer for it.
 			exec(t, pool, "select pawl.heartbeat($1, 1, array[id], array[epoch]) from pawl.job", worker)
 		}
@@ -159,13 +162,16 @@ func TestFault02ACrashIsNoticedWithinAFixedTime(t *testing.T) {
 		text, err := sql.Files.ReadFile("function/worker/heartbeat.sql")
 		must(t, err)
 		exec(t, pool, "create sequence pawl.beats")
-		exec(t, pool, strings.Replace(string(text), "\nbegin\n", "\nbegin if nextval('pawl.beats') % 2 = 0 then raise exception 'no'; end if;\n", 1))
+		exec(t, pool, strings.Replace(string(text), "\nbegin\n",
+			"\nbegin if nextval('pawl.beats') % 2 = 0 then raise exception 'no'; end if;\n", 1))
 		g, mux := newGate(), new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
 		id := insert(t, client, Note{1})
 		start(t, client, mux, pawl.RunnerConfig{Heartbeat: 400 * time.Millisecond})
 		receive(t, "the job", g.running)
-		pgtest.Wait(t, "heartbeats after those that failed", func() bool { return value[int](t, pool, "select last_value::int from pawl.beats") >= 9 })
+		pgtest.Wait(t, "heartbeats after those that failed", func() bool {
+			return value[int](t, pool, "select last_value::int from pawl.beats") >= 9
+		})
 		close(g.leave)
 		if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 {
 			t.Errorf("attempt %d", job.Attempt)
@@ -176,7 +182,8 @@ func TestFault02ACrashIsNoticedWithinAFixedTime(t *testing.T) {
 	})
 }
 
-// An expired lease is redelivered without an administrator; the dead are those that were run; a dead one can be replayed.
+// An expired lease is redelivered without an administrator; the dead are those that were run; a dead one can be
+// replayed.
 func TestFault09AnExpiredLeaseRedelivers(t *testing.T) {
 	t.Parallel()
 	t.Run("expiry redelivers by itself", func(t *testing.T) {
@@ -194,16 +201,19 @@ func TestFault09AnExpiredLeaseRedelivers(t *testing.T) {
 	t.Run("the dead were run, and are replayed whole", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
-		id := insert(t, client, pawl.JobSpec{Args: Note{7}, Data: []byte("d"), MaxAttempts: 2, Headers: map[string]string{"k": "v"}})
+		id := insert(t, client, pawl.JobSpec{Args: Note{7}, Data: []byte("d"), MaxAttempts: 2,
+			Headers: map[string]string{"k": "v"}})
 		for range 2 {
 			must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.RetryAfter(0, errBoom)))
 		}
-		if job := await(t, client, id, pawlstate.Dead); job.Attempt != 2 || len(job.Errors) != 2 || job.Reason != "attempts" || job.FinishedAt.IsZero() {
+		if job := await(t, client, id, pawlstate.Dead); job.Attempt != 2 || len(job.Errors) != 2 ||
+			job.Reason != "attempts" || job.FinishedAt.IsZero() {
 			t.Errorf("dead, it is %+v", job)
 		}
 		wantCount(t, 1)(client.Retry(t.Context(), id))
 		again := claim(t, client, 1)[0]
-		if again.ID != id || note(t, again).N != 7 || string(again.Data) != "d" || again.Headers["k"] != "v" || again.Attempt != 3 {
+		if again.ID != id || note(t, again).N != 7 || string(again.Data) != "d" || again.Headers["k"] != "v" ||
+			again.Attempt != 3 {
 			t.Errorf("replayed, it is %+v", again)
 		}
 		must(t, client.Complete(t.Context(), again))
@@ -306,7 +316,8 @@ func TestFault15RescueUsesNoAttemptAndStopsPoison(t *testing.T) {
 		for ; liveRows(t, pool) > 0 && kills < 10; kills++ {
 			worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 			lane := value[int](t, pool, "select priority from pawl.ready")
-			exec(t, pool, `select * from pawl.claim(gen_random_uuid(), $1, null, 1, array['default'], array[$2::int], array[''], array[0::bigint], array[9223372036854775807], array[1])`, worker, lane)
+			exec(t, pool, `select * from pawl.claim(gen_random_uuid(), $1, null, 1, array['default'], array[$2::int], array[''],
+				array[0::bigint], array[9223372036854775807], array[1])`, worker, lane)
 			exec(t, pool, "select * from pawl.rescue(100, true, false)")
 		}
 		if job := await(t, client, id, pawlstate.Dead); kills != 3 || job.Reason != "poison" {
@@ -325,7 +336,8 @@ func TestFault15RescueUsesNoAttemptAndStopsPoison(t *testing.T) {
 		exec(t, pool, "update pawl.job set created_at = created_at - interval '1 day', run_at = run_at - interval '1 hour'")
 		g, mux := newGate(), new(pawl.Mux)
 		pawl.Handle(mux, g.handle)
-		start(t, client, mux, pawl.RunnerConfig{NoMaintenance: true, Heartbeat: 10 * time.Second}) // It does not beat before the test has ended.
+		// It does not beat before the test has ended.
+		start(t, client, mux, pawl.RunnerConfig{NoMaintenance: true, Heartbeat: 10 * time.Second})
 		job := receive(t, "the second attempt", g.running)
 		if n := value[int](t, pool, "select jobs::int from pawl.rescue(100, true, true)"); n != 0 {
 			t.Errorf("%d jobs were taken from a worker that has just begun", n)

@@ -52,8 +52,10 @@ func TestListAndCount(t *testing.T) {
 	for _, job := range jobs {
 		got, err := client.Get(t.Context(), job.ID)
 		must(t, err)
-		if job.State != states[job.ID] || got.State != job.State || got.Kind != job.Kind || string(got.Args) != string(job.Args) || got.Attempt != job.Attempt ||
-			got.Reason != job.Reason || !got.FinishedAt.Equal(job.FinishedAt) || got.UniqueKey != job.UniqueKey || got.MaxAttempts != job.MaxAttempts {
+		if job.State != states[job.ID] || got.State != job.State || got.Kind != job.Kind ||
+			string(got.Args) != string(job.Args) || got.Attempt != job.Attempt ||
+			got.Reason != job.Reason || !got.FinishedAt.Equal(job.FinishedAt) || got.UniqueKey != job.UniqueKey ||
+			got.MaxAttempts != job.MaxAttempts {
 			t.Errorf("List has %+v, Get %+v", job, got)
 		}
 	}
@@ -63,19 +65,22 @@ func TestListAndCount(t *testing.T) {
 		filter pawl.Filter
 		want   []pawl.ID
 	}{
-		"all":           {pawl.Filter{}, all},
-		"queue":         {pawl.Filter{Queue: "other"}, of(pawlstate.Ready)},
-		"channel":       {pawl.Filter{Channel: "c"}, of(pawlstate.Ready)},
-		"no kind":       {pawl.Filter{Kind: "other"}, []pawl.ID{}},
-		"fingerprint":   {pawl.Filter{Fingerprint: "f"}, of(pawlstate.Completed, pawlstate.Dead, pawlstate.Running)},
-		"unique key":    {pawl.Filter{UniqueKey: "k"}, of(pawlstate.Scheduled)},
-		"args":          {pawl.Filter{Args: json.RawMessage(`{"n": 3}`)}, of(pawlstate.Reserved)},
-		"before":        {pawl.Filter{CreatedBefore: middle.CreatedAt}, all[5:]},
-		"after":         {pawl.Filter{CreatedAfter: middle.CreatedAt}, all[:4]},
-		"live":          {pawl.Filter{States: []pawlstate.State{"ready", "running", "scheduled", "waiting", "reserved"}}, of("ready", "running", "scheduled", "waiting", "reserved")},
-		"finished":      {pawl.Filter{States: []pawlstate.State{"completed", "dead", "cancelled"}}, of("completed", "dead", "cancelled")},
-		"blocked":       {pawl.Filter{States: []pawlstate.State{"waiting", "reserved"}}, of("waiting", "reserved")},
-		"some and args": {pawl.Filter{States: []pawlstate.State{"waiting", "cancelled"}, Args: json.RawMessage(`{"n": 2}`)}, of("cancelled")},
+		"all":         {pawl.Filter{}, all},
+		"queue":       {pawl.Filter{Queue: "other"}, of(pawlstate.Ready)},
+		"channel":     {pawl.Filter{Channel: "c"}, of(pawlstate.Ready)},
+		"no kind":     {pawl.Filter{Kind: "other"}, []pawl.ID{}},
+		"fingerprint": {pawl.Filter{Fingerprint: "f"}, of(pawlstate.Completed, pawlstate.Dead, pawlstate.Running)},
+		"unique key":  {pawl.Filter{UniqueKey: "k"}, of(pawlstate.Scheduled)},
+		"args":        {pawl.Filter{Args: json.RawMessage(`{"n": 3}`)}, of(pawlstate.Reserved)},
+		"before":      {pawl.Filter{CreatedBefore: middle.CreatedAt}, all[5:]},
+		"after":       {pawl.Filter{CreatedAfter: middle.CreatedAt}, all[:4]},
+		"live": {pawl.Filter{States: []pawlstate.State{"ready", "running", "scheduled", "waiting", "reserved"}},
+			of("ready", "running", "scheduled", "waiting", "reserved")},
+		"finished": {pawl.Filter{States: []pawlstate.State{"completed", "dead", "cancelled"}},
+			of("completed", "dead", "cancelled")},
+		"blocked": {pawl.Filter{States: []pawlstate.State{"waiting", "reserved"}}, of("waiting", "reserved")},
+		"some and args": {pawl.Filter{States: []pawlstate.State{"waiting", "cancelled"}, Args: json.RawMessage(`{"n": 2}`)},
+			of("cancelled")},
 		"before an id":  {pawl.Filter{Before: all[4]}, all[5:]},
 		"ids":           {pawl.Filter{IDs: []pawl.ID{all[2], all[6], 999, all[2]}}, []pawl.ID{all[2], all[6]}},
 		"ids and state": {pawl.Filter{IDs: all[:4], States: []pawlstate.State{states[all[1]]}}, []pawl.ID{all[1]}},
@@ -101,7 +106,8 @@ func TestListAndCount(t *testing.T) {
 		t.Errorf("counted %d, %v, up to 3", n, err)
 	}
 	for name, filter := range map[string]pawl.Filter{
-		"state": {States: []pawlstate.State{"redy"}}, "args": {Args: json.RawMessage(`{`)}, "limit": {Limit: -1}, "before": {Before: -1}, "zero byte": {Queue: "a\x00"},
+		"state": {States: []pawlstate.State{"redy"}}, "args": {Args: json.RawMessage(`{`)}, "limit": {Limit: -1},
+		"before": {Before: -1}, "zero byte": {Queue: "a\x00"},
 	} {
 		if _, err := client.List(t.Context(), filter); err == nil || !strings.Contains(err.Error(), "Filter") {
 			t.Errorf("List with a wrong %s: %v", name, err)
@@ -144,11 +150,14 @@ func TestPagesAreWholeAndDoNotOverlap(t *testing.T) {
 func TestListOfALargeArchive(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	exec(t, pool, `insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, priority, attempt, state, queue, channel, kind, args)
-		select nextval('pawl.pos'), 1, now(), now() + interval '1 hour' * (30 + (i % 2) * 24), now(), 0, 1, 'completed', 'default', '', 'note', '{"n": 1}' from generate_series(1, 100000) i`)
+	exec(t, pool, `insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, priority, attempt, state,
+		queue, channel, kind, args)
+		select nextval('pawl.pos'), 1, now(), now() + interval '1 hour' * (30 + (i % 2) * 24), now(), 0, 1, 'completed',
+			'default', '', 'note', '{"n": 1}' from generate_series(1, 100000) i`)
 	exec(t, pool, "vacuum pawl.archive")
 	tx := begin(t, pool)
-	const read = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables where schemaname = 'pawl' and relname like 'archive%'"
+	const read = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables " +
+		"where schemaname = 'pawl' and relname like 'archive%'"
 	before := value[int](t, tx, read)
 	if n := value[int](t, tx, "select count(*) from pawl.list('{}', null, 100)"); n != 100 {
 		t.Fatal(n)
@@ -199,9 +208,12 @@ func TestChangesByFilter(t *testing.T) {
 	}
 	wantCount(t, 1245)(client.Retry(t.Context(), pawl.Filter{Fingerprint: "f1"}))
 	wantCount(t, 1245)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{Delay: time.Hour}))
-	wantCount(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Completed, pawlstate.Ready}}))
+	wantCount(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Completed,
+		pawlstate.Ready}}))
 	var told []int64
-	wantCount(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true, Progress: func(done int64) { told = append(told, done) }}))
+	wantCount(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true, Progress: func(done int64) {
+		told = append(told, done)
+	}}))
 	if !slices.Equal(told, []int64{1000, 2000, 2500}) {
 		t.Errorf("told of %d as it went, want 1000, 2000, 2500", told)
 	}
@@ -251,7 +263,8 @@ func TestListInAnotherSchema(t *testing.T) {
 	exec(t, pool, "drop schema pawl cascade")
 	must(t, client.Migrate(t.Context()))
 	ids := jobInEachState(t, client)
-	if got := listed(t, client, pawl.Filter{States: []pawlstate.State{pawlstate.Ready, pawlstate.Dead}, Kind: "note"}); len(got) != 2 {
+	if got := listed(t, client, pawl.Filter{States: []pawlstate.State{pawlstate.Ready, pawlstate.Dead},
+		Kind: "note"}); len(got) != 2 {
 		t.Errorf("listed %v", got)
 	}
 	if n, err := client.Count(t.Context(), pawl.Filter{}); n != int64(len(ids)) || err != nil {
@@ -283,7 +296,8 @@ func TestListOnDatabaseSQL(t *testing.T) {
 	}
 	wantCount(t, 1)(in.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
 	wantCount(t, 1)(in.Cancel(t.Context(), pawl.Filter{Queue: "other"}))
-	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 2 || stats.Queues[1].Live() != 0 || stats.Queues[1].Archived != 1 {
+	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 2 || stats.Queues[1].Live() != 0 ||
+		stats.Queues[1].Archived != 1 {
 		t.Errorf("stats are %+v, %v", stats, err)
 	}
 	if workers, err := in.Workers(t.Context()); err != nil || len(workers) != 0 {
@@ -354,8 +368,10 @@ func TestFilterRunBefore(t *testing.T) {
 	if got := listed(t, client, pawl.Filter{RunBefore: moment}); !slices.Equal(got, []pawl.ID{now}) {
 		t.Errorf("due now are %d", got)
 	}
-	if got := listed(t, client, pawl.Filter{RunBefore: moment.Add(2 * time.Minute)}); !slices.Equal(got, []pawl.ID{soon, now}) {
+	if got := listed(t, client, pawl.Filter{RunBefore: moment.Add(2 * time.Minute)}); !slices.Equal(got,
+		[]pawl.ID{soon, now}) {
 		t.Errorf("due soon are %d", got)
 	}
-	wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute), States: []pawlstate.State{pawlstate.Scheduled}}))
+	wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute),
+		States: []pawlstate.State{pawlstate.Scheduled}}))
 }

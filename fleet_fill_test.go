@@ -45,7 +45,8 @@ func (f *fleet) fill() (l left) {
 	f.accept("reserved", -1)
 	parent := plain("plain", &soon)
 	child := work()
-	constrained(child, map[string]any{"queue": "plain", "after": []any{map[string]any{"id": parent, "on": "ok"}}}) // waiting,
+	// waiting,
+	constrained(child, map[string]any{"queue": "plain", "after": []any{map[string]any{"id": parent, "on": "ok"}}})
 	f.accept("waiting", child.N)
 
 	plain("held", nil)

@@ -170,7 +170,8 @@ func roll(t *testing.T, version int, next bool) {
 	must(t, client.Retain(t.Context()))
 }
 
-// TestInsertsWakeSleepersOfBothVersions checks that an insert of either version wakes sessions of the other that wait for jobs.
+// TestInsertsWakeSleepersOfBothVersions checks that an insert of either version wakes sessions of the other that wait
+// for jobs.
 func TestInsertsWakeSleepersOfBothVersions(t *testing.T) {
 	t.Parallel()
 	for _, version := range frozenVersions(t) {

@@ -26,7 +26,8 @@ import (
 )
 
 var freeze = flag.String("freeze", "",
-	"write testdata/upgrade of this version from the file that the tests wrote for $"+pgtest.EnvRecord+": see `make freeze`")
+	"write testdata/upgrade of this version from the file that the tests wrote for $"+pgtest.EnvRecord+
+		": see `make freeze`")
 
 // TestFreeze writes the schema of this version, as Migrate makes it, and the statements of this binary, as its
 // tests sent them. See docs/upgrades.md for when to run it.
@@ -70,7 +71,8 @@ func TestFreeze(t *testing.T) {
 		return slices.IndexFunc(orders, func(verb string) bool { return strings.HasPrefix(text, verb) })
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- The statements of a binary of schema %d. $1, $2, … are parameters; the archive's day is 29 February 2020.\n"+
+	fmt.Fprintf(&b, "-- The statements of a binary of schema %d. $1, $2, … are parameters; the archive's day is 29 "+
+		"February 2020.\n"+
 		"-- Made by `make freeze`.\n", stats.Schema)
 	for _, text := range slices.SortedFunc(maps.Keys(texts), func(x, y string) int {
 		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(x, y))
@@ -147,8 +149,8 @@ func thisBinarys(r pgtest.Recorded) string {
 	return strings.TrimSpace(text)
 }
 
-// TestFleetProgramCompiles builds the program that stands for this binary once its version is kept. Packages in testdata
-// are not built with the others.
+// TestFleetProgramCompiles builds the program that stands for this binary once its version is kept. Packages in
+// testdata are not built with the others.
 func TestFleetProgramCompiles(t *testing.T) {
 	t.Parallel()
 	build := osexec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, "./testdata/upgrade/fleet")

@@ -40,7 +40,8 @@ func TestInsertManyKeepsTheOrder(t *testing.T) {
 			if len(results) != n {
 				t.Fatalf("%d results for %d jobs", len(results), n)
 			}
-			rows, err := pool.Query(t.Context(), `select j.id, (j.args ->> 'n')::int, j.priority, j.channel, j.data, s.job_id is not null,
+			rows, err := pool.Query(t.Context(), `select j.id, (j.args ->> 'n')::int, j.priority, j.channel, j.data, s.job_id is
+				not null,
 				exists (select from pawl.ready t where t.job_id = j.id)
 				from pawl.job j left join pawl.scheduled s on s.job_id = j.id`)
 			if err != nil {
@@ -79,7 +80,8 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 	when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var errs []pawl.AttemptError
 	for i := range 12 {
-		errs = append(errs, pawl.AttemptError{Attempt: i + 1, At: when, Error: fmt.Sprint("error ", i+1, "\x00"), Stack: strings.Repeat("x", 10_000)})
+		errs = append(errs, pawl.AttemptError{Attempt: i + 1, At: when, Error: fmt.Sprint("error ", i+1, "\x00"),
+			Stack: strings.Repeat("x", 10_000)})
 	}
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Attempt: 12, MaxAttempts: 14, Errors: errs})
 	if liveRows(t, pool) != 2 || value[bool](t, pool, "select constrained from pawl.job") {
@@ -94,10 +96,12 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 	}
 	job := await(t, client, id, pawlstate.Dead)
 	if job.Attempt != 14 || job.Reason != "attempts" || len(job.Errors) != 10 {
-		t.Errorf("dead after attempt %d (%s) with %d errors, want 14, attempts and 10", job.Attempt, job.Reason, len(job.Errors))
+		t.Errorf("dead after attempt %d (%s) with %d errors, want 14, attempts and 10", job.Attempt, job.Reason,
+			len(job.Errors))
 	}
 	if e := job.Errors[0]; e.Attempt != 5 || e.Error != "error 5\uFFFD" || !e.At.Equal(when) || len(e.Stack) > 8200 {
-		t.Errorf("the oldest error is of attempt %d at %v, %q, with a stack of %d bytes", e.Attempt, e.At, e.Error, len(e.Stack))
+		t.Errorf("the oldest error is of attempt %d at %v, %q, with a stack of %d bytes", e.Attempt, e.At, e.Error,
+			len(e.Stack))
 	}
 
 	// Used up: it runs once all the same. With a key and in order it is kept too, and by SQL.
@@ -119,7 +123,8 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 	}
 	for _, spec := range []pawl.JobSpec{{Args: Note{}, Attempt: -1}, {Args: Note{}, Attempt: 32767},
 		{Args: Note{}, Errors: []pawl.AttemptError{{At: time.Date(99999, 1, 1, 0, 0, 0, 0, time.UTC)}}}} {
-		if invalid, ok := errors.AsType[*pawl.InvalidError](client.Validate(spec)); !ok || invalid.Field != "Attempt" && invalid.Field != "Errors" {
+		if invalid, ok := errors.AsType[*pawl.InvalidError](client.Validate(spec)); !ok || invalid.Field != "Attempt" &&
+			invalid.Field != "Errors" {
 			t.Errorf("%+v: %v", spec, client.Validate(spec))
 		}
 	}
@@ -137,9 +142,12 @@ func TestInsertInATransaction(t *testing.T) {
 	begins := map[string]func(testing.TB, *pawl.Client, *pgxpool.Pool) (in *pawl.Client, commit, rollback func() error){
 		"pgx": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error, func() error) {
 			tx := begin(t, pool)
-			return client.With(tx), func() error { return tx.Commit(t.Context()) }, func() error { return tx.Rollback(t.Context()) }
+			return client.With(tx), func() error {
+				return tx.Commit(t.Context())
+			}, func() error { return tx.Rollback(t.Context()) }
 		},
-		"database/sql": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error, func() error) {
+		"database/sql": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error,
+			func() error) {
 			tx := stdTx(t, pool)
 			return client.WithSQL(tx), tx.Commit, tx.Rollback
 		},
@@ -331,10 +339,12 @@ func TestDistantTimesOnDatabaseSQL(t *testing.T) {
 			t.Fatalf("year %d: %v", year, err)
 		}
 		var got int
-		if err := tx.QueryRow("select extract(year from run_at at time zone 'UTC')::int from pawl.job where id = $1", int64(result.ID)).Scan(&got); err != nil {
+		if err := tx.QueryRow("select extract(year from run_at at time zone 'UTC')::int from pawl.job where id = $1",
+			int64(result.ID)).Scan(&got); err != nil {
 			t.Fatal(err)
 		}
-		if want := map[bool]int{true: year - 1, false: year}[year < 1]; got != want { // 1 BC is Go's year 0 and PostgreSQL's -1
+		// 1 BC is Go's year 0 and PostgreSQL's -1
+		if want := map[bool]int{true: year - 1, false: year}[year < 1]; got != want {
 			t.Errorf("year %d was stored as %d", year, got)
 		}
 	}
@@ -426,7 +436,8 @@ func TestInsertAllowance(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refused *pawl.RateError
-	if _, err := client.InsertMany(t.Context(), slices.Repeat([]pawl.JobSpec{{Args: Note{2}}}, 7)); !errors.As(err, &refused) || client.InsertAllowance() != 6 {
+	if _, err := client.InsertMany(t.Context(), slices.Repeat([]pawl.JobSpec{{Args: Note{2}}}, 7)); !errors.As(err,
+		&refused) || client.InsertAllowance() != 6 {
 		t.Errorf("refused: %v, and then %d are allowed, want 6", err, client.InsertAllowance())
 	}
 }

@@ -40,7 +40,8 @@ func connect(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Cli
 
 const listenDirectly = "directly"
 
-// withListen is an option for tests of what must be heard, not looked for: LISTEN goes past the pooler, if one is in between.
+// withListen is an option for tests of what must be heard, not looked for: LISTEN goes past the pooler, if one is in
+// between.
 func withListen(config *pawl.Config) { config.ListenURL = listenDirectly }
 
 // connectUnchecked is connect for a test that breaks the library to show that a rule is needed.

@@ -44,7 +44,8 @@ func described(t testing.TB, client *pawl.Client, id pawl.ID) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprint(job.Kind, " ", job.Queue, " ", job.Priority, " ", job.Fingerprint, " ", job.Headers["by"], " ", job.State)
+	return fmt.Sprint(job.Kind, " ", job.Queue, " ", job.Priority, " ", job.Fingerprint, " ", job.Headers["by"], " ",
+		job.State)
 }
 
 // insert puts in one job that must be accepted.
@@ -101,7 +102,8 @@ func numbers(t testing.TB, jobs pawl.Jobs) []int {
 // liveRows counts the rows of everything a job that is not finished has, but leases.
 func liveRows(t testing.TB, pool *pgxpool.Pool) int {
 	t.Helper()
-	return value[int](t, pool, "select (select count(*) from pawl.job) + (select count(*) from pawl.ready) + (select count(*) from pawl.scheduled)")
+	return value[int](t, pool, "select (select count(*) from pawl.job) + (select count(*) from pawl.ready) + (select "+
+		"count(*) from pawl.scheduled)")
 }
 
 // runFollowups runs the followups, which maintenance does within a second.
@@ -132,7 +134,8 @@ func jobInEachState(t testing.TB, client *pawl.Client) map[pawlstate.State]pawl.
 	wantCount(t, 1)(client.Cancel(t.Context(), ids[pawlstate.Cancelled]))
 	ids[pawlstate.Reserved] = insert(t, client, pawl.JobSpec{Args: Note{3}, Reserve: time.Hour})
 	ids[pawlstate.Waiting] = insert(t, client, pawl.JobSpec{Args: Note{4}, AfterOK: []pawl.ID{ids[pawlstate.Running]}})
-	ids[pawlstate.Scheduled] = insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
+	ids[pawlstate.Scheduled] = insert(t, client,
+		pawl.JobSpec{Args: Note{5}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
 	ids[pawlstate.Ready] = insert(t, client, pawl.JobSpec{Args: Note{6}, Queue: "other", Channel: "c"})
 	return ids
 }

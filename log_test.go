@@ -62,7 +62,8 @@ func TestLogLinesNameTheirJob(t *testing.T) {
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "mail", Channel: "acme"}),
 		insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody", nil), Queue: "mail", Channel: "acme"}),
 	}
-	stop := start(t, client, mux, pawl.RunnerConfig{Name: "me", OnFailure: func(context.Context, *pawl.JobInfo, error, bool) { panic("boom") }})
+	stop := start(t, client, mux, pawl.RunnerConfig{Name: "me",
+		OnFailure: func(context.Context, *pawl.JobInfo, error, bool) { panic("boom") }})
 	for message, want := range map[string]struct {
 		id   pawl.ID
 		kind string
@@ -72,7 +73,8 @@ func TestLogLinesNameTheirJob(t *testing.T) {
 	} {
 		pgtest.Wait(t, message, func() bool { return len(b.jobs(t, message)) > 0 })
 		job := b.jobs(t, message)[0]
-		if len(job) != 6 || job["id"] != float64(want.id) || job["kind"] != want.kind || job["queue"] != "mail" || job["channel"] != "acme" || job["attempt"] != 1.0 || job["worker"] != "me" {
+		if len(job) != 6 || job["id"] != float64(want.id) || job["kind"] != want.kind || job["queue"] != "mail" ||
+			job["channel"] != "acme" || job["attempt"] != 1.0 || job["worker"] != "me" {
 			t.Errorf("%s: the job is %v", message, job)
 		}
 	}
@@ -93,7 +95,8 @@ func TestOutcomeOf(t *testing.T) {
 		{nil, pawlstate.Completed, false}, {pawl.ErrSkip, pawlstate.Completed, false},
 		{errBoom, pawlstate.Scheduled, true}, {pawl.RetryAfter(0, errBoom), pawlstate.Scheduled, true},
 		{pawl.Snooze(time.Second), pawlstate.Scheduled, false},
-		{pawl.Cancel(nil), pawlstate.Cancelled, false}, {fmt.Errorf("wrapped: %w", pawl.Cancel(errBoom)), pawlstate.Cancelled, false},
+		{pawl.Cancel(nil), pawlstate.Cancelled, false},
+		{fmt.Errorf("wrapped: %w", pawl.Cancel(errBoom)), pawlstate.Cancelled, false},
 		{pawl.Dead(errBoom), pawlstate.Dead, true},
 	} {
 		if state, failed := pawl.OutcomeOf(test.err); state != test.state || failed != test.failed {
@@ -128,7 +131,8 @@ func TestOnClaimIsCalledForEachClaim(t *testing.T) {
 	}
 	id := insert(t, client, Note{1})
 	claim(t, client, 1)
-	if s := receive(t, "the claim", heard); len(s.jobs) != 1 || s.jobs[0] != id || s.took <= 0 || s.took > time.Minute || s.err != nil {
+	if s := receive(t, "the claim", heard); len(s.jobs) != 1 || s.jobs[0] != id || s.took <= 0 || s.took > time.Minute ||
+		s.err != nil {
 		t.Errorf("heard of %+v, want job %d alone: the claim before found nothing", s, id)
 	}
 	exec(t, pool, "alter table pawl.lease rename to other")

@@ -140,7 +140,8 @@ func TestInsertMiddlewareDecides(t *testing.T) {
 		in   bool   // The job is inserted.
 	}{
 		{"refuses", func(ctx context.Context, jobs []pawl.JobSpec, next next) error { return refused }, "refused", false},
-		{"forgets next", func(ctx context.Context, jobs []pawl.JobSpec, next next) error { return nil }, "did not call next", false},
+		{"forgets next", func(ctx context.Context, jobs []pawl.JobSpec, next next) error { return nil }, "did not call next",
+			false},
 		{"calls it twice", func(ctx context.Context, jobs []pawl.JobSpec, next next) error {
 			return errors.Join(next(ctx), next(ctx))
 		}, "next twice", true},
@@ -184,14 +185,15 @@ func TestInsertMiddlewareDecides(t *testing.T) {
 func TestInsertMiddlewareOfConcurrentInserts(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {
-		c.InsertMiddleware = append(c.InsertMiddleware, func(ctx context.Context, jobs []pawl.JobSpec, next func(context.Context) error) error {
-			n := jobs[0].Args.(Note).N
-			if len(jobs) != 1 || n%10 == 3 {
-				return fmt.Errorf("no %d", n)
-			}
-			jobs[0].Fingerprint = fmt.Sprint(n)
-			return next(ctx)
-		})
+		c.InsertMiddleware = append(c.InsertMiddleware,
+			func(ctx context.Context, jobs []pawl.JobSpec, next func(context.Context) error) error {
+				n := jobs[0].Args.(Note).N
+				if len(jobs) != 1 || n%10 == 3 {
+					return fmt.Errorf("no %d", n)
+				}
+				jobs[0].Fingerprint = fmt.Sprint(n)
+				return next(ctx)
+			})
 	})
 	tx := begin(t, pool)
 	exec(t, tx, "lock table pawl.job in exclusive mode") // So that they gather.
@@ -207,7 +209,8 @@ func TestInsertMiddlewareOfConcurrentInserts(t *testing.T) {
 			case err != nil:
 				t.Errorf("insert %d returned %v", n, err)
 			default:
-				if job, err := client.Get(t.Context(), result.ID); err != nil || job.Fingerprint != fmt.Sprint(n) || note(t, job).N != n {
+				if job, err := client.Get(t.Context(), result.ID); err != nil || job.Fingerprint != fmt.Sprint(n) ||
+					note(t, job).N != n {
 					t.Errorf("insert %d put in %+v (%v)", n, job, err)
 				}
 			}

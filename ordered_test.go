@@ -15,7 +15,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Many senders, some failing jobs: each channel runs one at a time and in the order of its commits, each job to its end.
+// Many senders, some failing jobs: each channel runs one at a time and in the order of its commits, each job to its
+// end.
 func TestOrderedChannels(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -85,18 +86,22 @@ func TestTheNextOrderedJobStartsWhenItsHeadEnds(t *testing.T) {
 		{"it completes", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
 			must(t, client.Complete(t.Context(), head))
 		}, []int{1}},
-		{"it failed and waits to be tried again", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
-			must(t, client.Fail(t.Context(), head, pawl.RetryAfter(time.Hour, errBoom)))
-		}, nil},
+		{"it failed and waits to be tried again", false,
+			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
+				must(t, client.Fail(t.Context(), head, pawl.RetryAfter(time.Hour, errBoom)))
+			}, nil},
 		{"it died", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
 		}, []int{1}},
-		{"it died and the policy is to halt", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
+		{"it died and the policy is to halt", true,
+			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
+				must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
+			}, nil},
+		{"halted, then resumed", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID,
+			head *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-		}, nil},
-		{"halted, then resumed", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
-			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-			if channels := mustValue(client.Channels(t.Context(), "default")); len(channels) != 1 || channels[0].Channel != "c" || !channels[0].Halted {
+			if channels := mustValue(client.Channels(t.Context(), "default")); len(channels) != 1 ||
+				channels[0].Channel != "c" || !channels[0].Halted {
 				t.Errorf("of a halted channel the figures are %+v", channels)
 			}
 			must(t, client.ResumeChannel(t.Context(), "default", "c"))
@@ -104,22 +109,27 @@ func TestTheNextOrderedJobStartsWhenItsHeadEnds(t *testing.T) {
 				t.Errorf("resumed again: %v", err)
 			}
 		}, []int{1}},
-		{"halted, then the dead one is retried", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-			wantCount(t, 1)(client.Retry(t.Context(), ids[0]))
-		}, []int{0}},
-		{"it died and is retried: behind the others", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-			wantCount(t, 1)(client.Retry(t.Context(), ids[0]))
-		}, []int{1}},
-		{"it is cancelled while it runs", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, _ *pawl.JobInfo) {
+		{"halted, then the dead one is retried", true,
+			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
+				must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
+				wantCount(t, 1)(client.Retry(t.Context(), ids[0]))
+			}, []int{0}},
+		{"it died and is retried: behind the others", false,
+			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
+				must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
+				wantCount(t, 1)(client.Retry(t.Context(), ids[0]))
+			}, []int{1}},
+		{"it is cancelled while it runs", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID,
+			_ *pawl.JobInfo) {
 			wantCount(t, 1)(client.Cancel(t.Context(), ids[0]))
 		}, []int{1}},
-		{"one in the middle is cancelled", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
+		{"one in the middle is cancelled", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID,
+			head *pawl.JobInfo) {
 			wantCount(t, 1)(client.Cancel(t.Context(), ids[1]))
 			must(t, client.Complete(t.Context(), head))
 		}, []int{2}},
-		{"those behind are deleted", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
+		{"those behind are deleted", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID,
+			head *pawl.JobInfo) {
 			wantCount(t, 2)(client.Delete(t.Context(), pawl.Filter{IDs: ids[1:]}))
 			must(t, client.Complete(t.Context(), head))
 		}, nil},
@@ -204,7 +214,8 @@ func TestRetryOfAHeadBeforeItsFollowups(t *testing.T) {
 	}
 }
 
-// The head completes while another insert into the channel has not committed: whichever comes last, the next has its turn.
+// The head completes while another insert into the channel has not committed: whichever comes last, the next has its
+// turn.
 func TestAnOrderedInsertWhileTheHeadEnds(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -236,8 +247,8 @@ func TestOrderedWithPriority(t *testing.T) {
 	}
 }
 
-// An ordered job that dies while it is retried was running then, and is left as it is: the retry has not got its channel, into which
-// others insert meanwhile.
+// An ordered job that dies while it is retried was running then, and is left as it is: the retry has not got its
+// channel, into which others insert meanwhile.
 func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 	t.Parallel()
 	for _, constrained := range []bool{true, false} {

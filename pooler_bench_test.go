@@ -11,7 +11,8 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// BenchmarkPickup measures from before an insert to the start of its handler, of a runner that has been idle for a while:
+// BenchmarkPickup measures from before an insert to the start of its handler, of a runner that has been idle for a
+// while:
 //
 //	go test -run - -bench Pickup -benchtime 40x .
 func BenchmarkPickup(b *testing.B) {
@@ -20,7 +21,8 @@ func BenchmarkPickup(b *testing.B) {
 		pooled, listen bool
 		poll           time.Duration
 	}{
-		{"no_pooler", false, true, 0}, {"ListenURL", true, true, 0}, {"pooler_alone", true, false, 0}, {"pooler_alone,_PollInterval_100ms", true, false, 100 * time.Millisecond},
+		{"no_pooler", false, true, 0}, {"ListenURL", true, true, 0}, {"pooler_alone", true, false, 0},
+		{"pooler_alone,_PollInterval_100ms", true, false, 100 * time.Millisecond},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			pooled, direct := poolerPools(b, nil)

@@ -15,8 +15,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// withoutNamedStatements leaves a pool in pgx's default mode, which prepares statements by name, and fails the test if that is done to one: behind
-// a transaction pooler the next one would not find it.
+// withoutNamedStatements leaves a pool in pgx's default mode, which prepares statements by name, and fails the test if
+// that is done to one: behind a transaction pooler the next one would not find it.
 func withoutNamedStatements(t testing.TB) func(*pgxpool.Config) {
 	return func(c *pgxpool.Config) {
 		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
@@ -26,7 +26,8 @@ func withoutNamedStatements(t testing.TB) func(*pgxpool.Config) {
 
 type namedStatements struct{ t testing.TB }
 
-func (n namedStatements) TracePrepareStart(ctx context.Context, _ *pgx.Conn, data pgx.TracePrepareStartData) context.Context {
+func (n namedStatements) TracePrepareStart(ctx context.Context, _ *pgx.Conn,
+	data pgx.TracePrepareStartData) context.Context {
 	if data.Name != "" {
 		n.t.Errorf("a statement was prepared by name: %s", data.SQL)
 	}
@@ -61,12 +62,14 @@ func (l *logCounter) count(text string) int {
 	return strings.Count(l.text.String(), text)
 }
 
-// poolerPools are two of a database of the test's own: one with pgx's defaults, through a PgBouncer of its own, and one past that, for the test.
+// poolerPools are two of a database of the test's own: one with pgx's defaults, through a PgBouncer of its own, and one
+// past that, for the test.
 func poolerPools(t testing.TB, settings map[string]string) (pooled, direct *pgxpool.Pool) {
 	t.Helper()
 	url := pgtest.Direct(t, pgtest.Database(t))
 	pooler := pgtest.Pooler(t, nil, settings)
-	return pgtest.Pool(t, pooler.URL(pgtest.Name(t, url)), func(c *pgxpool.Config) { c.MaxConns = 8 }, withoutNamedStatements(t)), pgtest.Pool(t, url)
+	return pgtest.Pool(t, pooler.URL(pgtest.Name(t, url)), func(c *pgxpool.Config) { c.MaxConns = 8 },
+		withoutNamedStatements(t)), pgtest.Pool(t, url)
 }
 
 // clientThrough is a client on the first of them.
@@ -79,8 +82,8 @@ func clientThrough(t testing.TB, pool *pgxpool.Pool, listenURL string) (*pawl.Cl
 	return client, said
 }
 
-// awaitNoLocks fails the test if a session of the database keeps what Pawl must not leave behind in one: locks. Those of a transaction, or of
-// a look at who sleeps, are there for a moment.
+// awaitNoLocks fails the test if a session of the database keeps what Pawl must not leave behind in one: locks. Those
+// of a transaction, or of a look at who sleeps, are there for a moment.
 func awaitNoLocks(t testing.TB, direct *pgxpool.Pool) {
 	t.Helper()
 	pgtest.Wait(t, "no advisory lock to be held behind the pooler", func() bool {

@@ -105,7 +105,8 @@ func TestARunnerWorksThroughAPooler(t *testing.T) {
 	})
 	must(t, err)
 	want += 2100
-	batch, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}, OnFinish: &pawl.JobSpec{Args: Note{3}}})
+	batch, err := client.InsertBatch(t.Context(),
+		pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}, OnFinish: &pawl.JobSpec{Args: Note{3}}})
 	must(t, err)
 	want += 3
 
@@ -158,7 +159,8 @@ func TestCancelThroughAPooler(t *testing.T) {
 	awaitNoLocks(t, direct)
 }
 
-// An idle runner and waiting consumers look; they do not ask again and again whether LISTEN works, nor leave a lock in a stranger's session.
+// An idle runner and waiting consumers look; they do not ask again and again whether LISTEN works, nor leave a lock in
+// a stranger's session.
 func TestSleepThroughAPooler(t *testing.T) {
 	t.Parallel()
 	pooled, direct := poolerPools(t, fewConnections)
@@ -167,7 +169,8 @@ func TestSleepThroughAPooler(t *testing.T) {
 	g := newGate()
 	close(g.leave)
 	pawl.Handle(mux, g.handle)
-	start(t, client, mux, pawl.RunnerConfig{PollInterval: 100 * time.Millisecond, Queues: map[string]pawl.RunnerQueue{"default": {}}})
+	start(t, client, mux, pawl.RunnerConfig{PollInterval: 100 * time.Millisecond,
+		Queues: map[string]pawl.RunnerQueue{"default": {}}})
 	var waiting sync.WaitGroup
 	ctx, stop := context.WithCancel(t.Context())
 	for range 3 {
@@ -202,7 +205,8 @@ func TestSleepThroughAPooler(t *testing.T) {
 	awaitNoLocks(t, direct)
 }
 
-// With a URL past the pooler, or through one in session mode, a sleeper is woken; with one through a transaction pooler it says so and polls.
+// With a URL past the pooler, or through one in session mode, a sleeper is woken; with one through a transaction pooler
+// it says so and polls.
 func TestListenURLBypassesAPooler(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -254,7 +258,8 @@ func TestDatabaseSQLThroughAPooler(t *testing.T) {
 	url := pooled.Config().ConnString()
 	connector, err := pq.NewConnector(url + "&sslmode=disable&binary_parameters=yes")
 	must(t, err)
-	for name, db := range map[string]*sql.DB{"pgx": stdlib.OpenDB(*pooled.Config().ConnConfig), "lib/pq": sql.OpenDB(connector)} {
+	for name, db := range map[string]*sql.DB{"pgx": stdlib.OpenDB(*pooled.Config().ConnConfig),
+		"lib/pq": sql.OpenDB(connector)} {
 		t.Run(name, func(t *testing.T) {
 			defer db.Close()
 			db.SetMaxIdleConns(6)
@@ -286,7 +291,8 @@ func useSQL(ctx context.Context, client *pawl.Client, db *sql.DB, i int) error {
 	}
 	defer tx.Rollback()
 	channel := fmt.Sprint(i)
-	spec := pawl.JobSpec{Args: Note{i}, Queue: "sql", Channel: channel, Data: []byte{0, 1}, Headers: map[string]string{"ü": `"\`}}
+	spec := pawl.JobSpec{Args: Note{i}, Queue: "sql", Channel: channel, Data: []byte{0, 1},
+		Headers: map[string]string{"ü": `"\`}}
 	result, err := client.WithSQL(tx).Insert(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("insert: %w", err)
@@ -317,7 +323,8 @@ func useSQL(ctx context.Context, client *pawl.Client, db *sql.DB, i int) error {
 // Whatever mode of pgx the user's pool has, for reasons of his own.
 func TestEveryModeThroughAPooler(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe,
+		pgx.QueryExecModeDescribeExec,
 		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
 		t.Run(strings.ReplaceAll(mode.String(), " ", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -353,7 +360,8 @@ func TestALostPreparedStatementIsExplained(t *testing.T) {
 	client, err := pawl.New(nil, pawl.Config{})
 	must(t, err)
 	_, err = client.WithSQL(forgetful{}).Insert(t.Context(), Note{1})
-	if err == nil || !strings.Contains(err.Error(), "transaction pooler") || !strings.Contains(err.Error(), "max_prepared_statements") || !strings.Contains(err.Error(), "26000") {
+	if err == nil || !strings.Contains(err.Error(), "transaction pooler") ||
+		!strings.Contains(err.Error(), "max_prepared_statements") || !strings.Contains(err.Error(), "26000") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -372,7 +380,8 @@ func TestNewRefusesAPoolThatCannotDescribe(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	must(t, err)
 	defer pool.Close()
-	if _, err := pawl.New(pool, pawl.Config{}); err == nil || !strings.Contains(err.Error(), "description_cache_capacity") {
+	if _, err := pawl.New(pool, pawl.Config{}); err == nil ||
+		!strings.Contains(err.Error(), "description_cache_capacity") {
 		t.Errorf("New said %v", err)
 	}
 }

@@ -58,12 +58,14 @@ func losesNoJob(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble
 	cancel()
 	inserts.Wait()
 	pgtest.Wait(t, "all to be done", func() bool { return value[int](t, direct, "select count(*) from pawl.job") == 0 })
-	if n := value[int](t, direct, "select count(*) from unnest($1::bigint[]) u (id) where not exists (select from pawl.archive a where a.id = u.id)", accepted); n != 0 {
+	if n := value[int](t, direct, "select count(*) from unnest($1::bigint[]) u (id) where not exists (select from "+
+		"pawl.archive a where a.id = u.id)", accepted); n != 0 {
 		t.Errorf("%d of %d accepted jobs are lost", n, len(accepted))
 	}
 }
 
-// quickTimeouts are settings with which PgBouncer notices sooner that a server is there again, and lets nobody wait for long.
+// quickTimeouts are settings with which PgBouncer notices sooner that a server is there again, and lets nobody wait for
+// long.
 var quickTimeouts = map[string]string{"default_pool_size": "5", "server_login_retry": "1", "query_wait_timeout": "3"}
 
 // behind is through on a server of the test's own, which survives crashes.
@@ -121,7 +123,8 @@ func TestNoJobIsLostWhenAPoolerFails(t *testing.T) {
 	}
 }
 
-// Other transactions hold every connection to the server. What waits for one fails in time and says why; nothing is lost by it.
+// Other transactions hold every connection to the server. What waits for one fails in time and says why; nothing is
+// lost by it.
 func TestNoJobIsLostWhenAPoolerIsFull(t *testing.T) {
 	t.Parallel()
 	pooled, _ := poolerPools(t, map[string]string{"default_pool_size": "2", "query_wait_timeout": "1"})
@@ -156,8 +159,8 @@ func TestNoJobIsLostWhenAPoolerIsFull(t *testing.T) {
 	}
 }
 
-// A statement that is cancelled while it looks for sleepers leaves no lock to its session: sleepers could not sleep any more, and every
-// insert would notify.
+// A statement that is cancelled while it looks for sleepers leaves no lock to its session: sleepers could not sleep any
+// more, and every insert would notify.
 func TestACancelledWakeLeavesNoLock(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{

@@ -115,7 +115,9 @@ func (w *world) abort(r *rand.Rand) error {
 }
 
 func (w *world) keep(r *rand.Rand) error {
-	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error { return c.ExtendReserved(w.ctx, 2*hour, ids...) }, func(*mJob) {})
+	return w.reservation(r, func(c *pawl.Client, ids []pawl.ID) error {
+		return c.ExtendReserved(w.ctx, 2*hour, ids...)
+	}, func(*mJob) {})
 }
 
 // makeDue lets all that is scheduled be due; see the function of this name.
@@ -126,7 +128,8 @@ func (w *world) makeDue(*rand.Rand) error {
 		}
 	}
 	return pgx.BeginFunc(w.ctx, w.pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(w.ctx, `select pg_current_xact_id(); with moved as (update pawl.scheduled s set run_at = clock_timestamp() returning s.job_id, s.run_at)
+		_, err := tx.Exec(w.ctx, `select pg_current_xact_id(); with moved as (update pawl.scheduled s set run_at =
+			clock_timestamp() returning s.job_id, s.run_at)
 			update pawl.job j set run_at = m.run_at from moved m where j.id = m.job_id`)
 		return err
 	})
@@ -140,7 +143,8 @@ func (w *world) passReservations(*rand.Rand) error {
 	for _, h := range w.model.keys {
 		h.past = h.kept
 	}
-	return w.exec(`update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null;
+	return w.exec(`update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not
+		null;
 		update pawl.unique_key set keep_until = clock_timestamp() - interval '1 second' where keep_until is not null`)
 }
 
@@ -209,12 +213,14 @@ func (w *world) put(policy pawl.Queue) error {
 
 func (w *world) setPolicy(r *rand.Rand) error {
 	policy := pawl.Queue{
-		MaxRunning: []int{0, 1, 3}[r.IntN(3)], ChannelMaxRunning: []int{0, 1, 2}[r.IntN(3)], HaltOnDead: chance(r, 2), MaxAttempts: []int{0, 2}[r.IntN(2)],
+		MaxRunning: []int{0, 1, 3}[r.IntN(3)], ChannelMaxRunning: []int{0, 1, 2}[r.IntN(3)], HaltOnDead: chance(r, 2),
+		MaxAttempts: []int{0, 2}[r.IntN(2)],
 	}
 	if chance(r, 3) {
 		policy.Weights = map[string]int{"a": 3}
 	}
-	w.say("%d at once, %d of a channel, halt %t, attempts %d", policy.MaxRunning, policy.ChannelMaxRunning, policy.HaltOnDead, policy.MaxAttempts)
+	w.say("%d at once, %d of a channel, halt %t, attempts %d", policy.MaxRunning, policy.ChannelMaxRunning,
+		policy.HaltOnDead, policy.MaxAttempts)
 	return w.put(policy)
 }
 

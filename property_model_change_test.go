@@ -46,7 +46,8 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 			if j.attempt >= m.mostOf(j) {
 				j.most = j.attempt + 1
 			}
-			j.constrained = j.ordered || j.key != "" || slices.ContainsFunc(m.dependencies, func(w mDependency) bool { return w.parent == j })
+			j.constrained = j.ordered || j.key != "" ||
+				slices.ContainsFunc(m.dependencies, func(w mDependency) bool { return w.parent == j })
 			if j.constrained {
 				j.state = pawlstate.Waiting
 				risen = append(risen, j)
@@ -120,7 +121,8 @@ func (m *model) runFollowups() (more bool) {
 			switch {
 			case !w.child.live():
 				drop(func(o mDependency) bool { return o.child == w.child })
-			case w.on == "any" || w.on == "ok" && end.became == "completed" || w.on == "not_ok" && (end.became == "dead" || end.became == "cancelled"):
+			case w.on == "any" || w.on == "ok" && end.became == "completed" || w.on == "not_ok" &&
+				(end.became == "dead" || end.became == "cancelled"):
 				drop(func(o mDependency) bool { return o == w })
 				m.issue(w.child)
 			case !(w.keepWaiting && end.became == "dead"):

@@ -56,7 +56,8 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 		case j == nil:
 			return fmt.Errorf("the claim took %d, which is unknown", info.ID)
 		case !slices.Contains(free, j):
-			return fmt.Errorf("the claim took job %d, which is %s, paused %t, room %d", j.n, j.state, m.paused, m.room(j.channel))
+			return fmt.Errorf("the claim took job %d, which is %s, paused %t, room %d", j.n, j.state, m.paused,
+				m.room(j.channel))
 		case taken[j]:
 			return fmt.Errorf("the claim took job %d twice", j.n)
 		case info.Attempt != j.attempt+1:
@@ -69,7 +70,8 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 		taken[j] = true
 		per[j.channel]++
 		if per[j.channel] > m.room(j.channel) {
-			return fmt.Errorf("the claim took %d of channel %q, there is room for %d", per[j.channel], j.channel, m.room(j.channel))
+			return fmt.Errorf("the claim took %d of channel %q, there is room for %d", per[j.channel], j.channel,
+				m.room(j.channel))
 		}
 	}
 	if most := m.policy.MaxRunning; most > 0 && len(infos) > most-m.permits(nil) {
@@ -95,7 +97,8 @@ func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 	for _, info := range infos {
 		j := m.byID[info.ID]
 		limits := m.policy.MaxRunning > 0 || m.policy.ChannelMaxRunning > 0
-		m.claims = append(m.claims, &mClaim{info: info, job: j, epoch: j.epoch, constrained: j.constrained, limits: limits, lease: lease})
+		m.claims = append(m.claims, &mClaim{info: info, job: j, epoch: j.epoch, constrained: j.constrained, limits: limits,
+			lease: lease})
 		j.state = pawlstate.Running
 		for at, h := range m.keys {
 			switch {
@@ -197,7 +200,9 @@ func (m *model) extend(hs []*mClaim) (lost []*mClaim) {
 			continue
 		}
 		if _, known := parts[h.lease]; !known {
-			parts[h.lease] = slices.ContainsFunc(m.claims, func(o *mClaim) bool { return o.lease == h.lease && o.isCurrent() && !slices.Contains(hs, o) })
+			parts[h.lease] = slices.ContainsFunc(m.claims, func(o *mClaim) bool {
+				return o.lease == h.lease && o.isCurrent() && !slices.Contains(hs, o)
+			})
 		}
 	}
 	for _, h := range hs {

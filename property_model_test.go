@@ -12,18 +12,18 @@ import (
 
 // model is what the verbs are to do, in memory. One queue, "default". Time is two moments: now and later.
 type model struct {
-	jobs    []*mJob // In the order of their ids.
-	byID    map[pawl.ID]*mJob
-	claims    []*mClaim // Every claim of a job ever, the lost ones too.
-	keys   map[[2]string]*mUniqueKey
-	dependencies   []mDependency
-	followups   []mFollowup
-	lines   map[string][]mOrderedJob
-	halted   map[string]*mJob
-	paused  bool
-	policy  pawl.Queue
-	tickets int // Drawn so far: the order within a lane.
-	revived float64
+	jobs         []*mJob // In the order of their ids.
+	byID         map[pawl.ID]*mJob
+	claims       []*mClaim // Every claim of a job ever, the lost ones too.
+	keys         map[[2]string]*mUniqueKey
+	dependencies []mDependency
+	followups    []mFollowup
+	lines        map[string][]mOrderedJob
+	halted       map[string]*mJob
+	paused       bool
+	policy       pawl.Queue
+	tickets      int // Drawn so far: the order within a lane.
+	revived      float64
 }
 
 const (
@@ -58,7 +58,7 @@ type mUniqueKey struct {
 type mDependency struct {
 	parent, child *mJob
 	on            string
-	keepWaiting          bool
+	keepWaiting   bool
 }
 
 type mFollowup struct {
@@ -86,7 +86,8 @@ type mClaim struct {
 }
 
 func newModel() *model {
-	return &model{byID: map[pawl.ID]*mJob{}, keys: map[[2]string]*mUniqueKey{}, lines: map[string][]mOrderedJob{}, halted: map[string]*mJob{}}
+	return &model{byID: map[pawl.ID]*mJob{}, keys: map[[2]string]*mUniqueKey{}, lines: map[string][]mOrderedJob{},
+		halted: map[string]*mJob{}}
 }
 
 func (j *mJob) live() bool {
@@ -189,8 +190,10 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 		if results[i].Duplicate {
 			continue
 		}
-		made[i] = &mJob{id: results[i].ID, state: pawlstate.Ready, epoch: -1, channel: s.spec.Channel, priority: s.spec.Priority,
-			ordered: s.spec.Ordered, key: s.spec.Unique.Key, untilStart: s.spec.Unique.UntilStart, most: s.spec.MaxAttempts, later: s.spec.Delay > 0,
+		made[i] = &mJob{id: results[i].ID, state: pawlstate.Ready, epoch: -1, channel: s.spec.Channel,
+			priority: s.spec.Priority,
+			ordered:  s.spec.Ordered, key: s.spec.Unique.Key, untilStart: s.spec.Unique.UntilStart, most: s.spec.MaxAttempts,
+			later:       s.spec.Delay > 0,
 			constrained: s.spec.Ordered || s.spec.Unique.Key != ""}
 		if s.spec.Unique.Key != "" {
 			made[i].scope = scope(s.spec.Unique)
@@ -341,11 +344,15 @@ func (m *model) text() []string {
 const facts = `
 	select 'job', g.id, 0::bigint, coalesce(j.epoch, d.epoch, a.epoch),
 	       format('%s%s, attempt %s, crashes %s', g.state, g.reason, g.attempt, coalesce(j.crashes, d.crashes, 0))
-	from pawl.get($1::bigint[]) g left join pawl.job j using (id) left join pawl.dead d using (id) left join pawl.archive a using (id)
-	union all select 'turn', t.job_id, 0, 0, format('"%s" %s', t.channel, row_number() over (partition by t.channel order by t.pos)) from pawl.ordered_job t
+	from pawl.get($1::bigint[]) g left join pawl.job j using (id) left join pawl.dead d using (id) left join
+		pawl.archive a using (id)
+	union all select 'turn', t.job_id, 0, 0, format('"%s" %s', t.channel, row_number() over (partition by t.channel
+		order by t.pos)) from pawl.ordered_job t
 	union all select 'key', h.job_id, 0, 0, format('%s/%s|live %s, until start %s', h.scope, h.key,
-		case when h.live then 'true' else 'false' end, case when h.until_start then 'true' else 'false' end) from pawl.unique_key h
-	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, hold %s', w.on_state, case when w.keep_waiting then 'true' else 'false' end) from pawl.dependency w
+		case when h.live then 'true' else 'false' end, case when h.until_start then 'true' else 'false' end) from
+			pawl.unique_key h
+	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, hold %s', w.on_state, case when w.keep_waiting
+		then 'true' else 'false' end) from pawl.dependency w
 	union all select 'loose', l.job_id, 0, 0, l.became from pawl.followup l
 	union all select 'halt', h.job_id, 0, 0, h.channel from pawl.halted_channel h
 	union all select 'permit', p.job_id, 0, 0, '' from pawl.permit p

@@ -19,12 +19,13 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Random verbs one after the other, on the database and on a model of what they are to do; after each the two are compared, row by
-// row. A run that fails is shrunk, and printed so that it can be run again.
+// Random verbs one after the other, on the database and on a model of what they are to do; after each the two are
+// compared, row by row. A run that fails is shrunk, and printed so that it can be run again.
 //
 //	PAWL_PROPERTY_RUNS    runs; if not set, few enough for every day
 //	PAWL_PROPERTY_SEED    of the first run; those after it count up
-//	PAWL_PROPERTY_STEPS   the steps of one run, as printed, instead; dice mean the same only as long as the verbs here roll them alike
+//	PAWL_PROPERTY_STEPS   the steps of one run, as printed, instead of random steps; old steps mean the same as long
+//	                      as the verbs here roll their dice in the same order
 func TestProperty(t *testing.T) {
 	if text := os.Getenv("PAWL_PROPERTY_STEPS"); text != "" {
 		trace, err := replay(t, pgtest.Pool(t, pgtest.Database(t)), parse(t, text))
@@ -43,7 +44,8 @@ func TestProperty(t *testing.T) {
 				if _, err := replay(t, pool, steps); err != nil {
 					steps = shrink(steps, func(steps []step) bool { _, err := replay(t, pool, steps); return err != nil })
 					trace, err := replay(t, pool, steps)
-					t.Errorf("PAWL_PROPERTY_SEED=%d PAWL_PROPERTY_RUNS=1 fails; shrunk to PAWL_PROPERTY_STEPS='%s', which is\n  %s\n%v",
+					t.Errorf("PAWL_PROPERTY_SEED=%d PAWL_PROPERTY_RUNS=1 fails; shrunk to PAWL_PROPERTY_STEPS='%s', "+
+						"which is\n  %s\n%v",
 						seed+uint64(i), printed(steps), strings.Join(trace, "\n  "), err)
 				}
 			}
@@ -53,18 +55,23 @@ func TestProperty(t *testing.T) {
 
 var verbs = map[string]func(*world, *rand.Rand) error{
 	"insert": (*world).insert, "claim": (*world).claim, "complete": (*world).complete, "fail": (*world).fail,
-	"release": (*world).release, "extend": (*world).extend, "lose": (*world).lose, "rescue": (*world).rescue, "reclaim": (*world).reclaim,
-	"cancel": (*world).cancel, "delete": (*world).delete, "retry": (*world).retry, "commit": (*world).commit, "abort": (*world).abort,
-	"keep": (*world).keep, "elapse": (*world).makeDue, "lapse": (*world).passReservations, "expire": (*world).expire, "change": (*world).change,
-	"pause": (*world).pause, "policy": (*world).setPolicy, "settle": (*world).runFollowups, "resume": (*world).resume,
+	"release": (*world).release, "extend": (*world).extend, "lose": (*world).lose, "rescue": (*world).rescue,
+	"reclaim": (*world).reclaim,
+	"cancel":  (*world).cancel, "delete": (*world).delete, "retry": (*world).retry, "commit": (*world).commit,
+	"abort": (*world).abort,
+	"keep":  (*world).keep, "elapse": (*world).makeDue, "lapse": (*world).passReservations, "expire": (*world).expire,
+	"change": (*world).change,
+	"pause":  (*world).pause, "policy": (*world).setPolicy, "settle": (*world).runFollowups, "resume": (*world).resume,
 }
 
 var weights = []struct {
 	verb string
 	n    int
 }{
-	{"insert", 12}, {"claim", 14}, {"complete", 7}, {"fail", 8}, {"release", 3}, {"extend", 3}, {"lose", 3}, {"rescue", 3}, {"reclaim", 2},
-	{"cancel", 3}, {"delete", 2}, {"retry", 5}, {"commit", 3}, {"abort", 1}, {"keep", 1}, {"elapse", 4}, {"lapse", 2}, {"expire", 2},
+	{"insert", 12}, {"claim", 14}, {"complete", 7}, {"fail", 8}, {"release", 3}, {"extend", 3}, {"lose", 3}, {"rescue", 3},
+	{"reclaim", 2},
+	{"cancel", 3}, {"delete", 2}, {"retry", 5}, {"commit", 3}, {"abort", 1}, {"keep", 1}, {"elapse", 4}, {"lapse", 2},
+	{"expire", 2},
 	{"change", 3}, {"pause", 2}, {"policy", 3}, {"settle", 4}, {"resume", 3},
 }
 
@@ -78,9 +85,12 @@ type world struct {
 	said   []string // Of the step under way.
 }
 
-const deleteEverything = `delete from pawl.job; delete from pawl.ready; delete from pawl.scheduled; delete from pawl.blocked; delete from pawl.ordered_job;
-	delete from pawl.lease; delete from pawl.permit; delete from pawl.bucket; delete from pawl.unique_key; delete from pawl.dependency; delete from pawl.followup;
-	delete from pawl.halted_channel; delete from pawl.queue; delete from pawl.archive; delete from pawl.dead; delete from pawl.batch`
+const deleteEverything = `delete from pawl.job; delete from pawl.ready; delete from pawl.scheduled; delete from
+	pawl.blocked; delete from pawl.ordered_job;
+	delete from pawl.lease; delete from pawl.permit; delete from pawl.bucket; delete from pawl.unique_key; delete from
+		pawl.dependency; delete from pawl.followup;
+	delete from pawl.halted_channel; delete from pawl.queue; delete from pawl.archive; delete from pawl.dead; delete
+		from pawl.batch`
 
 // replay carries out steps on an emptied database; the trace says what they came to.
 func replay(t *testing.T, pool *pgxpool.Pool, steps []step) (trace []string, err error) {
@@ -88,7 +98,8 @@ func replay(t *testing.T, pool *pgxpool.Pool, steps []step) (trace []string, err
 	if _, err := pool.Exec(t.Context(), deleteEverything); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{ctx: t.Context(), pool: pool, model: newModel(), config: pawl.Config{Logger: slog.New(slog.DiscardHandler)}}
+	w := &world{ctx: t.Context(), pool: pool, model: newModel(),
+		config: pawl.Config{Logger: slog.New(slog.DiscardHandler)}}
 	w.client = w.fresh()
 	if err := w.put(pawl.Queue{}); err != nil {
 		return nil, err
@@ -197,8 +208,8 @@ func minus(a, b []string) (rest []string) {
 
 var errRolledBack = errors.New("rolled back")
 
-// do carries out a verb directly, or in a transaction, which may be rolled back. then is what it comes to on the model; settles says that
-// it does what follows from ends, unless it is in a transaction.
+// do carries out a verb directly, or in a transaction, which may be rolled back. then is what it comes to on the model;
+// settles says that it does what follows from ends, unless it is in a transaction.
 func (w *world) do(r *rand.Rand, verb func(*pawl.Client) error, then func() (settles bool)) error {
 	switch dice := r.IntN(10); {
 	case dice < 6:

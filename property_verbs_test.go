@@ -31,7 +31,8 @@ func (w *world) insert(r *rand.Rand) error {
 			s.Priority = r.IntN(3) - 1
 		}
 		if chance(r, 4) {
-			s.Unique = pawl.Unique{Key: []string{"x", "y"}[r.IntN(2)], Global: chance(r, 4), UntilStart: chance(r, 3), Replace: chance(r, 4), Reschedule: chance(r, 4)}
+			s.Unique = pawl.Unique{Key: []string{"x", "y"}[r.IntN(2)], Global: chance(r, 4), UntilStart: chance(r, 3),
+				Replace: chance(r, 4), Reschedule: chance(r, 4)}
 			if chance(r, 3) {
 				s.Unique.Period = hour
 			}
@@ -235,8 +236,10 @@ func (w *world) fail(r *rand.Rand) error {
 		later bool
 		err   error
 	}{
-		{"retry", true, errBoom}, {"retry", false, pawl.RetryAfter(0, errBoom)}, {"retry", true, pawl.RetryAfter(hour, errBoom)},
-		{"snooze", false, pawl.Snooze(0)}, {"snooze", true, pawl.Snooze(hour)}, {"cancel", false, pawl.Cancel(errBoom)}, {"dead", false, pawl.Dead(errBoom)},
+		{"retry", true, errBoom}, {"retry", false, pawl.RetryAfter(0, errBoom)},
+		{"retry", true, pawl.RetryAfter(hour, errBoom)},
+		{"snooze", false, pawl.Snooze(0)}, {"snooze", true, pawl.Snooze(hour)}, {"cancel", false, pawl.Cancel(errBoom)},
+		{"dead", false, pawl.Dead(errBoom)},
 		{"dead", false, pawl.Dead(errBoom)},
 	}
 	o, _ := pick(r, outcomes)
@@ -247,7 +250,9 @@ func (w *world) fail(r *rand.Rand) error {
 func (w *world) release(r *rand.Rand) error {
 	after := []time.Duration{0, 0, hour}[r.IntN(3)]
 	w.say("%v:", after)
-	return w.finish(r, "release", after > 0, func(c *pawl.Client, jobs pawl.Jobs) error { return c.Release(w.ctx, jobs, after) })
+	return w.finish(r, "release", after > 0, func(c *pawl.Client, jobs pawl.Jobs) error {
+		return c.Release(w.ctx, jobs, after)
+	})
 }
 
 func (w *world) extend(r *rand.Rand) error {
@@ -274,7 +279,8 @@ func (w *world) lose(r *rand.Rand) error {
 	}
 	h.lease.expired = true
 	return w.exec(`update pawl.lease l set expires_at = clock_timestamp() - interval '1 second'
-		where exists (select from unnest(l.jobs, l.epochs) u (id, epoch) where u.id = $1 and u.epoch = $2)`, int64(h.job.id), h.epoch)
+		where exists (select from unnest(l.jobs, l.epochs) u (id, epoch) where u.id = $1 and u.epoch =
+			$2)`, int64(h.job.id), h.epoch)
 }
 
 func (w *world) rescue(*rand.Rand) error {

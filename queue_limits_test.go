@@ -63,10 +63,13 @@ func TestMaxRunningIsNeverExceeded(t *testing.T) {
 	if most.Load() < 3 {
 		t.Errorf("at most %d ran at once; the limit is 5", most.Load())
 	}
-	pgtest.Wait(t, "all permits to be back", func() bool { return value[int](t, pool, "select count(*) from pawl.permit") == 0 })
+	pgtest.Wait(t, "all permits to be back", func() bool {
+		return value[int](t, pool, "select count(*) from pawl.permit") == 0
+	})
 }
 
-// Two concurrent claims of a limited queue get no more jobs than the limit together. The other jobs can still be claimed.
+// Two concurrent claims of a limited queue get no more jobs than the limit together. The other jobs can still be
+// claimed.
 func TestMaxRunningRace(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -175,7 +178,8 @@ func TestExtendTakesPermitsAlong(t *testing.T) {
 func TestClaimsObeyTheRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4}, ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4},
+		ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
 	jobs := notes(20)
 	for i := range jobs {
 		jobs[i].Channel = fmt.Sprint(i % 2)
@@ -227,10 +231,12 @@ func TestRunnersObeyTheRate(t *testing.T) {
 	}
 }
 
-// returnTickets gives claimed jobs without a lease their tickets back, so that the check at the end finds no violations.
+// returnTickets gives claimed jobs without a lease their tickets back, so that the check at the end finds no
+// violations.
 func returnTickets(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
-	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select coalesce(pos, id), id, epoch, priority, queue, channel from pawl.job")
+	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select coalesce(pos, id), id, "+
+		"epoch, priority, queue, channel from pawl.job")
 }
 
 func TestChannelsShareByTheirWeights(t *testing.T) {

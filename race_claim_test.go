@@ -71,8 +71,10 @@ func TestAnInsertHasATransactionIDBeforeItsPosition(t *testing.T) {
 	checkRule(t, "insert/insert", "perform pg_current_xact_id();", "",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			// An insert that is stopped between drawing its position and writing its first row.
-			exec(t, pool, "create function stop() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return new; end'")
-			exec(t, pool, "create trigger stop before insert on pawl.ready for each row when (new.pos = 2) execute function stop()")
+			exec(t, pool, "create function stop() returns trigger language plpgsql as 'begin perform "+
+				"pg_advisory_xact_lock(42); return new; end'")
+			exec(t, pool, `create trigger stop before insert on pawl.ready for each row when (new.pos = 2)
+				execute function stop()`)
 			insert(t, client, Note{0}) // Draws position 1, which writes to the log, and so takes a number in any case.
 			if err := client.Complete(t.Context(), claim(t, client, 1)); err != nil {
 				t.Fatal(err)
@@ -90,7 +92,8 @@ func TestAnInsertHasATransactionIDBeforeItsPosition(t *testing.T) {
 			}
 			pass()
 			// Without its number the insert does not stop the safe mark; other tests' transactions do, for a while.
-			numbered := value[bool](t, pool, "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and backend_xid is not null)")
+			numbered := value[bool](t, pool, "select exists (select from pg_stat_activity where datname = current_database() "+
+				"and wait_event_type = 'Lock' and backend_xid is not null)")
 			for range 5 {
 				if !numbered {
 					next := value[int64](t, pool, "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
@@ -140,7 +143,8 @@ func TestABusyConsumerFindsAMoreUrgentLane(t *testing.T) {
 func TestOrphanTicketsDoNotHideAJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select -i, -i, 0, 0, 'default', '' from generate_series(1, 20) i")
+	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select -i, -i, 0, 0, "+
+		"'default', '' from generate_series(1, 20) i")
 	exec(t, pool, "update pawl.ready set pos = nextval('pawl.pos')")
 	id := insert(t, client, Note{1})
 	for range 10 {
@@ -157,7 +161,8 @@ func TestOrphanTicketsDoNotHideAJob(t *testing.T) {
 
 // Section 4, rule 9.
 func TestThePauseIsReadInsideTheClaim(t *testing.T) {
-	checkRule(t, "claim/claim", "where not exists (select from pawl.queue q where q.name = u.queue and q.paused)\n      and", "where",
+	paused := "where not exists (select from pawl.queue q where q.name = u.queue and q.paused)\n      and"
+	checkRule(t, "claim/claim", paused, "where",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			exec(t, pool, "insert into pawl.queue (name, paused) values ('default', true)")

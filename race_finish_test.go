@@ -12,12 +12,13 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// The races of docs/design.md, each with the rule that survives it. Where it can be done, the rule is then taken out of the
-// statement, in the test's own database, to see that the test would notice.
+// The races of docs/design.md, each with the rule that survives it. Where it can be done, the rule is then taken out of
+// the statement, in the test's own database, to see that the test would notice.
 
 // Rule 2: fence where the row is locked.
 func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
-	checkRule(t, "finish/complete", "where j.id = u.id and j.epoch = u.epoch for update skip locked", "where j.id = u.id for update skip locked",
+	checkRule(t, "finish/complete", "where j.id = u.id and j.epoch = u.epoch for update skip locked",
+		"where j.id = u.id for update skip locked",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
 			insert(t, client, Note{1})
 			stale := claim(t, client, 1)

@@ -98,11 +98,12 @@ func TestAnUnregisteredWorkerClaimsNothing(t *testing.T) {
 		})
 }
 
-// Section 4, rule 6: it is taken for dead between its claim and the commit of it. For a minute that is found at once, later by a
-// sweep of all leases.
+// Section 4, rule 6: it is taken for dead between its claim and the commit of it. For a minute that is found at once,
+// later by a sweep of all leases.
 func TestAWorkerLostDuringItsClaimLosesTheJob(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ name, gone, sweep string }{{"lately", "1 second", "false"}, {"long ago", "1 hour", "true"}} {
+	for _, test := range []struct{ name, gone, sweep string }{{"lately", "1 second", "false"},
+		{"long ago", "1 hour", "true"}} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
@@ -127,7 +128,8 @@ func TestAWorkerLostDuringItsClaimLosesTheJob(t *testing.T) {
 	}
 }
 
-// Section 6: nobody is late until the server has been up long enough to hear of it, and a rescuer cut off itself judges nobody.
+// Section 6: nobody is late until the server has been up long enough to hear of it, and a rescuer cut off itself judges
+// nobody.
 func TestAWorkerIsLostOnlyAfterItsTime(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)

@@ -18,7 +18,8 @@ func TestAClaimAfterItsUnclaimFails(t *testing.T) {
 	if n := value[int](t, pool, "select pawl.unclaim($1)", aLease); n != 0 {
 		t.Errorf("unclaim gave back %d jobs", n)
 	}
-	if _, err := pool.Exec(t.Context(), "select * from pawl.claim($1::uuid, null, null, 1, array['default'], array[0], array[''], array[0::bigint], array[9223372036854775807], array[1])", aLease); err == nil {
+	if _, err := pool.Exec(t.Context(), "select * from pawl.claim($1::uuid, null, null, 1, array['default'], array[0], "+
+		"array[''], array[0::bigint], array[9223372036854775807], array[1])", aLease); err == nil {
 		t.Error("the claim that had been undone was carried out")
 	}
 	if n := value[int](t, pool, "select pawl.unclaim($1)", aLease); n != 0 {
@@ -51,7 +52,8 @@ func TestUnclaimWaitsForItsClaim(t *testing.T) {
 			var early bool
 			pgtest.Wait(t, "unclaim to wait or to return", func() bool {
 				early = len(returned) > 0
-				return early || value[int](t, pool, "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") == 1
+				return early || value[int](t, pool, "select count(*) from pg_stat_activity where datname = current_database() "+
+					"and wait_event_type = 'Lock'") == 1
 			})
 			commit(t, tx)
 			if n := <-returned; early || n != 1 {

@@ -13,7 +13,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Rule 1: a verb and its ticket. What is being given back while it is cancelled has a new ticket when the cancellation gets the row.
+// Rule 1: a verb and its ticket. What is being given back while it is cancelled has a new ticket when the cancellation
+// gets the row.
 func TestCancelRemovesTheTicketOfAReturnedJob(t *testing.T) {
 	for name, giveBack := range map[string]func(context.Context, *pawl.Client, pawl.Jobs) error{
 		"released": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs) error { return c.Release(ctx, jobs, 0) },
@@ -104,7 +105,8 @@ func TestVerbsDuringAClaimOrAPromotion(t *testing.T) {
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})
 			makeDue(t, pool)
 			tx := begin(t, pool)
-			if n := value[int](t, tx, "select moved::int from pawl.promote(array['default'], array['-infinity'::timestamptz], 10)"); n != 1 {
+			promote := "select moved::int from pawl.promote(array['default'], array['-infinity'::timestamptz], 10)"
+			if n := value[int](t, tx, promote); n != 1 {
 				t.Fatal("nothing was promoted")
 			}
 			done := make(chan int64, 1)
@@ -201,7 +203,8 @@ func TestConcurrentVerbsLoseNoJob(t *testing.T) {
 	var inserted atomic.Int64
 	var all sync.WaitGroup
 	fail := func(err error) bool {
-		if err != nil && !errors.Is(err, pawl.ErrLeaseLost) && !errors.Is(err, pawl.ErrNotFound) && !errors.Is(err, pawl.ErrRunning) {
+		if err != nil && !errors.Is(err, pawl.ErrLeaseLost) && !errors.Is(err, pawl.ErrNotFound) &&
+			!errors.Is(err, pawl.ErrRunning) {
 			t.Error(err)
 			return true
 		}
@@ -219,7 +222,8 @@ func TestConcurrentVerbsLoseNoJob(t *testing.T) {
 					if random.IntN(2) == 0 {
 						delay = time.Duration(random.IntN(20)) * time.Millisecond
 					}
-					_, err = client.Insert(t.Context(), pawl.JobSpec{Args: Note{w}, Delay: delay, Priority: random.IntN(3), MaxAttempts: 3})
+					_, err = client.Insert(t.Context(), pawl.JobSpec{Args: Note{w}, Delay: delay, Priority: random.IntN(3),
+						MaxAttempts: 3})
 					inserted.Add(1)
 				case 3:
 					_, err = client.Cancel(t.Context(), any)
@@ -229,9 +233,11 @@ func TestConcurrentVerbsLoseNoJob(t *testing.T) {
 					_, err = client.Retry(t.Context(), any)
 				case 12:
 					priority := random.IntN(3)
-					_, err = client.Update(t.Context(), any, pawl.JobUpdate{Priority: &priority, Delay: time.Duration(random.IntN(20)) * time.Millisecond})
+					_, err = client.Update(t.Context(), any,
+						pawl.JobUpdate{Priority: &priority, Delay: time.Duration(random.IntN(20)) * time.Millisecond})
 				case 6:
-					_, err = pool.Exec(t.Context(), "update pawl.lease set expires_at = clock_timestamp() where random() < 0.3 and expires_at is not null")
+					_, err = pool.Exec(t.Context(), "update pawl.lease set expires_at = clock_timestamp() where random() < 0.3 and "+
+						"expires_at is not null")
 					if err == nil {
 						_, err = pool.Exec(t.Context(), "select * from pawl.rescue(10, true, random() < 0.5)")
 					}

@@ -40,7 +40,8 @@ func newRealm(t testing.TB) *realm {
 		}
 		defer conn.Close(context.Background())
 		if _, err := conn.Exec(context.Background(), fmt.Sprintf(`do $$ declare r name; begin
-			for r in select rolname from pg_roles where starts_with(rolname, '%s_') loop execute format('drop role %%I', r); end loop; end $$`, realmName(keeper))); err != nil {
+			for r in select rolname from pg_roles where starts_with(rolname, '%s_') loop execute format('drop role %%I', r);
+				end loop; end $$`, realmName(keeper))); err != nil {
 			t.Error(err)
 		}
 	})
@@ -56,7 +57,8 @@ func realmName(url string) string { return "realm_" + lastOfURL.FindString(url) 
 
 func (r *realm) of(pool *pgxpool.Pool) *pawl.Client {
 	r.t.Helper()
-	config := pawl.Config{Schema: r.schema, Logger: slog.New(slog.NewTextHandler(r.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	config := pawl.Config{Schema: r.schema, Logger: slog.New(slog.NewTextHandler(r.t.Output(),
+		&slog.HandlerOptions{Level: slog.LevelWarn}))}
 	if pgtest.Pooled() { // As the option listens has it, and as the pool's role.
 		direct, err := url.Parse(pgtest.Direct(r.t, r.url))
 		must(r.t, err)

@@ -19,7 +19,8 @@ import (
 	pawlsql "github.com/pawlhq/pawl/sql"
 )
 
-// callAll calls every method of a client. It returns the errors by role and method, under the least role that may call it.
+// callAll calls every method of a client. It returns the errors by role and method, under the least role that may call
+// it.
 func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[string]error {
 	_, get := c.Get(ctx, id)
 	_, list := c.List(ctx, pawl.Filter{})
@@ -43,15 +44,21 @@ func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 	_, forget := c.PurgeWorkers(ctx, time.Hour)
 	_, release := c.ReleaseWorker(ctx, 1)
 	_, insert := c.Insert(ctx, pawl.JobSpec{Args: Note{1}, Queue: "verbs", Delay: time.Hour})
-	_, many := c.InsertMany(ctx, []pawl.JobSpec{{Args: Note{1}, Queue: "verbs", Delay: time.Hour, Unique: pawl.Unique{Key: "verbs"}}})
+	_, many := c.InsertMany(ctx, []pawl.JobSpec{{Args: Note{1}, Queue: "verbs", Delay: time.Hour,
+		Unique: pawl.Unique{Key: "verbs"}}})
 	return map[string]map[string]error{
-		"producer": {"Insert": insert, "InsertMany": many, "Commit": c.CommitReserved(ctx, id), "Abort": c.AbortReserved(ctx, id)},
-		"worker":   {"Claim": claim},
-		"reader": {"Get": get, "List": list, "Count": count, "Stats": stats, "Channels": channels, "Queues": queues, "Workers": workers, "Crons": crons,
+		"producer": {"Insert": insert, "InsertMany": many, "Commit": c.CommitReserved(ctx, id),
+			"Abort": c.AbortReserved(ctx, id)},
+		"worker": {"Claim": claim},
+		"reader": {"Get": get, "List": list, "Count": count, "Stats": stats, "Channels": channels, "Queues": queues,
+			"Workers": workers, "Crons": crons,
 			"Verify": verify, "Batch": batch},
-		"admin": {"Cancel": cancel, "Retry": retry, "Update": update, "Delete": remove, "PurgeQueue": purge, "PurgeWorkers": forget, "ReleaseWorker": release,
-			"PutQueue": c.PutQueue(ctx, pawl.Queue{Name: "default"}), "PauseQueue": c.PauseQueue(ctx, "default"), "DeleteQueue": c.DeleteQueue(ctx, "default"),
-			"PutCron": c.PutCron(ctx, hourly("hourly")), "PauseCron": c.PauseCron(ctx, "hourly"), "DeleteCron": c.DeleteCron(ctx, "hourly"),
+		"admin": {"Cancel": cancel, "Retry": retry, "Update": update, "Delete": remove, "PurgeQueue": purge,
+			"PurgeWorkers": forget, "ReleaseWorker": release,
+			"PutQueue": c.PutQueue(ctx, pawl.Queue{Name: "default"}), "PauseQueue": c.PauseQueue(ctx, "default"),
+			"DeleteQueue": c.DeleteQueue(ctx, "default"),
+			"PutCron":     c.PutCron(ctx, hourly("hourly")), "PauseCron": c.PauseCron(ctx, "hourly"),
+			"DeleteCron":    c.DeleteCron(ctx, "hourly"),
 			"SuspendWorker": c.SuspendWorker(ctx, 1), "ResumeChannel": c.ResumeChannel(ctx, "default", "")},
 		"owner": {"Migrate": c.Migrate(ctx), "Uninstall": c.Uninstall(ctx)},
 	}
@@ -61,7 +68,8 @@ func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 func TestRolesAndVerbs(t *testing.T) {
 	t.Parallel()
 	r := installRoles(t)
-	can := map[string][]string{"producer": {"producer"}, "worker": {"producer", "worker"}, "reader": {"reader"}, "admin": {"producer", "worker", "reader", "admin"}}
+	can := map[string][]string{"producer": {"producer"}, "worker": {"producer", "worker"}, "reader": {"reader"},
+		"admin": {"producer", "worker", "reader", "admin"}}
 	for _, kind := range append(slices.Clone(kinds), "nobody") {
 		result, err := r.client.Insert(t.Context(), Note{1})
 		must(t, err)
@@ -87,16 +95,19 @@ func TestRolesAndVerbs(t *testing.T) {
 func TestCreateRolesTwiceOrNever(t *testing.T) {
 	t.Parallel()
 	r := newRealm(t)
-	const granted = "select count(*) from pg_proc p where p.pronamespace = $1::text::regnamespace and (p.proacl is not null or p.prosecdef)"
+	const granted = "select count(*) from pg_proc p where p.pronamespace = $1::text::regnamespace and (p.proacl is not " +
+		"null or p.prosecdef)"
 	for range 2 {
 		must(t, r.client.Migrate(t.Context()))
-		if n := value[int](t, r.pool, granted, r.schema) + value[int](t, r.pool, "select count(*) from pg_roles where starts_with(rolname, $1)", r.schema); n != 0 {
+		if n := value[int](t, r.pool, granted, r.schema) + value[int](t, r.pool,
+			"select count(*) from pg_roles where starts_with(rolname, $1)", r.schema); n != 0 {
 			t.Errorf("%d functions and roles changed, and nobody asked for it", n)
 		}
 	}
 	must(t, r.client.CreateRoles(t.Context()))
 	once := describeSchema(t, r.pool, r.schema)
-	for name, again := range map[string]func(context.Context) error{"CreateRoles": r.client.CreateRoles, "Migrate": r.client.Migrate} {
+	for name, again := range map[string]func(context.Context) error{"CreateRoles": r.client.CreateRoles,
+		"Migrate": r.client.Migrate} {
 		must(t, again(t.Context()))
 		if describeSchema(t, r.pool, r.schema) != once {
 			t.Errorf("a second %s changed something", name)
@@ -117,10 +128,13 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 		t.Error("after a migration by script CreateRoles granted something else")
 	}
 	// What somebody did to them by hand is undone, what he did to others stays.
-	exec(t, r.pool, r.in(fmt.Sprintf(`grant select on pawl.job to %[1]s_producer; revoke all on function pawl.insert(text, jsonb, jsonb) from %[1]s_producer;
-		grant execute on all functions in schema %[1]s to public; create role %[1]s_other; grant select on pawl.dead to %[1]s_other`, r.schema)))
+	exec(t, r.pool, r.in(fmt.Sprintf(`grant select on pawl.job to %[1]s_producer;
+		revoke all on function pawl.insert(text, jsonb, jsonb) from %[1]s_producer;
+		grant execute on all functions in schema %[1]s to public; create role %[1]s_other;
+		grant select on pawl.dead to %[1]s_other`, r.schema)))
 	must(t, r.client.Migrate(t.Context()))
-	exec(t, r.pool, r.in(fmt.Sprintf("revoke select on pawl.dead from %s_other", r.schema))) // It was there, or this would say so.
+	// It was there, or this would say so.
+	exec(t, r.pool, r.in(fmt.Sprintf("revoke select on pawl.dead from %s_other", r.schema)))
 	if describeSchema(t, r.pool, r.schema) != once {
 		t.Error("what was changed by hand stayed")
 	}
@@ -132,18 +146,23 @@ func TestMigrateGrantsRightsOnWhatIsNew(t *testing.T) {
 	r := installRoles(t)
 	next := nextRelease(t)
 	must(t, r.pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
-		return next.Up(t.Context(), conn.Conn(), r.schema, migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
+		return next.Up(t.Context(), conn.Conn(), r.schema,
+			migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
 	}))
+	const (
+		heartbeat = "'$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')"
+		functions = "from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace "
+	)
 	for what, want := range map[string]bool{
-		"select has_table_privilege('$_reader', '$.region', 'select')":                                                       true,
-		"select has_table_privilege('$_worker', '$.region', 'select')":                                                       false,
-		"select has_table_privilege('$_admin', '$.region', 'delete')":                                                        true,
-		"select has_function_privilege('$_worker', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    true,
-		"select has_function_privilege('$_reader', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    false,
-		"select has_function_privilege('$_user_nobody', '$.heartbeat(bigint,integer,bigint[],integer[],text)', 'execute')":   false,
-		"select prosecdef from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs = 5":    true,
-		"select count(*) = 1 from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs > 1": true,
-		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')":                             true,
+		"select has_table_privilege('$_reader', '$.region', 'select')":                           true,
+		"select has_table_privilege('$_worker', '$.region', 'select')":                           false,
+		"select has_table_privilege('$_admin', '$.region', 'delete')":                            true,
+		"select has_function_privilege('$_worker', " + heartbeat:                                 true,
+		"select has_function_privilege('$_reader', " + heartbeat:                                 false,
+		"select has_function_privilege('$_user_nobody', " + heartbeat:                            false,
+		"select prosecdef " + functions + "and pronargs = 5":                                     true,
+		"select count(*) = 1 " + functions + "and pronargs > 1":                                  true,
+		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')": true,
 	} {
 		if got := value[bool](t, r.pool, strings.ReplaceAll(what, "$", r.schema)); got != want {
 			t.Errorf("%s: %t", what, got)
@@ -156,7 +175,8 @@ func TestCreateRolesWithoutCreaterole(t *testing.T) {
 	t.Parallel()
 	r := newRealm(t)
 	exec(t, r.pool, fmt.Sprintf("create role %s_user_owner login", r.schema))
-	exec(t, r.pool, fmt.Sprintf("grant create on database %s to %s_user_owner", r.pool.Config().ConnConfig.Database, r.schema))
+	exec(t, r.pool, fmt.Sprintf("grant create on database %s to %s_user_owner", r.pool.Config().ConnConfig.Database,
+		r.schema))
 	client, _ := r.as("owner")
 	must(t, client.Migrate(t.Context()))
 	before := describeSchema(t, r.pool, r.schema)
@@ -168,7 +188,8 @@ func TestCreateRolesWithoutCreaterole(t *testing.T) {
 		exec(t, r.pool, fmt.Sprintf("create role %s_%s", r.schema, kind))
 	}
 	must(t, client.CreateRoles(t.Context()))
-	exec(t, r.pool, fmt.Sprintf("create role %s_user_producer login; grant %[1]s_producer to %[1]s_user_producer", r.schema))
+	exec(t, r.pool, fmt.Sprintf("create role %s_user_producer login; grant %[1]s_producer to %[1]s_user_producer",
+		r.schema))
 	producer, _ := r.as("producer")
 	insert(t, producer, Note{1})
 	must(t, client.Uninstall(t.Context()))
@@ -186,7 +207,8 @@ func TestRoleNames(t *testing.T) {
 	text, err := pawlsql.Files.ReadFile("function/admin/role_name.sql")
 	must(t, err)
 	seen := map[string]string{}
-	for _, schema := range []string{"pawl", "Pawl", "select", "x$1", strings.Repeat("x", 54), strings.Repeat("x", 55), strings.Repeat("x", 62), strings.Repeat("x", 63), strings.Repeat("x", 62) + "y"} {
+	for _, schema := range []string{"pawl", "Pawl", "select", "x$1", strings.Repeat("x", 54), strings.Repeat("x", 55),
+		strings.Repeat("x", 62), strings.Repeat("x", 63), strings.Repeat("x", 62) + "y"} {
 		exec(t, conn, "create schema "+pgx.Identifier{schema}.Sanitize())
 		exec(t, conn, source.Into(schema, "create table pawl.job (id int)"))
 		exec(t, conn, source.Into(schema, string(text)))

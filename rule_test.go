@@ -11,9 +11,10 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// checkRule runs race as the library is, when it must say nothing, and with `without` a function in which old stands replaced: there it
-// must say what goes wrong.
-func checkRule(t *testing.T, function, old, replaced string, race func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string)) {
+// checkRule runs race as the library is, when it must say nothing, and with `without` a function in which old stands
+// replaced: there it must say what goes wrong.
+func checkRule(t *testing.T, function, old, replaced string,
+	race func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string)) {
 	t.Helper()
 	t.Parallel()
 	t.Run("kept", func(t *testing.T) {
@@ -32,7 +33,9 @@ func checkRule(t *testing.T, function, old, replaced string, race func(t *testin
 		if strings.Count(string(text), old) != 1 {
 			t.Fatalf("%s.sql does not have %q once: the test must follow it", function, old)
 		}
-		for range 25 { // What other tests do on the server may hide it: a new database makes a checkpoint, after which nextval takes a number.
+		// What other tests do on the server may hide it: a new database makes a checkpoint, after which nextval takes a
+		// number.
+		for range 25 {
 			client, pool := connectUnchecked(t, pgtest.Database(t))
 			exec(t, pool, strings.Replace(string(text), old, replaced, 1))
 			if race(t, client, pool) != "" {
@@ -46,7 +49,8 @@ func checkRule(t *testing.T, function, old, replaced string, race func(t *testin
 // claimTickets calls pawl.claim for the default lane and returns the ids of its jobs.
 func claimTickets(t testing.TB, db queryer, lease string, worker *int64, most int) []int64 {
 	t.Helper()
-	return values[int64](t, db, `select id from pawl.claim($1::uuid, $2, null, $3, array['default'], array[0], array[''], array[0::bigint], array[9223372036854775807], array[$3::int]) where found`, lease, worker, most)
+	return values[int64](t, db, `select id from pawl.claim($1::uuid, $2, null, $3, array['default'], array[0], array[''],
+		array[0::bigint], array[9223372036854775807], array[$3::int]) where found`, lease, worker, most)
 }
 
 const aLease = "00000000-0000-4000-8000-000000000001"

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// TestSQLPage runs the SQL of docs/sql.md, in order, in one session. After a statement, comments that begin with "-- →" are the rows it
-// returns, columns separated by " | "; "-- ! 22023" is the SQLSTATE it fails with.
+// TestSQLPage runs the SQL of docs/sql.md, in order, in one session. After a statement, comments that begin with "-- →"
+// are the rows it returns, columns separated by " | "; "-- ! 22023" is the SQLSTATE it fails with.
 func TestSQLPage(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)

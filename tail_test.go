@@ -63,7 +63,8 @@ func tailing(t *testing.T, client *pawl.Client, filter pawl.Filter) *tailed {
 			t.Errorf("tail: %v", err)
 		}
 	})
-	sign := pawl.JobSpec{Args: pawl.Raw("sign", filter.Args), Queue: filter.Queue, Channel: filter.Channel, Delay: time.Hour}
+	sign := pawl.JobSpec{Args: pawl.Raw("sign", filter.Args), Queue: filter.Queue, Channel: filter.Channel,
+		Delay: time.Hour}
 	for {
 		insert(t, client, sign)
 		select {
@@ -99,7 +100,9 @@ func TestTailSeesEveryChangeOnce(t *testing.T) {
 				}
 				return nil
 			})
-			slow, dead, cancelled := insert(t, client, Note{1}), insert(t, client, pawl.JobSpec{Args: Note{2}, Delay: time.Hour}), insert(t, client, pawl.JobSpec{Args: Note{3}, Delay: time.Hour})
+			slow, dead, cancelled := insert(t, client, Note{1}),
+				insert(t, client, pawl.JobSpec{Args: Note{2}, Delay: time.Hour}),
+				insert(t, client, pawl.JobSpec{Args: Note{3}, Delay: time.Hour})
 			tx, err := pool.Begin(t.Context())
 			must(t, err)
 			defer tx.Rollback(t.Context())
@@ -162,7 +165,8 @@ func TestTailFilter(t *testing.T) {
 		await(t, client, id, pawlstate.Completed)
 	}
 	for _, said := range l.all() {
-		if said != fmt.Sprint(ids[2], " completed") && said != fmt.Sprint(ids[2], " ready") && said != fmt.Sprint(ids[2], " running") {
+		if said != fmt.Sprint(ids[2], " completed") && said != fmt.Sprint(ids[2], " ready") &&
+			said != fmt.Sprint(ids[2], " running") {
 			t.Errorf("told of %s", said)
 		}
 	}
@@ -200,7 +204,8 @@ func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 			})
 			pgtest.Wait(t, "the tail to listen", func() bool {
 				return value[int](t, pool, `select count(*) from pg_stat_activity
-					where datname = current_database() and query like '%await_key%' and pid <> pg_backend_pid() and state = 'idle'`) > 0
+					where datname = current_database() and query like '%await_key%' and pid <> pg_backend_pid() and state =
+						'idle'`) > 0
 			})
 			id := insert(t, client, Note{1})
 			await(t, client, id, pawlstate.Completed)

@@ -43,11 +43,13 @@ func TestDuplicatesWithinABatch(t *testing.T) {
 	unique := func(n int, delay time.Duration) pawl.JobSpec {
 		return pawl.JobSpec{Args: Note{n}, Delay: delay, Unique: pawl.Unique{Key: "k", Replace: true, Reschedule: true}}
 	}
-	results, err := client.InsertMany(t.Context(), []pawl.JobSpec{unique(1, time.Minute), unique(2, 10*time.Hour), {Args: Note{9}}, unique(3, 5*time.Hour)})
+	results, err := client.InsertMany(t.Context(),
+		[]pawl.JobSpec{unique(1, time.Minute), unique(2, 10*time.Hour), {Args: Note{9}}, unique(3, 5*time.Hour)})
 	must(t, err)
 	job, err := client.Get(t.Context(), results[0].ID)
 	must(t, err)
-	if results[0].Duplicate || !results[1].Duplicate || results[2].Duplicate || !results[3].Duplicate || results[3].ID != job.ID {
+	if results[0].Duplicate || !results[1].Duplicate || results[2].Duplicate || !results[3].Duplicate ||
+		results[3].ID != job.ID {
 		t.Errorf("the results are %+v", results)
 	}
 	if due := job.RunAt.Sub(job.CreatedAt).Round(time.Hour); string(job.Args) != `{"n": 3}` || due != 5*time.Hour {
@@ -75,7 +77,8 @@ func TestADuplicateBlocksNoJob(t *testing.T) {
 	commit(t, tx)
 }
 
-// A job that gives its key up when it starts does not start before what a duplicate stands for is there to be seen; others do.
+// A job that gives its key up when it starts does not start before what a duplicate stands for is there to be seen;
+// others do.
 func TestADuplicateKeepsItsJobFromStarting(t *testing.T) {
 	t.Parallel()
 	for _, replace := range []bool{false, true} {
@@ -134,7 +137,8 @@ func TestADuplicateOfAJobThatStarts(t *testing.T) {
 	}
 }
 
-// Many duplicates at once, with runners that start and finish their jobs meanwhile: the last word of each writer is not lost.
+// Many duplicates at once, with runners that start and finish their jobs meanwhile: the last word of each writer is not
+// lost.
 func TestDebounceKeepsTheLastArgsOfEachWriter(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
@@ -198,7 +202,8 @@ func TestUnique(t *testing.T) {
 	if other := add(pawl.JobSpec{Args: Note{3}, Queue: "other", Unique: pawl.Unique{Key: "k"}}); other.Duplicate {
 		t.Error("in another queue the key is taken")
 	}
-	if global := add(pawl.JobSpec{Args: Note{3}, Queue: "other", Unique: pawl.Unique{Key: "k", Global: true}}); global.Duplicate {
+	if global := add(pawl.JobSpec{Args: Note{3}, Queue: "other",
+		Unique: pawl.Unique{Key: "k", Global: true}}); global.Duplicate {
 		t.Error("a global key is taken by one of a queue")
 	}
 	job := claim(t, client, 1)[0]
@@ -256,7 +261,8 @@ func TestUnique(t *testing.T) {
 func TestUniqueDuplicatesChangeTheJob(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	spec := pawl.JobSpec{Args: Note{1}, Delay: time.Hour, Unique: pawl.Unique{Key: "k", Replace: true, Reschedule: true}, Headers: map[string]string{"a": "1"}}
+	spec := pawl.JobSpec{Args: Note{1}, Delay: time.Hour, Unique: pawl.Unique{Key: "k", Replace: true, Reschedule: true},
+		Headers: map[string]string{"a": "1"}}
 	first, err := client.Insert(t.Context(), spec)
 	must(t, err)
 	spec.Args, spec.Delay, spec.Headers = Note{2}, 2*time.Hour, map[string]string{"a": "2"}
@@ -268,7 +274,8 @@ func TestUniqueDuplicatesChangeTheJob(t *testing.T) {
 	job, err := client.Get(t.Context(), first.ID)
 	must(t, err)
 	if string(job.Args) != `{"n": 2}` || job.Headers["a"] != "2" || job.RunAt.Sub(job.CreatedAt) < 90*time.Minute {
-		t.Errorf("it has args %s, headers %v, and is due %v after its insert", job.Args, job.Headers, job.RunAt.Sub(job.CreatedAt))
+		t.Errorf("it has args %s, headers %v, and is due %v after its insert", job.Args, job.Headers,
+			job.RunAt.Sub(job.CreatedAt))
 	}
 	wantCount(t, 1)(client.Retry(t.Context(), first.ID))
 	running := claim(t, client, 1)
@@ -287,7 +294,8 @@ func TestUniqueKeysWithinABatch(t *testing.T) {
 	unique := func(n int, key string) pawl.JobSpec {
 		return pawl.JobSpec{Args: Note{n}, Unique: pawl.Unique{Key: key}}
 	}
-	results, err := client.InsertMany(t.Context(), []pawl.JobSpec{unique(1, "b"), unique(2, "taken"), {Args: Note{3}}, unique(4, "b"), unique(5, "a")})
+	results, err := client.InsertMany(t.Context(),
+		[]pawl.JobSpec{unique(1, "b"), unique(2, "taken"), {Args: Note{3}}, unique(4, "b"), unique(5, "a")})
 	must(t, err)
 	for i, want := range []bool{false, true, false, true, false} {
 		if results[i].Duplicate != want {

@@ -103,7 +103,8 @@ func describeSchema(t testing.TB, pool *pgxpool.Pool, schema string) string {
 		select pg_get_indexdef(c.oid)
 		from pg_class c where c.relnamespace = quote_ident($1)::regnamespace and c.relkind in ('i', 'I')
 		order by 1`, schema),
-		values[string](t, pool, "select version || name from "+pgx.Identifier{schema}.Sanitize()+".migration order by version")...), "\n")
+		values[string](t, pool, "select version || name from "+pgx.Identifier{schema}.Sanitize()+
+			".migration order by version")...), "\n")
 }
 
 // keptSchema returns a new database with the schema of a kept version.
@@ -197,7 +198,8 @@ func frozenStatements(t testing.TB, version int) (list []frozenStatement) {
 		}
 		return strings.Split(s, ", ")
 	}
-	for _, m := range regexp.MustCompile(`(?ms)^([a-z].*?);\n-- takes ?(.*?)\n-- gives ?(.*?)\n`).FindAllStringSubmatch(string(b), -1) {
+	entry := regexp.MustCompile(`(?ms)^([a-z].*?);\n-- takes ?(.*?)\n-- gives ?(.*?)\n`)
+	for _, m := range entry.FindAllStringSubmatch(string(b), -1) {
 		list = append(list, frozenStatement{m[1], split(m[2]), split(m[3])})
 	}
 	if len(list) < 50 {

@@ -19,8 +19,8 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// TestADryRunPrintsWhatMigrateRuns checks that the script of a dry run does what Migrate does: on an empty database, from each
-// kept version, and in a schema with another name.
+// TestADryRunPrintsWhatMigrateRuns checks that the script of a dry run does what Migrate does: on an empty database,
+// from each kept version, and in a schema with another name.
 func TestADryRunPrintsWhatMigrateRuns(t *testing.T) {
 	t.Parallel()
 	for name, source := range map[string]*migrator.Source{"this": nil, "next": nextRelease(t)} {
@@ -104,8 +104,8 @@ func TestUpgradedIsAsInstalled(t *testing.T) {
 	}
 }
 
-// TestStatementsOfKeptVersionsResolve checks that each statement of a kept version has the same parameters and columns after
-// the upgrade.
+// TestStatementsOfKeptVersionsResolve checks that each statement of a kept version has the same parameters and columns
+// after the upgrade.
 func TestStatementsOfKeptVersionsResolve(t *testing.T) {
 	t.Parallel()
 	for _, version := range frozenVersions(t) {
@@ -177,8 +177,8 @@ func calls(t testing.TB, conn *pgx.Conn) (texts []string) {
 	return texts
 }
 
-// TestCallsOfKeptVersionsResolve checks the same for each way to call a function, because triggers, psql and other languages
-// call them, too.
+// TestCallsOfKeptVersionsResolve checks the same for each way to call a function, because triggers, psql and other
+// languages call them, too.
 func TestCallsOfKeptVersionsResolve(t *testing.T) {
 	t.Parallel()
 	for _, version := range frozenVersions(t) {

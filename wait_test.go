@@ -29,7 +29,8 @@ func await(t testing.TB, client *pawl.Client, id pawl.ID, state pawlstate.State)
 func awaitBlocked(t testing.TB, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	pgtest.Wait(t, "sessions to wait for a lock", func() bool {
-		return value[int](t, pool, "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") >= n
+		return value[int](t, pool, "select count(*) from pg_stat_activity where datname = current_database() and "+
+			"wait_event_type = 'Lock'") >= n
 	})
 }
 
@@ -37,7 +38,8 @@ func awaitBlocked(t testing.TB, pool *pgxpool.Pool, n int) {
 func awaitSleepers(t testing.TB, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	pgtest.Wait(t, "somebody to sleep", func() bool {
-		return value[int](t, pool, `select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted
+		return value[int](t, pool, `select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and
+			granted
 			and database = (select oid from pg_database where datname = current_database())`) == n
 	})
 }
