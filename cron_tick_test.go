@@ -135,7 +135,7 @@ func TestBadCronsStopNoOthers(t *testing.T) {
 	exec(t, pool, "update pawl.cron set spec = 'every other tuesday' where name = 'odd spec'")
 	exec(t, pool, "update pawl.cron set zone = 'Mars/Olympus' where name = 'odd zone'")
 	makeCronsLate(t, pool, "20 seconds")
-	tend(t, client)
+	runMaintenance(t, client)
 	pgtest.Wait(t, "good crons to tick beside bad ones", func() bool { return liveRows(t, pool) == 4 })
 	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'last'") // A second round.
 	pgtest.Wait(t, "another tick", func() bool { return countCronJobs(t, pool, "last") == 2 })
@@ -167,8 +167,8 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// tend runs maintenance during the test.
-func tend(t testing.TB, client *pawl.Client) {
+// runMaintenance runs maintenance during the test.
+func runMaintenance(t testing.TB, client *pawl.Client) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -188,8 +188,8 @@ func TestACronTicksEverySecond(t *testing.T) {
 	client, pool := connect(t, url)
 	other, _ := connect(t, url)
 	putCron(t, client, pawl.Cron{Name: "second", Spec: "* * * * * *", Job: pawl.JobSpec{Args: Note{1}}})
-	tend(t, client)
-	tend(t, other)
+	runMaintenance(t, client)
+	runMaintenance(t, other)
 	pgtest.Wait(t, "five ticks", func() bool { return countCronJobs(t, pool, "second") >= 5 })
 	ticks := values[time.Time](t, pool, "select run_at from pawl.job order by run_at, id limit 5")
 	for i := range ticks[1:] {

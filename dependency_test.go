@@ -201,9 +201,9 @@ func TestMaintenanceRunsFollowups(t *testing.T) {
 	must(t, client.With(tx).Complete(t.Context(), claim(t, client, 1)))
 	commit(t, tx)
 	ctx, stop := context.WithCancel(t.Context())
-	var tending sync.WaitGroup
-	tending.Go(func() { client.Maintain(ctx) })
+	var maintenance sync.WaitGroup
+	maintenance.Go(func() { client.Maintain(ctx) })
 	pgtest.Wait(t, "the next", func() bool { return len(claimAll(t, client)) == 1 })
 	stop()
-	tending.Wait()
+	maintenance.Wait()
 }

@@ -84,15 +84,15 @@ func TestFault08AnUnknownKindUsesNoAttempt(t *testing.T) {
 	for range 5 {
 		ids = append(ids, insert(t, client, pawl.JobSpec{Args: pawl.Raw("foreign", nil), MaxAttempts: 1}))
 	}
-	stranger := new(pawl.Mux)
-	pawl.Handle(stranger, newGate().handle)
-	stop := start(t, client, stranger, pawl.RunnerConfig{})
+	other := new(pawl.Mux)
+	pawl.Handle(other, newGate().handle)
+	stop := start(t, client, other, pawl.RunnerConfig{})
 	for range 3 { // Again and again.
 		for _, id := range ids {
 			await(t, client, id, pawlstate.Scheduled)
 		}
 		makeDue(t, pool)
-		pgtest.Wait(t, "the stranger to give them back", func() bool {
+		pgtest.Wait(t, "the other to give them back", func() bool {
 			return value[int](t, pool, "select count(*) from pawl.scheduled where run_at > clock_timestamp() + interval '30 "+
 				"seconds'") == len(ids)
 		})

@@ -46,14 +46,14 @@ func TestFault04ReservationsExpireAndCommitsWake(t *testing.T) {
 		id := reserve(t, client)
 		past(t, pool)
 		ctx, stop := context.WithCancel(t.Context())
-		var tending sync.WaitGroup
-		tending.Go(func() { client.Maintain(ctx) })
+		var maintenance sync.WaitGroup
+		maintenance.Go(func() { client.Maintain(ctx) })
 		pgtest.Wait(t, "the reservation to go", func() bool {
 			_, err := client.Get(t.Context(), id)
 			return errors.Is(err, pawl.ErrNotFound)
 		})
 		stop()
-		tending.Wait()
+		maintenance.Wait()
 	})
 	t.Run("a commit wakes", func(t *testing.T) {
 		t.Parallel()

@@ -179,7 +179,7 @@ func (w *world) change(r *rand.Rand) error {
 	}
 	changes := "{" + strings.Join(parts, ", ") + "}"
 	w.say("%s", changes)
-	ids, got, want := make([]int64, len(jobs)), []string{}, []string{}
+	ids, want := make([]int64, len(jobs)), []string{}
 	for i, j := range jobs {
 		ids[i] = int64(j.id)
 	}

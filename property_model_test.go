@@ -26,10 +26,11 @@ type model struct {
 	revived      float64
 }
 
+const stateGone pawlstate.State = "gone" // The job is deleted.
+
 const (
-	stateGone   pawlstate.State = "gone"
-	laneReturn                  = -32768
-	laneSuspect                 = -32769
+	laneReturn  = -32768
+	laneSuspect = -32769
 )
 
 type mJob struct {

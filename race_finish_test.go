@@ -70,18 +70,18 @@ func TestALockDelaysOnlyItsOwnJob(t *testing.T) {
 				t.Fatal(err)
 			}
 			jobs := claim(t, client, 3)
-			stranger := begin(t, pool)
-			exec(t, stranger, "select from pawl.job where id = $1 for update", int64(jobs[1].ID))
+			locker := begin(t, pool)
+			exec(t, locker, "select from pawl.job where id = $1 for update", int64(jobs[1].ID))
 			answer := make(chan error, 1)
 			go func() { answer <- client.Complete(t.Context(), jobs) }()
 			awaitBlocked(t, pool, 1)
 			if n := value[int](t, pool, "select count(*) from pawl.job"); n != 1 {
-				wrong = fmt.Sprintf("%d jobs are not completed because a stranger holds one", n)
+				wrong = fmt.Sprintf("%d jobs are not completed because a locker holds one", n)
 			}
 			if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 1 {
 				wrong += "; the lease went before its last job"
 			}
-			commit(t, stranger)
+			commit(t, locker)
 			if err := <-answer; err != nil {
 				wrong += fmt.Sprint("; ", err)
 			}
@@ -96,8 +96,8 @@ func TestALockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
 	for i := range 5 {
 		ids = append(ids, insert(t, client, Note{i}))
 	}
-	stranger := begin(t, pool)
-	exec(t, stranger, "select from pawl.job where id = $1 for update", int64(ids[2]))
+	locker := begin(t, pool)
+	exec(t, locker, "select from pawl.job where id = $1 for update", int64(ids[2]))
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
@@ -106,7 +106,7 @@ func TestALockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
 			await(t, client, id, pawlstate.Completed)
 		}
 	}
-	commit(t, stranger)
+	commit(t, locker)
 	await(t, client, ids[2], pawlstate.Completed)
 }
 

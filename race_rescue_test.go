@@ -46,14 +46,14 @@ func TestRescueKeepsTheLeaseOfALockedJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	jobs := claim(t, client, 2)
-	stranger := begin(t, pool)
-	exec(t, stranger, "select from pawl.job where id = $1 for update", int64(jobs[0].ID))
+	locker := begin(t, pool)
+	exec(t, locker, "select from pawl.job where id = $1 for update", int64(jobs[0].ID))
 	expireLeases(t, pool)
 	checkInvariant(t, client)
 	if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 1 {
 		t.Errorf("%d leases, want that of the locked job", n)
 	}
-	commit(t, stranger)
+	commit(t, locker)
 	expireLeases(t, pool)
 	if got := claim(t, client, 10); len(got) != 2 {
 		t.Errorf("%d jobs were redelivered, want 2", len(got))
@@ -70,8 +70,8 @@ func TestRescueReturnsWhenAllJobsAreLocked(t *testing.T) {
 	for range 100 {
 		claim(t, client, 1)
 	}
-	stranger := begin(t, pool)
-	exec(t, stranger, "select from pawl.job for update")
+	locker := begin(t, pool)
+	exec(t, locker, "select from pawl.job for update")
 	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second'")
 	fresh, err := pawl.New(pool, pawl.Config{}) // Its first claim rescues.
 	if err != nil {

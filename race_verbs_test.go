@@ -176,8 +176,8 @@ func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
 				t.Fatal(err)
 			}
 			jobs := claim(t, client, 2)
-			stranger := begin(t, pool)
-			exec(t, stranger, "select from pawl.job where id = $1 for update", int64(jobs[0].ID))
+			locker := begin(t, pool)
+			exec(t, locker, "select from pawl.job where id = $1 for update", int64(jobs[0].ID))
 			errs := make(chan error, 2)
 			go func() { errs <- verb(t.Context(), client, jobs, []pawl.ID{jobs[0].ID, jobs[1].ID}) }()
 			awaitBlocked(t, pool, 1)
@@ -185,7 +185,7 @@ func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
 				errs <- verb(t.Context(), client, pawl.Jobs{jobs[1], jobs[0]}, []pawl.ID{jobs[1].ID, jobs[0].ID})
 			}()
 			awaitBlocked(t, pool, 2)
-			commit(t, stranger)
+			commit(t, locker)
 			for range 2 {
 				if err := <-errs; err != nil {
 					t.Error(err)

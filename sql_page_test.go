@@ -1,7 +1,7 @@
 package pawl_test
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -30,7 +30,7 @@ func TestSQLPage(t *testing.T) {
 		for _, s := range statementsOf(string(block[1])) {
 			statements++
 			got, err := runText(t, conn.Conn(), s.text)
-			switch refused, _ := err.(*pgconn.PgError); {
+			switch refused, _ := errors.AsType[*pgconn.PgError](err); {
 			case s.fails != "" && (refused == nil || refused.Code != s.fails):
 				t.Errorf("%s\nwant SQLSTATE %s, got %v", s.text, s.fails, err)
 			case s.fails == "" && err != nil:
@@ -59,7 +59,7 @@ func runText(t *testing.T, conn *pgx.Conn, text string) (list []string, err erro
 					columns = append(columns, "null")
 					continue
 				}
-				columns = append(columns, fmt.Sprintf("%s", value))
+				columns = append(columns, string(value))
 			}
 			list = append(list, strings.Join(columns, " | "))
 		}

@@ -77,11 +77,11 @@ func tailing(t *testing.T, client *pawl.Client, filter pawl.Filter) *tailed {
 
 func TestTailSeesEveryChangeOnce(t *testing.T) {
 	t.Parallel()
-	for _, deaf := range []bool{false, true} {
-		t.Run(fmt.Sprintf("deaf %v", deaf), func(t *testing.T) {
+	for _, noListen := range []bool{false, true} {
+		t.Run(fmt.Sprintf("noListen %v", noListen), func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, func(c *pawl.Config) {
-				if withListen(c); deaf {
+				if withListen(c); noListen {
 					c.ListenURL = "postgres://127.0.0.1:1/none"
 				}
 			})
@@ -122,7 +122,7 @@ func TestTailSeesEveryChangeOnce(t *testing.T) {
 			close(hold)
 			pgtest.Wait(t, "the slow one to be told", func() bool { return l.has(slow, pawlstate.Completed) })
 			again := ""
-			if !deaf { // It is told of ends of what it has never seen, or seen end before.
+			if !noListen { // It is told of ends of what it has never seen, or seen end before.
 				pgtest.Wait(t, "the old one to be told", func() bool { return l.has(before, pawlstate.Completed) })
 				wantCount(t, 1)(client.Retry(t.Context(), dead))
 				again = fmt.Sprint(dead, " ", pawlstate.Dead)
