@@ -8,8 +8,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Data past its retention is dropped: partitions of the archive, dead jobs, workers, batches and counters. The rest
-// stays.
+// Maintenance drops data past its retention: partitions of the archive, dead jobs, workers, batches and counters. It
+// keeps the rest.
 func TestRetentionDropsWhatIsPast(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -79,7 +79,7 @@ func TestABatchInsertsItsCallbacks(t *testing.T) {
 	}
 }
 
-// A dead job of a finished batch is retried: it counts as live again, and nothing follows twice.
+// A dead job of a finished batch is retried. It counts as live again, and no callback is inserted a second time.
 func TestABatchsJobIsRetried(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -104,7 +104,8 @@ func TestABatchsJobIsRetried(t *testing.T) {
 	}
 }
 
-// Duplicates are another's: the batch is of the jobs that were put in. One of duplicates alone is finished at once.
+// A duplicate belongs to no batch: a batch has the jobs that were inserted. A batch of duplicates alone is finished
+// at once.
 func TestABatchOfDuplicates(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

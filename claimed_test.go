@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// One client claims, another answers, which knows ids and epochs only.
+// One client claims jobs. Another client, which knows only their ids and epochs, reports the results.
 func TestClaimedByAnotherProcess(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

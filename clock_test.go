@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// makeDue lets all that is scheduled be due: tests move rows, not clocks. Not into the past: there a promoter has been
-// already.
+// makeDue makes all scheduled jobs due. It changes rows, not clocks. The time is now and not in the past, where a
+// promoter may have been already.
 func makeDue(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
@@ -22,7 +22,7 @@ func makeDue(t testing.TB, pool *pgxpool.Pool) {
 	}
 }
 
-// expireLeases lets all consumers' leases run out, and gives back what they held.
+// expireLeases expires all leases of consumers and rescues their jobs.
 func expireLeases(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	exec(t, pool, `update pawl.lease set expires_at = clock_timestamp() - interval '1 second'

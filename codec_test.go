@@ -78,7 +78,8 @@ func TestACodecEncodesStoredArgs(t *testing.T) {
 	}
 }
 
-// What was inserted without a codec runs with one, and the other way round it is dead and says why.
+// A job that was inserted without a codec runs with one. An encoded job is dead in a client without a codec, and its
+// error says why.
 func TestCodecOnOneSideOnly(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)

@@ -23,14 +23,14 @@ import (
 // The page is docs/concepts.md. The files concepts*_example_test.go hold its examples.
 const conceptsPage, conceptsSources = "docs/concepts.md", "concepts*_example_test.go"
 
-// scene is what a check of an example looks at.
+// A scene is a client and its database, for the check of an example.
 type scene struct {
 	*testing.T
 	client *pawl.Client
 	pool   *pgxpool.Pool
 }
 
-// jobs checks how many jobs there are of each state.
+// jobs checks the number of jobs in each state.
 func (w *scene) jobs(want map[pawlstate.State]int64) {
 	w.Helper()
 	for _, state := range []pawlstate.State{pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready,
@@ -43,7 +43,7 @@ func (w *scene) jobs(want map[pawlstate.State]int64) {
 	}
 }
 
-// all are the args' subjects and addresses of the jobs that meet a filter, oldest first.
+// all returns the args of the jobs that match a filter, oldest first.
 func (w *scene) all(filter pawl.Filter) (list []string) {
 	w.Helper()
 	jobs, err := w.client.List(w.Context(), filter)
@@ -74,8 +74,8 @@ func emailsTo(addresses ...string) (emails []Email) {
 
 type states = map[pawlstate.State]int64
 
-// concepts are the examples of the page, in its order. before, do; then, with run, a runner until no job is live;
-// check.
+// concepts lists the examples in the order of the page. For each, before and do are called. If run is set, a runner
+// then works until no job is live. At the end check is called.
 var concepts = []struct {
 	name   string
 	do     example
@@ -272,7 +272,7 @@ var concepts = []struct {
 	{name: "Maintain", do: conceptMaintain, check: func(w *scene) {}},
 }
 
-// handleEmails has a handler that sends, and thinks that who does not exist is dead.
+// handleEmails registers a handler that sends emails. If the user does not exist, the job is dead.
 func handleEmails(_ *scene, mux *pawl.Mux) {
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Email]) error {
 		if err := send(ctx, job.Args); err != nil {
@@ -307,7 +307,8 @@ func TestConcepts(t *testing.T) {
 	}
 }
 
-// TestConceptsPage: the page's examples are those that run. With -update they are written into the page.
+// TestConceptsPage checks that the page shows the examples of the source files. With -update it writes them into the
+// page.
 func TestConceptsPage(t *testing.T) {
 	page, err := os.ReadFile(conceptsPage)
 	if err != nil {

@@ -28,8 +28,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// runOne inserts a job and runs it by a runner that has slept: its own connections and the one that listens are made
-// then.
+// runOne inserts a job and runs it. The runner has slept before, so that it has opened its own connections and the
+// one that listens.
 func runOne(t *testing.T, pool *pgxpool.Pool, watch *pgxpool.Pool) {
 	t.Helper()
 	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(),
@@ -47,8 +47,8 @@ func runOne(t *testing.T, pool *pgxpool.Pool, watch *pgxpool.Pool) {
 	must(t, stop())
 }
 
-// withPassword is a server that asks the role app for its password, "a secret". The URL is that role's, without the
-// password.
+// withPassword returns the URL of a server that asks the role app for its password, "a secret". The URL has the role,
+// without the password.
 func withPassword(t *testing.T) (owner *pgxpool.Pool, at *url.URL) {
 	t.Helper()
 	server := pgtest.Server(t)
@@ -79,7 +79,8 @@ func withPassword(t *testing.T) (owner *pgxpool.Pool, at *url.URL) {
 	return owner, at
 }
 
-// Every connection, also a runner's own and the one that listens, has its password from the pgpass file.
+// Every connection gets its password from the pgpass file, also the runner's own connections and the one that
+// listens.
 func TestPgpass(t *testing.T) {
 	t.Parallel()
 	owner, at := withPassword(t)
@@ -113,7 +114,7 @@ func TestBeforeConnectSetsThePassword(t *testing.T) {
 	}
 }
 
-// So it is with sslmode and sslrootcert: nothing goes to the server in the clear.
+// With sslmode and sslrootcert, nothing is sent to the server in the clear.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	direct, err := url.Parse(pgtest.Direct(t, pgtest.Database(t)))
@@ -174,7 +175,8 @@ func TestTLS(t *testing.T) {
 	runOne(t, pgtest.Pool(t, localhost.String()), pgtest.Pool(t, direct.String()))
 }
 
-// terminate speaks TLS with a client of PostgreSQL, and without with the server. It refuses who does not ask for it.
+// terminate is a proxy that speaks TLS with the client and plain text with the server. It refuses a client that does
+// not ask for TLS.
 func terminate(client net.Conn, certificate tls.Certificate, socket string) error {
 	defer client.Close()
 	request := make([]byte, 8)

@@ -84,7 +84,7 @@ func TestAJobThatIsNamedTwiceIsFinishedOnce(t *testing.T) {
 	}
 }
 
-// Complete of several jobs names the one whose row stayed locked, and completes the others.
+// Complete of several jobs reports the job whose row stayed locked, and completes the others.
 func TestCompleteOfManyOfWhichOneIsLocked(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

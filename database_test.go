@@ -16,7 +16,7 @@ type queryer interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// values are the rows of a query of one column.
+// values returns the rows of a query with one column.
 func values[T any](t testing.TB, db queryer, sql string, args ...any) []T {
 	t.Helper()
 	rows, _ := db.Query(t.Context(), sql, args...)
@@ -27,7 +27,7 @@ func values[T any](t testing.TB, db queryer, sql string, args ...any) []T {
 	return list
 }
 
-// value is the one value of a query.
+// value returns the only row of a query with one column.
 func value[T any](t testing.TB, db queryer, sql string, args ...any) T {
 	t.Helper()
 	list := values[T](t, db, sql, args...)
@@ -48,7 +48,7 @@ func exec(t testing.TB, db execer, sql string, args ...any) {
 	}
 }
 
-// begin opens a transaction that is rolled back when the test ends, if it is open then.
+// begin opens a transaction. If it is still open at the end of the test, it is rolled back.
 func begin(t testing.TB, pool *pgxpool.Pool) pgx.Tx {
 	t.Helper()
 	tx, err := pool.Begin(t.Context())
@@ -66,7 +66,7 @@ func commit(t testing.TB, tx pgx.Tx) {
 	}
 }
 
-// stdTx is a database/sql transaction on the pool.
+// stdTx returns a database/sql transaction on the pool.
 func stdTx(t testing.TB, pool *pgxpool.Pool) *sql.Tx {
 	t.Helper()
 	db := stdlib.OpenDBFromPool(pool)

@@ -16,7 +16,7 @@ func (gentle) Defaults() pawl.JobSpec {
 	return pawl.JobSpec{Queue: "kind", Priority: 3, Fingerprint: "kind"}
 }
 
-// What the pointer of a type of args knows as its defaults counts for the value too.
+// Defaults with a pointer receiver also count when the args are a value.
 type pointing struct{ N int }
 
 func (pointing) Kind() string { return "pointing" }

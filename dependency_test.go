@@ -89,7 +89,7 @@ func TestAJobWaitsForItsDependencies(t *testing.T) {
 	}
 }
 
-// A diamond, run: the last waits for both.
+// The dependencies form a diamond: the last job waits for both jobs in the middle.
 func TestAGraphRuns(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -168,7 +168,7 @@ func TestConstraintsReportsWhatAJobWaitsFor(t *testing.T) {
 	want(first, pawl.Constraints{})
 }
 
-// A job depends on a cancelled job that is retried at that moment: it does not stay blocked, and verify finds no
+// A job depends on a cancelled job that is retried at that moment. The job does not stay blocked, and verify finds no
 // violation meanwhile.
 func TestAJobAfterOneThatIsRetried(t *testing.T) {
 	t.Parallel()

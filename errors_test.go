@@ -15,7 +15,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// wantCount is for verbs that say how many.
+// wantCount returns a check of a verb's result: it must have changed want jobs without an error.
 func wantCount(t testing.TB, want int64) func(n int64, err error) {
 	return func(n int64, err error) {
 		t.Helper()

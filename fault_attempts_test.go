@@ -15,8 +15,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// The last attempt is one like the others: extended, checkpointed, redelivered when its holder dies, and over when it
-// fails.
+// The last attempt is like the others: it can be extended and checkpointed, is redelivered after a crash, and ends
+// when the handler fails.
 func TestFault03TheLastAttemptIsLikeTheOthers(t *testing.T) {
 	t.Parallel()
 	last := func(t *testing.T) (*pawl.Client, *pgxpool.Pool, *pawl.JobInfo) {
@@ -76,7 +76,7 @@ func TestFault03TheLastAttemptIsLikeTheOthers(t *testing.T) {
 	})
 }
 
-// A process that does not know a kind leaves its jobs to those that do.
+// A process without a handler for a kind leaves the jobs of that kind to other processes.
 func TestFault08AnUnknownKindUsesNoAttempt(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -110,7 +110,7 @@ func TestFault08AnUnknownKindUsesNoAttempt(t *testing.T) {
 	}
 }
 
-// Whatever keeps a job from running, no attempt is used for it.
+// A job that a limit keeps from running uses no attempt.
 func TestFault14CongestionUsesNoAttempt(t *testing.T) {
 	t.Parallel()
 	const n = 30
@@ -170,8 +170,8 @@ func TestFault14CongestionUsesNoAttempt(t *testing.T) {
 	}
 }
 
-// A failed job comes back at once; a dead process's never; attempts are not those that were said; one slow job holds
-// all places.
+// A failed job waits for its backoff. A job of a crashed process is rescued. A job has exactly the attempts that were
+// set. A slow job takes one place only.
 func TestFault18FailuresWaitAndCrashesAreRescued(t *testing.T) {
 	t.Parallel()
 	t.Run("a failure waits", func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestFault18FailuresWaitAndCrashesAreRescued(t *testing.T) {
 	})
 }
 
-// A handler's error is that job's: it waits for its retry, and the runner goes on.
+// An error of a handler concerns its job only: the job waits for its retry, and the runner goes on.
 func TestFault19ARunnerGoesOnAfterAnError(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A default bounds how many may be inserted at once; what an error says to wait is made up.
+// No default limits the size of a batch. RateError.RetryAfter is the true wait.
 func TestFault10ALargeBatchIsInserted(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -37,7 +37,8 @@ func TestFault10ALargeBatchIsInserted(t *testing.T) {
 	}
 }
 
-// What a depth counts, what has a length, who must have the required keys, and what a refused job costs.
+// Only objects and arrays count as depth, keys have a documented maximum length, arrays do not pass where keys are
+// required, and a refused job takes no tokens.
 func TestFault11ValidationIsAsDocumented(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t, func(c *pawl.Config) {
@@ -77,7 +78,7 @@ func TestFault11ValidationIsAsDocumented(t *testing.T) {
 	must(t, err)
 }
 
-// A setting that is wrong is an error and not a default, and one that is set counts.
+// A wrong setting is an error and is not replaced by a default. A setting that is set takes effect.
 func TestFault12SettingsAreCheckedAndMerged(t *testing.T) {
 	t.Parallel()
 	t.Run("wrong values", func(t *testing.T) {
@@ -122,7 +123,7 @@ func TestFault12SettingsAreCheckedAndMerged(t *testing.T) {
 	// Files, variables and flags are the command's: cmd/pawl/testdata/script/settings.txtar.
 }
 
-// What the documentation says of waits, attempts and the archive is what happens.
+// Waits, attempts and the archive are as documented.
 func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 	t.Parallel()
 	t.Run("waits and attempts", func(t *testing.T) {

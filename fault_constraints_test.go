@@ -16,7 +16,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// An insert in two phases: who expires it, who hears of the commit, and what a commit that comes too late says.
+// Reservations expire without a runner of their queue, a commit wakes a runner, and a late commit returns ErrExpired.
 func TestFault04ReservationsExpireAndCommitsWake(t *testing.T) {
 	t.Parallel()
 	reserve := func(t *testing.T, client *pawl.Client) pawl.ID {
@@ -106,7 +106,8 @@ func TestFault04ReservationsExpireAndCommitsWake(t *testing.T) {
 	})
 }
 
-// Ordered channels: the dead head, one taken from the middle, senders beside each other, the order of a batch.
+// An ordered channel goes on after a dead head and after a job that is deleted from the middle. It keeps the order of
+// concurrent inserts and of a batch.
 func TestFault05OrderedChannelsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	t.Run("a dead head does not block", func(t *testing.T) {
@@ -209,8 +210,8 @@ func TestFault05OrderedChannelsKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// Cancel: what is completed stays so, what is cancelled stays so whatever its handler says, and a key is not lost
-// between two jobs.
+// Cancel does not change finished jobs. A cancelled job stays cancelled, whatever its handler returns. Its unique key
+// can be used by another job.
 func TestFault16ACancelledJobStaysCancelled(t *testing.T) {
 	t.Parallel()
 	t.Run("completed and dead ones stay as they are", func(t *testing.T) {

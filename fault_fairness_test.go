@@ -16,7 +16,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// One channel may fill a whole claim; a claim reads all that is ready.
+// A claim is shared between the channels. It does not read all ready jobs.
 func TestFault06AClaimIsSharedBetweenChannels(t *testing.T) {
 	t.Parallel()
 	t.Run("every channel has its share of one claim", func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestFault06AClaimIsSharedBetweenChannels(t *testing.T) {
 	})
 }
 
-// statementCounter counts the statements of a client's connections and a runner's, which are made alike.
+// statementCounter counts the statements of a client and of its runners.
 type statementCounter struct{ statements atomic.Int64 }
 
 func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn,
@@ -75,7 +75,8 @@ func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn,
 
 func (c *statementCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// What is due and cannot be had must not be asked for in a hot loop; and nobody sleeps through what comes.
+// A runner or consumer does not ask in a busy loop for a job that it cannot get. It gets the job soon after it is
+// available.
 func TestFault07WaitingIsNoBusyLoop(t *testing.T) {
 	t.Parallel()
 	traced := func(t *testing.T) (*pawl.Client, *pgxpool.Pool, *statementCounter) {

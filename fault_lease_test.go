@@ -21,8 +21,8 @@ import (
 // The files fault_*_test.go prove that Pawl is free of the faults of four earlier queues. docs/seeds.md lists the faults
 // and the queue that has each.
 
-// A transaction with effects completes a job of which its holder has lost the lease: it is told, or else the effects
-// happen twice.
+// A transaction with effects completes a job whose lease is lost. The completion returns ErrLeaseLost, so that the
+// effects are rolled back.
 func TestFault01CompletionInATransactionIsFenced(t *testing.T) {
 	t.Parallel()
 	work := func(t *testing.T, client *pawl.Client, tx pgx.Tx, jobs pawl.Jobs) error {
@@ -90,8 +90,8 @@ func TestFault01CompletionInATransactionIsFenced(t *testing.T) {
 	}
 }
 
-// How soon a crash is noticed depends on how long the job has run; a keep-alive comes too late or not at all; one error
-// ends it.
+// A crash is noticed equally soon however long the job has run. A running job is not taken away because a heartbeat
+// is late or fails.
 func TestFault02ACrashIsNoticedWithinAFixedTime(t *testing.T) {
 	t.Parallel()
 	t.Run("a crash after ten hours of work is noticed as soon as one after a second", func(t *testing.T) {
@@ -182,8 +182,8 @@ func TestFault02ACrashIsNoticedWithinAFixedTime(t *testing.T) {
 	})
 }
 
-// An expired lease is redelivered without an administrator; the dead are those that were run; a dead one can be
-// replayed.
+// An expired lease redelivers its jobs without an administrator. Only jobs that ran are dead, and a dead job can be
+// run again.
 func TestFault09AnExpiredLeaseRedelivers(t *testing.T) {
 	t.Parallel()
 	t.Run("expiry redelivers by itself", func(t *testing.T) {
@@ -282,7 +282,7 @@ func TestFault13WorkerNamesMayRepeat(t *testing.T) {
 	}
 }
 
-// The reaper: the last attempt, the worker that never beat, the job that kills, the job that is old and just begun.
+// Rescue handles last attempts, workers that never sent a heartbeat, jobs that kill their process, and retried jobs.
 func TestFault15RescueUsesNoAttemptAndStopsPoison(t *testing.T) {
 	t.Parallel()
 	// hold has a worker that is late as soon as it is looked for hold all there is.

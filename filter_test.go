@@ -115,7 +115,7 @@ func TestListAndCount(t *testing.T) {
 	}
 }
 
-// Pages are whole and without overlap, also where ids are far apart and the newest are no match.
+// Pages are full and do not overlap, also if ids are far apart and the newest jobs do not match.
 func TestPagesAreWholeAndDoNotOverlap(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -146,7 +146,7 @@ func TestPagesAreWholeAndDoNotOverlap(t *testing.T) {
 	}
 }
 
-// A page of the newest reads a part of the archive, not all of it.
+// List reads only a part of the archive for a page of the newest jobs.
 func TestListOfALargeArchive(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -256,7 +256,7 @@ func TestNoSuchJob(t *testing.T) {
 	}
 }
 
-// Statements that are put together name the schema they are in.
+// Statements that are built at run time use the configured schema.
 func TestListInAnotherSchema(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) { c.Schema = "Two" })
@@ -280,7 +280,7 @@ func TestListInAnotherSchema(t *testing.T) {
 	wantCount(t, 1)(client.PurgeQueue(t.Context(), "other"))
 }
 
-// What sees and changes jobs runs on database/sql too, in a transaction.
+// The methods that list and change jobs also work in a transaction of database/sql.
 func TestListOnDatabaseSQL(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

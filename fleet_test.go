@@ -172,7 +172,7 @@ func (f *fleet) copy(ctx context.Context, queue string, n int) error {
 // queues are the queues of the jobs. The queue "limited" has a limit.
 var queues = []string{"plain", "fair", "ordered", "limited"}
 
-// produce inserts jobs until ctx ends, in every way in turn.
+// produce inserts jobs until ctx ends, in every way in rotation.
 func (f *fleet) produce(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
 		var err error

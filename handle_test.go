@@ -111,7 +111,7 @@ func TestAHandlersErrorDecidesTheState(t *testing.T) {
 	}
 }
 
-// As t.FailNow in a handler does it: the job must not hang, nor its place in the runner be lost.
+// A handler may call runtime.Goexit, as t.FailNow does. The job fails, and the runner does not lose a place.
 func TestGoexitIsAFailedAttempt(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)

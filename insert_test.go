@@ -72,7 +72,7 @@ func TestInsertManyKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// A job taken over from elsewhere goes on where it was: its attempts and errors count here.
+// A job from another system keeps its attempts and errors.
 func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -327,7 +327,7 @@ func TestInsertAcceptsTheLimits(t *testing.T) {
 	}
 }
 
-// A time that the text form of another driver must carry as well.
+// Distant times reach the database unchanged, also as text through another driver.
 func TestDistantTimesOnDatabaseSQL(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -350,7 +350,7 @@ func TestDistantTimesOnDatabaseSQL(t *testing.T) {
 	}
 }
 
-// What the database alone refuses must fail alone, though concurrent inserts share a statement.
+// A job that only the database refuses fails alone, although concurrent inserts share a statement.
 func TestBadJobFailsAlone(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -24,13 +24,14 @@ func migrate(ctx context.Context, url string) error {
 	return client.Migrate(ctx)
 }
 
-// install is a client on a migrated database of the test's own. When the test ends the invariant must hold.
+// install returns a client on a migrated database of the test's own. When the test ends, Verify must find no
+// violation.
 func install(t testing.TB, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
 	t.Helper()
 	return connect(t, pgtest.Database(t), options...)
 }
 
-// connect is install on a database that is there already.
+// connect is like install, on an existing database.
 func connect(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
 	t.Helper()
 	client, pool := connectUnchecked(t, url, options...)
@@ -40,11 +41,10 @@ func connect(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Cli
 
 const listenDirectly = "directly"
 
-// withListen is an option for tests of what must be heard, not looked for: LISTEN goes past the pooler, if one is in
-// between.
+// withListen is an option for tests that need notifications. LISTEN bypasses the pooler, if there is one.
 func withListen(config *pawl.Config) { config.ListenURL = listenDirectly }
 
-// connectUnchecked is connect for a test that breaks the library to show that a rule is needed.
+// connectUnchecked is like connect, without the check at the end. It is for tests that remove a rule.
 func connectUnchecked(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
 	t.Helper()
 	eight := func(c *pgxpool.Config) { c.MaxConns = 8 }
@@ -71,7 +71,7 @@ func connectUnchecked(t testing.TB, url string, options ...func(*pawl.Config)) (
 	return client, pool
 }
 
-// checkInvariant fails the test if the invariant is broken.
+// checkInvariant fails the test if Verify finds a violation.
 func checkInvariant(t testing.TB, client *pawl.Client) {
 	t.Helper()
 	findings, err := client.Verify(context.Background()) // The test's own context has ended in a cleanup.

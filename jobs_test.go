@@ -14,7 +14,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Note is the args of most tests.
+// Note is the args type of most tests.
 type Note struct {
 	N int `json:"n"`
 }
@@ -29,7 +29,7 @@ func notes(n int) []pawl.JobSpec {
 	return jobs
 }
 
-// note is a job's args.
+// note returns the args of a job.
 func note(t testing.TB, job *pawl.JobInfo) (n Note) {
 	t.Helper()
 	if err := json.Unmarshal(job.Args, &n); err != nil {
@@ -48,7 +48,7 @@ func described(t testing.TB, client *pawl.Client, id pawl.ID) string {
 		job.State)
 }
 
-// insert puts in one job that must be accepted.
+// insert inserts one job and returns its id.
 func insert(t testing.TB, client *pawl.Client, job pawl.Args) pawl.ID {
 	t.Helper()
 	result, err := client.Insert(t.Context(), job)
@@ -73,7 +73,7 @@ func claim(t testing.TB, claimer interface {
 	return jobs
 }
 
-// claimAll claims what there is, sweeping until a claim finds nothing.
+// claimAll claims until a claim finds no job, and returns the jobs.
 func claimAll(t testing.TB, client *pawl.Client) pawl.Jobs {
 	t.Helper()
 	var all pawl.Jobs
@@ -89,7 +89,7 @@ func claimAll(t testing.TB, client *pawl.Client) pawl.Jobs {
 	}
 }
 
-// numbers are the args of jobs.
+// numbers returns the numbers in the args of jobs.
 func numbers(t testing.TB, jobs pawl.Jobs) []int {
 	t.Helper()
 	list := make([]int, len(jobs))
@@ -99,7 +99,7 @@ func numbers(t testing.TB, jobs pawl.Jobs) []int {
 	return list
 }
 
-// liveRows counts the rows of everything a job that is not finished has, but leases.
+// liveRows counts the rows of unfinished jobs and of their tickets. It does not count leases.
 func liveRows(t testing.TB, pool *pgxpool.Pool) int {
 	t.Helper()
 	return value[int](t, pool, "select (select count(*) from pawl.job) + (select count(*) from pawl.ready) + (select "+
@@ -116,7 +116,7 @@ const hour = 60 * time.Minute
 
 var errBoom = errors.New("boom")
 
-// jobInEachState is one job in each state, by state; of all kinds of fields.
+// jobInEachState inserts one job in each state and returns their ids by state. The jobs differ in their fields.
 func jobInEachState(t testing.TB, client *pawl.Client) map[pawlstate.State]pawl.ID {
 	t.Helper()
 	ids := map[pawlstate.State]pawl.ID{}

@@ -15,7 +15,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// book is a log as lines of JSON.
+// A book collects a log as lines of JSON.
 type book struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -27,7 +27,7 @@ func (b *book) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// jobs are what the lines of the given message say of their jobs.
+// jobs returns what the lines with a message say about their jobs.
 func (b *book) jobs(t testing.TB, message string) (jobs []map[string]any) {
 	t.Helper()
 	b.mu.Lock()
@@ -47,7 +47,7 @@ func (b *book) jobs(t testing.TB, message string) (jobs []map[string]any) {
 	return jobs
 }
 
-// Every line about a job says the same of it, and a handler's lines do with "job", job.
+// Every line about a job has the same fields, and so has a line of a handler that logs "job", job.
 func TestLogLinesNameTheirJob(t *testing.T) {
 	t.Parallel()
 	b := &book{}

@@ -181,7 +181,7 @@ func TestInsertMiddlewareDecides(t *testing.T) {
 	}
 }
 
-// Inserts that share a statement have each their own middleware, job and answer.
+// Inserts that share a statement each have their own middleware, job and result.
 func TestInsertMiddlewareOfConcurrentInserts(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {

@@ -15,8 +15,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Many senders, some failing jobs: each channel runs one at a time and in the order of its commits, each job to its
-// end.
+// Many processes insert and some jobs fail. Each channel runs one job at a time, in the order of the commits, and
+// each job until it is finished.
 func TestOrderedChannels(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -164,7 +164,7 @@ func TestTheNextOrderedJobStartsWhenItsHeadEnds(t *testing.T) {
 	}
 }
 
-// A head that waits for its next try keeps its place when it is retried; nothing else of it starts anew.
+// A head that waits for its next attempt keeps its place when it is retried.
 func TestRetryOfAScheduledHead(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -214,8 +214,8 @@ func TestRetryOfAHeadBeforeItsFollowups(t *testing.T) {
 	}
 }
 
-// The head completes while another insert into the channel has not committed: whichever comes last, the next has its
-// turn.
+// The head completes while another insert into the channel is uncommitted. Whichever commits last, the next job
+// starts.
 func TestAnOrderedInsertWhileTheHeadEnds(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -247,8 +247,8 @@ func TestOrderedWithPriority(t *testing.T) {
 	}
 }
 
-// An ordered job that dies while it is retried was running then, and is left as it is: the retry has not got its
-// channel, into which others insert meanwhile.
+// An ordered job dies while Retry waits for it. Retry saw it running and leaves it alone: it does not hold the lock
+// of the channel, into which other jobs are inserted.
 func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 	t.Parallel()
 	for _, constrained := range []bool{true, false} {
@@ -279,7 +279,7 @@ func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 	}
 }
 
-// A retried job that others of its channel wait for is not put behind them: neither would ever run.
+// A retried job is not placed behind jobs of its channel that depend on it: otherwise neither would run.
 func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -320,7 +320,7 @@ func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 	}
 }
 
-// One InsertMany that takes several statements, and so locks in no order, survives a deadlock.
+// An InsertMany of several statements takes its locks in no fixed order. It survives a deadlock.
 func TestManyOrderedJobsSurviveADeadlock(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -11,9 +11,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Plans made while the tables are empty are kept. None may read a hot table whole when it is full
-// (docs/decisions/0001). And none may be compiled: where a plan cannot do without what is switched off, it looks so
-// dear that the server does, for half a second a call.
+// The server keeps plans that it made while the tables were empty. No such plan may read a full table
+// (docs/decisions/0001). No plan may be compiled by JIT either: that takes half a second a call.
 func TestNoFunctionReadsATable(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)

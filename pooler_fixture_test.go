@@ -15,8 +15,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// withoutNamedStatements leaves a pool in pgx's default mode, which prepares statements by name, and fails the test if
-// that is done to one: behind a transaction pooler the next one would not find it.
+// withoutNamedStatements leaves a pool in pgx's default mode and fails the test if the pool prepares a statement by
+// name. Behind a transaction pooler the next statement would not find it.
 func withoutNamedStatements(t testing.TB) func(*pgxpool.Config) {
 	return func(c *pgxpool.Config) {
 		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
@@ -42,7 +42,7 @@ func (namedStatements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.T
 
 func (namedStatements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// logCounter is what a client said.
+// A logCounter collects a client's log.
 type logCounter struct {
 	t    testing.TB
 	mu   sync.Mutex
@@ -62,8 +62,8 @@ func (l *logCounter) count(text string) int {
 	return strings.Count(l.text.String(), text)
 }
 
-// poolerPools are two of a database of the test's own: one with pgx's defaults, through a PgBouncer of its own, and one
-// past that, for the test.
+// poolerPools returns two pools on a database of the test's own. The first has pgx's defaults and goes through a
+// PgBouncer of its own. The second bypasses PgBouncer.
 func poolerPools(t testing.TB, settings map[string]string) (pooled, direct *pgxpool.Pool) {
 	t.Helper()
 	url := pgtest.Direct(t, pgtest.Database(t))
@@ -72,7 +72,7 @@ func poolerPools(t testing.TB, settings map[string]string) (pooled, direct *pgxp
 		withoutNamedStatements(t)), pgtest.Pool(t, url)
 }
 
-// clientThrough is a client on the first of them.
+// clientThrough returns a client on the first pool of poolerPools.
 func clientThrough(t testing.TB, pool *pgxpool.Pool, listenURL string) (*pawl.Client, *logCounter) {
 	t.Helper()
 	said := &logCounter{t: t}
@@ -82,8 +82,8 @@ func clientThrough(t testing.TB, pool *pgxpool.Pool, listenURL string) (*pawl.Cl
 	return client, said
 }
 
-// awaitNoLocks fails the test if a session of the database keeps what Pawl must not leave behind in one: locks. Those
-// of a transaction, or of a look at who sleeps, are there for a moment.
+// awaitNoLocks waits until no session holds an advisory lock. Locks of a transaction, or of a probe for sleepers,
+// last for a moment.
 func awaitNoLocks(t testing.TB, direct *pgxpool.Pool) {
 	t.Helper()
 	pgtest.Wait(t, "no advisory lock to be held behind the pooler", func() bool {
@@ -92,5 +92,5 @@ func awaitNoLocks(t testing.TB, direct *pgxpool.Pool) {
 	})
 }
 
-// fewConnections makes transactions share server connections: a runner alone has up to eight of its own.
+// fewConnections makes transactions share server connections: a runner has up to eight connections of its own.
 var fewConnections = map[string]string{"default_pool_size": "3"}

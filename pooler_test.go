@@ -23,7 +23,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// All that a runner does works without a session of its own.
+// A runner needs no session of its own.
 func TestARunnerWorksThroughAPooler(t *testing.T) {
 	t.Parallel()
 	pooled, direct := poolerPools(t, fewConnections)
@@ -136,7 +136,7 @@ func TestARunnerWorksThroughAPooler(t *testing.T) {
 	awaitNoLocks(t, direct)
 }
 
-// What is heard at once where LISTEN works comes with the next heartbeat.
+// Without LISTEN, a cancellation arrives with the next heartbeat.
 func TestCancelThroughAPooler(t *testing.T) {
 	t.Parallel()
 	pooled, direct := poolerPools(t, fewConnections)
@@ -159,8 +159,8 @@ func TestCancelThroughAPooler(t *testing.T) {
 	awaitNoLocks(t, direct)
 }
 
-// An idle runner and waiting consumers look; they do not ask again and again whether LISTEN works, nor leave a lock in
-// a stranger's session.
+// An idle runner and waiting consumers poll. They do not test again and again whether LISTEN works, and leave no lock
+// in a server session that others use.
 func TestSleepThroughAPooler(t *testing.T) {
 	t.Parallel()
 	pooled, direct := poolerPools(t, fewConnections)
@@ -205,8 +205,8 @@ func TestSleepThroughAPooler(t *testing.T) {
 	awaitNoLocks(t, direct)
 }
 
-// With a URL past the pooler, or through one in session mode, a sleeper is woken; with one through a transaction pooler
-// it says so and polls.
+// With a ListenURL that bypasses the pooler, or leads through one in session mode, a sleeping runner is woken. With a
+// transaction pooler, it logs a warning and polls.
 func TestListenURLBypassesAPooler(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -250,7 +250,7 @@ func TestListenURLBypassesAPooler(t *testing.T) {
 	}
 }
 
-// database/sql with pgx's and another driver's defaults, also many at once.
+// database/sql works through a pooler with the defaults of pgx and of another driver, also with many calls at once.
 func TestDatabaseSQLThroughAPooler(t *testing.T) {
 	t.Parallel()
 	pooled, direct := poolerPools(t, fewConnections)
@@ -283,7 +283,7 @@ func TestDatabaseSQLThroughAPooler(t *testing.T) {
 	awaitNoLocks(t, direct)
 }
 
-// useSQL inserts a job and does it, in transactions and without.
+// useSQL inserts and runs a job, in transactions and without.
 func useSQL(ctx context.Context, client *pawl.Client, db *sql.DB, i int) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -320,7 +320,7 @@ func useSQL(ctx context.Context, client *pawl.Client, db *sql.DB, i int) error {
 	return tx.Commit()
 }
 
-// Whatever mode of pgx the user's pool has, for reasons of his own.
+// A user's pool may have any query mode of pgx.
 func TestEveryModeThroughAPooler(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe,
@@ -354,7 +354,7 @@ func TestEveryModeThroughAPooler(t *testing.T) {
 	}
 }
 
-// A driver that prepares statements loses them behind a pooler; the error says what to do.
+// A driver that prepares statements loses them behind a pooler. The error says what to do.
 func TestALostPreparedStatementIsExplained(t *testing.T) {
 	t.Parallel()
 	client, err := pawl.New(nil, pawl.Config{})
@@ -366,7 +366,7 @@ func TestALostPreparedStatementIsExplained(t *testing.T) {
 	}
 }
 
-// forgetful answers as a server does that was not told of a prepared statement.
+// A forgetful connection answers as a server that does not know a prepared statement.
 type forgetful struct{ *sql.DB }
 
 func (forgetful) QueryContext(context.Context, string, ...any) (*sql.Rows, error) {

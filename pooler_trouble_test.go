@@ -18,7 +18,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// losesNoJob inserts and runs jobs while trouble happens, and then fails the test if one that was accepted is lost.
+// losesNoJob inserts and runs jobs while trouble happens. It fails the test if an accepted job is lost.
 func losesNoJob(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble func(some func())) {
 	t.Helper()
 	var ran atomic.Int64
@@ -64,12 +64,11 @@ func losesNoJob(t *testing.T, client *pawl.Client, direct *pgxpool.Pool, trouble
 	}
 }
 
-// quickTimeouts are settings with which PgBouncer notices sooner that a server is there again, and lets nobody wait for
-// long.
+// quickTimeouts are settings with which PgBouncer soon notices that a server is back, and limits each wait.
 var quickTimeouts = map[string]string{"default_pool_size": "5", "server_login_retry": "1", "query_wait_timeout": "3"}
 
-// behind is through on a server of the test's own, which survives crashes.
-func prefixedScanner(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, *localpg.Server, *pgxpool.Pool) {
+// durablePooler is like clientThrough, on a server of the test's own that survives crashes.
+func durablePooler(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, *localpg.Server, *pgxpool.Pool) {
 	t.Helper()
 	server, err := localpg.Start(t.Context(), localpg.Config{Durable: true})
 	must(t, err)
@@ -90,7 +89,7 @@ func prefixedScanner(t *testing.T, listen bool) (*pawl.Client, *localpg.Pooler, 
 	return client, pooler, server, direct
 }
 
-// The pooler, or the server behind it, goes away while jobs are inserted and run: nothing that was accepted is lost.
+// The pooler, or the server behind it, fails while jobs are inserted and run. No accepted job is lost.
 func TestNoJobIsLostWhenAPoolerFails(t *testing.T) {
 	t.Parallel()
 	for name, trouble := range map[string]func(t *testing.T, pooler *localpg.Pooler, server *localpg.Server, some func()){
@@ -116,15 +115,15 @@ func TestNoJobIsLostWhenAPoolerFails(t *testing.T) {
 		for _, listen := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, listening %t", name, listen), func(t *testing.T) {
 				t.Parallel()
-				client, pooler, server, direct := prefixedScanner(t, listen)
+				client, pooler, server, direct := durablePooler(t, listen)
 				losesNoJob(t, client, direct, func(some func()) { trouble(t, pooler, server, some) })
 			})
 		}
 	}
 }
 
-// Other transactions hold every connection to the server. What waits for one fails in time and says why; nothing is
-// lost by it.
+// Other transactions use every server connection. A statement that waits for one fails in time with an error that
+// says why. No job is lost.
 func TestNoJobIsLostWhenAPoolerIsFull(t *testing.T) {
 	t.Parallel()
 	pooled, _ := poolerPools(t, map[string]string{"default_pool_size": "2", "query_wait_timeout": "1"})
@@ -159,8 +158,8 @@ func TestNoJobIsLostWhenAPoolerIsFull(t *testing.T) {
 	}
 }
 
-// A statement that is cancelled while it looks for sleepers leaves no lock to its session: sleepers could not sleep any
-// more, and every insert would notify.
+// A statement that is cancelled while it looks for sleepers leaves no lock in its session. A lock would keep runners
+// from sleeping, and every insert would notify.
 func TestACancelledWakeLeavesNoLock(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{

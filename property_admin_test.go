@@ -120,7 +120,7 @@ func (w *world) keep(r *rand.Rand) error {
 	}, func(*mJob) {})
 }
 
-// makeDue lets all that is scheduled be due; see the function of this name.
+// makeDue makes all scheduled jobs due; see the function of this name.
 func (w *world) makeDue(*rand.Rand) error {
 	for _, j := range w.model.jobs {
 		if j.state == pawlstate.Scheduled {
@@ -135,7 +135,7 @@ func (w *world) makeDue(*rand.Rand) error {
 	})
 }
 
-// passReservations lets the time of reservations and of kept keys come.
+// passReservations passes the time limits of reservations and of kept keys.
 func (w *world) passReservations(*rand.Rand) error {
 	for _, j := range w.model.jobs {
 		j.lapsed = j.lapsed || j.state == pawlstate.Reserved

@@ -7,7 +7,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// remove is Cancel and Delete by id; it says how many.
+// remove is Cancel and Delete by id. It returns the number of changed jobs.
 func (m *model) remove(jobs []*mJob, keep bool) (n int64) {
 	jobs = slices.Clone(jobs)
 	slices.SortFunc(jobs, func(a, b *mJob) int { return cmp.Compare(a.id, b.id) })
@@ -95,7 +95,7 @@ func (m *model) retry(jobs []*mJob) (n int64) {
 	return n
 }
 
-// runFollowups is one pass; it says whether another may find more.
+// runFollowups makes one pass. It reports whether another pass may find more.
 func (m *model) runFollowups() (more bool) {
 	ends := m.followups
 	m.followups = nil
@@ -176,7 +176,7 @@ func (m *model) change(j *mJob, later *bool, priority *int, most int) (became st
 	return "changed"
 }
 
-// promote is what a claim begins with.
+// promote makes due jobs ready. Each claim begins with it.
 func (m *model) promote() {
 	for _, j := range m.jobs {
 		if j.state == pawlstate.Scheduled && !j.later {

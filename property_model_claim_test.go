@@ -18,7 +18,7 @@ func (m *model) permits(channel *string) (n int) {
 	return n
 }
 
-// room is how many more of a channel may run by the limits.
+// room returns how many more jobs of a channel may run.
 func (m *model) room(channel string) int {
 	n := 1 << 30
 	if most := m.policy.MaxRunning; most > 0 {
@@ -30,7 +30,7 @@ func (m *model) room(channel string) int {
 	return max(n, 0)
 }
 
-// claim checks what a claim of n took, and takes it.
+// claim checks the jobs that a claim of n returned, and marks them as running.
 func (m *model) claim(n int, fresh bool, infos pawl.Jobs) error {
 	m.promote()
 	var free []*mJob
@@ -138,7 +138,7 @@ func (m *model) endJob(j *mJob, state pawlstate.State, reason string) {
 	m.followups = append(m.followups, mFollowup{j, true, became})
 }
 
-// finish is Complete, Fail and Release; it says who lost.
+// finish is Complete, Fail and Release. It returns the claims that had lost their job.
 func (m *model) finish(hs []*mClaim, outcome string, later bool) (lost []*mClaim, settles bool) {
 	for _, h := range hs {
 		settles = settles || h.constrained
@@ -190,7 +190,7 @@ func (m *model) finish(hs []*mClaim, outcome string, later bool) (lost []*mClaim
 	return lost, settles
 }
 
-// extend says who lost.
+// extend returns the claims that had lost their job.
 func (m *model) extend(hs []*mClaim) (lost []*mClaim) {
 	var split *mLease
 	parts := map[*mLease]bool{}

@@ -10,7 +10,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// model is what the verbs are to do, in memory. One queue, "default". Time is two moments: now and later.
+// A model predicts in memory what the verbs do. It has one queue, "default". Time has two values: now and later.
 type model struct {
 	jobs         []*mJob // In the order of their ids.
 	byID         map[pawl.ID]*mJob
@@ -99,14 +99,14 @@ func (j *mJob) live() bool {
 	return true
 }
 
-// isCurrent says whether the claim still has the job.
+// isCurrent reports whether the claim still has the job.
 func (h *mClaim) isCurrent() bool { return h.job.state == pawlstate.Running && h.job.epoch == h.epoch }
 
 func (m *model) mostOf(j *mJob) int {
 	return cmp.Or(j.most, m.policy.MaxAttempts, 20)
 }
 
-// ready gives a job its ticket in ready.
+// ready gives a job a ready ticket.
 func (m *model) ready(j *mJob, returned bool) {
 	j.state, j.later = pawlstate.Ready, false
 	switch {
@@ -121,7 +121,7 @@ func (m *model) ready(j *mJob, returned bool) {
 	j.place = m.tickets
 }
 
-// ticket is for a job that waits for nothing but its time.
+// ticket gives a ticket to a job that waits for nothing but its time.
 func (m *model) ticket(j *mJob) {
 	if j.later {
 		j.state = pawlstate.Scheduled
@@ -152,7 +152,7 @@ func (m *model) enqueue(j *mJob, pos float64) {
 	m.lines[j.channel] = line
 }
 
-// leave takes a job out of its line and says whether it was in it.
+// leave removes a job from its ordered channel and reports whether it was in it.
 func (m *model) leave(j *mJob) bool {
 	before := len(m.lines[j.channel])
 	m.lines[j.channel] = slices.DeleteFunc(m.lines[j.channel], func(t mOrderedJob) bool { return t.job == j })
@@ -169,7 +169,7 @@ func (s *mSpec) isConstrained() bool {
 	return s.spec.Ordered || s.spec.Unique.Key != "" || s.spec.Reserve > 0 || len(s.parents) > 0
 }
 
-// insert checks what became of specs, and puts them in.
+// insert checks the results of an insert and adds the jobs.
 func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 	order := make([]int, len(specs))
 	for i := range order {
@@ -301,7 +301,7 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 	return nil
 }
 
-// lines of text that the database's must equal; see facts.
+// text returns lines that must equal the lines from the database; see facts.
 func (m *model) text() []string {
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
@@ -341,7 +341,7 @@ func (m *model) text() []string {
 	return lines
 }
 
-// facts are the database's side of text: what, two jobs, an epoch, a text.
+// facts selects the lines of text from the database: a subject, two jobs, an epoch, a text.
 const facts = `
 	select 'job', g.id, 0::bigint, coalesce(j.epoch, d.epoch, a.epoch),
 	       format('%s%s, attempt %s, crashes %s', g.state, g.reason, g.attempt, coalesce(j.crashes, d.crashes, 0))

@@ -19,9 +19,9 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Random verbs from several goroutines at once, some in transactions, some of those rolled back. What must hold for any
-// interleaving is looked at on the way, in one snapshot, and in the end, when all is done. The seed chooses the verbs;
-// their interleaving is chance.
+// TestPropertyConcurrent runs random verbs from several goroutines. Some run in transactions, of which some are
+// rolled back. Rules that hold for any interleaving are checked in one snapshot, during the run and at its end. The
+// seed chooses the verbs; the interleaving is random.
 func TestPropertyConcurrent(t *testing.T) {
 	t.Parallel()
 	runs, seed := propertyRuns(t, 200)
@@ -39,7 +39,7 @@ func TestPropertyConcurrent(t *testing.T) {
 	}
 }
 
-// crowd is a concurrent run, and what it knows for certain.
+// A crowd is a concurrent run and what is certain about it.
 type crowd struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
@@ -83,8 +83,8 @@ func (c *crowd) run(seed uint64) {
 	}
 }
 
-// passing says of an error that the verb may meet in a crowd: it was too late, or it was the victim of a deadlock and
-// rolled back.
+// passing reports whether an error is one that a verb may return in a crowd: it was too late, or it was the victim of
+// a deadlock and was rolled back.
 func passing(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "40P01" || pg.Code == "23505") {
 		return true
@@ -92,7 +92,7 @@ func passing(err error) bool {
 	return errors.Is(err, pawl.ErrLeaseLost) || errors.Is(err, pawl.ErrExpired) || errors.Is(err, pawl.ErrNotFound)
 }
 
-// act is one or two verbs, directly or in a transaction. What they came to is put down when it is committed.
+// act runs one or two verbs, directly or in a transaction. It records their results after the commit.
 func (c *crowd) act(r *rand.Rand) {
 	ctx := c.t.Context()
 	var then []func()
@@ -262,7 +262,7 @@ func (c *crowd) elapse(db execer) error {
 	return err
 }
 
-// observe looks at one snapshot.
+// observe checks one snapshot.
 func (c *crowd) observe() {
 	rows, _ := c.pool.Query(c.t.Context(), `
 		with held as (
@@ -292,7 +292,7 @@ func (c *crowd) observe() {
 	}
 }
 
-// drain works off all that is left, and looks at what it came to.
+// drain finishes all jobs and checks the result.
 func (c *crowd) drain() {
 	t := c.t
 	left := func() int { return value[int](t, c.pool, "select count(*) from pawl.job") }

@@ -28,7 +28,7 @@ func propertyRuns(t *testing.T, runs int) (int, uint64) {
 	return int(n), seed
 }
 
-// step is a verb, and the dice by which it chooses among what is there when its turn comes.
+// A step is a verb, and the dice with which it chooses its jobs.
 type step struct {
 	verb string
 	dice uint32

@@ -75,7 +75,7 @@ var weights = []struct {
 	{"change", 3}, {"pause", 2}, {"policy", 3}, {"settle", 4}, {"resume", 3},
 }
 
-// world is a run.
+// A world is a run.
 type world struct {
 	ctx    context.Context
 	pool   *pgxpool.Pool
@@ -92,7 +92,7 @@ const deleteEverything = `delete from pawl.job; delete from pawl.ready; delete f
 	delete from pawl.halted_channel; delete from pawl.queue; delete from pawl.archive; delete from pawl.dead; delete
 		from pawl.batch`
 
-// replay carries out steps on an emptied database; the trace says what they came to.
+// replay runs steps on an emptied database. It returns their trace.
 func replay(t *testing.T, pool *pgxpool.Pool, steps []step) (trace []string, err error) {
 	t.Helper()
 	if _, err := pool.Exec(t.Context(), deleteEverything); err != nil {
@@ -130,7 +130,7 @@ func (w *world) say(format string, args ...any) {
 	w.said = append(w.said, fmt.Sprintf(format, args...))
 }
 
-// compare reads all there is.
+// compare compares all rows with the model.
 func (w *world) compare() error {
 	m := w.model
 	ids := make([]int64, len(m.jobs))
@@ -191,7 +191,7 @@ func (w *world) compare() error {
 	return nil
 }
 
-// minus is what sorted a has and sorted b has not.
+// minus returns the elements of sorted a that sorted b lacks.
 func minus(a, b []string) (rest []string) {
 	for _, line := range a {
 		for len(b) > 0 && b[0] < line {
@@ -208,8 +208,8 @@ func minus(a, b []string) (rest []string) {
 
 var errRolledBack = errors.New("rolled back")
 
-// do carries out a verb directly, or in a transaction, which may be rolled back. then is what it comes to on the model;
-// settles says that it does what follows from ends, unless it is in a transaction.
+// do runs a verb directly, or in a transaction, which may be rolled back. then applies the verb to the model, and
+// reports whether followups run: they do, unless the verb is in a transaction.
 func (w *world) do(r *rand.Rand, verb func(*pawl.Client) error, then func() (settles bool)) error {
 	switch dice := r.IntN(10); {
 	case dice < 6:
@@ -242,13 +242,13 @@ func (w *world) do(r *rand.Rand, verb func(*pawl.Client) error, then func() (set
 	}
 }
 
-// exec is a statement of the test's own.
+// exec runs a statement of the test's own.
 func (w *world) exec(sql string, args ...any) error {
 	_, err := w.pool.Exec(w.ctx, sql, args...)
 	return err
 }
 
-// pick is one of list; false: there is none.
+// pick chooses an element of a list. It returns false if the list is empty.
 func pick[T any](r *rand.Rand, list []T) (one T, ok bool) {
 	if len(list) == 0 {
 		return one, false
@@ -258,7 +258,7 @@ func pick[T any](r *rand.Rand, list []T) (one T, ok bool) {
 
 func chance(r *rand.Rand, of int) bool { return r.IntN(of) == 0 }
 
-// some are one to three jobs that ok holds for, now and then any.
+// some chooses one to three jobs for which ok is true, sometimes any jobs.
 func (w *world) some(r *rand.Rand, ok func(*mJob) bool) (jobs []*mJob) {
 	list := w.model.jobs
 	if !chance(r, 8) {

@@ -141,7 +141,7 @@ func (w *world) claim(r *rand.Rand) error {
 	return w.model.claim(n, fresh, jobs)
 }
 
-// holders are claims of one to three jobs; now and then lost ones.
+// holders chooses the claims of one to three jobs, sometimes lost ones.
 func (w *world) holders(r *rand.Rand) (hs []*mClaim) {
 	list := w.model.claims
 	if !chance(r, 4) {
@@ -174,7 +174,8 @@ func infos(hs []*mClaim) (jobs pawl.Jobs) {
 	return jobs
 }
 
-// lostJobs compares who was told that his lease was lost with who has lost it; another error it returns.
+// lostJobs compares the jobs that an error reports as lost with the claims that lost their job. It returns any other
+// error.
 func lostJobs(hs []*mClaim, err error) (lost []*mClaim, other error) {
 	var several pawl.JobErrors
 	switch {
@@ -194,7 +195,7 @@ func lostJobs(hs []*mClaim, err error) (lost []*mClaim, other error) {
 	}
 }
 
-// finish is a verb of held jobs.
+// finish runs a verb on claimed jobs.
 func (w *world) finish(r *rand.Rand, outcome string, later bool, verb func(*pawl.Client, pawl.Jobs) error) error {
 	hs := w.holders(r)
 	if len(hs) == 0 {
@@ -267,7 +268,7 @@ func (w *world) extend(r *rand.Rand) error {
 	return err
 }
 
-// lose lets the lease of a claim run out.
+// lose expires the lease of a claim.
 func (w *world) lose(r *rand.Rand) error {
 	hs := w.holders(r)
 	if len(hs) == 0 {
@@ -288,7 +289,7 @@ func (w *world) rescue(*rand.Rand) error {
 	return w.exec("select * from pawl.rescue(1000, true, true)")
 }
 
-// reclaim may take the permits of those alone who have lost the job, and takes those of lost leases.
+// reclaim drops the permits of expired leases. It may only drop permits of claims that have lost their job.
 func (w *world) reclaim(*rand.Rand) error {
 	if err := w.exec("select pawl.drop_stale_permits()"); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Section 5: what commits below the mark.
+// Section 5: an insert that commits below the mark is found.
 func TestALateCommitBelowTheMarkIsFound(t *testing.T) {
 	for name, insertLate := range map[string]func(t *testing.T, c *pawl.Client) error{
 		"one":  func(t *testing.T, c *pawl.Client) error { _, err := c.Insert(t.Context(), Note{-1}); return err },
@@ -42,7 +42,7 @@ func TestALateCommitBelowTheMarkIsFound(t *testing.T) {
 	}
 }
 
-// Section 5: what a claimer that rolls back leaves below the mark.
+// Section 5: the tickets of a claim that is rolled back below the mark are found.
 func TestAClaimRolledBackBelowTheMarkIsFound(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -66,7 +66,7 @@ func TestAClaimRolledBackBelowTheMarkIsFound(t *testing.T) {
 	})
 }
 
-// Section 5: the safe mark needs every inserter to have a transaction number before it draws a position.
+// Section 5: the safe mark needs every insert to have a transaction id before it draws a position.
 func TestAnInsertHasATransactionIDBeforeItsPosition(t *testing.T) {
 	checkRule(t, "insert/insert", "perform pg_current_xact_id();", "",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
@@ -118,7 +118,7 @@ func TestAnInsertHasATransactionIDBeforeItsPosition(t *testing.T) {
 		})
 }
 
-// Section 5: lanes not known yet are looked for also while the known ones have tickets.
+// Section 5: a consumer looks for new lanes even while its known lanes have tickets.
 func TestABusyConsumerFindsAMoreUrgentLane(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
@@ -139,7 +139,7 @@ func TestABusyConsumerFindsAMoreUrgentLane(t *testing.T) {
 	}
 }
 
-// Section 4, rule 8: "nothing came of it" is not "nothing is there".
+// Section 4, rule 8: a claim that returns no job does not mean that there is no job.
 func TestOrphanTicketsDoNotHideAJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -159,7 +159,7 @@ func TestOrphanTicketsDoNotHideAJob(t *testing.T) {
 	t.Error("the job behind tickets without jobs was not found by ten claims")
 }
 
-// Section 4, rule 9.
+// Section 4, rule 9: the claim itself reads whether the queue is paused.
 func TestThePauseIsReadInsideTheClaim(t *testing.T) {
 	paused := "where not exists (select from pawl.queue q where q.name = u.queue and q.paused)\n      and"
 	checkRule(t, "claim/claim", paused, "where",

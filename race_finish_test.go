@@ -15,7 +15,7 @@ import (
 // The races of docs/design.md, each with the rule that survives it. Where it can be done, the rule is then taken out of
 // the statement, in the test's own database, to see that the test would notice.
 
-// Rule 2: fence where the row is locked.
+// Rule 2: the epoch is compared where the row is locked.
 func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
 	checkRule(t, "finish/complete", "where j.id = u.id and j.epoch = u.epoch for update skip locked",
 		"where j.id = u.id for update skip locked",
@@ -33,7 +33,7 @@ func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
 		})
 }
 
-// Rule 2: the completion waits for the row, and finds another epoch when it gets it.
+// Rule 2: the completion waits for the row and then finds another epoch.
 func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 	checkRule(t, "finish/lock_jobs", "where j.id = u.id and j.epoch = u.epoch for update", "where j.id = u.id for update",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
@@ -62,7 +62,7 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 		})
 }
 
-// Rule 3: no waiting on strangers.
+// Rule 3: a job that another transaction has locked delays no other job.
 func TestALockDelaysOnlyItsOwnJob(t *testing.T) {
 	checkRule(t, "finish/complete", "j.epoch = u.epoch for update skip locked", "j.epoch = u.epoch for update",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string) {
@@ -110,7 +110,7 @@ func TestALockDelaysOnlyItsOwnJobInARunner(t *testing.T) {
 	await(t, client, ids[2], pawlstate.Completed)
 }
 
-// Section 4, rule 7: a retried completion that matches nothing looks whether it was carried out.
+// Section 4, rule 7: a retried completion that finds no job checks whether it was carried out before.
 func TestFindFinishedComparesTheEpoch(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Rule 6: a lease goes with its last live pair, not before.
+// Rule 6: a lease is deleted with its last job, not before.
 func TestALeaseIsDeletedWithItsLastJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -38,7 +38,7 @@ func TestALeaseIsDeletedWithItsLastJob(t *testing.T) {
 	}
 }
 
-// Rules 3 and 6: rescue passes by a job somebody has locked, and its lease stays for the next time.
+// Rules 3 and 6: rescue skips a locked job and keeps its lease for the next time.
 func TestRescueKeepsTheLeaseOfALockedJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -60,7 +60,7 @@ func TestRescueKeepsTheLeaseOfALockedJob(t *testing.T) {
 	}
 }
 
-// A hundred lost leases of jobs somebody holds must not keep a claim busy for as long as he does.
+// A hundred expired leases of locked jobs must not keep a claim busy while the locks last.
 func TestRescueReturnsWhenAllJobsAreLocked(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -84,7 +84,7 @@ func TestRescueReturnsWhenAllJobsAreLocked(t *testing.T) {
 	}
 }
 
-// Section 4, rule 6: a worker taken for dead claims nothing.
+// Section 4, rule 6: a worker that is no longer registered claims nothing.
 func TestAnUnregisteredWorkerClaimsNothing(t *testing.T) {
 	checkRule(t, "claim/claim", "w.id = claim.worker and w.gone_at is null and (w.pid <> 0 or w.state = 'ready')", "true",
 		func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) string {
@@ -98,8 +98,8 @@ func TestAnUnregisteredWorkerClaimsNothing(t *testing.T) {
 		})
 }
 
-// Section 4, rule 6: it is taken for dead between its claim and the commit of it. For a minute that is found at once,
-// later by a sweep of all leases.
+// Section 4, rule 6: a worker is found lost between its claim and the commit of the claim. Within a minute every
+// rescue finds its leases; later a sweep of all leases does.
 func TestAWorkerLostDuringItsClaimLosesTheJob(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, gone, sweep string }{{"lately", "1 second", "false"},
@@ -128,8 +128,8 @@ func TestAWorkerLostDuringItsClaimLosesTheJob(t *testing.T) {
 	}
 }
 
-// Section 6: nobody is late until the server has been up long enough to hear of it, and a rescuer cut off itself judges
-// nobody.
+// Section 6: no worker is lost before the server has been up for the worker's limit. A rescuer that was cut off
+// itself finds no worker lost.
 func TestAWorkerIsLostOnlyAfterItsTime(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Rule 7: unclaim before the claim gets to the server: the claim then fails as a whole.
+// Rule 7: unclaim reaches the server before its claim. The claim then fails as a whole.
 func TestAClaimAfterItsUnclaimFails(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -34,7 +34,7 @@ func TestAClaimAfterItsUnclaimFails(t *testing.T) {
 	}
 }
 
-// Rule 7: unclaim while the claim is at work waits for it.
+// Rule 7: unclaim waits for a claim that is under way.
 func TestUnclaimWaitsForItsClaim(t *testing.T) {
 	tombstone := `insert into pawl.lease (id, expires_at, jobs, epochs)
   values (unclaim.lease, clock_timestamp() + interval '1 minute', '{}', '{}')

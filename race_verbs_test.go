@@ -13,8 +13,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Rule 1: a verb and its ticket. What is being given back while it is cancelled has a new ticket when the cancellation
-// gets the row.
+// Rule 1: a job is returned while it is cancelled. It has a new ticket when the cancellation gets the row.
 func TestCancelRemovesTheTicketOfAReturnedJob(t *testing.T) {
 	for name, giveBack := range map[string]func(context.Context, *pawl.Client, pawl.Jobs) error{
 		"released": func(ctx context.Context, c *pawl.Client, jobs pawl.Jobs) error { return c.Release(ctx, jobs, 0) },
@@ -63,7 +62,7 @@ func TestCancelRemovesTheTicketOfAReturnedJob(t *testing.T) {
 	}
 }
 
-// Rule 1: cancel, delete and retry against a claim and a promotion that are at work.
+// Rule 1: cancel, delete and retry run while a claim or a promotion is under way.
 func TestVerbsDuringAClaimOrAPromotion(t *testing.T) {
 	verbs := map[string]func(context.Context, *pawl.Client, pawl.ID) (int64, error){
 		"cancel": func(ctx context.Context, c *pawl.Client, id pawl.ID) (int64, error) { return c.Cancel(ctx, id) },
@@ -150,7 +149,7 @@ func TestVerbsDuringAClaimOrAPromotion(t *testing.T) {
 	})
 }
 
-// Rule 4: locks in a fixed order, whatever the order of the argument.
+// Rule 4: locks are taken in a fixed order, whatever the order of the ids.
 func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
 	verbs := map[string]func(context.Context, *pawl.Client, pawl.Jobs, []pawl.ID) error{
 		"cancel": func(ctx context.Context, c *pawl.Client, _ pawl.Jobs, ids []pawl.ID) error {
@@ -195,7 +194,8 @@ func TestVerbsInOppositeOrdersDoNotDeadlock(t *testing.T) {
 	}
 }
 
-// Everything at once, for a while; then all that is left is finished, and the invariant holds (install checks it).
+// All verbs run at once for a while. Then the remaining jobs are finished. At the end install checks that Verify
+// finds no violation.
 func TestConcurrentVerbsLoseNoJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// checkRule runs race as the library is, when it must say nothing, and with `without` a function in which old stands
-// replaced: there it must say what goes wrong.
+// checkRule runs race twice. With the library as it is, race must return "". After old is replaced in the SQL
+// function, race must return what went wrong.
 func checkRule(t *testing.T, function, old, replaced string,
 	race func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (wrong string)) {
 	t.Helper()

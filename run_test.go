@@ -8,7 +8,7 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// start runs mux beside the test until stop is called, which says what Run said, or the test ends.
+// start runs mux until stop is called or the test ends. stop returns the error of Run.
 func start(t testing.TB, client *pawl.Client, mux *pawl.Mux, config pawl.RunnerConfig) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// What SQL inserts, Go sees and runs, and the other way round.
+// Go runs jobs that SQL inserted, and a SQL session runs jobs that Go inserted.
 func TestTheSQLFunctions(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -128,7 +128,7 @@ func TestTheSQLFunctions(t *testing.T) {
 	}
 }
 
-// A trigger inserts a job, a Go handler runs it; rolled back, there is none.
+// A trigger inserts a job, and a Go handler runs it. If the transaction is rolled back, there is no job.
 func TestATriggerInserts(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -152,7 +152,7 @@ func TestATriggerInserts(t *testing.T) {
 	}
 }
 
-// A SQL session alone works a queue with ordered and limited jobs, due ones and those another session left.
+// A SQL session alone runs a queue with ordered jobs, limited jobs, due jobs and jobs that another session left.
 func TestASQLSessionWorksAQueue(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -181,7 +181,7 @@ func TestASQLSessionWorksAQueue(t *testing.T) {
 	}
 }
 
-// One of several jobs a SQL session claimed is extended again and again.
+// A SQL session extends one of several claimed jobs again and again.
 func TestSQLExtendsAgain(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -207,7 +207,7 @@ func TestSQLExtendsAgain(t *testing.T) {
 	}
 }
 
-// The most urgent comes first.
+// The most urgent job is claimed first.
 func TestSQLClaimsByPriority(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

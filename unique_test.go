@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// What a duplicate gives is given as it is, to a job of its own kind.
+// A duplicate replaces the fields of a job of its own kind as they are given.
 func TestWhatADuplicateReplaces(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
@@ -36,7 +36,7 @@ func TestWhatADuplicateReplaces(t *testing.T) {
 	}
 }
 
-// A batch says the same as its jobs one after the other.
+// A batch has the same results as its jobs inserted one after the other.
 func TestDuplicatesWithinABatch(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
@@ -77,8 +77,8 @@ func TestADuplicateBlocksNoJob(t *testing.T) {
 	commit(t, tx)
 }
 
-// A job that gives its key up when it starts does not start before what a duplicate stands for is there to be seen;
-// others do.
+// A job that releases its key at its start waits for an uncommitted duplicate. Its handler must see what the
+// duplicate's transaction wrote. Other jobs start.
 func TestADuplicateKeepsItsJobFromStarting(t *testing.T) {
 	t.Parallel()
 	for _, replace := range []bool{false, true} {
@@ -109,7 +109,8 @@ func TestADuplicateKeepsItsJobFromStarting(t *testing.T) {
 	}
 }
 
-// A duplicate that meets its job being claimed is a new job: the one that starts does not see what it stands for.
+// A duplicate of a job that is being claimed becomes a new job: the starting job does not see what the transaction
+// wrote.
 func TestADuplicateOfAJobThatStarts(t *testing.T) {
 	t.Parallel()
 	for _, unique := range []pawl.Unique{{Key: "k", UntilStart: true}, {Key: "k", UntilStart: true, Replace: true}} {
@@ -137,8 +138,7 @@ func TestADuplicateOfAJobThatStarts(t *testing.T) {
 	}
 }
 
-// Many duplicates at once, with runners that start and finish their jobs meanwhile: the last word of each writer is not
-// lost.
+// Many duplicates are inserted while runners start and finish their jobs. The last write of each writer is not lost.
 func TestDebounceKeepsTheLastArgsOfEachWriter(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
@@ -310,7 +310,7 @@ func TestUniqueKeysWithinABatch(t *testing.T) {
 	}
 }
 
-// Many insert the same keys at once, in batches of their own order; some roll back. Every key has one job.
+// Many batches insert the same keys at once, each in its own order, and some roll back. Every key has one job.
 func TestUniqueRace(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -344,7 +344,7 @@ func TestUniqueRace(t *testing.T) {
 	}
 }
 
-// A retried job has its key as it was inserted with it, not as who had the key since.
+// A retried job takes its key with the settings of its own insert.
 func TestRetryTakesItsKeyAsItsOwn(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

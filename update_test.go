@@ -76,7 +76,7 @@ func TestUpdateChangesAWaitingJob(t *testing.T) {
 	}
 }
 
-// A promotion at work has the ticket and the job: the update waits, and changes the ticket it finds then.
+// A promotion has locked the ticket and the job. The update waits and then changes the new ticket.
 func TestUpdateWhilePromoted(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -98,7 +98,7 @@ func TestUpdateWhilePromoted(t *testing.T) {
 	await(t, client, id, pawlstate.Scheduled)
 }
 
-// What Update changes is encoded as what Insert puts in, and defaults are not in it.
+// Update encodes args as Insert does, and applies no defaults.
 func TestUpdateWithCodecAndDefaults(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {

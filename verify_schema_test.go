@@ -64,7 +64,8 @@ var schemaDifferences = map[string]struct {
 	"no schema": {"drop schema pawl cascade", []string{"schema"}, "no schema", false},
 }
 
-// What is missing from the schema or differs there is found, and repaired if that is safe. It never is an error.
+// Verify finds objects that are missing from the schema or differ. Repair repairs them if that is safe. Neither
+// returns an error.
 func TestSchemaDifferencesAreFoundAndRepaired(t *testing.T) {
 	t.Parallel()
 	for name, test := range schemaDifferences {

@@ -34,7 +34,7 @@ func awaitBlocked(t testing.TB, pool *pgxpool.Pool, n int) {
 	})
 }
 
-// awaitSleepers waits until n keys are held by sleepers: runners and waiters that want to be woken.
+// awaitSleepers waits until n sleep locks are held: runners and waiters hold one while they want to be woken.
 func awaitSleepers(t testing.TB, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	pgtest.Wait(t, "somebody to sleep", func() bool {

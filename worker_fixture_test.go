@@ -35,7 +35,7 @@ func theWorker(t testing.TB, client *pawl.Client) pawl.Worker {
 // rareBeat is a heartbeat that does not come by itself within a test.
 const rareBeat = 10 * time.Minute
 
-// registerWorker returns a client and a registered worker, beside n jobs.
+// registerWorker returns a client with n jobs, and a registered worker.
 func registerWorker(t *testing.T, worker pawl.Worker, n int) (*pawl.Client, *pgxpool.Pool, *pawl.Worker) {
 	t.Helper()
 	client, pool := install(t)
