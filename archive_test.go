@@ -8,7 +8,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Data past its retention is dropped: partitions of the archive, dead jobs, workers, batches and counters. The rest stays.
+// Maintenance drops data past its retention: partitions of the archive, dead jobs, workers, batches and counters. It
+// keeps the rest.
 func TestRetentionDropsWhatIsPast(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -19,16 +20,22 @@ func TestRetentionDropsWhatIsPast(t *testing.T) {
 	must(t, client.Complete(t.Context(), jobs[0]))
 	must(t, client.Fail(t.Context(), jobs[1], pawl.Dead(errBoom)))
 	partitions := func() []string {
-		return values[string](t, pool, "select k.relname::text from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = 'pawl.archive'::regclass order by 1")
+		return values[string](t, pool, "select k.relname::text from pg_inherits i join pg_class k on k.oid = i.inhrelid "+
+			"where i.inhparent = 'pawl.archive'::regclass order by 1")
 	}
 	before := partitions()
 	exec(t, pool, `create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
-		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00');
-		insert into pawl.archive (id, finished_at, expires_at, created_at, epoch, priority, attempt, state, queue, channel, kind)
+		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to
+			('2020-03-01 00:00:00+00');
+		insert into pawl.archive (id, finished_at, expires_at, created_at, epoch, priority, attempt, state, queue,
+			channel, kind)
 		values (1000, '2020-02-28', '2020-02-29 12:00:00+00', '2020-02-28', 1, 0, 1, 'completed', 'default', '', 'note');
-		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, crashes, reason, queue, channel, kind)
-		select n, now(), now() - interval '1 second', now(), 1, 0, 1, 0, 'attempts', 'default', '', 'note' from generate_series(2001, 3500) n;
-		insert into pawl.batch (id, total, finished_at) values (4000, 0, now() - interval '31 days'), (4001, 0, now()), (4002, 0, null);
+		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, crashes, reason, queue,
+			channel, kind)
+		select n, now(), now() - interval '1 second', now(), 1, 0, 1, 0, 'attempts', 'default', '', 'note' from
+			generate_series(2001, 3500) n;
+		insert into pawl.batch (id, total, finished_at) values (4000, 0, now() - interval '31 days'), (4001, 0, now()),
+			(4002, 0, null);
 		select pawl.unregister_worker(pawl.register_worker('gone', 'h', 1, 'v', null, '9 seconds'));
 		update pawl.worker set gone_at = gone_at - interval '2 days';
 		select pawl.unregister_worker(pawl.register_worker('just gone', 'h', 1, 'v', null, '9 seconds'));
@@ -52,7 +59,8 @@ func TestRetentionDropsWhatIsPast(t *testing.T) {
 	if got := values[int](t, pool, "select id::int from pawl.batch order by id"); !slices.Equal(got, []int{4001, 4002}) {
 		t.Errorf("the batches are %v", got)
 	}
-	if got := values[string](t, pool, "select queue from pawl.counter where queue <> 'default'"); !slices.Equal(got, []string{"now"}) {
+	if got := values[string](t, pool, "select queue from pawl.counter where queue <> 'default'"); !slices.Equal(got,
+		[]string{"now"}) {
 		t.Errorf("told of lately: %v", got)
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 func TestAFinishNotifiesOnlyWhereTheJobIsAwaited(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	first, other, last := insert(t, client, Note{1}), insert(t, client, Note{2}), insert(t, client, Note{3})
 	ear, err := pgx.Connect(t.Context(), pgtest.Direct(t, pool.Config().ConnString()))
 	must(t, err)

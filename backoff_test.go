@@ -29,11 +29,16 @@ func TestBackoffWait(t *testing.T) {
 		{"default, at its most", exactly(pawl.Backoff{}), `{"jitter": 0}`, 13, time.Hour},
 		{"default, very late", exactly(pawl.Backoff{}), `{"jitter": 0}`, 32767, time.Hour},
 		{"not an attempt", exactly(pawl.Backoff{}), `{"jitter": 0}`, 0, time.Second},
-		{"constant", exactly(pawl.Backoff{Base: 7 * time.Second, Growth: 1}), `{"base": 7, "growth": 1, "jitter": 0}`, 99, 7 * time.Second},
-		{"linear", exactly(pawl.Backoff{Base: 3 * time.Second, Growth: 1, Power: 1}), `{"base": 3, "growth": 1, "power": 1, "jitter": 0}`, 20, time.Minute},
-		{"to the fourth", exactly(pawl.Backoff{Growth: 1, Power: 4, Max: 24 * time.Hour}), `{"growth": 1, "power": 4, "max": 86400, "jitter": 0}`, 10, 10_000 * time.Second},
-		{"less and less", exactly(pawl.Backoff{Base: 8 * time.Second, Growth: 0.5}), `{"base": 8, "growth": 0.5, "jitter": 0}`, 4, time.Second},
-		{"base above max", exactly(pawl.Backoff{Base: time.Hour, Max: time.Minute}), `{"base": 3600, "max": 60, "jitter": 0}`, 1, time.Minute},
+		{"constant", exactly(pawl.Backoff{Base: 7 * time.Second, Growth: 1}), `{"base": 7, "growth": 1, "jitter": 0}`, 99,
+			7 * time.Second},
+		{"linear", exactly(pawl.Backoff{Base: 3 * time.Second, Growth: 1, Power: 1}),
+			`{"base": 3, "growth": 1, "power": 1, "jitter": 0}`, 20, time.Minute},
+		{"to the fourth", exactly(pawl.Backoff{Growth: 1, Power: 4, Max: 24 * time.Hour}),
+			`{"growth": 1, "power": 4, "max": 86400, "jitter": 0}`, 10, 10_000 * time.Second},
+		{"less and less", exactly(pawl.Backoff{Base: 8 * time.Second, Growth: 0.5}),
+			`{"base": 8, "growth": 0.5, "jitter": 0}`, 4, time.Second},
+		{"base above max", exactly(pawl.Backoff{Base: time.Hour, Max: time.Minute}), `{"base": 3600, "max": 60, "jitter": 0}`,
+			1, time.Minute},
 	} {
 		near := func(got float64) bool { return math.Abs(got-test.want.Seconds()) <= 1e-6*test.want.Seconds() }
 		if got := test.backoff.Wait(test.attempt).Seconds(); !near(got) {
@@ -82,7 +87,8 @@ func TestBackoffIsTheSameInSQL(t *testing.T) {
 			if got := b.Wait(attempt).Seconds(); got < low || got > high {
 				r.Fatalf("%+v, attempt %d: %v s in Go, outside %v to %v", b, attempt, got, low, high)
 			}
-			if got := value[float64](t, pool, "select pawl.backoff($1::text::jsonb, 1)", string(stored)); got < low || got > high {
+			if got := value[float64](t, pool, "select pawl.backoff($1::text::jsonb, 1)", string(stored)); got < low ||
+				got > high {
 				r.Fatalf("%s: %v s in SQL, outside %v to %v", stored, got, low, high)
 			}
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-func TestBatch(t *testing.T) {
+func TestABatchInsertsItsCallbacks(t *testing.T) {
 	t.Parallel()
 	follower := func(n int) *pawl.JobSpec {
 		return &pawl.JobSpec{Args: Note{n}, Queue: "follow", Headers: map[string]string{"a": "b"}}
@@ -35,7 +35,8 @@ func TestBatch(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
 			id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{
-				Jobs: notes(len(test.ends)), OnFinish: follower(onFinish), OnSuccess: follower(onSuccess), OnDeath: follower(onDeath),
+				Jobs: notes(len(test.ends)), OnFinish: follower(onFinish), OnSuccess: follower(onSuccess),
+				OnDeath: follower(onDeath),
 			})
 			must(t, err)
 			for i, end := range test.ends {
@@ -49,7 +50,8 @@ func TestBatch(t *testing.T) {
 					must(t, client.Fail(t.Context(), job, end))
 				}
 				if i < len(test.ends)-1 {
-					if n := value[int](t, pool, "select count(*) from pawl.job where queue = 'follow' and args ->> 'n' <> '103'"); n != 0 {
+					others := "select count(*) from pawl.job where queue = 'follow' and args ->> 'n' <> '103'"
+					if n := value[int](t, pool, others); n != 0 {
 						t.Errorf("%d jobs follow before the end", n)
 					}
 				}
@@ -57,7 +59,8 @@ func TestBatch(t *testing.T) {
 			runFollowups(t, pool)
 			b, err := client.GetBatch(t.Context(), id)
 			must(t, err)
-			if b.Total != len(test.ends) || b.Completed != test.completed || b.Cancelled != test.cancelled || b.Dead != test.dead {
+			if b.Total != len(test.ends) || b.Completed != test.completed || b.Cancelled != test.cancelled ||
+				b.Dead != test.dead {
 				t.Errorf("the counts are %+v", b)
 			}
 			jobs, err := client.Claim(t.Context(), "follow", 10, time.Minute)
@@ -76,15 +79,16 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// A dead job of a finished batch is retried: it counts as live again, and nothing follows twice.
+// A dead job of a finished batch is retried. It counts as live again, and no callback is inserted a second time.
 func TestABatchsJobIsRetried(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(1), OnFinish: &pawl.JobSpec{Args: Note{9}, Queue: "follow"}})
+	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(1),
+		OnFinish: &pawl.JobSpec{Args: Note{9}, Queue: "follow"}})
 	must(t, err)
 	job := claim(t, client, 1)[0]
 	must(t, client.Fail(t.Context(), job, pawl.Dead(errBoom)))
-	must1(t, 1)(client.Retry(t.Context(), job.ID))
+	wantCount(t, 1)(client.Retry(t.Context(), job.ID))
 	if b, _ := client.GetBatch(t.Context(), id); b.Dead != 0 {
 		t.Errorf("after the retry: %+v", b)
 	}
@@ -100,7 +104,8 @@ func TestABatchsJobIsRetried(t *testing.T) {
 	}
 }
 
-// Duplicates are another's: the batch is of the jobs that were put in. One of duplicates alone is finished at once.
+// A duplicate belongs to no batch: a batch has the jobs that were inserted. A batch of duplicates alone is finished
+// at once.
 func TestABatchOfDuplicates(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -108,12 +113,14 @@ func TestABatchOfDuplicates(t *testing.T) {
 		return pawl.JobSpec{Args: Note{n}, Unique: pawl.Unique{Key: key}}
 	}
 	insert(t, client, unique(1, "taken"))
-	some, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
+	some, err := client.InsertBatch(t.Context(),
+		pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(2, "taken"), unique(3, "free"), {Args: Note{4}}}})
 	must(t, err)
 	if b, err := client.GetBatch(t.Context(), some); err != nil || b.Total != 2 {
 		t.Errorf("a batch of three with one duplicate: %+v, %v", b, err)
 	}
-	all, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(5, "taken")}, OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
+	all, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{unique(5, "taken")},
+		OnFinish: &pawl.JobSpec{Args: Note{6}, Queue: "follow"}})
 	must(t, err)
 	if b, err := client.GetBatch(t.Context(), all); err != nil || b.Total != 0 {
 		t.Errorf("a batch of one duplicate: %+v, %v", b, err)
@@ -136,13 +143,14 @@ func TestABatchRuns(t *testing.T) {
 		ran[job.Args.N]++
 		return nil
 	})
-	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(500), OnSuccess: &pawl.JobSpec{Args: Note{1000}}})
+	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(500),
+		OnSuccess: &pawl.JobSpec{Args: Note{1000}}})
 	must(t, err)
 	for range 2 {
 		start(t, client, mux, pawl.RunnerConfig{})
 	}
 	pgtest.Wait(t, "the callback", func() bool { mu.Lock(); defer mu.Unlock(); return ran[1000] > 0 })
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	b, err := client.GetBatch(t.Context(), id)
 	must(t, err)
 	if b.Completed != 500 || len(ran) != 501 || ran[1000] != 1 {
@@ -150,7 +158,7 @@ func TestABatchRuns(t *testing.T) {
 	}
 }
 
-func TestSaga(t *testing.T) {
+func TestASagaUndoesItsSteps(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		dies int // step, from 1; 0: none
@@ -186,8 +194,8 @@ func TestSaga(t *testing.T) {
 				b, err := client.GetBatch(t.Context(), id)
 				return err == nil && b.Completed+b.Cancelled+b.Dead == b.Total
 			})
-			if live(t, pool) != 0 || !slices.Equal(ran, test.want) {
-				t.Errorf("ran %v, want %v; %d are live", ran, test.want, live(t, pool))
+			if liveRows(t, pool) != 0 || !slices.Equal(ran, test.want) {
+				t.Errorf("ran %v, want %v; %d are live", ran, test.want, liveRows(t, pool))
 			}
 		})
 	}

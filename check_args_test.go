@@ -17,7 +17,8 @@ func TestValidation(t *testing.T) {
 		args   string // "": none
 		reason string // "": valid
 	}{
-		{"nothing is checked", limits{}, `{"` + strings.Repeat("k", 2000) + `":[[[[[["` + strings.Repeat("v", 2000) + `"]]]]]],"__proto__":1}`, ""},
+		{"nothing is checked", limits{}, `{"` + strings.Repeat("k", 2000) + `":[[[[[["` + strings.Repeat("v", 2000) +
+			`"]]]]]],"__proto__":1}`, ""},
 
 		{"string at the bound", limits{MaxStringBytes: 4}, `{"k":["1234","üü"]}`, ""},
 		{"string over it", limits{MaxStringBytes: 4}, `{"k":["1234","12345"]}`, "string of 5 bytes at byte 13"},
@@ -35,7 +36,8 @@ func TestValidation(t *testing.T) {
 		{"depth 3", limits{MaxDepth: 2}, `{"a":{"b":1},"c":[1,[2]]}`, "deeper than 2 objects and arrays, at byte 20"},
 		{"array in arrays", limits{MaxDepth: 3}, `[[[[]]]]`, "deeper than 3"},
 
-		{"forbidden at the top", limits{ForbiddenKeys: []string{"x", "__proto__"}}, `{"__proto__":1}`, `key "__proto__" at byte 1`},
+		{"forbidden at the top", limits{ForbiddenKeys: []string{"x", "__proto__"}}, `{"__proto__":1}`,
+			`key "__proto__" at byte 1`},
 		{"forbidden deep down", limits{ForbiddenKeys: []string{"bad"}}, `[{"a":[{"bad":1}]}]`, `key "bad" at byte 8`},
 		{"forbidden and escaped", limits{ForbiddenKeys: []string{"bad"}}, `{"b\u0061d":1}`, `key "bad"`},
 		{"forbidden as a value", limits{ForbiddenKeys: []string{"bad"}}, `{"a":"bad","c":["bad"]}`, ""},
@@ -46,7 +48,8 @@ func TestValidation(t *testing.T) {
 		{"required, only deep down", limits{RequiredKeys: []string{"a"}}, `{"b":{"a":1}}`, `lack the key "a"`},
 		{"required, only as a value", limits{RequiredKeys: []string{"a"}}, `{"b":"a"}`, `lack the key "a"`},
 		{"required of an empty object", limits{RequiredKeys: []string{"a"}}, `{}`, `lack the key "a"`},
-		{"required of an array", limits{RequiredKeys: []string{"a"}}, `[{"a":1}]`, `not an object: want one with the key "a"`},
+		{"required of an array", limits{RequiredKeys: []string{"a"}}, `[{"a":1}]`,
+			`not an object: want one with the key "a"`},
 		{"required of a string", limits{RequiredKeys: []string{"a"}}, `"{a"`, "not an object"},
 		{"required of no args", limits{RequiredKeys: []string{"a"}}, "", "not an object"},
 		{"no args", limits{MaxStringBytes: 1, MaxDepth: 1, ForbiddenKeys: []string{"a"}}, "", ""},
@@ -89,13 +92,13 @@ func TestValidationIsAllOrNone(t *testing.T) {
 			t.Errorf("got %v, want an *InvalidError of job %d", err, index)
 		}
 	}
-	if n := live(t, pool); n != 0 {
+	if n := liveRows(t, pool); n != 0 {
 		t.Errorf("%d rows after inserts that were refused", n)
 	}
 	insert(t, client, Note{1})
 }
 
-func TestConfigMistakes(t *testing.T) {
+func TestNewRefusesAWrongConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]pawl.Config{
 		"ArgsBytes":                  {MaxArgsBytes: -1},

@@ -86,7 +86,7 @@ func TestACheckpointNeedsTheLease(t *testing.T) {
 			t.Errorf("%+v: %v", wrong, err)
 		}
 	}
-	expire(t, pool)
+	expireLeases(t, pool)
 	if err := client.Checkpoint(t.Context(), claimed, pawl.Checkpoint{Value: 1}); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Errorf("after the lease: %v, want ErrLeaseLost", err)
 	}

@@ -45,7 +45,7 @@ func TestEachJobOfAChunkHasItsOwnResult(t *testing.T) {
 		return nil
 	}, pawl.KindOptions{Chunk: 20})
 	start(t, client, mux, pawl.RunnerConfig{Min: 50, Max: 100})
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	for i, r := range results {
 		want := pawlstate.Completed
 		switch i {
@@ -111,12 +111,12 @@ func TestAChunkIsCancelledWithItsLastJob(t *testing.T) {
 	})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
 	for n := 0; n < len(results); {
-		n += within(t, "the chunks", running)
+		n += receive(t, "the chunks", running)
 	}
 	for _, r := range results {
-		must1(t, 1)(client.Cancel(t.Context(), r.ID))
+		wantCount(t, 1)(client.Cancel(t.Context(), r.ID))
 	}
-	if err := within(t, "the cause", cause); !errors.Is(err, pawl.ErrCancelled) {
+	if err := receive(t, "the cause", cause); !errors.Is(err, pawl.ErrCancelled) {
 		t.Errorf("the cause is %v, want ErrCancelled", err)
 	}
 	for _, r := range results {

@@ -26,7 +26,7 @@ func TestClaimTakesInOrder(t *testing.T) {
 	}
 }
 
-func TestClaimOneByOne(t *testing.T) {
+func TestClaimsOfOneKeepTheOrder(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(20)); err != nil {
@@ -39,7 +39,7 @@ func TestClaimOneByOne(t *testing.T) {
 	}
 }
 
-func TestClaimMistakes(t *testing.T) {
+func TestClaimRefusesWrongArguments(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	for _, test := range []struct {
@@ -81,7 +81,7 @@ func TestDelayAndRunAt(t *testing.T) {
 	if job := await(t, client, timed, pawlstate.Scheduled); !job.RunAt.Equal(at) {
 		t.Errorf("RunAt %v became %v", at, job.RunAt)
 	}
-	elapse(t, pool)
+	makeDue(t, pool)
 	if got := numbers(t, claim(t, client, 10)); !slices.Equal(got, []int{1, 2}) {
 		t.Errorf("claimed %v when both were due", got)
 	}
@@ -92,7 +92,8 @@ func TestClaimInATransaction(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t)
-			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Data: []byte("data"), Headers: map[string]string{"k": "v"}, Fingerprint: "f"})
+			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Data: []byte("data"), Headers: map[string]string{"k": "v"},
+				Fingerprint: "f"})
 			open := func() (*pawl.Client, func() error) {
 				if driver == "pgx" {
 					tx := begin(t, pool)
@@ -106,7 +107,8 @@ func TestClaimInATransaction(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(jobs) != 1 || jobs[0].ID != id || string(jobs[0].Data) != "data" || jobs[0].Headers["k"] != "v" || jobs[0].Fingerprint != "f" ||
+			if len(jobs) != 1 || jobs[0].ID != id || string(jobs[0].Data) != "data" || jobs[0].Headers["k"] != "v" ||
+				jobs[0].Fingerprint != "f" ||
 				jobs[0].Attempt != 1 || jobs[0].MaxAttempts != 20 || jobs[0].State != pawlstate.Running {
 				t.Fatalf("claimed %+v", jobs)
 			}
@@ -129,7 +131,7 @@ func TestClaimInATransaction(t *testing.T) {
 	}
 }
 
-func TestPausedQueue(t *testing.T) {
+func TestAPausedQueueGivesNoJobs(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	insert(t, client, Note{1})
@@ -171,7 +173,8 @@ func TestLeaseOfTheQueue(t *testing.T) {
 	if _, err := client.Claim(t.Context(), "default", 1, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	left := values[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 from pawl.lease order by 1")
+	left := values[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 from pawl.lease "+
+		"order by 1")
 	if len(left) != 2 || left[0] < 500 || left[0] > 600 || left[1] < 3500 || left[1] > 3600 {
 		t.Errorf("leases last %v more seconds, want about 600, the queue's, and 3600, the claim's own", left)
 	}
@@ -182,7 +185,7 @@ func TestExpiredLeaseIsRedelivered(t *testing.T) {
 	client, pool := install(t)
 	id := insert(t, client, Note{1})
 	stale := claim(t, client, 1)
-	expire(t, pool)
+	expireLeases(t, pool)
 	fresh := claim(t, client, 1)
 	if fresh[0].ID != id || fresh[0].Attempt != 1 {
 		t.Fatalf("redelivered %+v, want job %d, no attempt used", fresh[0], id)
@@ -224,7 +227,8 @@ func TestExtend(t *testing.T) {
 		t.Fatal(len(jobs), err)
 	}
 	expiry := func(job *pawl.JobInfo) time.Duration {
-		return time.Duration(value[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 from pawl.lease where $1 = any (jobs)", int64(job.ID)) * float64(time.Second))
+		return time.Duration(value[float64](t, pool, "select extract(epoch from expires_at - clock_timestamp())::float8 "+
+			"from pawl.lease where $1 = any (jobs)", int64(job.ID)) * float64(time.Second))
 	}
 	about := func(what string, got, want time.Duration) {
 		t.Helper()
@@ -262,7 +266,7 @@ func TestExtend(t *testing.T) {
 	}
 }
 
-func TestExtendKeepsWhatItSaysBeyondTheRest(t *testing.T) {
+func TestExtendOfOneJobLeavesTheOthersAlone(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(2)); err != nil {
@@ -272,7 +276,8 @@ func TestExtendKeepsWhatItSaysBeyondTheRest(t *testing.T) {
 	if err := client.Extend(t.Context(), jobs[0], time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second' where expires_at < clock_timestamp() + interval '10 minutes'")
+	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second' where expires_at < "+
+		"clock_timestamp() + interval '10 minutes'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	if got := claim(t, client, 2); len(got) != 1 || got[0].ID != jobs[1].ID {
 		t.Errorf("redelivered %v, want only the job that was not extended", numbers(t, got))
@@ -288,10 +293,10 @@ func TestExtendKeepsWhatItSaysBeyondTheRest(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	answer := make(chan error, 1)
 	go func() { answer <- client.Wait(t.Context(), "a", "b") }()
-	asleep(t, pool, 2)
+	awaitSleepers(t, pool, 2)
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "c"})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "b"})
 	if err := <-answer; err != nil {
@@ -315,7 +320,7 @@ func TestWaitForADelayedJob(t *testing.T) {
 	claim(t, client, 1)
 }
 
-func TestReleasedJobIsNext(t *testing.T) {
+func TestAReleasedJobIsClaimedNext(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, pawl.JobSpec{Args: Note{0}, Priority: 100})
@@ -335,11 +340,11 @@ func TestReleasedJobIsNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, client, jobs[0].ID, pawlstate.Scheduled)
-	elapse(t, pool)
+	makeDue(t, pool)
 	claim(t, client, 1)
 }
 
-func TestChannelsTakeTurns(t *testing.T) {
+func TestClaimsAlternateBetweenChannels(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	var jobs []pawl.JobSpec
@@ -364,7 +369,7 @@ func TestChannelsTakeTurns(t *testing.T) {
 }
 
 // An Extend that was rolled back leaves the claim as it was.
-func TestExtendRolledBack(t *testing.T) {
+func TestAnExtendRolledBackChangesNothing(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, Note{1})

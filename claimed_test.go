@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// One client claims, another answers, which knows ids and epochs only.
+// One client claims jobs. Another client, which knows only their ids and epochs, reports the results.
 func TestClaimedByAnotherProcess(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -35,7 +35,8 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 			t.Fatalf("%s: claimed are %v, %v, want those of %d", name, jobs, err, ids)
 		}
 		for i, job := range jobs {
-			if job.ID != ids[i] || job.Epoch() != claimed[i].Epoch() || job.Lease() != claimed[i].Lease() || job.State != pawlstate.Running || job.Attempt != 1 {
+			if job.ID != ids[i] || job.Epoch() != claimed[i].Epoch() || job.Lease() != claimed[i].Lease() ||
+				job.State != pawlstate.Running || job.Attempt != 1 {
 				t.Errorf("%s: Claimed returned %+v, Claim returned %+v", name, job, claimed[i])
 			}
 			if left := time.Until(job.LeaseUntil); left <= 0 || left > time.Minute {
@@ -51,7 +52,7 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 	must(t, other.Release(t.Context(), jobs[2], time.Hour))
 	must(t, other.Checkpoint(t.Context(), jobs[3], pawl.Checkpoint{Value: 5}))
 	must(t, other.Extend(t.Context(), jobs[3], time.Hour))
-	must1(t, 1)(other.Delete(t.Context(), jobs[4]))
+	wantCount(t, 1)(other.Delete(t.Context(), jobs[4]))
 	for _, i := range []int{0, 1, 2, 4} {
 		if err := client.Complete(t.Context(), claimed[i]); !errors.Is(err, pawl.ErrLeaseLost) {
 			t.Errorf("who claimed job %d can still complete it: %v", claimed[i].ID, err)
@@ -68,9 +69,9 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 	}
 
 	// Claimed at one epoch, lost, and claimed again: the old epoch is refused.
-	late := must2(other.Claimed(t.Context(), ids[5]))
-	expire(t, pool)
-	if jobs := must2(other.Claimed(t.Context(), ids[5])); len(jobs) > 0 {
+	late := mustValue(other.Claimed(t.Context(), ids[5]))
+	expireLeases(t, pool)
+	if jobs := mustValue(other.Claimed(t.Context(), ids[5])); len(jobs) > 0 {
 		t.Errorf("a lost job counts as claimed: %+v", jobs[0])
 	}
 	if err := other.Complete(t.Context(), late); !errors.Is(err, pawl.ErrLeaseLost) {
@@ -80,8 +81,11 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 		t.Errorf("deleted %d, %v, with a lost lease", n, err)
 	}
 	var again pawl.Jobs // Rescued by one claim or the next.
-	pgtest.Wait(t, "them to be claimed again", func() bool { again = append(again, claim(t, client, 10)...); return len(again) >= 3 })
-	rest := must2(other.Claimed(t.Context(), again[0].ID, again[1].ID, again[2].ID))
+	pgtest.Wait(t, "them to be claimed again", func() bool {
+		again = append(again, claim(t, client, 10)...)
+		return len(again) >= 3
+	})
+	rest := mustValue(other.Claimed(t.Context(), again[0].ID, again[1].ID, again[2].ID))
 	if len(rest) != 3 || rest[0].Epoch() == late[0].Epoch() && rest[0].ID == late[0].ID {
 		t.Fatalf("claimed again are %v", rest)
 	}
@@ -91,19 +95,13 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 	}
 }
 
-func must2[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
 func TestClaimKinds(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	for i := range 12 {
 		kind := []string{"a", "b", "c"}[i%3]
-		insert(t, client, pawl.JobSpec{Args: pawl.Raw(kind, nil), Queue: "q", Channel: []string{"", "x"}[i%2], Priority: -(i / 6)})
+		insert(t, client, pawl.JobSpec{Args: pawl.Raw(kind, nil), Queue: "q", Channel: []string{"", "x"}[i%2],
+			Priority: -(i / 6)})
 	}
 	kinds := func(n int, kinds ...string) (got []pawl.ID) {
 		t.Helper()
@@ -139,12 +137,12 @@ func TestClaimKinds(t *testing.T) {
 
 	// Two crashes, and it comes alone.
 	for range 2 {
-		expire(t, pool)
+		expireLeases(t, pool)
 		if got := kinds(1, "a"); len(got) != 1 {
 			t.Fatalf("claimed %d", got)
 		}
 	}
-	expire(t, pool)
+	expireLeases(t, pool)
 	for range value[int](t, pool, "select count(*) from pawl.ready where priority = -32769") {
 		if got := kinds(10, "a", "b", "c"); len(got) != 1 {
 			t.Errorf("claimed %d beside a suspect", got)

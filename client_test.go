@@ -10,7 +10,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestNewRefusesMistakes(t *testing.T) {
+func TestNewRefusesWrongSettings(t *testing.T) {
 	t.Parallel()
 	for _, config := range []pawl.Config{
 		{Schema: "a-b"}, {Schema: `a"b`}, {Schema: "1a"}, {Schema: strings.Repeat("x", 64)}, {ListenURL: "postgres://%"},
@@ -23,11 +23,11 @@ func TestNewRefusesMistakes(t *testing.T) {
 }
 
 // Two installations in one database share no jobs, no notifications and no advisory locks.
-func TestTwoInstallations(t *testing.T) {
+func TestTwoInstallationsShareNothing(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	first, _ := connect(t, url, listens)
-	second, pool := connect(t, url, listens, func(c *pawl.Config) { c.Schema = "Other_1" })
+	first, _ := connect(t, url, withListen)
+	second, pool := connect(t, url, withListen, func(c *pawl.Config) { c.Schema = "Other_1" })
 	if err := second.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -55,9 +55,10 @@ func TestTwoInstallations(t *testing.T) {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	start(t, second, mux, pawl.RunnerConfig{PollInterval: hour})
-	asleep(t, pool, 1)
+	awaitSleepers(t, pool, 1)
 	await(t, second, insert(t, second, Note{1}), pawlstate.Completed)
-	if err := second.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: 40 * 24 * hour, RetainCancelled: -1, RetainDead: -1}); err != nil {
+	if err := second.PutQueue(t.Context(), pawl.Queue{Name: "default", RetainCompleted: 40 * 24 * hour,
+		RetainCancelled: -1, RetainDead: -1}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, second, insert(t, second, Note{1}), pawlstate.Completed)

@@ -15,8 +15,8 @@ import (
 // Keyring is a Codec that encrypts args with AES-GCM. What it stores is the key's name, a colon, a random nonce and the
 // ciphertext; the kind is authenticated with it, so that args cannot be moved to a job of another kind.
 //
-// To change keys: give the new one to every process as another to read with, then make it the one to write with, and take the
-// old one away when no job is left that was inserted with it.
+// To change keys: give the new one to every process as another to read with, then make it the one to write with, and
+// take the old one away when no job is left that was inserted with it.
 type Keyring struct {
 	write string // The name of the key to encrypt with.
 	keys  map[string]cipher.AEAD

@@ -38,13 +38,13 @@ func (x xor) Decode(kind string, stored []byte) ([]byte, error) {
 	return rest, x.decode
 }
 
-func with(codec pawl.Codec) func(*pawl.Config) { return func(c *pawl.Config) { c.Codec = codec } }
+func withCodec(codec pawl.Codec) func(*pawl.Config) { return func(c *pawl.Config) { c.Codec = codec } }
 
-func TestCodec(t *testing.T) {
+func TestACodecEncodesStoredArgs(t *testing.T) {
 	for _, n := range []int{1, 5, 2500} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			client, pool := install(t, with(xor{}))
+			client, pool := install(t, withCodec(xor{}))
 			jobs := notes(n)
 			jobs[0].Data = []byte("plain")
 			var first pawl.ID
@@ -57,7 +57,8 @@ func TestCodec(t *testing.T) {
 				}
 				first = results[0].ID
 			}
-			if bare := value[int](t, pool, "select count(*) from pawl.job where jsonb_typeof(args) <> 'string' or args #>> '{}' not like 'pawl:codec:%'"); bare != 0 {
+			if bare := value[int](t, pool, "select count(*) from pawl.job where jsonb_typeof(args) <> 'string' or args #>> "+
+				"'{}' not like 'pawl:codec:%'"); bare != 0 {
 				t.Errorf("%d jobs are not encoded", bare)
 			}
 			job, err := client.Get(t.Context(), first)
@@ -77,11 +78,12 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-// What was inserted without a codec runs with one, and the other way round it is dead and says why.
+// A job that was inserted without a codec runs with one. An encoded job is dead in a client without a codec, and its
+// error says why.
 func TestCodecOnOneSideOnly(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	coded, pool := connect(t, url, with(xor{}))
+	coded, pool := connect(t, url, withCodec(xor{}))
 	plain, _ := connect(t, url)
 	ran := make(chan string, 10)
 	mux := new(pawl.Mux)
@@ -90,7 +92,8 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 		return nil
 	}, pawl.KindOptions{Kind: "raw"})
 	stop := start(t, coded, mux, pawl.RunnerConfig{})
-	for _, args := range [][]byte{nil, []byte("null"), []byte(`"pawl:codec"`), []byte(`{"n": 1}`), []byte(`"pawl:codec:***"`)} {
+	for _, args := range [][]byte{nil, []byte("null"), []byte(`"pawl:codec"`), []byte(`{"n": 1}`),
+		[]byte(`"pawl:codec:***"`)} {
 		insert(t, coded, pawl.Raw("raw", args))
 		if got := <-ran; strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(string(args), " ", "") {
 			t.Errorf("inserted with the codec: %s became %s", args, got)
@@ -102,12 +105,14 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 			t.Errorf("inserted without: %s became %s", args, got)
 		}
 	}
-	exec(t, pool, `select pawl.insert('{default}', '{""}', '{0}', '{raw}', '{null}', '{null}', '{null}', '{null}', '{null}', '{null}', '{null}')`)
+	exec(t, pool, `select pawl.insert('{default}', '{""}', '{0}', '{raw}', '{null}', '{null}', '{null}', '{null}',
+		'{null}', '{null}', '{null}')`)
 	if got := <-ran; got != "" {
 		t.Errorf("inserted by SQL without args: became %s", got)
 	}
 	forged := insert(t, plain, pawl.Raw("raw", []byte(`"pawl:codec:***"`)))
-	if got := await(t, plain, forged, pawlstate.Dead); got.Reason != "unprocessable" || !strings.Contains(got.Errors[0].Error, "base64") {
+	if got := await(t, plain, forged, pawlstate.Dead); got.Reason != "unprocessable" ||
+		!strings.Contains(got.Errors[0].Error, "base64") {
 		t.Errorf("what only looks encoded: %q, %v", got.Reason, got.Errors)
 	}
 	if err := stop(); err != nil {
@@ -117,7 +122,8 @@ func TestCodecOnOneSideOnly(t *testing.T) {
 	id := insert(t, coded, pawl.Raw("raw", []byte(`{"n": 1}`)))
 	stop = start(t, plain, mux, pawl.RunnerConfig{})
 	job := await(t, plain, id, pawlstate.Dead)
-	if job.Reason != "unprocessable" || len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "set Config.Codec") {
+	if job.Reason != "unprocessable" || len(job.Errors) != 1 ||
+		!strings.Contains(job.Errors[0].Error, "set Config.Codec") {
 		t.Errorf("without the codec: %q, %v", job.Reason, job.Errors)
 	}
 	if !bytes.HasPrefix(job.Args, []byte(`"pawl:codec:`)) {
@@ -149,7 +155,7 @@ func TestDecodeFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client, pool := install(t, with(codec))
+			client, pool := install(t, withCodec(codec))
 			seen := make(chan error, 1)
 			mux := new(pawl.Mux)
 			mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
@@ -206,24 +212,26 @@ func TestDecodeFails(t *testing.T) {
 func TestEncodeFails(t *testing.T) {
 	t.Parallel()
 	full := errors.New("out of entropy")
-	client, pool := install(t, with(xor{encode: full}), func(c *pawl.Config) { c.InsertRate = pawl.Rate{N: 1} })
+	client, pool := install(t, withCodec(xor{encode: full}), func(c *pawl.Config) { c.InsertRate = pawl.Rate{N: 1} })
 	for range 3 {
 		if _, err := client.Insert(t.Context(), Note{1}); !errors.Is(err, full) {
 			t.Errorf("got %v", err)
 		}
-		if _, err := client.InsertMany(t.Context(), []pawl.JobSpec{{Args: pawl.Raw("k", nil)}, {Args: Note{1}}}); !errors.Is(err, full) || !strings.Contains(err.Error(), "job 1") {
+		if _, err := client.InsertMany(t.Context(),
+			[]pawl.JobSpec{{Args: pawl.Raw("k", nil)}, {Args: Note{1}}}); !errors.Is(err, full) ||
+			!strings.Contains(err.Error(), "job 1") {
 			t.Errorf("got %v, want it to say which job", err)
 		}
 	}
 	if err := client.Validate(pawl.JobSpec{Args: Note{1}}); err != nil {
 		t.Errorf("Validate: %v", err)
 	}
-	if n := live(t, pool); n != 0 {
+	if n := liveRows(t, pool); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }
 
-func TestKeyRotation(t *testing.T) {
+func TestOldKeysDecodeAfterARotation(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	spring, autumn := bytes.Repeat([]byte{1}, 16), bytes.Repeat([]byte{2}, 32)
@@ -232,7 +240,7 @@ func TestKeyRotation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return connect(t, url, with(r))
+		return connect(t, url, withCodec(r))
 	}
 	before, pool := ring("spring", map[string][]byte{"spring": spring})
 	between, _ := ring("spring", map[string][]byte{"spring": spring, "autumn": autumn})
@@ -242,7 +250,8 @@ func TestKeyRotation(t *testing.T) {
 	insert(t, before, Note{1})
 	insert(t, between, Note{2})
 	fresh := insert(t, after, Note{3})
-	if n := value[int](t, pool, `select count(distinct split_part(convert_from(substr(decode(substr(args #>> '{}', 12), 'base64'), 1, 6), 'UTF8'), ':', 1)) from pawl.job`); n != 2 {
+	if n := value[int](t, pool, `select count(distinct split_part(convert_from(substr(decode(substr(args #>> '{}', 12),
+		'base64'), 1, 6), 'UTF8'), ':', 1)) from pawl.job`); n != 2 {
 		t.Errorf("%d keys are named in what is stored, want 2", n)
 	}
 	ran := make(chan int, 10)
@@ -276,7 +285,7 @@ func TestKeyRotation(t *testing.T) {
 
 func TestACheckpointsArgsAreEncoded(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, with(xor{}))
+	client, pool := install(t, withCodec(xor{}))
 	id := insert(t, client, Note{1})
 	must(t, client.Checkpoint(t.Context(), claim(t, client, 1)[0], pawl.Checkpoint{Args: Note{2}}))
 	if stored := value[string](t, pool, "select args::text from pawl.job"); !strings.Contains(stored, "pawl:codec:") {

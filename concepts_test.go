@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,19 +20,21 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-const conceptsPage, conceptsSource = "docs/concepts.md", "concepts_example_test.go"
+// The page is docs/concepts.md. The files concepts*_example_test.go hold its examples.
+const conceptsPage, conceptsSources = "docs/concepts.md", "concepts*_example_test.go"
 
-// scene is what a check of an example looks at.
+// A scene is a client and its database, for the check of an example.
 type scene struct {
 	*testing.T
 	client *pawl.Client
 	pool   *pgxpool.Pool
 }
 
-// jobs checks how many jobs there are of each state.
+// jobs checks the number of jobs in each state.
 func (w *scene) jobs(want map[pawlstate.State]int64) {
 	w.Helper()
-	for _, state := range []pawlstate.State{pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready, pawlstate.Running,
+	for _, state := range []pawlstate.State{pawlstate.Reserved, pawlstate.Waiting, pawlstate.Scheduled, pawlstate.Ready,
+		pawlstate.Running,
 		pawlstate.Completed, pawlstate.Cancelled, pawlstate.Dead} {
 		n, err := w.client.Count(w.Context(), pawl.Filter{States: []pawlstate.State{state}})
 		if err != nil || n != want[state] {
@@ -40,7 +43,7 @@ func (w *scene) jobs(want map[pawlstate.State]int64) {
 	}
 }
 
-// all are the args' subjects and addresses of the jobs that meet a filter, oldest first.
+// all returns the args of the jobs that match a filter, oldest first.
 func (w *scene) all(filter pawl.Filter) (list []string) {
 	w.Helper()
 	jobs, err := w.client.List(w.Context(), filter)
@@ -62,7 +65,7 @@ func (w *scene) add(emails ...Email) {
 	}
 }
 
-func to(addresses ...string) (emails []Email) {
+func emailsTo(addresses ...string) (emails []Email) {
 	for _, address := range addresses {
 		emails = append(emails, Email{To: address, Subject: "hello"})
 	}
@@ -71,7 +74,8 @@ func to(addresses ...string) (emails []Email) {
 
 type states = map[pawlstate.State]int64
 
-// concepts are the examples of the page, in its order. before, do; then, with run, a runner until no job is live; check.
+// concepts lists the examples in the order of the page. For each, before and do are called. If run is set, a runner
+// then works until no job is live. At the end check is called.
 var concepts = []struct {
 	name   string
 	do     example
@@ -92,7 +96,7 @@ var concepts = []struct {
 		w.jobs(states{pawlstate.Ready: 1})
 	}},
 	{name: "Handle", do: conceptHandle, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com", "nobody@example.com", "busy@example.com")...)
+		w.add(emailsTo("ann@example.com", "nobody@example.com", "busy@example.com")...)
 		w.add(Email{To: "ann@example.com"})
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 2, pawlstate.Dead: 1, pawlstate.Cancelled: 1})
@@ -130,7 +134,8 @@ var concepts = []struct {
 	}},
 	{name: "Ordered", do: conceptOrdered, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1, pawlstate.Running: 1, pawlstate.Waiting: 1})
-		if first := w.all(pawl.Filter{States: []pawlstate.State{pawlstate.Completed}}); !strings.Contains(first[0], "opened") {
+		if first := w.all(pawl.Filter{States: []pawlstate.State{pawlstate.Completed}}); !strings.Contains(first[0],
+			"opened") {
 			w.Errorf("%s was first", first[0])
 		}
 	}},
@@ -156,7 +161,7 @@ var concepts = []struct {
 		w.jobs(states{pawlstate.Running: 5, pawlstate.Ready: 15})
 	}},
 	{name: "Semaphore", do: conceptSemaphore, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com", "bob@example.com", "cleo@example.org")...)
+		w.add(emailsTo("ann@example.com", "bob@example.com", "cleo@example.org")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 3})
 	}},
@@ -164,7 +169,7 @@ var concepts = []struct {
 		w.jobs(states{pawlstate.Cancelled: 1})
 	}},
 	{name: "Checkpoint", do: conceptCheckpoint, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("all")...)
+		w.add(emailsTo("all")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 		if n := value[string](w.T, w.pool, "select checkpoint ->> 'value' from pawl.archive"); n != "3" {
@@ -172,7 +177,7 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Step", do: conceptStep, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com")...)
+		w.add(emailsTo("ann@example.com")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 		jobs, err := w.client.List(w.Context(), pawl.Filter{})
@@ -182,7 +187,7 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Result", do: conceptResult, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com")...)
+		w.add(emailsTo("ann@example.com")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 	}},
@@ -195,23 +200,24 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Chunk", do: conceptChunk, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com", "nobody@example.com", "bob@example.com")...)
+		w.add(emailsTo("ann@example.com", "nobody@example.com", "bob@example.com")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 2, pawlstate.Dead: 1})
 	}},
-	{name: "Batch", do: conceptBatch, run: true, before: sending, check: func(w *scene) {
+	{name: "Batch", do: conceptBatch, run: true, before: handleEmails, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 3})
 		if got := w.all(pawl.Filter{}); !strings.Contains(got[2], "all sent") {
 			w.Errorf("there followed %s", got[2])
 		}
 	}},
-	{name: "After", do: conceptAfter, run: true, before: sending, check: func(w *scene) {
+	{name: "After", do: conceptAfter, run: true, before: handleEmails, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 4, pawlstate.Cancelled: 1})
 	}},
-	{name: "Saga", do: conceptSaga, run: true, before: sending, check: func(w *scene) {
+	{name: "Saga", do: conceptSaga, run: true, before: handleEmails, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 4, pawlstate.Dead: 1})
 		ended := values[string](w.T, w.pool, "select args ->> 'subject' from pawl.archive order by finished_at")
-		if want := []string{"flight booked", "hotel booked", "hotel given back", "flight given back"}; !slices.Equal(ended, want) {
+		if want := []string{"flight booked", "hotel booked", "hotel given back", "flight given back"}; !slices.Equal(ended,
+			want) {
 			w.Errorf("done: %q, want %q", ended, want)
 		}
 	}},
@@ -221,14 +227,14 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Consumer", do: conceptConsumer, before: func(w *scene, _ *pawl.Mux) {
-		for _, email := range to("ann@example.com", "bob@example.com", "cleo@example.com", "dan@example.com") {
+		for _, email := range emailsTo("ann@example.com", "bob@example.com", "cleo@example.com", "dan@example.com") {
 			insert(w.T, w.client, pawl.JobSpec{Args: email, Queue: "mail"})
 		}
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Scheduled: 2, pawlstate.Completed: 2})
 	}},
 	{name: "ExactlyOnce", do: conceptExactlyOnce, run: true, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("ann@example.com")...)
+		w.add(emailsTo("ann@example.com")...)
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 		if n := value[int](w.T, w.pool, "select count(*) from account"); n != 1 {
@@ -236,7 +242,7 @@ var concepts = []struct {
 		}
 	}},
 	{name: "Dead", do: conceptDead, before: func(w *scene, _ *pawl.Mux) {
-		w.add(to("nobody@example.com")...)
+		w.add(emailsTo("nobody@example.com")...)
 		must(w.T, w.client.Fail(w.Context(), claim(w.T, w.client, 1), pawl.Dead(errNoSuchUser)))
 	}, check: func(w *scene) {
 		w.jobs(states{pawlstate.Ready: 1})
@@ -263,11 +269,11 @@ var concepts = []struct {
 	{name: "SQL", do: conceptSQL, run: true, check: func(w *scene) {
 		w.jobs(states{pawlstate.Completed: 1})
 	}},
-	{name: "Tend", do: conceptTend, check: func(w *scene) {}},
+	{name: "Maintain", do: conceptMaintain, check: func(w *scene) {}},
 }
 
-// sending has a handler that sends, and thinks that who does not exist is dead.
-func sending(_ *scene, mux *pawl.Mux) {
+// handleEmails registers a handler that sends emails. If the user does not exist, the job is dead.
+func handleEmails(_ *scene, mux *pawl.Mux) {
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Email]) error {
 		if err := send(ctx, job.Args); err != nil {
 			return pawl.Dead(err)
@@ -301,27 +307,26 @@ func TestConcepts(t *testing.T) {
 	}
 }
 
-// TestConceptsPage: the page's examples are those that run. With -update they are written into the page.
+// TestConceptsPage checks that the page shows the examples of the source files. With -update it writes them into the
+// page.
 func TestConceptsPage(t *testing.T) {
-	source, err := os.ReadFile(conceptsSource)
-	if err != nil {
-		t.Fatal(err)
-	}
 	page, err := os.ReadFile(conceptsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bodies := exampleBodies(t, source)
+	bodies := exampleBodies(t)
 	block := regexp.MustCompile("(?s)```go\n(.*?)```")
 	found := block.FindAllSubmatchIndex(page, -1)
 	if len(found) != len(bodies) {
-		t.Fatalf("%s has %d examples in Go, %s %d", conceptsPage, len(found), conceptsSource, len(bodies))
+		t.Fatalf("%s has %d examples in Go, %s %d", conceptsPage, len(found), conceptsSources, len(bodies))
 	}
 	var fresh []byte
 	from := 0
 	for i, at := range found {
 		if got := string(page[at[2]:at[3]]); got != bodies[i].text && !*update {
-			t.Errorf("the example %s of %s differs from that of %s: run go test -run TestConceptsPage -update", bodies[i].name, conceptsPage, conceptsSource)
+			t.Errorf("the example %s of %s differs from that of %s: run go test -run TestConceptsPage -update", bodies[i].name,
+				conceptsPage,
+				conceptsSources)
 		}
 		fresh = append(append(fresh, page[from:at[2]]...), bodies[i].text...)
 		from = at[3]
@@ -335,47 +340,58 @@ func TestConceptsPage(t *testing.T) {
 
 type body struct{ name, text string }
 
-// exampleBodies are the declarations of Email, then the bodies of the concepts in their order.
-func exampleBodies(t *testing.T, source []byte) []body {
+// exampleBodies returns the declarations of Email, then the bodies of the concepts in the order of the table.
+func exampleBodies(t *testing.T) []body {
 	t.Helper()
-	files := token.NewFileSet()
-	file, err := parser.ParseFile(files, conceptsSource, source, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
+	paths, err := filepath.Glob(conceptsSources)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("found %d files %s: %v", len(paths), conceptsSources, err)
 	}
-	offset := func(p token.Pos) int { return files.Position(p).Offset }
-	var first, last token.Pos
+	var email string
 	texts := map[string]string{}
-	var order []string
-	for _, decl := range file.Decls {
-		switch d := decl.(type) {
-		case *ast.GenDecl:
-			if spec, ok := d.Specs[0].(*ast.TypeSpec); ok && spec.Name.Name == "Email" {
-				first = d.Doc.Pos()
-			}
-		case *ast.FuncDecl:
-			if d.Recv != nil {
-				last = d.End()
-			}
-			if name, ok := strings.CutPrefix(d.Name.Name, "concept"); ok {
-				inner := string(source[offset(d.Body.Lbrace)+2 : offset(d.Body.Rbrace)])
-				lines := strings.SplitAfter(inner, "\n")
-				for i := range lines {
-					lines[i] = strings.TrimPrefix(lines[i], "\t")
+	for _, path := range paths {
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, source, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := func(from, to token.Pos) string {
+			return string(source[files.Position(from).Offset:files.Position(to).Offset])
+		}
+		var first token.Pos // Where the declaration of Email begins, if it is in this file.
+		for _, decl := range file.Decls {
+			switch d := decl.(type) {
+			case *ast.GenDecl:
+				if spec, ok := d.Specs[0].(*ast.TypeSpec); ok && spec.Name.Name == "Email" {
+					first = d.Doc.Pos()
 				}
-				texts[name], order = strings.Join(lines, ""), append(order, name)
+			case *ast.FuncDecl:
+				if d.Recv != nil {
+					email = text(first, d.End()) + "\n"
+				}
+				if name, ok := strings.CutPrefix(d.Name.Name, "concept"); ok {
+					lines := strings.SplitAfter(text(d.Body.Lbrace+2, d.Body.Rbrace), "\n")
+					for i := range lines {
+						lines[i] = strings.TrimPrefix(lines[i], "\t")
+					}
+					texts[name] = strings.Join(lines, "")
+				}
 			}
 		}
 	}
-	bodies := []body{{"Email", string(source[offset(first):offset(last)]) + "\n"}}
+	bodies := []body{{"Email", email}}
 	for _, c := range concepts {
 		if texts[c.name] == "" {
 			t.Fatalf("there is no func concept%s", c.name)
 		}
 		bodies = append(bodies, body{c.name, texts[c.name]})
 	}
-	if len(order) != len(concepts) {
-		t.Fatalf("%d funcs are called concept…, %d are in the table: each of them has to run", len(order), len(concepts))
+	if len(texts) != len(concepts) {
+		t.Fatalf("%d funcs are called concept…, %d are in the table: each of them has to run", len(texts), len(concepts))
 	}
 	return bodies
 }

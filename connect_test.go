@@ -28,16 +28,18 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// runOne inserts a job and runs it by a runner that has slept: its own connections and the one that listens are made then.
+// runOne inserts a job and runs it. The runner has slept before, so that it has opened its own connections and the
+// one that listens.
 func runOne(t *testing.T, pool *pgxpool.Pool, watch *pgxpool.Pool) {
 	t.Helper()
-	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	client, err := pawl.New(pool, pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(),
+		&slog.HandlerOptions{Level: slog.LevelWarn}))})
 	must(t, err)
 	ran := make(chan int, 1)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { ran <- job.Args.N; return nil })
 	stop := start(t, client, mux, pawl.RunnerConfig{})
-	asleep(t, watch, 1)
+	awaitSleepers(t, watch, 1)
 	insert(t, client, Note{7})
 	if n := <-ran; n != 7 {
 		t.Errorf("ran %d", n)
@@ -45,7 +47,8 @@ func runOne(t *testing.T, pool *pgxpool.Pool, watch *pgxpool.Pool) {
 	must(t, stop())
 }
 
-// withPassword is a server that asks the role app for its password, "a secret". The URL is that role's, without the password.
+// withPassword returns the URL of a server that asks the role app for its password, "a secret". The URL has the role,
+// without the password.
 func withPassword(t *testing.T) (owner *pgxpool.Pool, at *url.URL) {
 	t.Helper()
 	server := pgtest.Server(t)
@@ -76,7 +79,8 @@ func withPassword(t *testing.T) (owner *pgxpool.Pool, at *url.URL) {
 	return owner, at
 }
 
-// Every connection, also a runner's own and the one that listens, has its password from the pgpass file.
+// Every connection gets its password from the pgpass file, also the runner's own connections and the one that
+// listens.
 func TestPgpass(t *testing.T) {
 	t.Parallel()
 	owner, at := withPassword(t)
@@ -110,7 +114,7 @@ func TestBeforeConnectSetsThePassword(t *testing.T) {
 	}
 }
 
-// So it is with sslmode and sslrootcert: nothing goes to the server in the clear.
+// With sslmode and sslrootcert, nothing is sent to the server in the clear.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	direct, err := url.Parse(pgtest.Direct(t, pgtest.Database(t)))
@@ -121,8 +125,10 @@ func TestTLS(t *testing.T) {
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "pawl test"}, DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "pawl test"},
+		DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
 	signed, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	must(t, err)
 	root := filepath.Join(t.TempDir(), "root.crt")
@@ -138,7 +144,8 @@ func TestTLS(t *testing.T) {
 				return
 			}
 			all.Go(func() {
-				if err := terminate(client, tls.Certificate{Certificate: [][]byte{signed}, PrivateKey: key}, filepath.Join(host, ".s.PGSQL."+direct.Query().Get("port"))); err != nil {
+				if err := terminate(client, tls.Certificate{Certificate: [][]byte{signed}, PrivateKey: key},
+					filepath.Join(host, ".s.PGSQL."+direct.Query().Get("port"))); err != nil {
 					t.Log(err) // The clear one below ends so.
 				}
 			})
@@ -147,7 +154,8 @@ func TestTLS(t *testing.T) {
 	at := func(settings string) string {
 		return fmt.Sprintf("postgres://%s@%s%s?%s", direct.Query().Get("user"), front.Addr(), direct.Path, settings)
 	}
-	for _, settings := range []string{"sslmode=disable", "sslmode=verify-full", "sslmode=verify-full&sslrootcert=" + filepath.Join(host, "none")} {
+	for _, settings := range []string{"sslmode=disable", "sslmode=verify-full", "sslmode=verify-full&sslrootcert=" +
+		filepath.Join(host, "none")} {
 		config, err := pgxpool.ParseConfig(at(settings))
 		if err != nil {
 			continue // The root that is not there.
@@ -167,7 +175,8 @@ func TestTLS(t *testing.T) {
 	runOne(t, pgtest.Pool(t, localhost.String()), pgtest.Pool(t, direct.String()))
 }
 
-// terminate speaks TLS with a client of PostgreSQL, and without with the server. It refuses who does not ask for it.
+// terminate is a proxy that speaks TLS with the client and plain text with the server. It refuses a client that does
+// not ask for TLS.
 func terminate(client net.Conn, certificate tls.Certificate, socket string) error {
 	defer client.Close()
 	request := make([]byte, 8)

@@ -55,7 +55,7 @@ func TestACompletionInATransactionNeedsTheLease(t *testing.T) {
 	client, pool := install(t)
 	insert(t, client, Note{1})
 	stale := claim(t, client, 1)
-	expire(t, pool)
+	expireLeases(t, pool)
 	for _, in := range []*pawl.Client{client.With(begin(t, pool)), client.WithSQL(stdTx(t, pool))} {
 		if err := in.Complete(t.Context(), stale); !errors.Is(err, pawl.ErrLeaseLost) {
 			t.Errorf("got %v, want ErrLeaseLost", err)
@@ -84,7 +84,7 @@ func TestAJobThatIsNamedTwiceIsFinishedOnce(t *testing.T) {
 	}
 }
 
-// Complete of several jobs names the one whose row stayed locked, and completes the others.
+// Complete of several jobs reports the job whose row stayed locked, and completes the others.
 func TestCompleteOfManyOfWhichOneIsLocked(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -98,7 +98,7 @@ func TestCompleteOfManyOfWhichOneIsLocked(t *testing.T) {
 	var completing sync.WaitGroup
 	var err error
 	completing.Go(func() { err = client.Complete(ctx, jobs) })
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	cancel()
 	completing.Wait()
 	several, ok := errors.AsType[pawl.JobErrors](err)

@@ -37,16 +37,17 @@ func TestCountersOfInserts(t *testing.T) {
 	insert(t, client, Note{1})
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "q"})
 	for _, n := range []int{3, 2500} { // COPY from 2,000 on
-		must1(t, int64(n))(count(client.InsertMany(t.Context(), notes(n))))
+		wantCount(t, int64(n))(count(client.InsertMany(t.Context(), notes(n))))
 	}
 	for range 2 {
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "q", Unique: pawl.Unique{Key: "k"}})
 	}
 	tx := begin(t, pool)
 	insert(t, client.With(tx), Note{1})
-	must1(t, 2100)(count(client.With(tx).InsertMany(t.Context(), notes(2100))))
+	wantCount(t, 2100)(count(client.With(tx).InsertMany(t.Context(), notes(2100))))
 	insert(t, client.WithSQL(stdTx(t, pool)), Note{1})
-	if _, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
+	if _, err := client.InsertBatch(t.Context(),
+		pawl.BatchSpec{Jobs: []pawl.JobSpec{{Args: Note{1}}, {Args: Note{2}}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("note", []byte(`"\u0000"`))}); err == nil {
@@ -109,7 +110,8 @@ func TestCountersOfResults(t *testing.T) {
 	if got = counts(counters(t, client, "default")); got != want {
 		t.Errorf("counted\n%+v, want\n%+v", got, want)
 	}
-	if waited, ran := counters(t, client, "default").Waited.Count(), counters(t, client, "default").Ran.Count(); waited != 11 || ran != 11 {
+	if waited, ran := counters(t, client, "default").Waited.Count(),
+		counters(t, client, "default").Ran.Count(); waited != 11 || ran != 11 {
 		t.Errorf("%d waits and %d runs, want 11: one had no handler", waited, ran)
 	}
 }
@@ -126,11 +128,13 @@ func TestCountersOfConsumers(t *testing.T) {
 	must(t, client.Fail(t.Context(), jobs[2], errBoom))
 	must(t, client.Release(t.Context(), jobs[3], time.Hour))
 	must(t, client.Fail(t.Context(), jobs[4], pawl.Snooze(time.Hour)))
-	expire(t, pool)
+	expireLeases(t, pool)
 	if err := client.Complete(t.Context(), jobs[5]); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Fatal(err)
 	}
-	if got, want := counts(counters(t, client, "default")), (pawlstats.Counters{Queue: "default", Inserted: 6, Completed: 2, Failed: 1, Released: 1, Snoozed: 1, Lost: 1}); got != want {
+	if got, want := counts(counters(t, client, "default")),
+		(pawlstats.Counters{Queue: "default", Inserted: 6, Completed: 2, Failed: 1, Released: 1, Snoozed: 1,
+			Lost: 1}); got != want {
 		t.Errorf("counted\n%+v, want\n%+v", got, want)
 	}
 	waited := counters(t, client, "default").Waited
@@ -145,7 +149,7 @@ func TestCountersOfConsumers(t *testing.T) {
 }
 
 // The rates of one client include what two other clients did.
-func TestThroughput(t *testing.T) {
+func TestThroughputCountsAllClients(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	producer, _ := connect(t, url)
@@ -158,7 +162,7 @@ func TestThroughput(t *testing.T) {
 		}
 		return nil
 	})
-	must1(t, 600)(count(producer.InsertMany(t.Context(), notes(600))))
+	wantCount(t, 600)(count(producer.InsertMany(t.Context(), notes(600))))
 	insert(t, producer, pawl.JobSpec{Args: Note{1}, Queue: "other", Delay: time.Hour})
 	stop := start(t, worker, mux, pawl.RunnerConfig{})
 	pgtest.Wait(t, "all to be worked", func() bool {
@@ -193,7 +197,7 @@ func TestThroughput(t *testing.T) {
 
 	// Half of it is half a minute ago; then there is more; then all is long ago.
 	exec(t, pool, "update pawl.counter set slot = slot - 3")
-	must1(t, 60)(count(producer.InsertMany(t.Context(), notes(60))))
+	wantCount(t, 60)(count(producer.InsertMany(t.Context(), notes(60))))
 	if _, err := producer.Stats(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +246,8 @@ func TestShiftSlots(t *testing.T) {
 		{0, 5, "{6,2,3,4,5,6,7}"}, {-2, 5, "{6,2,3,4,5,6,7}"}, {1, 5, "{5,1,2,3,4,5,6}"}, {3, 5, "{5,0,0,1,2,3,4}"},
 		{6, 5, "{5,0,0,0,0,0,1}"}, {7, 5, "{5,0,0,0,0,0,0}"}, {1 << 40, 0, "{0,0,0,0,0,0,0}"},
 	} {
-		if got := value[string](t, pool, "select pawl.shift_slots('{1,2,3,4,5,6,7}', $1, $2)::text", c.by, c.more); got != c.want {
+		if got := value[string](t, pool, "select pawl.shift_slots('{1,2,3,4,5,6,7}', $1, $2)::text", c.by,
+			c.more); got != c.want {
 			t.Errorf("by %d and %d more: %s, want %s", c.by, c.more, got, c.want)
 		}
 	}
@@ -257,7 +262,7 @@ func TestCountersAreBounded(t *testing.T) {
 		for i := range jobs {
 			jobs[i].Queue = fmt.Sprint("q", from+i)
 		}
-		must1(t, 5005)(count(client.InsertMany(t.Context(), jobs)))
+		wantCount(t, 5005)(count(client.InsertMany(t.Context(), jobs)))
 	}
 	if n, rest := len(client.Counters()), counters(t, client, "").Inserted; n != 10_001 || rest != 10 {
 		t.Errorf("%d queues are counted, %d jobs of the rest", n, rest)

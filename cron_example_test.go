@@ -8,10 +8,12 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// Crons are put when a program starts: the same again changes nothing, and a program of an older version does not undo the newer's.
+// Crons are put when a program starts: the same again changes nothing, and a program of an older version does not undo
+// the newer's.
 func ExampleClient_PutCron() {
 	err := client.PutCron(ctx,
-		pawl.Cron{Name: "welcome", Spec: "30 8 * * mon-fri", Zone: "Europe/Berlin", Job: pawl.JobSpec{Args: Welcome{UserID: 42}}},
+		pawl.Cron{Name: "welcome", Spec: "30 8 * * mon-fri", Zone: "Europe/Berlin",
+			Job: pawl.JobSpec{Args: Welcome{UserID: 42}}},
 		pawl.Cron{
 			Name: "invoice", Spec: "@monthly", CatchUp: 1, Jitter: 10 * time.Minute, Version: 2,
 			Job: pawl.JobSpec{Args: Invoice{Number: "monthly"}, Priority: 5},

@@ -11,73 +11,32 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/pawlstate"
 )
-
-// hourly returns a cron that does not tick during a test unless a test moves its next tick.
-func hourly(name string) pawl.Cron {
-	return pawl.Cron{Name: name, Spec: "@every 1h", Job: pawl.JobSpec{Args: Note{1}, Fingerprint: name}}
-}
-
-func putCron(t testing.TB, client *pawl.Client, crons ...pawl.Cron) {
-	t.Helper()
-	if err := client.PutCron(t.Context(), crons...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func tickCrons(t testing.TB, client *pawl.Client) {
-	t.Helper()
-	if err := client.TickCrons(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func oneCron(t testing.TB, client *pawl.Client, name string) pawl.Cron {
-	t.Helper()
-	crons, err := client.Crons(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, cron := range crons {
-		if cron.Name == name {
-			return cron
-		}
-	}
-	t.Fatalf("no cron %q among %v", name, crons)
-	return pawl.Cron{}
-}
-
-// late moves the next tick of all crons into the past.
-func late(t testing.TB, pool *pgxpool.Pool, by string) {
-	t.Helper()
-	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() - $1::text::interval", by)
-}
-
-func jobsOf(t testing.TB, pool *pgxpool.Pool, name string) int {
-	t.Helper()
-	return value[int](t, pool, "select count(*) from pawl.job where opts -> 'headers' ->> 'cron' = $1", name)
-}
 
 func TestCronKeepsAllOfAJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	job := pawl.JobSpec{
-		Args: pawl.Raw("report", []byte(`{"text": "<a & ☕>", "n": 12345678901234567890}`)), Data: []byte{0, 255, 'x'}, Queue: "reports", Channel: "acme", Priority: -3,
-		Delay: 90 * time.Minute, MaxAttempts: 7, Backoff: pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3, Power: 1, NoJitter: true},
+		Args: pawl.Raw("report", []byte(`{"text": "<a & ☕>", "n": 12345678901234567890}`)), Data: []byte{0, 255, 'x'},
+		Queue: "reports", Channel: "acme", Priority: -3,
+		Delay: 90 * time.Minute, MaxAttempts: 7, Backoff: pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3,
+			Power: 1, NoJitter: true},
 		Fingerprint: "f", Headers: map[string]string{"trace": "1", "cron": "a user's"},
-		Unique:  pawl.Unique{Key: "reports", Period: time.Hour, Global: true, UntilStart: true, Replace: true, Reschedule: true},
+		Unique: pawl.Unique{Key: "reports", Period: time.Hour, Global: true, UntilStart: true, Replace: true,
+			Reschedule: true},
 		AfterOK: []pawl.ID{1}, AfterAny: []pawl.ID{2}, AfterNotOK: []pawl.ID{3}, KeepWaiting: true,
-		Attempt: 2, Errors: []pawl.AttemptError{{Attempt: 2, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "no", Stack: "here"}},
+		Attempt: 2, Errors: []pawl.AttemptError{{Attempt: 2, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "no",
+			Stack: "here"}},
 	}
 	exec(t, pool, "select setval('pawl.pos', 10)") // The jobs it comes after have been.
-	put := pawl.Cron{Name: "reports ☕", Spec: "30 2 * * mon", Zone: "Europe/Berlin", Job: job, Jitter: 1500 * time.Millisecond, CatchUp: 2, Version: 4}
+	put := pawl.Cron{Name: "reports ☕", Spec: "30 2 * * mon", Zone: "Europe/Berlin", Job: job,
+		Jitter: 1500 * time.Millisecond, CatchUp: 2, Version: 4}
 	putCron(t, client, put)
 	cron := oneCron(t, client, put.Name)
-	if want, err := put.Next(value[time.Time](t, pool, "select clock_timestamp()"), 1); err != nil || !cron.NextAt.Equal(want[0]) {
+	if want, err := put.Next(value[time.Time](t, pool, "select clock_timestamp()"), 1); err != nil ||
+		!cron.NextAt.Equal(want[0]) {
 		t.Errorf("the next tick is %v, want %v (%v)", cron.NextAt, want, err)
 	}
 	if !cron.LastAt.IsZero() || cron.Paused {
@@ -86,7 +45,8 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 	// A field that JobSpec has got and crons do not keep is found here.
 	spec := reflect.ValueOf(cron.Job)
 	for i := range spec.NumField() {
-		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" && name != "Ordered" && name != "Undo" {
+		if name := spec.Type().Field(i).Name; spec.Field(i).IsZero() && name != "RunAt" && name != "Reserve" &&
+			name != "Ordered" && name != "Undo" {
 			t.Errorf("JobSpec.%s was not kept, or is not set by this test", name)
 		}
 	}
@@ -101,7 +61,7 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 		t.Errorf("the same spec again moved the next tick from %v to %v", cron.NextAt, again.NextAt)
 	}
 
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	tick := value[time.Time](t, pool, "select next_at from pawl.cron")
 	tickCrons(t, client)
 	id := value[int64](t, pool, "select id from pawl.job")
@@ -109,17 +69,20 @@ func TestCronKeepsAllOfAJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Kind != "report" || got.Queue != "reports" || got.Channel != "acme" || got.Priority != -3 || got.MaxAttempts != 7 || got.Fingerprint != "f" ||
+	if got.Kind != "report" || got.Queue != "reports" || got.Channel != "acme" || got.Priority != -3 ||
+		got.MaxAttempts != 7 || got.Fingerprint != "f" ||
 		!bytes.Equal(got.Data, job.Data) || got.State != pawlstate.Waiting {
 		t.Errorf("the job is %+v", got)
 	}
 	if after := got.RunAt.Sub(tick); after < job.Delay || after > job.Delay+put.Jitter {
 		t.Errorf("due %v after its tick, want %v and at most %v more", after, job.Delay, put.Jitter)
 	}
-	if got.Headers["trace"] != "1" || got.Headers["cron"] != put.Name || got.Headers["tick"] != tick.UTC().Format(time.RFC3339) {
+	if got.Headers["trace"] != "1" || got.Headers["cron"] != put.Name ||
+		got.Headers["tick"] != tick.UTC().Format(time.RFC3339) {
 		t.Errorf("headers: %v", got.Headers)
 	}
-	if !value[bool](t, pool, `select args = '{"text": "<a & ☕>", "n": 12345678901234567890}' and opts -> 'backoff' = (select job -> 'backoff' from pawl.cron) from pawl.job`) {
+	if !value[bool](t, pool, `select args = '{"text": "<a & ☕>", "n": 12345678901234567890}' and opts -> 'backoff' =
+		(select job -> 'backoff' from pawl.cron) from pawl.job`) {
 		t.Error("args or backoff are not what was put")
 	}
 	if last := oneCron(t, client, put.Name).LastAt; !last.Equal(tick) {
@@ -142,14 +105,15 @@ func TestCronJobWithoutArgs(t *testing.T) {
 	client, pool := install(t)
 	putCron(t, client, pawl.Cron{Name: "none", Spec: "@hourly", Job: pawl.JobSpec{Args: pawl.Raw("x", nil)}},
 		pawl.Cron{Name: "null", Spec: "@hourly", Job: pawl.JobSpec{Args: pawl.Raw("x", []byte("null"))}})
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	tickCrons(t, client)
-	if got := values[*string](t, pool, "select args::text from pawl.job order by opts -> 'headers' ->> 'cron'"); len(got) != 2 || got[0] != nil || got[1] == nil || *got[1] != "null" {
+	got := values[*string](t, pool, "select args::text from pawl.job order by opts -> 'headers' ->> 'cron'")
+	if len(got) != 2 || got[0] != nil || got[1] == nil || *got[1] != "null" {
 		t.Errorf("args: %v", got)
 	}
 }
 
-func TestCronPause(t *testing.T) {
+func TestAPausedCronInsertsNothing(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	cron := hourly("a")
@@ -160,7 +124,7 @@ func TestCronPause(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	late(t, pool, "5 hours")
+	makeCronsLate(t, pool, "5 hours")
 	tickCrons(t, client)
 	putCron(t, client, cron)
 	if got := oneCron(t, client, "a"); !got.Paused {
@@ -173,19 +137,19 @@ func TestCronPause(t *testing.T) {
 		}
 	}
 	tickCrons(t, client)
-	if n := live(t, pool); n != 0 {
+	if n := liveRows(t, pool); n != 0 {
 		t.Errorf("%d rows of a paused cron", n)
 	}
 	resumed := oneCron(t, client, "a")
 	if resumed.Paused || !value[bool](t, pool, "select next_at > clock_timestamp() from pawl.cron") {
 		t.Errorf("resumed: %+v", resumed)
 	}
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	if err := client.ResumeCron(t.Context(), "a"); err != nil { // Not paused: loses no tick.
 		t.Fatal(err)
 	}
 	tickCrons(t, client)
-	if n := jobsOf(t, pool, "a"); n != 1 {
+	if n := countCronJobs(t, pool, "a"); n != 1 {
 		t.Errorf("%d jobs after the pause", n)
 	}
 	if err := client.DeleteCron(t.Context(), "a"); err != nil {
@@ -204,7 +168,7 @@ func TestCronPause(t *testing.T) {
 	}
 }
 
-func TestRunCron(t *testing.T) {
+func TestRunCronInsertsAJobNow(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	put := hourly("a")
@@ -232,18 +196,18 @@ func TestRunCron(t *testing.T) {
 	if after := oneCron(t, client, "a"); !reflect.DeepEqual(before, after) {
 		t.Errorf("RunCron changed the cron from\n\t%+v to\n\t%+v", before, after)
 	}
-	if n := jobsOf(t, pool, "a"); n != 1 {
+	if n := countCronJobs(t, pool, "a"); n != 1 {
 		t.Errorf("%d jobs", n)
 	}
 }
 
-func TestCronVersions(t *testing.T) {
+func TestPutCronKeepsTheNewerVersion(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	put := hourly("a")
 	put.Version = 5
 	putCron(t, client, put)
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	tickCrons(t, client)
 	first := oneCron(t, client, "a")
 
@@ -285,7 +249,7 @@ func TestPutCronConcurrently(t *testing.T) {
 	for i := range n {
 		putCron(t, client, hourly(fmt.Sprint(i)))
 	}
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	var all sync.WaitGroup
 	for i := range 6 {
 		all.Go(func() {
@@ -339,14 +303,16 @@ func TestPutCronRefuses(t *testing.T) {
 	} {
 		bad := hourly("bad")
 		change(&bad)
-		if err := client.PutCron(t.Context(), good, bad); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "put cron") {
+		if err := client.PutCron(t.Context(), good, bad); err == nil || !strings.Contains(err.Error(), part) ||
+			!strings.Contains(err.Error(), "put cron") {
 			t.Errorf("got %v, want it to say %q", err, part)
 		}
 		if part == "given twice" {
 			continue
 		}
 		_, err := bad.Next(time.Now(), 1)
-		if wrong := part == "never" || part == "4 fields" || part == "empty spec" || part == "Mars/Olympus" || part == "machine to machine"; (err != nil) != wrong {
+		if wrong := part == "never" || part == "4 fields" || part == "empty spec" || part == "Mars/Olympus" ||
+			part == "machine to machine"; (err != nil) != wrong {
 			t.Errorf("%s: Next says %v", part, err)
 		}
 	}
@@ -401,10 +367,12 @@ func TestCronInTransactions(t *testing.T) {
 				cron.Job.Data, cron.Job.Headers = []byte{0, 1, '\\', 255}, map[string]string{"a": `"\`}
 				putCron(t, in, cron)
 				got := oneCron(t, in, cron.Name)
-				if got.Jitter != cron.Jitter || got.CatchUp != 4 || got.Version != 5 || !bytes.Equal(got.Job.Data, cron.Job.Data) || got.Job.Headers["a"] != `"\` {
+				if got.Jitter != cron.Jitter || got.CatchUp != 4 || got.Version != 5 || !bytes.Equal(got.Job.Data, cron.Job.Data) ||
+					got.Job.Headers["a"] != `"\` {
 					t.Errorf("%+v", got)
 				}
-				if err := errors.Join(in.PauseCron(t.Context(), "old"), in.ResumeCron(t.Context(), "paused"), in.DeleteCron(t.Context(), "gone")); err != nil {
+				if err := errors.Join(in.PauseCron(t.Context(), "old"), in.ResumeCron(t.Context(), "paused"),
+					in.DeleteCron(t.Context(), "gone")); err != nil {
 					t.Fatal(err)
 				}
 				if err := in.PauseCron(t.Context(), "nobody"); !errors.Is(err, pawl.ErrNotFound) {
@@ -425,12 +393,12 @@ func TestCronInTransactions(t *testing.T) {
 					t.Fatal(err)
 				}
 				if end == "rollback" {
-					if !reflect.DeepEqual(before, after) || live(t, pool) != 0 {
-						t.Errorf("rolled back, and yet\n\t%+v is\n\t%+v, with %d rows of jobs", before, after, live(t, pool))
+					if !reflect.DeepEqual(before, after) || liveRows(t, pool) != 0 {
+						t.Errorf("rolled back, and yet\n\t%+v is\n\t%+v, with %d rows of jobs", before, after, liveRows(t, pool))
 					}
 					return
 				}
-				if len(after) != 3 || after[0].Name != cron.Name || !after[1].Paused || after[2].Paused || live(t, pool) != 2 {
+				if len(after) != 3 || after[0].Name != cron.Name || !after[1].Paused || after[2].Paused || liveRows(t, pool) != 2 {
 					t.Errorf("committed: %+v", after)
 				}
 			})

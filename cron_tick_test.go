@@ -31,7 +31,7 @@ func TestCronTicksOnce(t *testing.T) {
 		putCron(t, client, hourly(fmt.Sprint(i)))
 	}
 	for range rounds {
-		late(t, pool, "1 millisecond")
+		makeCronsLate(t, pool, "1 millisecond")
 		var all sync.WaitGroup
 		for _, other := range others {
 			all.Go(func() {
@@ -54,7 +54,8 @@ func TestCronTicksOnce(t *testing.T) {
 			}
 		}
 	}
-	if value[int](t, pool, "select count(*) from (select distinct fingerprint, opts -> 'headers' ->> 'tick', run_at from pawl.job) x") != n*rounds {
+	if value[int](t, pool, "select count(*) from (select distinct fingerprint, opts -> 'headers' ->> 'tick', run_at "+
+		"from pawl.job) x") != n*rounds {
 		t.Error("two jobs have one tick")
 	}
 }
@@ -64,7 +65,7 @@ func TestCronTickSurvivesADeadProcess(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	putCron(t, client, hourly("a"), hourly("b"))
-	late(t, pool, "1 second")
+	makeCronsLate(t, pool, "1 second")
 	tx := begin(t, pool)
 	taken := value[string](t, tx, "select name from pawl.take_cron('{}', '{}', '{}')")
 	if limit := value[string](t, tx, "show idle_in_transaction_session_timeout"); limit != "10s" {
@@ -73,10 +74,10 @@ func TestCronTickSurvivesADeadProcess(t *testing.T) {
 	insert(t, client.With(tx), pawl.JobSpec{Args: Note{2}, Headers: map[string]string{"cron": taken}})
 	exec(t, tx, "select pawl.tick_cron($1, clock_timestamp(), clock_timestamp() + interval '1 hour')", taken)
 	tickCrons(t, client)
-	if n := jobsOf(t, pool, taken); n != 0 {
+	if n := countCronJobs(t, pool, taken); n != 0 {
 		t.Errorf("%d jobs of a tick somebody else holds", n)
 	}
-	if n := live(t, pool); n != 2 { // A job and its ticket: of the other cron.
+	if n := liveRows(t, pool); n != 2 { // A job and its ticket: of the other cron.
 		t.Errorf("%d rows, want the other cron's two", n)
 	}
 	pid := value[int](t, tx, "select pg_backend_pid()")
@@ -86,7 +87,7 @@ func TestCronTickSurvivesADeadProcess(t *testing.T) {
 	})
 	tickCrons(t, client)
 	tickCrons(t, client)
-	if n := jobsOf(t, pool, taken); n != 1 {
+	if n := countCronJobs(t, pool, taken); n != 1 {
 		t.Errorf("%d jobs of one tick after its first taker died", n)
 	}
 }
@@ -99,23 +100,24 @@ func TestCronCatchUp(t *testing.T) {
 		cron.CatchUp = catchUp
 		putCron(t, client, cron)
 	}
-	late(t, pool, "3 hours 5 minutes") // Four ticks.
+	makeCronsLate(t, pool, "3 hours 5 minutes") // Four ticks.
 	tickCrons(t, client)
 	for catchUp, want := range []int{0, 1, 2, 3, 4, 4} {
-		if got := jobsOf(t, pool, fmt.Sprint(catchUp)); got != want {
+		if got := countCronJobs(t, pool, fmt.Sprint(catchUp)); got != want {
 			t.Errorf("CatchUp %d: %d jobs, want %d", catchUp, got, want)
 		}
 		cron := oneCron(t, client, fmt.Sprint(catchUp))
 		if cron.LastAt.IsZero() != (want == 0) {
 			t.Errorf("CatchUp %d: LastAt %v", catchUp, cron.LastAt)
 		}
-		if left := cron.NextAt.Sub(value[time.Time](t, pool, "select clock_timestamp()")); left < 50*time.Minute || left > 55*time.Minute {
+		if left := cron.NextAt.Sub(value[time.Time](t, pool, "select clock_timestamp()")); left < 50*time.Minute ||
+			left > 55*time.Minute {
 			t.Errorf("CatchUp %d: the next tick is in %v", catchUp, left)
 		}
 	}
-	late(t, pool, "30 seconds") // Late, but not missed.
+	makeCronsLate(t, pool, "30 seconds") // Late, but not missed.
 	tickCrons(t, client)
-	if got := jobsOf(t, pool, "0"); got != 1 {
+	if got := countCronJobs(t, pool, "0"); got != 1 {
 		t.Errorf("%d jobs of a tick that was 30 s late", got)
 	}
 }
@@ -132,18 +134,20 @@ func TestBadCronsStopNoOthers(t *testing.T) {
 	exec(t, pool, "create trigger no before insert on pawl.job for each row execute function no()")
 	exec(t, pool, "update pawl.cron set spec = 'every other tuesday' where name = 'odd spec'")
 	exec(t, pool, "update pawl.cron set zone = 'Mars/Olympus' where name = 'odd zone'")
-	late(t, pool, "20 seconds")
-	tend(t, client)
-	pgtest.Wait(t, "good crons to tick beside bad ones", func() bool { return live(t, pool) == 4 })
+	makeCronsLate(t, pool, "20 seconds")
+	runMaintenance(t, client)
+	pgtest.Wait(t, "good crons to tick beside bad ones", func() bool { return liveRows(t, pool) == 4 })
 	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'last'") // A second round.
-	pgtest.Wait(t, "another tick", func() bool { return jobsOf(t, pool, "last") == 2 })
+	pgtest.Wait(t, "another tick", func() bool { return countCronJobs(t, pool, "last") == 2 })
 	if n := strings.Count(lines.String(), "cannot read"); n != 2 {
 		t.Errorf("two unreadable crons made %d log lines:\n%s", n, lines.String())
 	}
-	pgtest.Wait(t, "the refused job to be logged", func() bool { return strings.Contains(lines.String(), "not this one") }) // At the end of a round.
-	putCron(t, client, hourly("odd zone"))                                                                                  // Repaired.
+	// At the end of a round.
+	pgtest.Wait(t, "the refused job to be logged", func() bool { return strings.Contains(lines.String(), "not this one") })
+	// Repaired.
+	putCron(t, client, hourly("odd zone"))
 	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'odd zone'")
-	pgtest.Wait(t, "a repaired cron to tick", func() bool { return jobsOf(t, pool, "odd zone") == 1 })
+	pgtest.Wait(t, "a repaired cron to tick", func() bool { return countCronJobs(t, pool, "odd zone") == 1 })
 }
 
 type lockedBuffer struct {
@@ -163,8 +167,8 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// tend runs maintenance during the test.
-func tend(t testing.TB, client *pawl.Client) {
+// runMaintenance runs maintenance during the test.
+func runMaintenance(t testing.TB, client *pawl.Client) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -178,22 +182,23 @@ func tend(t testing.TB, client *pawl.Client) {
 }
 
 // With two processes, a cron of every second ticks once in each second.
-func TestCronEverySecond(t *testing.T) {
+func TestACronTicksEverySecond(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	client, pool := connect(t, url)
 	other, _ := connect(t, url)
 	putCron(t, client, pawl.Cron{Name: "second", Spec: "* * * * * *", Job: pawl.JobSpec{Args: Note{1}}})
-	tend(t, client)
-	tend(t, other)
-	pgtest.Wait(t, "five ticks", func() bool { return jobsOf(t, pool, "second") >= 5 })
+	runMaintenance(t, client)
+	runMaintenance(t, other)
+	pgtest.Wait(t, "five ticks", func() bool { return countCronJobs(t, pool, "second") >= 5 })
 	ticks := values[time.Time](t, pool, "select run_at from pawl.job order by run_at, id limit 5")
 	for i := range ticks[1:] {
 		if step := ticks[i+1].Sub(ticks[i]); step != time.Second {
 			t.Errorf("ticks %v and %v", ticks[i], ticks[i+1])
 		}
 	}
-	t.Log("later than the tick by", values[string](t, pool, "select (created_at - run_at)::text from pawl.job order by run_at"))
+	t.Log("later than the tick by", values[string](t, pool,
+		"select (created_at - run_at)::text from pawl.job order by run_at"))
 }
 
 // With many crons, due_cron reads one row and not all, even with a plan that was made while there were no crons.
@@ -221,7 +226,8 @@ func TestDueCronReadsOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(context.Background())
-	const count = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where relid = 'pawl.cron'::regclass"
+	const count = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where " +
+		"relid = 'pawl.cron'::regclass"
 	before := value[int](t, tx, count)
 	exec(t, tx, look)
 	exec(t, tx, "select pawl.tick_cron('1', clock_timestamp(), clock_timestamp() + interval '1 hour')")

@@ -16,13 +16,14 @@ func (gentle) Defaults() pawl.JobSpec {
 	return pawl.JobSpec{Queue: "kind", Priority: 3, Fingerprint: "kind"}
 }
 
-// What the pointer of a type of args knows as its defaults counts for the value too.
+// Defaults with a pointer receiver also count when the args are a value.
 type pointing struct{ N int }
 
 func (pointing) Kind() string { return "pointing" }
 
 func (p *pointing) Defaults() pawl.JobSpec {
-	return pawl.JobSpec{Args: Note{1}, Queue: "kind", Fingerprint: fmt.Sprint(p.N), Headers: map[string]string{"by": "kind"}}
+	return pawl.JobSpec{Args: Note{1}, Queue: "kind", Fingerprint: fmt.Sprint(p.N),
+		Headers: map[string]string{"by": "kind"}}
 }
 
 func TestDefaults(t *testing.T) {
@@ -35,7 +36,8 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if job.Fingerprint != "call" || job.Queue != "kind" || job.Priority != 3 || job.Channel != "config" || job.MaxAttempts != 4 {
+	if job.Fingerprint != "call" || job.Queue != "kind" || job.Priority != 3 || job.Channel != "config" ||
+		job.MaxAttempts != 4 {
 		t.Errorf("got %+v; want what the call says, then the kind, then the config", job)
 	}
 }
@@ -43,7 +45,8 @@ func TestDefaults(t *testing.T) {
 func TestDefaultsOfKindAndClient(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {
-		c.Defaults = pawl.JobSpec{Args: gentle{Note{7}}, Queue: "config", Priority: 9, Delay: time.Hour, Headers: map[string]string{"by": "config"}}
+		c.Defaults = pawl.JobSpec{Args: gentle{Note{7}}, Queue: "config", Priority: 9, Delay: time.Hour,
+			Headers: map[string]string{"by": "config"}}
 	})
 	var jobs []pawl.JobSpec
 	var wants []string
@@ -59,7 +62,8 @@ func TestDefaultsOfKindAndClient(t *testing.T) {
 		{&gentle{Note{1}}, "gentle kind 3 kind config scheduled"},
 		{pointing{5}, "pointing kind 9 5 kind scheduled"},
 		{&pointing{6}, "pointing kind 9 6 kind scheduled"},
-		{pawl.JobSpec{Args: pointing{5}, Queue: "call", Headers: map[string]string{"to": "x"}}, "pointing call 9 5  scheduled"},
+		{pawl.JobSpec{Args: pointing{5}, Queue: "call", Headers: map[string]string{"to": "x"}},
+			"pointing call 9 5  scheduled"},
 		{&pawl.JobSpec{Args: gentle{}, Priority: -1, RunAt: time.Now().Add(-time.Hour)}, "gentle kind -1 kind config ready"},
 		{pawl.JobSpec{}, "gentle kind 3 kind config scheduled"},
 		{pawl.JobSpec{Data: []byte("x"), Fingerprint: "call"}, "gentle kind 3 call config scheduled"},

@@ -66,7 +66,7 @@ func TestDeleteAndCancelInEveryState(t *testing.T) {
 			if n, err := client.Delete(t.Context(), id); n != 1 || err != nil {
 				t.Errorf("Delete: %d, %v", n, err)
 			}
-			if n := live(t, pool); n != 0 {
+			if n := liveRows(t, pool); n != 0 {
 				t.Errorf("%d rows are left", n)
 			}
 		})

@@ -10,17 +10,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestAfter(t *testing.T) {
+func TestAJobWaitsForItsDependencies(t *testing.T) {
 	t.Parallel()
 	end := map[string]func(t *testing.T, client *pawl.Client, job *pawl.JobInfo){
-		"completed": func(t *testing.T, client *pawl.Client, job *pawl.JobInfo) { must(t, client.Complete(t.Context(), job)) },
+		"completed": func(t *testing.T, client *pawl.Client, job *pawl.JobInfo) {
+			must(t, client.Complete(t.Context(), job))
+		},
 		"cancelled": func(t *testing.T, client *pawl.Client, job *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), job, pawl.Cancel(nil)))
 		},
@@ -33,10 +34,13 @@ func TestAfter(t *testing.T) {
 		keep       bool
 		want       pawlstate.State
 	}{
-		{"ok", "completed", false, pawlstate.Ready}, {"ok", "cancelled", false, pawlstate.Cancelled}, {"ok", "dead", false, pawlstate.Cancelled},
+		{"ok", "completed", false, pawlstate.Ready}, {"ok", "cancelled", false, pawlstate.Cancelled},
+		{"ok", "dead", false, pawlstate.Cancelled},
 		{"ok", "dead", true, pawlstate.Waiting},
-		{"any", "completed", false, pawlstate.Ready}, {"any", "cancelled", false, pawlstate.Ready}, {"any", "dead", false, pawlstate.Ready},
-		{"not_ok", "completed", false, pawlstate.Cancelled}, {"not_ok", "cancelled", false, pawlstate.Ready}, {"not_ok", "dead", false, pawlstate.Ready},
+		{"any", "completed", false, pawlstate.Ready}, {"any", "cancelled", false, pawlstate.Ready},
+		{"any", "dead", false, pawlstate.Ready},
+		{"not_ok", "completed", false, pawlstate.Cancelled}, {"not_ok", "cancelled", false, pawlstate.Ready},
+		{"not_ok", "dead", false, pawlstate.Ready},
 	} {
 		for _, late := range []bool{false, true} { // The child is inserted when the parent has ended.
 			t.Run(fmt.Sprintf("%s %s keep=%t late=%t", test.on, test.parent, test.keep, late), func(t *testing.T) {
@@ -75,7 +79,7 @@ func TestAfter(t *testing.T) {
 				}
 				await(t, client, grandchild, want)
 				if test.keep {
-					must1(t, 1)(client.Retry(t.Context(), parent))
+					wantCount(t, 1)(client.Retry(t.Context(), parent))
 					must(t, client.Complete(t.Context(), claim(t, client, 1)))
 					runFollowups(t, pool)
 					await(t, client, child, pawlstate.Ready)
@@ -85,7 +89,7 @@ func TestAfter(t *testing.T) {
 	}
 }
 
-// A diamond, run: the last waits for both.
+// The dependencies form a diamond: the last job waits for both jobs in the middle.
 func TestAGraphRuns(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -106,21 +110,22 @@ func TestAGraphRuns(t *testing.T) {
 		return nil
 	})
 	start(t, client, mux, pawl.RunnerConfig{})
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	if len(ran) != 4 || ran[0] != 1 || ran[3] != 4 {
 		t.Errorf("they ran as %v", ran)
 	}
 }
 
 // Without runners, Wait does maintenance: an expired reservation at the head of a channel makes room for the next job.
-func TestConsumersAlone(t *testing.T) {
+func TestWaitDoesMaintenanceWithoutRunners(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	spec := ordered("c", 0)
 	spec.Reserve, spec.Unique.Key = time.Minute, "k"
 	insert(t, client, spec)
 	insert(t, client, ordered("c", 1))
-	exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() - interval '1 second' where expires_at is not null")
+	exec(t, pool, `update pawl.blocked set expires_at = clock_timestamp() - interval '1 second'
+		where expires_at is not null`)
 	must(t, client.Wait(t.Context(), "default"))
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
 		t.Errorf("claimed %v, want the one behind the reservation that expired", got)
@@ -130,7 +135,7 @@ func TestConsumersAlone(t *testing.T) {
 	}
 }
 
-func TestConstraints(t *testing.T) {
+func TestConstraintsReportsWhatAJobWaitsFor(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	want := func(id pawl.ID, want pawl.Constraints) {
@@ -143,11 +148,13 @@ func TestConstraints(t *testing.T) {
 	}
 	first := insert(t, client, pawl.JobSpec{Args: Note{1}, Channel: "c", Ordered: true})
 	second := insert(t, client, pawl.JobSpec{Args: Note{2}, Channel: "c", Ordered: true})
-	follower := insert(t, client, pawl.JobSpec{Args: Note{3}, AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}, KeepWaiting: true})
+	follower := insert(t, client, pawl.JobSpec{Args: Note{3}, AfterOK: []pawl.ID{first, second},
+		AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}, KeepWaiting: true})
 	reserved := insert(t, client, pawl.JobSpec{Args: Note{4}, Reserve: time.Hour})
 	want(first, pawl.Constraints{Followers: []pawl.ID{follower}})
 	want(second, pawl.Constraints{Head: first, Followers: []pawl.ID{follower}})
-	want(follower, pawl.Constraints{AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second}, AfterNotOK: []pawl.ID{second}})
+	want(follower, pawl.Constraints{AfterOK: []pawl.ID{first, second}, AfterAny: []pawl.ID{second},
+		AfterNotOK: []pawl.ID{second}})
 	want(reserved, pawl.Constraints{ReservedUntil: time.Now().Add(time.Hour)})
 	want(insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour}), pawl.Constraints{})
 	want(1<<40, pawl.Constraints{})
@@ -161,18 +168,19 @@ func TestConstraints(t *testing.T) {
 	want(first, pawl.Constraints{})
 }
 
-// A job depends on a cancelled job that is retried at that moment: it does not stay blocked, and verify finds no violation meanwhile.
+// A job depends on a cancelled job that is retried at that moment. The job does not stay blocked, and verify finds no
+// violation meanwhile.
 func TestAJobAfterOneThatIsRetried(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	parent := insert(t, client, Note{1})
-	must1(t, 1)(client.Cancel(t.Context(), parent))
+	wantCount(t, 1)(client.Cancel(t.Context(), parent))
 	tx := begin(t, pool)
 	child, err := client.With(tx).Insert(t.Context(), pawl.JobSpec{Args: Note{2}, AfterNotOK: []pawl.ID{parent}})
 	must(t, err)
 	var retrying sync.WaitGroup
 	retrying.Go(func() { _, err = client.Retry(t.Context(), parent) })
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	commit(t, tx)
 	retrying.Wait()
 	must(t, err)
@@ -193,31 +201,9 @@ func TestMaintenanceRunsFollowups(t *testing.T) {
 	must(t, client.With(tx).Complete(t.Context(), claim(t, client, 1)))
 	commit(t, tx)
 	ctx, stop := context.WithCancel(t.Context())
-	var tending sync.WaitGroup
-	tending.Go(func() { client.Maintain(ctx) })
+	var maintenance sync.WaitGroup
+	maintenance.Go(func() { client.Maintain(ctx) })
 	pgtest.Wait(t, "the next", func() bool { return len(claimAll(t, client)) == 1 })
 	stop()
-	tending.Wait()
-}
-
-// runFollowups runs the followups, which maintenance does within a second.
-func runFollowups(t testing.TB, pool *pgxpool.Pool) {
-	t.Helper()
-	exec(t, pool, "select * from pawl.run_followups(1000)")
-}
-
-// claimAll claims what there is, sweeping until a claim finds nothing.
-func claimAll(t testing.TB, client *pawl.Client) pawl.Jobs {
-	t.Helper()
-	var all pawl.Jobs
-	for {
-		jobs, err := client.Claim(t.Context(), "default", 100, time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(jobs) == 0 {
-			return all
-		}
-		all = append(all, jobs...)
-	}
+	maintenance.Wait()
 }

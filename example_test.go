@@ -83,8 +83,8 @@ func ExampleClient_WithSQL() {
 	}
 }
 
-// Effects exactly once: the invoice and the completion of its job are one transaction. When the job has been given to somebody
-// else meanwhile, Complete is ErrLeaseLost and the invoice is rolled back.
+// Effects exactly once: the invoice and the completion of its job are one transaction. When the job has been given to
+// somebody else meanwhile, Complete is ErrLeaseLost and the invoice is rolled back.
 func ExampleClient_With_complete() {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Invoice]) error {
@@ -93,7 +93,8 @@ func ExampleClient_With_complete() {
 			return err
 		}
 		defer tx.Rollback(context.WithoutCancel(ctx))
-		if _, err := tx.Exec(ctx, "insert into invoice (number, cents) values ($1, $2)", job.Args.Number, job.Args.Cents); err != nil {
+		if _, err := tx.Exec(ctx, "insert into invoice (number, cents) values ($1, $2)", job.Args.Number,
+			job.Args.Cents); err != nil {
 			return err
 		}
 		if err := client.With(tx).Complete(ctx, job); err != nil {

@@ -14,29 +14,6 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// zoo is one job in each state, by state; of all kinds of fields.
-func zoo(t testing.TB, client *pawl.Client) map[pawlstate.State]pawl.ID {
-	t.Helper()
-	ids := map[pawlstate.State]pawl.ID{}
-	for _, state := range []pawlstate.State{pawlstate.Completed, pawlstate.Dead, pawlstate.Running} {
-		ids[state] = insert(t, client, pawl.JobSpec{Args: Note{1}, Fingerprint: "f"})
-		jobs := claim(t, client, 1)
-		switch state {
-		case pawlstate.Completed:
-			must(t, client.Complete(t.Context(), jobs))
-		case pawlstate.Dead:
-			must(t, client.Fail(t.Context(), jobs, pawl.Dead(errBoom)))
-		}
-	}
-	ids[pawlstate.Cancelled] = insert(t, client, Note{2})
-	must1(t, 1)(client.Cancel(t.Context(), ids[pawlstate.Cancelled]))
-	ids[pawlstate.Reserved] = insert(t, client, pawl.JobSpec{Args: Note{3}, Reserve: time.Hour})
-	ids[pawlstate.Waiting] = insert(t, client, pawl.JobSpec{Args: Note{4}, AfterOK: []pawl.ID{ids[pawlstate.Running]}})
-	ids[pawlstate.Scheduled] = insert(t, client, pawl.JobSpec{Args: Note{5}, Delay: time.Hour, Unique: pawl.Unique{Key: "k"}})
-	ids[pawlstate.Ready] = insert(t, client, pawl.JobSpec{Args: Note{6}, Queue: "other", Channel: "c"})
-	return ids
-}
-
 func listed(t testing.TB, client *pawl.Client, filter pawl.Filter) []pawl.ID {
 	t.Helper()
 	jobs, err := client.List(t.Context(), filter)
@@ -53,7 +30,7 @@ func listed(t testing.TB, client *pawl.Client, filter pawl.Filter) []pawl.ID {
 func TestListAndCount(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	ids := zoo(t, client)
+	ids := jobInEachState(t, client)
 	all := make([]pawl.ID, 0, len(ids))
 	states := map[pawl.ID]pawlstate.State{}
 	for state, id := range ids {
@@ -75,8 +52,10 @@ func TestListAndCount(t *testing.T) {
 	for _, job := range jobs {
 		got, err := client.Get(t.Context(), job.ID)
 		must(t, err)
-		if job.State != states[job.ID] || got.State != job.State || got.Kind != job.Kind || string(got.Args) != string(job.Args) || got.Attempt != job.Attempt ||
-			got.Reason != job.Reason || !got.FinishedAt.Equal(job.FinishedAt) || got.UniqueKey != job.UniqueKey || got.MaxAttempts != job.MaxAttempts {
+		if job.State != states[job.ID] || got.State != job.State || got.Kind != job.Kind ||
+			string(got.Args) != string(job.Args) || got.Attempt != job.Attempt ||
+			got.Reason != job.Reason || !got.FinishedAt.Equal(job.FinishedAt) || got.UniqueKey != job.UniqueKey ||
+			got.MaxAttempts != job.MaxAttempts {
 			t.Errorf("List has %+v, Get %+v", job, got)
 		}
 	}
@@ -86,19 +65,22 @@ func TestListAndCount(t *testing.T) {
 		filter pawl.Filter
 		want   []pawl.ID
 	}{
-		"all":           {pawl.Filter{}, all},
-		"queue":         {pawl.Filter{Queue: "other"}, of(pawlstate.Ready)},
-		"channel":       {pawl.Filter{Channel: "c"}, of(pawlstate.Ready)},
-		"no kind":       {pawl.Filter{Kind: "other"}, []pawl.ID{}},
-		"fingerprint":   {pawl.Filter{Fingerprint: "f"}, of(pawlstate.Completed, pawlstate.Dead, pawlstate.Running)},
-		"unique key":    {pawl.Filter{UniqueKey: "k"}, of(pawlstate.Scheduled)},
-		"args":          {pawl.Filter{Args: json.RawMessage(`{"n": 3}`)}, of(pawlstate.Reserved)},
-		"before":        {pawl.Filter{CreatedBefore: middle.CreatedAt}, all[5:]},
-		"after":         {pawl.Filter{CreatedAfter: middle.CreatedAt}, all[:4]},
-		"live":          {pawl.Filter{States: []pawlstate.State{"ready", "running", "scheduled", "waiting", "reserved"}}, of("ready", "running", "scheduled", "waiting", "reserved")},
-		"finished":      {pawl.Filter{States: []pawlstate.State{"completed", "dead", "cancelled"}}, of("completed", "dead", "cancelled")},
-		"blocked":       {pawl.Filter{States: []pawlstate.State{"waiting", "reserved"}}, of("waiting", "reserved")},
-		"some and args": {pawl.Filter{States: []pawlstate.State{"waiting", "cancelled"}, Args: json.RawMessage(`{"n": 2}`)}, of("cancelled")},
+		"all":         {pawl.Filter{}, all},
+		"queue":       {pawl.Filter{Queue: "other"}, of(pawlstate.Ready)},
+		"channel":     {pawl.Filter{Channel: "c"}, of(pawlstate.Ready)},
+		"no kind":     {pawl.Filter{Kind: "other"}, []pawl.ID{}},
+		"fingerprint": {pawl.Filter{Fingerprint: "f"}, of(pawlstate.Completed, pawlstate.Dead, pawlstate.Running)},
+		"unique key":  {pawl.Filter{UniqueKey: "k"}, of(pawlstate.Scheduled)},
+		"args":        {pawl.Filter{Args: json.RawMessage(`{"n": 3}`)}, of(pawlstate.Reserved)},
+		"before":      {pawl.Filter{CreatedBefore: middle.CreatedAt}, all[5:]},
+		"after":       {pawl.Filter{CreatedAfter: middle.CreatedAt}, all[:4]},
+		"live": {pawl.Filter{States: []pawlstate.State{"ready", "running", "scheduled", "waiting", "reserved"}},
+			of("ready", "running", "scheduled", "waiting", "reserved")},
+		"finished": {pawl.Filter{States: []pawlstate.State{"completed", "dead", "cancelled"}},
+			of("completed", "dead", "cancelled")},
+		"blocked": {pawl.Filter{States: []pawlstate.State{"waiting", "reserved"}}, of("waiting", "reserved")},
+		"some and args": {pawl.Filter{States: []pawlstate.State{"waiting", "cancelled"}, Args: json.RawMessage(`{"n": 2}`)},
+			of("cancelled")},
 		"before an id":  {pawl.Filter{Before: all[4]}, all[5:]},
 		"ids":           {pawl.Filter{IDs: []pawl.ID{all[2], all[6], 999, all[2]}}, []pawl.ID{all[2], all[6]}},
 		"ids and state": {pawl.Filter{IDs: all[:4], States: []pawlstate.State{states[all[1]]}}, []pawl.ID{all[1]}},
@@ -124,7 +106,8 @@ func TestListAndCount(t *testing.T) {
 		t.Errorf("counted %d, %v, up to 3", n, err)
 	}
 	for name, filter := range map[string]pawl.Filter{
-		"state": {States: []pawlstate.State{"redy"}}, "args": {Args: json.RawMessage(`{`)}, "limit": {Limit: -1}, "before": {Before: -1}, "zero byte": {Queue: "a\x00"},
+		"state": {States: []pawlstate.State{"redy"}}, "args": {Args: json.RawMessage(`{`)}, "limit": {Limit: -1},
+		"before": {Before: -1}, "zero byte": {Queue: "a\x00"},
 	} {
 		if _, err := client.List(t.Context(), filter); err == nil || !strings.Contains(err.Error(), "Filter") {
 			t.Errorf("List with a wrong %s: %v", name, err)
@@ -132,8 +115,8 @@ func TestListAndCount(t *testing.T) {
 	}
 }
 
-// Pages are whole and without overlap, also where ids are far apart and the newest are no match.
-func TestPages(t *testing.T) {
+// Pages are full and do not overlap, also if ids are far apart and the newest jobs do not match.
+func TestPagesAreWholeAndDoNotOverlap(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	for i := range 25 {
@@ -163,15 +146,18 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// A page of the newest reads a part of the archive, not all of it.
+// List reads only a part of the archive for a page of the newest jobs.
 func TestListOfALargeArchive(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	exec(t, pool, `insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, priority, attempt, state, queue, channel, kind, args)
-		select nextval('pawl.pos'), 1, now(), now() + interval '1 hour' * (30 + (i % 2) * 24), now(), 0, 1, 'completed', 'default', '', 'note', '{"n": 1}' from generate_series(1, 100000) i`)
+	exec(t, pool, `insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, priority, attempt, state,
+		queue, channel, kind, args)
+		select nextval('pawl.pos'), 1, now(), now() + interval '1 hour' * (30 + (i % 2) * 24), now(), 0, 1, 'completed',
+			'default', '', 'note', '{"n": 1}' from generate_series(1, 100000) i`)
 	exec(t, pool, "vacuum pawl.archive")
 	tx := begin(t, pool)
-	const read = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables where schemaname = 'pawl' and relname like 'archive%'"
+	const read = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables " +
+		"where schemaname = 'pawl' and relname like 'archive%'"
 	before := value[int](t, tx, read)
 	if n := value[int](t, tx, "select count(*) from pawl.list('{}', null, 100)"); n != 100 {
 		t.Fatal(n)
@@ -211,20 +197,23 @@ func TestChangesByFilter(t *testing.T) {
 	}
 	done := claim(t, client, 10)
 	must(t, client.Complete(t.Context(), done))
-	must1(t, 100)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0", Limit: 100}))
+	wantCount(t, 100)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0", Limit: 100}))
 	tx := begin(t, pool)
-	must1(t, 1145)(client.With(tx).Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
+	wantCount(t, 1145)(client.With(tx).Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
 	must(t, tx.Rollback(t.Context()))
-	must1(t, 1145)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
-	must1(t, 1245)(client.Cancel(t.Context(), pawl.Filter{All: true}))
+	wantCount(t, 1145)(client.Cancel(t.Context(), pawl.Filter{Fingerprint: "f0"}))
+	wantCount(t, 1245)(client.Cancel(t.Context(), pawl.Filter{All: true}))
 	if n := value[int](t, pool, "select count(*) from pawl.archive where state = 'completed'"); n != 10 {
 		t.Errorf("%d are completed after Cancel, want 10: what is finished stays", n)
 	}
-	must1(t, 1245)(client.Retry(t.Context(), pawl.Filter{Fingerprint: "f1"}))
-	must1(t, 1245)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{Delay: time.Hour}))
-	must1(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Completed, pawlstate.Ready}}))
+	wantCount(t, 1245)(client.Retry(t.Context(), pawl.Filter{Fingerprint: "f1"}))
+	wantCount(t, 1245)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{Delay: time.Hour}))
+	wantCount(t, 0)(client.Cancel(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Completed,
+		pawlstate.Ready}}))
 	var told []int64
-	must1(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true, Progress: func(done int64) { told = append(told, done) }}))
+	wantCount(t, 2500)(client.Delete(t.Context(), pawl.Filter{All: true, Progress: func(done int64) {
+		told = append(told, done)
+	}}))
 	if !slices.Equal(told, []int64{1000, 2000, 2500}) {
 		t.Errorf("told of %d as it went, want 1000, 2000, 2500", told)
 	}
@@ -238,13 +227,13 @@ func TestCancelByUniqueKey(t *testing.T) {
 	client, _ := install(t)
 	unique := pawl.JobSpec{Args: Note{1}, Unique: pawl.Unique{Key: "k"}}
 	first := insert(t, client, unique)
-	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
+	wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
 	second := insert(t, client, unique)
 	if first == second {
 		t.Fatal("the key was not free after Cancel")
 	}
-	must1(t, 0)(client.Retry(t.Context(), pawl.Filter{UniqueKey: "k"})) // Another has the key.
-	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
+	wantCount(t, 0)(client.Retry(t.Context(), pawl.Filter{UniqueKey: "k"})) // Another has the key.
+	wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{UniqueKey: "k"}))
 }
 
 func TestNoSuchJob(t *testing.T) {
@@ -267,14 +256,15 @@ func TestNoSuchJob(t *testing.T) {
 	}
 }
 
-// Statements that are put together name the schema they are in.
+// Statements that are built at run time use the configured schema.
 func TestListInAnotherSchema(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) { c.Schema = "Two" })
 	exec(t, pool, "drop schema pawl cascade")
 	must(t, client.Migrate(t.Context()))
-	ids := zoo(t, client)
-	if got := listed(t, client, pawl.Filter{States: []pawlstate.State{pawlstate.Ready, pawlstate.Dead}, Kind: "note"}); len(got) != 2 {
+	ids := jobInEachState(t, client)
+	if got := listed(t, client, pawl.Filter{States: []pawlstate.State{pawlstate.Ready, pawlstate.Dead},
+		Kind: "note"}); len(got) != 2 {
 		t.Errorf("listed %v", got)
 	}
 	if n, err := client.Count(t.Context(), pawl.Filter{}); n != int64(len(ids)) || err != nil {
@@ -286,15 +276,15 @@ func TestListInAnotherSchema(t *testing.T) {
 	if channels, err := client.Channels(t.Context(), "other"); err != nil || len(channels) != 1 {
 		t.Errorf("channels are %+v, %v", channels, err)
 	}
-	must1(t, 1)(client.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour}))
-	must1(t, 1)(client.PurgeQueue(t.Context(), "other"))
+	wantCount(t, 1)(client.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour}))
+	wantCount(t, 1)(client.PurgeQueue(t.Context(), "other"))
 }
 
-// What sees and changes jobs runs on database/sql too, in a transaction.
+// The methods that list and change jobs also work in a transaction of database/sql.
 func TestListOnDatabaseSQL(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	ids := zoo(t, client)
+	ids := jobInEachState(t, client)
 	tx := stdTx(t, pool)
 	in := client.WithSQL(tx)
 	jobs, err := in.List(t.Context(), pawl.Filter{Limit: 3})
@@ -304,9 +294,10 @@ func TestListOnDatabaseSQL(t *testing.T) {
 	if n, err := in.Count(t.Context(), pawl.Filter{Before: jobs[2].ID}); n != int64(len(ids)-3) || err != nil {
 		t.Errorf("counted %d, %v", n, err)
 	}
-	must1(t, 1)(in.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
-	must1(t, 1)(in.Cancel(t.Context(), pawl.Filter{Queue: "other"}))
-	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 2 || stats.Queues[1].Live() != 0 || stats.Queues[1].Archived != 1 {
+	wantCount(t, 1)(in.Update(t.Context(), ids[pawlstate.Ready], pawl.JobUpdate{Delay: time.Hour, Args: Note{7}}))
+	wantCount(t, 1)(in.Cancel(t.Context(), pawl.Filter{Queue: "other"}))
+	if stats, err := in.Stats(t.Context()); err != nil || len(stats.Queues) != 2 || stats.Queues[1].Live() != 0 ||
+		stats.Queues[1].Archived != 1 {
 		t.Errorf("stats are %+v, %v", stats, err)
 	}
 	if workers, err := in.Workers(t.Context()); err != nil || len(workers) != 0 {
@@ -358,7 +349,7 @@ func TestFilterByWorker(t *testing.T) {
 	if got := of("anna"); len(got) > 0 {
 		t.Errorf("anna, having given it back, runs %d", got)
 	}
-	must1(t, 1)(client.Retry(t.Context(), id))
+	wantCount(t, 1)(client.Retry(t.Context(), id))
 	<-began
 	end <- nil
 	await(t, client, id, pawlstate.Completed)
@@ -377,8 +368,10 @@ func TestFilterRunBefore(t *testing.T) {
 	if got := listed(t, client, pawl.Filter{RunBefore: moment}); !slices.Equal(got, []pawl.ID{now}) {
 		t.Errorf("due now are %d", got)
 	}
-	if got := listed(t, client, pawl.Filter{RunBefore: moment.Add(2 * time.Minute)}); !slices.Equal(got, []pawl.ID{soon, now}) {
+	if got := listed(t, client, pawl.Filter{RunBefore: moment.Add(2 * time.Minute)}); !slices.Equal(got,
+		[]pawl.ID{soon, now}) {
 		t.Errorf("due soon are %d", got)
 	}
-	must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute), States: []pawlstate.State{pawlstate.Scheduled}}))
+	wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{RunBefore: moment.Add(2 * time.Minute),
+		States: []pawlstate.State{pawlstate.Scheduled}}))
 }

@@ -19,10 +19,10 @@ func TestAWaitingJobIsCancelledWhenItsDeadParentGoes(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(t *testing.T, client *pawl.Client, parent pawl.ID){
 		"deleted": func(t *testing.T, client *pawl.Client, parent pawl.ID) {
-			must1(t, 1)(client.Delete(t.Context(), parent))
+			wantCount(t, 1)(client.Delete(t.Context(), parent))
 		},
 		"filtered": func(t *testing.T, client *pawl.Client, _ pawl.ID) {
-			must1(t, 1)(client.Delete(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Dead}}))
+			wantCount(t, 1)(client.Delete(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Dead}}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestAJobInsertedWhileItsParentGoesIsNotOverlooked(t *testing.T) {
 					_, err = client.Retry(t.Context(), parent)
 				}
 			})
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			commit(t, tx)
 			going.Wait()
 			must(t, err)
@@ -95,14 +95,14 @@ func TestAJobInsertedWhileItsParentGoesIsNotOverlooked(t *testing.T) {
 		parent := insert(t, client, Note{1})
 		must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 		tx := begin(t, pool)
-		must1(t, 1)(client.With(tx).Retry(t.Context(), parent))
+		wantCount(t, 1)(client.With(tx).Retry(t.Context(), parent))
 		var inserting sync.WaitGroup
 		var child pawl.InsertResult
 		var err error
 		inserting.Go(func() {
 			child, err = client.Insert(t.Context(), pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{parent}})
 		})
-		blocked(t, pool, 1)
+		awaitBlocked(t, pool, 1)
 		commit(t, tx)
 		inserting.Wait()
 		must(t, err)

@@ -19,7 +19,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
@@ -27,112 +26,8 @@ import (
 )
 
 var freeze = flag.String("freeze", "",
-	"write testdata/upgrade of this version from the file that the tests wrote for $"+pgtest.EnvRecord+": see `make freeze`")
-
-// frozenIn returns the folder that keeps a version's schema and statements.
-func frozenIn(version int) string { return fmt.Sprintf("testdata/upgrade/%04d", version) }
-
-// baselines returns the kept versions, oldest first. It skips the test while statements are recorded, because the
-// test would send those of older versions.
-func baselines(t testing.TB) (versions []int) {
-	t.Helper()
-	if os.Getenv(pgtest.EnvRecord) != "" {
-		t.Skip("the statements of this binary are recorded")
-	}
-	names, err := filepath.Glob("testdata/upgrade/[0-9][0-9][0-9][0-9]")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no version is kept: run `make freeze` (%v)", err)
-	}
-	for _, name := range names {
-		var version int
-		if _, err := fmt.Sscanf(filepath.Base(name), "%d", &version); err != nil {
-			t.Fatal(err)
-		}
-		versions = append(versions, version)
-	}
-	return versions
-}
-
-// A frozenStatement is a statement that the binary of a version sends: its text with $1, $2, … and the schema's
-// name pawl. For a COPY the text is "copy pawl.table (columns) from stdin".
-type frozenStatement struct {
-	text  string
-	takes []string // Types of its parameters, or of the columns it copies.
-	gives []string // Names and types of the columns it returns.
-}
-
-func (s frozenStatement) String() string {
-	return fmt.Sprintf("%s;\n-- takes %s\n-- gives %s\n", s.text, strings.Join(s.takes, ", "),
-		strings.Join(s.gives, ", "))
-}
-
-func (s frozenStatement) isCopy() bool { return strings.HasPrefix(s.text, "copy ") }
-
-// isOrder reports whether the statement has no plan. Such statements are executed, in the order of the file.
-func (s frozenStatement) isOrder() bool {
-	return slices.ContainsFunc(orders, func(verb string) bool { return strings.HasPrefix(s.text, verb) })
-}
-
-// orders are the beginnings of statements without a plan, in the order in which the binary sends them.
-var orders = []string{"listen ", "alter table pawl.archive_20200229 ", "alter table pawl.archive attach ",
-	"alter table pawl.archive detach ", "drop "}
-
-// describe returns the parameters and columns of a statement in the database of conn.
-func describe(t testing.TB, conn *pgx.Conn, text string) (s frozenStatement, err error) {
-	t.Helper()
-	s.text = text
-	switch {
-	case s.isOrder():
-		return s, nil
-	case s.isCopy():
-		parts := regexp.MustCompile(`^copy (\S+) \((.*)\) from stdin$`).FindStringSubmatch(text)
-		s.takes = values[string](t, conn, `select format_type(a.atttypid, a.atttypmod)
-			from unnest($2::text[]) with ordinality as u (name, ord)
-			join pg_attribute a on a.attrelid = $1::text::regclass and a.attname = u.name
-			order by u.ord`, parts[1], strings.Split(parts[2], ", "))
-		if n := strings.Count(parts[2], ",") + 1; len(s.takes) != n {
-			return s, fmt.Errorf("of %d columns %d are there", n, len(s.takes))
-		}
-		return s, nil
-	}
-	described, err := conn.Prepare(t.Context(), "", text)
-	if err != nil {
-		return s, err
-	}
-	oids, names := described.ParamOIDs, []string{}
-	for _, field := range described.Fields {
-		oids, names = append(oids, field.DataTypeOID), append(names, field.Name)
-	}
-	types := values[string](t, conn, `select format_type(u.oid, null)
-		from unnest($1::oid[]) with ordinality as u (oid, ord) order by u.ord`, oids)
-	s.takes = types[:len(described.ParamOIDs)]
-	for i, name := range names {
-		s.gives = append(s.gives, name+" "+types[len(described.ParamOIDs)+i])
-	}
-	return s, nil
-}
-
-// frozen reads the statements that the binary of a version sends.
-func frozen(t testing.TB, version int) (list []frozenStatement) {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(frozenIn(version), "statements.sql"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	split := func(s string) []string {
-		if s == "" {
-			return nil
-		}
-		return strings.Split(s, ", ")
-	}
-	for _, m := range regexp.MustCompile(`(?ms)^([a-z].*?);\n-- takes ?(.*?)\n-- gives ?(.*?)\n`).FindAllStringSubmatch(string(b), -1) {
-		list = append(list, frozenStatement{m[1], split(m[2]), split(m[3])})
-	}
-	if len(list) < 50 {
-		t.Fatalf("only %d statements of version %d were found", len(list), version)
-	}
-	return list
-}
+	"write testdata/upgrade of this version from the file that the tests wrote for $"+pgtest.EnvRecord+
+		": see `make freeze`")
 
 // TestFreeze writes the schema of this version, as Migrate makes it, and the statements of this binary, as its
 // tests sent them. See docs/upgrades.md for when to run it.
@@ -148,7 +43,7 @@ func TestFreeze(t *testing.T) {
 	must(t, client.Migrate(t.Context()))
 	stats, err := client.Stats(t.Context())
 	must(t, err)
-	dir := frozenIn(stats.Schema)
+	dir := frozenFolder(stats.Schema)
 	must(t, os.MkdirAll(dir, 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "schema.sql"), []byte(schema.String()), 0o644))
 	commit, err := osexec.Command("git", "rev-parse", "HEAD").Output()
@@ -176,12 +71,13 @@ func TestFreeze(t *testing.T) {
 		return slices.IndexFunc(orders, func(verb string) bool { return strings.HasPrefix(text, verb) })
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- The statements of a binary of schema %d. $1, $2, … are parameters; the archive's day is 29 February 2020.\n"+
+	fmt.Fprintf(&b, "-- The statements of a binary of schema %d. $1, $2, … are parameters; the archive's day is 29 "+
+		"February 2020.\n"+
 		"-- Made by `make freeze`.\n", stats.Schema)
 	for _, text := range slices.SortedFunc(maps.Keys(texts), func(x, y string) int {
 		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(x, y))
 	}) {
-		s, err := describe(t, conn.Conn(), text)
+		s, err := describeStatement(t, conn.Conn(), text)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
@@ -253,8 +149,8 @@ func thisBinarys(r pgtest.Recorded) string {
 	return strings.TrimSpace(text)
 }
 
-// TestFleetProgramCompiles builds the program that stands for this binary once its version is kept. Packages in testdata
-// are not built with the others.
+// TestFleetProgramCompiles builds the program that stands for this binary once its version is kept. Packages in
+// testdata are not built with the others.
 func TestFleetProgramCompiles(t *testing.T) {
 	t.Parallel()
 	build := osexec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, "./testdata/upgrade/fleet")

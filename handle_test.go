@@ -18,9 +18,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-var errBoom = errors.New("boom")
-
-func TestOutcomes(t *testing.T) {
+func TestAHandlersErrorDecidesTheState(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	tests := []struct {
@@ -34,18 +32,40 @@ func TestOutcomes(t *testing.T) {
 		wait     time.Duration // until it runs again
 	}{
 		{name: "nil", handle: func() error { return nil }, state: pawlstate.Completed, used: 1},
-		{name: "skip", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.ErrSkip) }, state: pawlstate.Completed, used: 1},
-		{name: "error", handle: func() error { return errBoom }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "boom"},
-		{name: "panic", handle: func() error { panic("ouch") }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "panic: ouch"},
-		{name: "panic with an error", handle: func() error { panic(pawl.Cancel(errBoom)) }, state: pawlstate.Cancelled, used: 1, said: "boom"},
-		{name: "retry later", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, state: pawlstate.Scheduled, used: 1, said: "boom", wait: time.Hour},
-		{name: "retry without attempts left", handle: func() error { return pawl.RetryAfter(time.Hour, errBoom) }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "boom"},
-		{name: "snooze", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Snooze(time.Hour)) }, attempts: 1, state: pawlstate.Scheduled, wait: time.Hour},
-		{name: "cancel", handle: func() error { return fmt.Errorf("wrapped: %w", pawl.Cancel(nil)) }, state: pawlstate.Cancelled, used: 1},
-		{name: "cancel with a reason", handle: func() error { return pawl.Cancel(errBoom) }, state: pawlstate.Cancelled, used: 1, said: "boom"},
-		{name: "dead", handle: func() error { return errors.Join(errBoom, pawl.Dead(errBoom)) }, state: pawlstate.Dead, reason: "handler", used: 1, said: "boom"},
-		{name: "what jsonb refuses", handle: func() error { return errors.New("a\x00b\xffc") }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "a\uFFFDb\uFFFDc"},
-		{name: "a very long error", handle: func() error { return errors.New(strings.Repeat("ü", 100_000)) }, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "ü …"},
+		{name: "skip", handle: func() error {
+			return fmt.Errorf("wrapped: %w", pawl.ErrSkip)
+		}, state: pawlstate.Completed, used: 1},
+		{name: "error", handle: func() error { return errBoom }, attempts: 1, state: pawlstate.Dead, reason: "attempts",
+			used: 1, said: "boom"},
+		{name: "panic", handle: func() error { panic("ouch") }, attempts: 1, state: pawlstate.Dead, reason: "attempts",
+			used: 1, said: "panic: ouch"},
+		{name: "panic with an error", handle: func() error {
+			panic(pawl.Cancel(errBoom))
+		}, state: pawlstate.Cancelled, used: 1, said: "boom"},
+		{name: "retry later", handle: func() error {
+			return pawl.RetryAfter(time.Hour, errBoom)
+		}, state: pawlstate.Scheduled, used: 1, said: "boom", wait: time.Hour},
+		{name: "retry without attempts left", handle: func() error {
+			return pawl.RetryAfter(time.Hour, errBoom)
+		}, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "boom"},
+		{name: "snooze", handle: func() error {
+			return fmt.Errorf("wrapped: %w", pawl.Snooze(time.Hour))
+		}, attempts: 1, state: pawlstate.Scheduled, wait: time.Hour},
+		{name: "cancel", handle: func() error {
+			return fmt.Errorf("wrapped: %w", pawl.Cancel(nil))
+		}, state: pawlstate.Cancelled, used: 1},
+		{name: "cancel with a reason", handle: func() error {
+			return pawl.Cancel(errBoom)
+		}, state: pawlstate.Cancelled, used: 1, said: "boom"},
+		{name: "dead", handle: func() error {
+			return errors.Join(errBoom, pawl.Dead(errBoom))
+		}, state: pawlstate.Dead, reason: "handler", used: 1, said: "boom"},
+		{name: "what jsonb refuses", handle: func() error {
+			return errors.New("a\x00b\xffc")
+		}, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "a\uFFFDb\uFFFDc"},
+		{name: "a very long error", handle: func() error {
+			return errors.New(strings.Repeat("ü", 100_000))
+		}, attempts: 1, state: pawlstate.Dead, reason: "attempts", used: 1, said: "ü …"},
 	}
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return tests[job.Args.N].handle() })
@@ -67,7 +87,8 @@ func TestOutcomes(t *testing.T) {
 				t.Errorf("errors are %v, want one", job.Errors)
 			case test.said != "":
 				e := job.Errors[0]
-				if !strings.Contains(e.Error, test.said) || len(e.Error) > 5000 || e.Attempt != 1 || e.Worker != "one" || e.At.IsZero() {
+				if !strings.Contains(e.Error, test.said) || len(e.Error) > 5000 || e.Attempt != 1 || e.Worker != "one" ||
+					e.At.IsZero() {
 					t.Errorf("the error kept is %.200v, want %q in it", e, test.said)
 				}
 				if panicked := strings.HasPrefix(test.name, "panic"); panicked != strings.Contains(e.Stack, "handle_test.go") {
@@ -79,7 +100,8 @@ func TestOutcomes(t *testing.T) {
 					t.Errorf("runs again in %v, want %v", d, test.wait)
 				}
 			}
-			if finished := test.state != pawlstate.Scheduled; finished != !job.FinishedAt.IsZero() || finished && job.Worker != "one" {
+			if finished := test.state != pawlstate.Scheduled; finished != !job.FinishedAt.IsZero() || finished &&
+				job.Worker != "one" {
 				t.Errorf("finished at %v by %q", job.FinishedAt, job.Worker)
 			}
 		})
@@ -89,7 +111,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// As t.FailNow in a handler does it: the job must not hang, nor its place in the runner be lost.
+// A handler may call runtime.Goexit, as t.FailNow does. The job fails, and the runner does not lose a place.
 func TestGoexitIsAFailedAttempt(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
@@ -98,7 +120,8 @@ func TestGoexitIsAFailedAttempt(t *testing.T) {
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 	stop := start(t, client, mux, pawl.RunnerConfig{Max: 1, DrainTimeout: 10 * time.Millisecond})
 	defer stop()
-	if job := await(t, client, id, pawlstate.Dead); len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "Goexit") {
+	if job := await(t, client, id, pawlstate.Dead); len(job.Errors) != 1 ||
+		!strings.Contains(job.Errors[0].Error, "Goexit") {
 		t.Errorf("errors are %v", job.Errors)
 	}
 }
@@ -157,9 +180,11 @@ func TestHandlePanics(t *testing.T) {
 	t.Parallel()
 	nothing := func(context.Context, *pawl.Job[Note]) error { return nil }
 	for name, register := range map[string]func(*pawl.Mux){
-		"a kind twice":    func(m *pawl.Mux) { pawl.Handle(m, nothing); pawl.Handle(m, nothing) },
-		"an alias twice":  func(m *pawl.Mux) { pawl.Handle(m, nothing, pawl.KindOptions{Aliases: []string{"note"}}) },
-		"no kind":         func(m *pawl.Mux) { pawl.Handle(m, func(context.Context, *pawl.Job[pawl.RawArgs]) error { return nil }) },
+		"a kind twice":   func(m *pawl.Mux) { pawl.Handle(m, nothing); pawl.Handle(m, nothing) },
+		"an alias twice": func(m *pawl.Mux) { pawl.Handle(m, nothing, pawl.KindOptions{Aliases: []string{"note"}}) },
+		"no kind": func(m *pawl.Mux) {
+			pawl.Handle(m, func(context.Context, *pawl.Job[pawl.RawArgs]) error { return nil })
+		},
 		"a wrong backoff": func(m *pawl.Mux) { pawl.Handle(m, nothing, pawl.KindOptions{Backoff: pawl.Backoff{Jitter: 2}}) },
 	} {
 		func() {
@@ -186,7 +211,7 @@ func TestUnknownKindIsGivenBack(t *testing.T) {
 	}
 }
 
-func TestTimeout(t *testing.T) {
+func TestAHandlersContextEndsAtItsTimeout(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	mux := new(pawl.Mux)
@@ -268,7 +293,8 @@ func TestRetriesToDead(t *testing.T) {
 		return fmt.Errorf("attempt %d", job.Attempt)
 	}, pawl.KindOptions{Backoff: pawl.Backoff{Base: time.Millisecond, Growth: 1, NoJitter: true}})
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 13})
-	start(t, client, mux, pawl.RunnerConfig{OnFailure: func(ctx context.Context, job *pawl.JobInfo, err error, final bool) {
+	start(t, client, mux, pawl.RunnerConfig{OnFailure: func(ctx context.Context, job *pawl.JobInfo, err error,
+		final bool) {
 		failures.Add(1)
 		if final {
 			finals.Add(1)
@@ -277,7 +303,8 @@ func TestRetriesToDead(t *testing.T) {
 	}})
 	job := await(t, client, id, pawlstate.Dead)
 	if job.Attempt != 13 || job.Reason != "attempts" || len(job.Errors) != 10 {
-		t.Fatalf("dead with attempt %d, reason %q, %d errors; want 13, attempts, 10", job.Attempt, job.Reason, len(job.Errors))
+		t.Fatalf("dead with attempt %d, reason %q, %d errors; want 13, attempts, 10", job.Attempt, job.Reason,
+			len(job.Errors))
 	}
 	for i, e := range job.Errors {
 		if e.Attempt != i+4 || e.Error != fmt.Sprintf("attempt %d", i+4) {
@@ -298,12 +325,13 @@ func TestBackoffOfJobKindAndQueue(t *testing.T) {
 	fail := func(context.Context, *pawl.Job[pawl.RawArgs]) error { return errBoom }
 	pawl.Handle(mux, fail, pawl.KindOptions{Kind: "own", Backoff: exactly(20 * time.Minute)})
 	pawl.Handle(mux, fail, pawl.KindOptions{Kind: "plain"})
-	pawl.Handle(mux, fail, pawl.KindOptions{Kind: "computed", Backoff: exactly(20 * time.Minute), Delay: func(job *pawl.JobInfo, err error) time.Duration {
-		if job.Queue == "other" {
-			return 0 // Falls back.
-		}
-		return 40 * time.Minute
-	}})
+	pawl.Handle(mux, fail, pawl.KindOptions{Kind: "computed", Backoff: exactly(20 * time.Minute),
+		Delay: func(job *pawl.JobInfo, err error) time.Duration {
+			if job.Queue == "other" {
+				return 0 // Falls back.
+			}
+			return 40 * time.Minute
+		}})
 	jobs := []struct {
 		job  pawl.JobSpec
 		wait time.Duration
@@ -332,7 +360,7 @@ func TestBackoffOfJobKindAndQueue(t *testing.T) {
 	}
 }
 
-func TestHandlerOfAnyKind(t *testing.T) {
+func TestAHandlerOfAnyKindGetsAllOtherKinds(t *testing.T) {
 	t.Parallel()
 	for _, chunks := range []bool{false, true} {
 		t.Run(fmt.Sprintf("chunks %v", chunks), func(t *testing.T) {
@@ -367,7 +395,8 @@ func TestHandlerOfAnyKind(t *testing.T) {
 				pawl.Handle(mux, func(_ context.Context, job *pawl.Job[pawl.RawArgs]) error { note(job, "any"); return nil }, any)
 			}
 			ids := []pawl.ID{
-				insert(t, client, Note{7}), insert(t, client, pawl.Raw("förster", []byte("[1]"))), insert(t, client, pawl.Raw("x", nil)), insert(t, client, pawl.Raw("*", []byte("2"))),
+				insert(t, client, Note{7}), insert(t, client, pawl.Raw("förster", []byte("[1]"))),
+				insert(t, client, pawl.Raw("x", nil)), insert(t, client, pawl.Raw("*", []byte("2"))),
 			}
 			stop := start(t, client, mux, pawl.RunnerConfig{})
 			for _, id := range ids {

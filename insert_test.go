@@ -2,8 +2,6 @@ package pawl_test
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -14,42 +12,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlstate"
 )
-
-// note is a job's args.
-func note(t testing.TB, job *pawl.JobInfo) (n Note) {
-	t.Helper()
-	if err := json.Unmarshal(job.Args, &n); err != nil {
-		t.Fatalf("args of job %d: %v", job.ID, err)
-	}
-	return n
-}
-
-func notes(n int) []pawl.JobSpec {
-	jobs := make([]pawl.JobSpec, n)
-	for i := range jobs {
-		jobs[i].Args = Note{i}
-	}
-	return jobs
-}
-
-// stdTx is a database/sql transaction on the pool.
-func stdTx(t testing.TB, pool *pgxpool.Pool) *sql.Tx {
-	t.Helper()
-	db := stdlib.OpenDBFromPool(pool)
-	t.Cleanup(func() { db.Close() })
-	tx, err := db.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tx.Rollback() })
-	return tx
-}
 
 func TestInsertManyKeepsTheOrder(t *testing.T) {
 	for _, n := range []int{1, 3, 1999, 2000, 5000} { // COPY from 2,000 on
@@ -73,7 +40,8 @@ func TestInsertManyKeepsTheOrder(t *testing.T) {
 			if len(results) != n {
 				t.Fatalf("%d results for %d jobs", len(results), n)
 			}
-			rows, err := pool.Query(t.Context(), `select j.id, (j.args ->> 'n')::int, j.priority, j.channel, j.data, s.job_id is not null,
+			rows, err := pool.Query(t.Context(), `select j.id, (j.args ->> 'n')::int, j.priority, j.channel, j.data, s.job_id is
+				not null,
 				exists (select from pawl.ready t where t.job_id = j.id)
 				from pawl.job j left join pawl.scheduled s on s.job_id = j.id`)
 			if err != nil {
@@ -104,7 +72,7 @@ func TestInsertManyKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// A job taken over from elsewhere goes on where it was: its attempts and errors count here.
+// A job from another system keeps its attempts and errors.
 func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -112,10 +80,11 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 	when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var errs []pawl.AttemptError
 	for i := range 12 {
-		errs = append(errs, pawl.AttemptError{Attempt: i + 1, At: when, Error: fmt.Sprint("error ", i+1, "\x00"), Stack: strings.Repeat("x", 10_000)})
+		errs = append(errs, pawl.AttemptError{Attempt: i + 1, At: when, Error: fmt.Sprint("error ", i+1, "\x00"),
+			Stack: strings.Repeat("x", 10_000)})
 	}
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Attempt: 12, MaxAttempts: 14, Errors: errs})
-	if live(t, pool) != 2 || value[bool](t, pool, "select constrained from pawl.job") {
+	if liveRows(t, pool) != 2 || value[bool](t, pool, "select constrained from pawl.job") {
 		t.Error("it is not a plain job")
 	}
 	for attempt := 13; attempt <= 14; attempt++ {
@@ -127,10 +96,12 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 	}
 	job := await(t, client, id, pawlstate.Dead)
 	if job.Attempt != 14 || job.Reason != "attempts" || len(job.Errors) != 10 {
-		t.Errorf("dead after attempt %d (%s) with %d errors, want 14, attempts and 10", job.Attempt, job.Reason, len(job.Errors))
+		t.Errorf("dead after attempt %d (%s) with %d errors, want 14, attempts and 10", job.Attempt, job.Reason,
+			len(job.Errors))
 	}
 	if e := job.Errors[0]; e.Attempt != 5 || e.Error != "error 5\uFFFD" || !e.At.Equal(when) || len(e.Stack) > 8200 {
-		t.Errorf("the oldest error is of attempt %d at %v, %q, with a stack of %d bytes", e.Attempt, e.At, e.Error, len(e.Stack))
+		t.Errorf("the oldest error is of attempt %d at %v, %q, with a stack of %d bytes", e.Attempt, e.At, e.Error,
+			len(e.Stack))
 	}
 
 	// Used up: it runs once all the same. With a key and in order it is kept too, and by SQL.
@@ -152,7 +123,8 @@ func TestInsertAfterAttemptsElsewhere(t *testing.T) {
 	}
 	for _, spec := range []pawl.JobSpec{{Args: Note{}, Attempt: -1}, {Args: Note{}, Attempt: 32767},
 		{Args: Note{}, Errors: []pawl.AttemptError{{At: time.Date(99999, 1, 1, 0, 0, 0, 0, time.UTC)}}}} {
-		if invalid, ok := errors.AsType[*pawl.InvalidError](client.Validate(spec)); !ok || invalid.Field != "Attempt" && invalid.Field != "Errors" {
+		if invalid, ok := errors.AsType[*pawl.InvalidError](client.Validate(spec)); !ok || invalid.Field != "Attempt" &&
+			invalid.Field != "Errors" {
 			t.Errorf("%+v: %v", spec, client.Validate(spec))
 		}
 	}
@@ -170,9 +142,12 @@ func TestInsertInATransaction(t *testing.T) {
 	begins := map[string]func(testing.TB, *pawl.Client, *pgxpool.Pool) (in *pawl.Client, commit, rollback func() error){
 		"pgx": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error, func() error) {
 			tx := begin(t, pool)
-			return client.With(tx), func() error { return tx.Commit(t.Context()) }, func() error { return tx.Rollback(t.Context()) }
+			return client.With(tx), func() error {
+				return tx.Commit(t.Context())
+			}, func() error { return tx.Rollback(t.Context()) }
 		},
-		"database/sql": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error, func() error) {
+		"database/sql": func(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error,
+			func() error) {
 			tx := stdTx(t, pool)
 			return client.WithSQL(tx), tx.Commit, tx.Rollback
 		},
@@ -204,13 +179,13 @@ func TestInsertInATransaction(t *testing.T) {
 				if _, err := insert(t.Context(), in); err != nil {
 					t.Fatal(err)
 				}
-				if n := live(t, pool); n != 0 {
+				if n := liveRows(t, pool); n != 0 {
 					t.Errorf("%d rows are seen before the commit", n)
 				}
 				if err := rollback(); err != nil {
 					t.Fatal(err)
 				}
-				if n := live(t, pool); n != 0 {
+				if n := liveRows(t, pool); n != 0 {
 					t.Errorf("%d rows are left after the rollback", n)
 				}
 				in, commit, _ := open(t, client, pool)
@@ -221,11 +196,11 @@ func TestInsertInATransaction(t *testing.T) {
 				if err := commit(); err != nil {
 					t.Fatal(err)
 				}
-				if got := live(t, pool); got != 2*n {
+				if got := liveRows(t, pool); got != 2*n {
 					t.Errorf("%d rows after the commit, want %d", got, 2*n)
 				}
 				if how == "many" {
-					elapse(t, pool)
+					makeDue(t, pool)
 					for _, job := range claim(t, client, 20) {
 						switch note(t, job).N {
 						case 3:
@@ -275,7 +250,7 @@ type bad struct{ F float64 }
 
 func (bad) Kind() string { return "bad" }
 
-func TestInvalid(t *testing.T) {
+func TestInsertRefusesInvalidJobs(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) { c.MaxArgsBytes = 1000 })
 	long := strings.Repeat("x", 256)
@@ -326,12 +301,12 @@ func TestInvalid(t *testing.T) {
 			}
 		})
 	}
-	if n := live(t, pool); n != 0 {
+	if n := liveRows(t, pool); n != 0 {
 		t.Errorf("%d rows after inserts that were all refused", n)
 	}
 }
 
-func TestJustValid(t *testing.T) {
+func TestInsertAcceptsTheLimits(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	edge := strings.Repeat("ü", 127) + "x" // 255 bytes
@@ -352,7 +327,7 @@ func TestJustValid(t *testing.T) {
 	}
 }
 
-// A time that the text form of another driver must carry as well.
+// Distant times reach the database unchanged, also as text through another driver.
 func TestDistantTimesOnDatabaseSQL(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -364,16 +339,18 @@ func TestDistantTimesOnDatabaseSQL(t *testing.T) {
 			t.Fatalf("year %d: %v", year, err)
 		}
 		var got int
-		if err := tx.QueryRow("select extract(year from run_at at time zone 'UTC')::int from pawl.job where id = $1", int64(result.ID)).Scan(&got); err != nil {
+		if err := tx.QueryRow("select extract(year from run_at at time zone 'UTC')::int from pawl.job where id = $1",
+			int64(result.ID)).Scan(&got); err != nil {
 			t.Fatal(err)
 		}
-		if want := map[bool]int{true: year - 1, false: year}[year < 1]; got != want { // 1 BC is Go's year 0 and PostgreSQL's -1
+		// 1 BC is Go's year 0 and PostgreSQL's -1
+		if want := map[bool]int{true: year - 1, false: year}[year < 1]; got != want {
 			t.Errorf("year %d was stored as %d", year, got)
 		}
 	}
 }
 
-// What the database alone refuses must fail alone, though concurrent inserts share a statement.
+// A job that only the database refuses fails alone, although concurrent inserts share a statement.
 func TestBadJobFailsAlone(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -395,7 +372,7 @@ func TestBadJobFailsAlone(t *testing.T) {
 			t.Errorf("insert %d returned %v", i, err)
 		}
 	}
-	if got := live(t, pool); got != 2*(n-3) {
+	if got := liveRows(t, pool); got != 2*(n-3) {
 		t.Errorf("%d rows, want %d", got, 2*(n-3))
 	}
 }
@@ -410,23 +387,14 @@ func TestInsertManyIsAllOrNothing(t *testing.T) {
 			if _, err := client.InsertMany(t.Context(), jobs); err == nil {
 				t.Error("a number no jsonb can hold was accepted")
 			}
-			if got := live(t, pool); got != 0 {
+			if got := liveRows(t, pool); got != 0 {
 				t.Errorf("%d rows are left", got)
 			}
 		})
 	}
 }
 
-func described(t testing.TB, client *pawl.Client, id pawl.ID) string {
-	t.Helper()
-	job, err := client.Get(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint(job.Kind, " ", job.Queue, " ", job.Priority, " ", job.Fingerprint, " ", job.Headers["by"], " ", job.State)
-}
-
-func TestInsertCancelled(t *testing.T) {
+func TestInsertReturnsWhenItsContextEnds(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -440,7 +408,7 @@ func TestInsertCancelled(t *testing.T) {
 	ctx, cancel = context.WithCancel(t.Context())
 	answer := make(chan error, 1)
 	go func() { _, err := client.Insert(ctx, Note{2}); answer <- err }()
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	cancel()
 	if err := <-answer; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "may have been") {
 		t.Errorf("got %v; want it to say that the job may have been inserted", err)
@@ -468,7 +436,8 @@ func TestInsertAllowance(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refused *pawl.RateError
-	if _, err := client.InsertMany(t.Context(), slices.Repeat([]pawl.JobSpec{{Args: Note{2}}}, 7)); !errors.As(err, &refused) || client.InsertAllowance() != 6 {
+	if _, err := client.InsertMany(t.Context(), slices.Repeat([]pawl.JobSpec{{Args: Note{2}}}, 7)); !errors.As(err,
+		&refused) || client.InsertAllowance() != 6 {
 		t.Errorf("refused: %v, and then %d are allowed, want 6", err, client.InsertAllowance())
 	}
 }

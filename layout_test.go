@@ -13,7 +13,8 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// readingOrder lists the files of the root package so that a reader who goes down the list meets a caller before what it calls.
+// readingOrder lists the files of the root package so that a reader who goes down the list meets a caller before what
+// it calls.
 var readingOrder = strings.Fields(`
 	doc.go checkpoint.go update.go inspect.go consumer_wait.go runner.go runner_take.go runner_claim.go saga.go
 	queue.go consumer.go maintenance.go runner_heartbeat.go runner_leases.go runner_state.go worker.go
@@ -46,8 +47,8 @@ func loadRoot(t *testing.T) *packages.Package {
 	return loaded[0]
 }
 
-// TestLayout counts the references between files of the root package that run against the reading order: a file that uses a name
-// from a file above it. Each name counts once for each file that uses it.
+// TestLayout counts the references between files of the root package that run against the reading order: a file that
+// uses a name from a file above it. Each name counts once for each file that uses it.
 func TestLayout(t *testing.T) {
 	t.Parallel()
 	root := loadRoot(t)
@@ -96,11 +97,13 @@ func TestExportedNames(t *testing.T) {
 		}
 	}
 	if len(names) > maxExportedNames {
-		t.Errorf("%d exported names; at most %d (docs/decisions/0008): %s", len(names), maxExportedNames, strings.Join(names, " "))
+		t.Errorf("%d exported names; at most %d (docs/decisions/0008): %s", len(names), maxExportedNames,
+			strings.Join(names, " "))
 	}
 }
 
-// TestLeaves checks that the leaves import nothing of the root package and that the core imports pgx and the standard library only.
+// TestLeaves checks that the leaves import nothing of the root package and that the core imports pgx and the standard
+// library only.
 func TestLeaves(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/pawlhq/pawl"
@@ -117,7 +120,8 @@ func TestLeaves(t *testing.T) {
 			switch {
 			case path == module:
 				t.Errorf("%s imports the root package", p.PkgPath)
-			case !standard && !own && !strings.HasPrefix(path, "github.com/jackc/pgx/v5") && !slices.Contains(testServers, p.PkgPath):
+			case !standard && !own && !strings.HasPrefix(path, "github.com/jackc/pgx/v5") &&
+				!slices.Contains(testServers, p.PkgPath):
 				t.Errorf("%s imports %s; the core imports pgx and the standard library", p.PkgPath, path)
 			}
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// book is a log as lines of JSON.
+// A book collects a log as lines of JSON.
 type book struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -27,7 +27,7 @@ func (b *book) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// jobs are what the lines of the given message say of their jobs.
+// jobs returns what the lines with a message say about their jobs.
 func (b *book) jobs(t testing.TB, message string) (jobs []map[string]any) {
 	t.Helper()
 	b.mu.Lock()
@@ -47,8 +47,8 @@ func (b *book) jobs(t testing.TB, message string) (jobs []map[string]any) {
 	return jobs
 }
 
-// Every line about a job says the same of it, and a handler's lines do with "job", job.
-func TestLinesAboutAJob(t *testing.T) {
+// Every line about a job has the same fields, and so has a line of a handler that logs "job", job.
+func TestLogLinesNameTheirJob(t *testing.T) {
 	t.Parallel()
 	b := &book{}
 	logger := slog.New(slog.NewJSONHandler(b, nil))
@@ -62,7 +62,8 @@ func TestLinesAboutAJob(t *testing.T) {
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "mail", Channel: "acme"}),
 		insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody", nil), Queue: "mail", Channel: "acme"}),
 	}
-	stop := start(t, client, mux, pawl.RunnerConfig{Name: "me", OnFailure: func(context.Context, *pawl.JobInfo, error, bool) { panic("boom") }})
+	stop := start(t, client, mux, pawl.RunnerConfig{Name: "me",
+		OnFailure: func(context.Context, *pawl.JobInfo, error, bool) { panic("boom") }})
 	for message, want := range map[string]struct {
 		id   pawl.ID
 		kind string
@@ -72,7 +73,8 @@ func TestLinesAboutAJob(t *testing.T) {
 	} {
 		pgtest.Wait(t, message, func() bool { return len(b.jobs(t, message)) > 0 })
 		job := b.jobs(t, message)[0]
-		if len(job) != 6 || job["id"] != float64(want.id) || job["kind"] != want.kind || job["queue"] != "mail" || job["channel"] != "acme" || job["attempt"] != 1.0 || job["worker"] != "me" {
+		if len(job) != 6 || job["id"] != float64(want.id) || job["kind"] != want.kind || job["queue"] != "mail" ||
+			job["channel"] != "acme" || job["attempt"] != 1.0 || job["worker"] != "me" {
 			t.Errorf("%s: the job is %v", message, job)
 		}
 	}
@@ -93,7 +95,8 @@ func TestOutcomeOf(t *testing.T) {
 		{nil, pawlstate.Completed, false}, {pawl.ErrSkip, pawlstate.Completed, false},
 		{errBoom, pawlstate.Scheduled, true}, {pawl.RetryAfter(0, errBoom), pawlstate.Scheduled, true},
 		{pawl.Snooze(time.Second), pawlstate.Scheduled, false},
-		{pawl.Cancel(nil), pawlstate.Cancelled, false}, {fmt.Errorf("wrapped: %w", pawl.Cancel(errBoom)), pawlstate.Cancelled, false},
+		{pawl.Cancel(nil), pawlstate.Cancelled, false},
+		{fmt.Errorf("wrapped: %w", pawl.Cancel(errBoom)), pawlstate.Cancelled, false},
 		{pawl.Dead(errBoom), pawlstate.Dead, true},
 	} {
 		if state, failed := pawl.OutcomeOf(test.err); state != test.state || failed != test.failed {
@@ -102,7 +105,7 @@ func TestOutcomeOf(t *testing.T) {
 	}
 }
 
-func TestOnClaim(t *testing.T) {
+func TestOnClaimIsCalledForEachClaim(t *testing.T) {
 	t.Parallel()
 	type said struct {
 		jobs []pawl.ID
@@ -128,7 +131,8 @@ func TestOnClaim(t *testing.T) {
 	}
 	id := insert(t, client, Note{1})
 	claim(t, client, 1)
-	if s := within(t, "the claim", heard); len(s.jobs) != 1 || s.jobs[0] != id || s.took <= 0 || s.took > time.Minute || s.err != nil {
+	if s := receive(t, "the claim", heard); len(s.jobs) != 1 || s.jobs[0] != id || s.took <= 0 || s.took > time.Minute ||
+		s.err != nil {
 		t.Errorf("heard of %+v, want job %d alone: the claim before found nothing", s, id)
 	}
 	exec(t, pool, "alter table pawl.lease rename to other")
@@ -137,7 +141,7 @@ func TestOnClaim(t *testing.T) {
 		t.Error("claimed without leases")
 	}
 	exec(t, pool, "alter table pawl.other rename to lease")
-	if s := within(t, "the failed claim", heard); len(s.jobs) != 0 || s.err == nil {
+	if s := receive(t, "the failed claim", heard); len(s.jobs) != 0 || s.err == nil {
 		t.Errorf("heard of %+v, want an error", s)
 	}
 	tell = false
@@ -145,8 +149,8 @@ func TestOnClaim(t *testing.T) {
 	done := make(chan pawl.ID, 1)
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { done <- job.ID; return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
-	ran := within(t, "the job", done)
-	if s := within(t, "the runner's claim", heard); len(s.jobs) != 1 || s.jobs[0] != ran {
+	ran := receive(t, "the job", done)
+	if s := receive(t, "the runner's claim", heard); len(s.jobs) != 1 || s.jobs[0] != ran {
 		t.Errorf("heard of %+v, want job %d", s, ran)
 	}
 }

@@ -52,7 +52,8 @@ func ExampleJobInfo_LogValue() {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Welcome]) error {
 		log := slog.With("job", job)
-		log.InfoContext(ctx, "sent", "user", job.Args.UserID) // job.id=1 job.kind=welcome job.queue=default job.attempt=1 job.worker=… user=42
+		// job.id=1 job.kind=welcome job.queue=default job.attempt=1 job.worker=… user=42
+		log.InfoContext(ctx, "sent", "user", job.Args.UserID)
 		return nil
 	})
 }

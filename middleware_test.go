@@ -13,16 +13,7 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-func isRate(t testing.TB, err error) time.Duration {
-	t.Helper()
-	over, ok := errors.AsType[*pawl.RateError](err)
-	if !ok || over.RetryAfter <= 0 {
-		t.Fatalf("got %v, want a *RateError", err)
-	}
-	return over.RetryAfter
-}
-
-func TestInsertRate(t *testing.T) {
+func TestInsertRateLimitsInserts(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {
 		c.InsertRate = pawl.Rate{N: 1, Per: time.Hour, Burst: 3}
@@ -52,12 +43,12 @@ func TestInsertRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := client.Insert(t.Context(), Note{1})
-	if wait := isRate(t, err); wait > time.Hour || wait < 59*time.Minute {
+	if wait := wantRateError(t, err); wait > time.Hour || wait < 59*time.Minute {
 		t.Errorf("RetryAfter is %v", wait)
 	}
 	_, err = client.InsertMany(t.Context(), notes(2))
-	isRate(t, err)
-	if n := live(t, pool); n != 2*3 {
+	wantRateError(t, err)
+	if n := liveRows(t, pool); n != 2*3 {
 		t.Errorf("%d rows, want those of 3 jobs", n)
 	}
 	bulk, err := pawl.New(pool, pawl.Config{})
@@ -76,7 +67,7 @@ func TestInsertRateOfALargeBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := client.Insert(t.Context(), Note{1})
-	if wait := isRate(t, err); wait < 8*time.Hour {
+	if wait := wantRateError(t, err); wait < 8*time.Hour {
 		t.Errorf("RetryAfter is %v; ten were taken from a bucket of two", wait)
 	}
 }
@@ -149,7 +140,8 @@ func TestInsertMiddlewareDecides(t *testing.T) {
 		in   bool   // The job is inserted.
 	}{
 		{"refuses", func(ctx context.Context, jobs []pawl.JobSpec, next next) error { return refused }, "refused", false},
-		{"forgets next", func(ctx context.Context, jobs []pawl.JobSpec, next next) error { return nil }, "did not call next", false},
+		{"forgets next", func(ctx context.Context, jobs []pawl.JobSpec, next next) error { return nil }, "did not call next",
+			false},
 		{"calls it twice", func(ctx context.Context, jobs []pawl.JobSpec, next next) error {
 			return errors.Join(next(ctx), next(ctx))
 		}, "next twice", true},
@@ -182,25 +174,26 @@ func TestInsertMiddlewareDecides(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) || (len(many) == 2) != test.in {
 				t.Errorf("got jobs %v, %v; want %q", many, err, test.want)
 			}
-			if n, want := live(t, pool), map[bool]int{true: 2 * 3}[test.in]; n != want {
+			if n, want := liveRows(t, pool), map[bool]int{true: 2 * 3}[test.in]; n != want {
 				t.Errorf("%d rows, want %d", n, want)
 			}
 		})
 	}
 }
 
-// Inserts that share a statement have each their own middleware, job and answer.
+// Inserts that share a statement each have their own middleware, job and result.
 func TestInsertMiddlewareOfConcurrentInserts(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {
-		c.InsertMiddleware = append(c.InsertMiddleware, func(ctx context.Context, jobs []pawl.JobSpec, next func(context.Context) error) error {
-			n := jobs[0].Args.(Note).N
-			if len(jobs) != 1 || n%10 == 3 {
-				return fmt.Errorf("no %d", n)
-			}
-			jobs[0].Fingerprint = fmt.Sprint(n)
-			return next(ctx)
-		})
+		c.InsertMiddleware = append(c.InsertMiddleware,
+			func(ctx context.Context, jobs []pawl.JobSpec, next func(context.Context) error) error {
+				n := jobs[0].Args.(Note).N
+				if len(jobs) != 1 || n%10 == 3 {
+					return fmt.Errorf("no %d", n)
+				}
+				jobs[0].Fingerprint = fmt.Sprint(n)
+				return next(ctx)
+			})
 	})
 	tx := begin(t, pool)
 	exec(t, tx, "lock table pawl.job in exclusive mode") // So that they gather.
@@ -216,16 +209,17 @@ func TestInsertMiddlewareOfConcurrentInserts(t *testing.T) {
 			case err != nil:
 				t.Errorf("insert %d returned %v", n, err)
 			default:
-				if job, err := client.Get(t.Context(), result.ID); err != nil || job.Fingerprint != fmt.Sprint(n) || note(t, job).N != n {
+				if job, err := client.Get(t.Context(), result.ID); err != nil || job.Fingerprint != fmt.Sprint(n) ||
+					note(t, job).N != n {
 					t.Errorf("insert %d put in %+v (%v)", n, job, err)
 				}
 			}
 		})
 	}
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	commit(t, tx)
 	all.Wait()
-	if n := live(t, pool); n != 2*54 {
+	if n := liveRows(t, pool); n != 2*54 {
 		t.Errorf("%d rows, want those of 54 jobs", n)
 	}
 }

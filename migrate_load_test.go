@@ -73,7 +73,7 @@ func TestMigrateUnderLoad(t *testing.T) {
 	t.Parallel()
 	phase, rows := 500*time.Millisecond, 5_000
 	url := ""
-	version := slices.Max(baselines(t))
+	version := slices.Max(frozenVersions(t))
 	if text := os.Getenv(envUpgrade); text != "" {
 		var err error
 		phase, err = time.ParseDuration(text)
@@ -84,16 +84,16 @@ func TestMigrateUnderLoad(t *testing.T) {
 		must(t, err)
 		defer server.Stop()
 		url = server.URL("postgres")
-		schema, err := os.ReadFile(filepath.Join(frozenIn(version), "schema.sql"))
+		schema, err := os.ReadFile(filepath.Join(frozenFolder(version), "schema.sql"))
 		must(t, err)
-		script(t, connectTo(t, url), string(schema))
+		runScript(t, connectTo(t, url), string(schema))
 	} else {
-		url = old(t, version)
+		url = keptSchema(t, version)
 	}
 	watch := &stopwatch{count: map[string]int{}, most: map[string]time.Duration{}}
 	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns, c.ConnConfig.Tracer = 16, watch })
 	exec(t, pool, effects)
-	f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozen(t, version)}
+	f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozenStatements(t, version)}
 	f.partitions()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	client, err := pawl.New(pool, pawl.Config{Logger: logger})
@@ -160,7 +160,7 @@ func TestMigrateUnderLoad(t *testing.T) {
 				return err
 			}
 			defer conn.Close(context.WithoutCancel(ctx))
-			return following(t).Up(ctx, conn, "pawl", migrator.Options{After: []string{"select pawl.make_partitions(7);",
+			return nextRelease(t).Up(ctx, conn, "pawl", migrator.Options{After: []string{"select pawl.make_partitions(7);",
 				"select pawl.grant_roles(false);"},
 				Blocked: func(by string) { waits <- by }})
 		}()
@@ -199,5 +199,5 @@ func TestMigrateUnderLoad(t *testing.T) {
 			t.Errorf("%s: one took %v, more than %v", sort, watch.most[sort], limit)
 		}
 	}
-	check(t, client)
+	checkInvariant(t, client)
 }

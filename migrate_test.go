@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-func TestNotInstalled(t *testing.T) {
+func TestCallsWithoutASchemaReturnASchemaError(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.Pool(t, pgtest.Empty(t))
 	client, err := pawl.New(pool, pawl.Config{})

@@ -15,7 +15,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Many senders, some failing jobs: each channel runs one at a time and in the order of its commits, each job to its end.
+// Many processes insert and some jobs fail. Each channel runs one job at a time, in the order of the commits, and
+// each job until it is finished.
 func TestOrderedChannels(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -60,7 +61,7 @@ func TestOrderedChannels(t *testing.T) {
 		return nil
 	})
 	start(t, client, mux, pawl.RunnerConfig{})
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	total := 0
 	for channel, ids := range seen {
 		total += len(ids)
@@ -73,7 +74,7 @@ func TestOrderedChannels(t *testing.T) {
 	}
 }
 
-func TestOrderedHead(t *testing.T) {
+func TestTheNextOrderedJobStartsWhenItsHeadEnds(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
@@ -85,18 +86,22 @@ func TestOrderedHead(t *testing.T) {
 		{"it completes", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
 			must(t, client.Complete(t.Context(), head))
 		}, []int{1}},
-		{"it failed and waits to be tried again", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
-			must(t, client.Fail(t.Context(), head, pawl.RetryAfter(time.Hour, errBoom)))
-		}, nil},
+		{"it failed and waits to be tried again", false,
+			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
+				must(t, client.Fail(t.Context(), head, pawl.RetryAfter(time.Hour, errBoom)))
+			}, nil},
 		{"it died", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
 		}, []int{1}},
-		{"it died and the policy is to halt", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
+		{"it died and the policy is to halt", true,
+			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
+				must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
+			}, nil},
+		{"halted, then resumed", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID,
+			head *pawl.JobInfo) {
 			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-		}, nil},
-		{"halted, then resumed", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, _ []pawl.ID, head *pawl.JobInfo) {
-			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-			if channels := must2(client.Channels(t.Context(), "default")); len(channels) != 1 || channels[0].Channel != "c" || !channels[0].Halted {
+			if channels := mustValue(client.Channels(t.Context(), "default")); len(channels) != 1 ||
+				channels[0].Channel != "c" || !channels[0].Halted {
 				t.Errorf("of a halted channel the figures are %+v", channels)
 			}
 			must(t, client.ResumeChannel(t.Context(), "default", "c"))
@@ -104,27 +109,32 @@ func TestOrderedHead(t *testing.T) {
 				t.Errorf("resumed again: %v", err)
 			}
 		}, []int{1}},
-		{"halted, then the dead one is retried", true, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-			must1(t, 1)(client.Retry(t.Context(), ids[0]))
-		}, []int{0}},
-		{"it died and is retried: behind the others", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
-			must1(t, 1)(client.Retry(t.Context(), ids[0]))
+		{"halted, then the dead one is retried", true,
+			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
+				must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
+				wantCount(t, 1)(client.Retry(t.Context(), ids[0]))
+			}, []int{0}},
+		{"it died and is retried: behind the others", false,
+			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
+				must(t, client.Fail(t.Context(), head, pawl.Dead(errBoom)))
+				wantCount(t, 1)(client.Retry(t.Context(), ids[0]))
+			}, []int{1}},
+		{"it is cancelled while it runs", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID,
+			_ *pawl.JobInfo) {
+			wantCount(t, 1)(client.Cancel(t.Context(), ids[0]))
 		}, []int{1}},
-		{"it is cancelled while it runs", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, _ *pawl.JobInfo) {
-			must1(t, 1)(client.Cancel(t.Context(), ids[0]))
-		}, []int{1}},
-		{"one in the middle is cancelled", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must1(t, 1)(client.Cancel(t.Context(), ids[1]))
+		{"one in the middle is cancelled", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID,
+			head *pawl.JobInfo) {
+			wantCount(t, 1)(client.Cancel(t.Context(), ids[1]))
 			must(t, client.Complete(t.Context(), head))
 		}, []int{2}},
-		{"those behind are deleted", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID, head *pawl.JobInfo) {
-			must1(t, 2)(client.Delete(t.Context(), pawl.Filter{IDs: ids[1:]}))
+		{"those behind are deleted", false, func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool, ids []pawl.ID,
+			head *pawl.JobInfo) {
+			wantCount(t, 2)(client.Delete(t.Context(), pawl.Filter{IDs: ids[1:]}))
 			must(t, client.Complete(t.Context(), head))
 		}, nil},
 		{"its lease is lost", false, func(t *testing.T, _ *pawl.Client, pool *pgxpool.Pool, _ []pawl.ID, _ *pawl.JobInfo) {
-			expire(t, pool)
+			expireLeases(t, pool)
 		}, []int{0}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -154,7 +164,7 @@ func TestOrderedHead(t *testing.T) {
 	}
 }
 
-// A head that waits for its next try keeps its place when it is retried; nothing else of it starts anew.
+// A head that waits for its next attempt keeps its place when it is retried.
 func TestRetryOfAScheduledHead(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -168,7 +178,7 @@ func TestRetryOfAScheduledHead(t *testing.T) {
 	if other.Duplicate {
 		t.Fatal("after its start the key is taken")
 	}
-	must1(t, 1)(client.Retry(t.Context(), head))
+	wantCount(t, 1)(client.Retry(t.Context(), head))
 	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{0}) {
 		t.Errorf("claimed %v, want the head", got)
 	}
@@ -194,7 +204,7 @@ func TestRetryOfAHeadBeforeItsFollowups(t *testing.T) {
 			if locked {
 				exec(t, tx, "select from pawl.job where id = $1 for update", int64(next))
 			}
-			must1(t, 1)(client.Retry(t.Context(), head))
+			wantCount(t, 1)(client.Retry(t.Context(), head))
 			must(t, tx.Rollback(t.Context()))
 			runFollowups(t, pool)
 			if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{1}) {
@@ -204,7 +214,8 @@ func TestRetryOfAHeadBeforeItsFollowups(t *testing.T) {
 	}
 }
 
-// The head completes while another insert into the channel has not committed: whichever comes last, the next has its turn.
+// The head completes while another insert into the channel is uncommitted. Whichever commits last, the next job
+// starts.
 func TestAnOrderedInsertWhileTheHeadEnds(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -236,8 +247,8 @@ func TestOrderedWithPriority(t *testing.T) {
 	}
 }
 
-// An ordered job that dies while it is retried was running then, and is left as it is: the retry has not got its channel, into which
-// others insert meanwhile.
+// An ordered job dies while Retry waits for it. Retry saw it running and leaves it alone: it does not hold the lock
+// of the channel, into which other jobs are inserted.
 func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 	t.Parallel()
 	for _, constrained := range []bool{true, false} {
@@ -256,19 +267,19 @@ func TestRetryOfAnOrderedJobThatDies(t *testing.T) {
 			var n int64
 			var err error
 			retrying.Go(func() { n, err = client.Retry(t.Context(), id) })
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			commit(t, tx)
 			retrying.Wait()
 			must(t, err)
 			if want := map[bool]int64{true: 0, false: 1}[constrained]; n != want {
 				t.Errorf("%d retried, want %d", n, want)
 			}
-			must1(t, 1-n)(client.Retry(t.Context(), id))
+			wantCount(t, 1-n)(client.Retry(t.Context(), id))
 		})
 	}
 }
 
-// A retried job that others of its channel wait for is not put behind them: neither would ever run.
+// A retried job is not placed behind jobs of its channel that depend on it: otherwise neither would run.
 func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -291,7 +302,7 @@ func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 				insert(t, client, child)
 				insert(t, client, ordered("c", 2))
 			}
-			must1(t, 1)(client.Retry(t.Context(), head))
+			wantCount(t, 1)(client.Retry(t.Context(), head))
 			var got []int
 			for range 3 {
 				if n := value[int](t, pool, "select count(*) from pawl.verify() where jobs > 0"); n > 0 {
@@ -309,7 +320,7 @@ func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 	}
 }
 
-// One InsertMany that takes several statements, and so locks in no order, survives a deadlock.
+// An InsertMany of several statements takes its locks in no fixed order. It survives a deadlock.
 func TestManyOrderedJobsSurviveADeadlock(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -325,7 +336,7 @@ func TestManyOrderedJobsSurviveADeadlock(t *testing.T) {
 	var inserting sync.WaitGroup
 	var results []pawl.InsertResult
 	inserting.Go(func() { results, err = client.InsertMany(t.Context(), jobs) })
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	_, other := client.With(tx).Insert(t.Context(), ordered("a", 0))
 	must(t, other)
 	commit(t, tx)
@@ -334,8 +345,4 @@ func TestManyOrderedJobsSurviveADeadlock(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.job"); len(results) != 5001 || n != 5003 {
 		t.Errorf("%d results, %d jobs", len(results), n)
 	}
-}
-
-func ordered(channel string, n int) pawl.JobSpec {
-	return pawl.JobSpec{Args: Note{n}, Channel: channel, Ordered: true}
 }

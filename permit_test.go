@@ -57,7 +57,7 @@ func TestAHandlerRunsOnlyWithItsPermit(t *testing.T) {
 	results, err := client.InsertMany(t.Context(), jobs)
 	must(t, err)
 	start(t, client, mux, pawl.RunnerConfig{})
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	for i, r := range results {
 		if job := await(t, client, r.ID, want[i]); job.Attempt != 1 {
 			t.Errorf("job %d: attempt %d, want 1: waiting for a permit uses none", i, job.Attempt)
@@ -80,7 +80,7 @@ func TestFinishingACancelledJobInSQLGivesItsPermitBack(t *testing.T) {
 	insert(t, client, Note{2})
 	var epoch int32
 	must(t, pool.QueryRow(t.Context(), "select epoch from pawl.claim('default', 1, '1 hour')").Scan(&epoch))
-	must1(t, 1)(client.Cancel(t.Context(), id))
+	wantCount(t, 1)(client.Cancel(t.Context(), id))
 	if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) > 0 {
 		t.Errorf("claimed %d jobs beside one that still runs: %v", len(jobs), err)
 	}
@@ -111,7 +111,7 @@ func TestAReleasedJobKeepsItsPermitUntilItsHandlerReturns(t *testing.T) {
 	pgtest.Wait(t, "the worker to be suspended", func() bool {
 		return value[string](t, pool, "select state from pawl.worker") == "suspended"
 	})
-	must1(t, 1)(client.ReleaseWorker(t.Context(), workers[0].ID))
+	wantCount(t, 1)(client.ReleaseWorker(t.Context(), workers[0].ID))
 	exec(t, pool, "select pawl.drop_stale_permits()")
 	if jobs, err := client.Claim(t.Context(), "default", 1, time.Minute); err != nil || len(jobs) > 0 {
 		t.Errorf("claimed %d jobs beside a handler that has not returned: %v", len(jobs), err)

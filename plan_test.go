@@ -11,12 +11,12 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// Plans made while the tables are empty are kept. None may read a hot table whole when it is full (docs/decisions/0001). And none may be
-// compiled: where a plan cannot do without what is switched off, it looks so dear that the server does, for half a second a call.
+// The server keeps plans that it made while the tables were empty. No such plan may read a full table
+// (docs/decisions/0001). No plan may be compiled by JIT either: that takes half a second a call.
 func TestNoFunctionReadsATable(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	client, pool := unchecked(t, url)
+	client, pool := connectUnchecked(t, url)
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		t.Fatal(err)
@@ -35,14 +35,22 @@ func TestNoFunctionReadsATable(t *testing.T) {
 	for _, table := range []string{"job", "ready", "scheduled", "lease", "worker", "queue", "dead", "archive"} {
 		exec(t, conn, "vacuum analyze pawl."+table)
 	}
-	const ids = "array[%[1]d, %[2]d]::bigint[], array[%[3]d, %[4]d]::int[]" // Of a ready and a held job, with their epochs.
+	// Of a ready and a held job, with their epochs.
+	const ids = "array[%[1]d, %[2]d]::bigint[], array[%[3]d, %[4]d]::int[]"
 	calls := []string{
-		"select * from pawl.insert(array['default'], array[''], array[0::smallint], array['note'], array['{}'], array[null::bytea], array[null::float8], array[null::timestamptz], array[null::smallint], array[null::text], array[null::text])",
-		"select * from pawl.claim(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], array[0::bigint], array[9223372036854775807], array[2])",
-		"select * from pawl.claim(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], array[2900::bigint], array[9223372036854775807], array[2])",
-		"select * from pawl.complete(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], array[null, null]::text[], 'w', '{}', '{}')",
-		"select * from pawl.fail(" + ids + ", array['retry', 'retry'], array[1, 0]::float8[], array[null, null]::text[], array['{}', '{}'], array[0, 0]::bigint[], array[0, 0]::bigint[], 'w')",
-		"select * from pawl.fail(" + ids + ", array['dead', 'cancel'], array[null, null]::float8[], array[null, null]::text[], array['{}', '{}'], array[0, 0]::bigint[], array[0, 0]::bigint[], 'w')",
+		"select * from pawl.insert(array['default'], array[''], array[0::smallint], array['note'], array['{}'], " +
+			"array[null::bytea], array[null::float8], array[null::timestamptz], array[null::smallint], array[null::text], " +
+			"array[null::text])",
+		"select * from pawl.claim(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], " +
+			"array[0::bigint], array[9223372036854775807], array[2])",
+		"select * from pawl.claim(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], " +
+			"array[2900::bigint], array[9223372036854775807], array[2])",
+		"select * from pawl.complete(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], array[null, null]::text[], " +
+			"'w', '{}', '{}')",
+		"select * from pawl.fail(" + ids + ", array['retry', 'retry'], array[1, 0]::float8[], array[null, null]::text[], " +
+			"array['{}', '{}'], array[0, 0]::bigint[], array[0, 0]::bigint[], 'w')",
+		"select * from pawl.fail(" + ids + ", array['dead', 'cancel'], array[null, null]::float8[], array[null, " +
+			"null]::text[], array['{}', '{}'], array[0, 0]::bigint[], array[0, 0]::bigint[], 'w')",
 		"select * from pawl.lock_jobs(" + ids + ")",
 		"select * from pawl.find_missing(" + ids + ")",
 		"select * from pawl.remove(" + ids + ", true)",
@@ -53,10 +61,13 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.get(array[%[1]d, %[2]d])",
 		"select * from pawl.retry(array[%[1]d, %[2]d, %[5]d])",
 		"select * from pawl.unclaim('%[6]s')",
-		"select * from pawl.extend(array[%[2]d]::bigint[], array[%[4]d], array['%[6]s']::uuid[], gen_random_uuid(), '1 minute')",
+		"select * from pawl.extend(array[%[2]d]::bigint[], array[%[4]d], array['%[6]s']::uuid[], gen_random_uuid(), '1 " +
+			"minute')",
 		"select * from pawl.promote(array['default'], array['-infinity'::timestamptz], 2)",
-		"select * from pawl.read_marks(array['default'], array[0], array[''], array[2900], array[0], array['default'], array['-infinity'::timestamptz], array[0])",
-		"select * from pawl.discover_lanes(array['', 'default'], array[0, 0], array['', ''], array['default', U&'\\+10FFFF'], array[0, 0], array['', ''], array['default'], true)",
+		"select * from pawl.read_marks(array['default'], array[0], array[''], array[2900], array[0], array['default'], " +
+			"array['-infinity'::timestamptz], array[0])",
+		"select * from pawl.discover_lanes(array['', 'default'], array[0, 0], array['', ''], array['default', " +
+			"U&'\\+10FFFF'], array[0, 0], array['', ''], array['default'], true)",
 		"select * from pawl.peek(array['default'])",
 		"select * from pawl.heartbeat(1, 2, " + ids + ")",
 		"select pawl.worker_started_at(1)",
@@ -101,12 +112,15 @@ func TestNoFunctionReadsATable(t *testing.T) {
 	var ready, held, scheduled int64
 	var readyEpoch, heldEpoch int
 	var lease string
-	if err := conn.QueryRow(t.Context(), `select r.job_id, r.epoch, l.jobs[1], l.epochs[1], l.id::text, (select max(job_id) from pawl.scheduled)
-		from (select * from pawl.ready limit 1) r, (select * from pawl.lease limit 1) l`).Scan(&ready, &readyEpoch, &held, &heldEpoch, &lease, &scheduled); err != nil {
+	if err := conn.QueryRow(t.Context(), `select r.job_id, r.epoch, l.jobs[1], l.epochs[1], l.id::text, (select max(job_id)
+		from pawl.scheduled)
+		from (select * from pawl.ready limit 1) r, (select * from pawl.lease limit 1)
+			l`).Scan(&ready, &readyEpoch, &held, &heldEpoch, &lease, &scheduled); err != nil {
 		t.Fatal(err)
 	}
 	read := func(tx pgx.Tx) map[string]int {
-		rows, err := tx.Query(t.Context(), `select relname::text, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where schemaname = 'pawl'`)
+		rows, err := tx.Query(t.Context(), `select relname::text, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from
+			pg_stat_xact_user_tables where schemaname = 'pawl'`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +140,8 @@ func TestNoFunctionReadsATable(t *testing.T) {
 			}
 			defer tx.Rollback(t.Context())
 			before := read(tx)
-			exec(t, tx, `load 'auto_explain'; set local auto_explain.log_min_duration = 0; set local auto_explain.log_nested_statements = on;
+			exec(t, tx, `load 'auto_explain'; set local auto_explain.log_min_duration = 0;
+		set local auto_explain.log_nested_statements = on;
 				set local auto_explain.log_analyze = on; set local client_min_messages = log`)
 			compiled = ""
 			exec(t, tx, call)

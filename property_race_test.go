@@ -19,8 +19,9 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Random verbs from several goroutines at once, some in transactions, some of those rolled back. What must hold for any interleaving is
-// looked at on the way, in one snapshot, and in the end, when all is done. The seed chooses the verbs; their interleaving is chance.
+// TestPropertyConcurrent runs random verbs from several goroutines. Some run in transactions, of which some are
+// rolled back. Rules that hold for any interleaving are checked in one snapshot, during the run and at its end. The
+// seed chooses the verbs; the interleaving is random.
 func TestPropertyConcurrent(t *testing.T) {
 	t.Parallel()
 	runs, seed := propertyRuns(t, 200)
@@ -29,7 +30,8 @@ func TestPropertyConcurrent(t *testing.T) {
 	exec(t, pgtest.Pool(t, pgtest.Direct(t, url)), "alter database "+pgtest.Name(t, url)+" set lock_timeout = '20s'")
 	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 8 })
 	for i := range (runs + 15) / 16 {
-		c := crowd{t: t, pool: pool, put: map[pawl.ID]pawl.JobSpec{}, mayGo: map[pawl.ID]bool{}, raised: map[pawl.ID]bool{}, completed: map[pawl.ID]int{}}
+		c := crowd{t: t, pool: pool, put: map[pawl.ID]pawl.JobSpec{}, mayGo: map[pawl.ID]bool{}, raised: map[pawl.ID]bool{},
+			completed: map[pawl.ID]int{}}
 		c.run(seed + uint64(i))
 		if t.Failed() {
 			t.Fatalf("the seed was %d", seed+uint64(i))
@@ -37,7 +39,7 @@ func TestPropertyConcurrent(t *testing.T) {
 	}
 }
 
-// crowd is a concurrent run, and what it knows for certain.
+// A crowd is a concurrent run and what is certain about it.
 type crowd struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
@@ -56,11 +58,12 @@ type crowd struct {
 func (c *crowd) run(seed uint64) {
 	t := c.t
 	r := rand.New(rand.NewPCG(seed, 2))
-	exec(t, c.pool, emptyAll)
+	exec(t, c.pool, deleteEverything)
 	var err error
 	c.client, err = pawl.New(c.pool, pawl.Config{Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
-	c.policy = pawl.Queue{Name: "default", MaxRunning: []int{0, 3, 6}[r.IntN(3)], ChannelMaxRunning: []int{0, 2}[r.IntN(2)], HaltOnDead: chance(r, 2), Backoff: pawl.Backoff{Base: hour}}
+	c.policy = pawl.Queue{Name: "default", MaxRunning: []int{0, 3, 6}[r.IntN(3)],
+		ChannelMaxRunning: []int{0, 2}[r.IntN(2)], HaltOnDead: chance(r, 2), Backoff: pawl.Backoff{Base: hour}}
 	must(t, c.client.PutQueue(t.Context(), c.policy))
 	var working sync.WaitGroup
 	for g := range 4 {
@@ -80,7 +83,8 @@ func (c *crowd) run(seed uint64) {
 	}
 }
 
-// passing says of an error that the verb may meet in a crowd: it was too late, or it was the victim of a deadlock and rolled back.
+// passing reports whether an error is one that a verb may return in a crowd: it was too late, or it was the victim of
+// a deadlock and was rolled back.
 func passing(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "40P01" || pg.Code == "23505") {
 		return true
@@ -88,7 +92,7 @@ func passing(err error) bool {
 	return errors.Is(err, pawl.ErrLeaseLost) || errors.Is(err, pawl.ErrExpired) || errors.Is(err, pawl.ErrNotFound)
 }
 
-// act is one or two verbs, directly or in a transaction. What they came to is put down when it is committed.
+// act runs one or two verbs, directly or in a transaction. It records their results after the commit.
 func (c *crowd) act(r *rand.Rand) {
 	ctx := c.t.Context()
 	var then []func()
@@ -140,7 +144,9 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 	var held pawl.Jobs
 	if n := len(c.claims); n > 0 {
 		for range 1 + r.IntN(2) {
-			if one := c.claims[n-1-r.IntN(min(n, 12))]; !slices.ContainsFunc(held, func(o *pawl.JobInfo) bool { return o.ID == one.ID }) {
+			if one := c.claims[n-1-r.IntN(min(n, 12))]; !slices.ContainsFunc(held, func(o *pawl.JobInfo) bool {
+				return o.ID == one.ID
+			}) {
 				held = append(held, one)
 			}
 		}
@@ -199,7 +205,8 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 			}
 		}, err
 	case dice < 28 && len(held) > 0:
-		how := []error{errBoom, pawl.RetryAfter(0, errBoom), pawl.Snooze(0), pawl.Cancel(errBoom), pawl.Dead(errBoom)}[r.IntN(5)]
+		how := []error{errBoom, pawl.RetryAfter(0, errBoom), pawl.Snooze(0), pawl.Cancel(errBoom),
+			pawl.Dead(errBoom)}[r.IntN(5)]
 		return nil, client.Fail(ctx, held, how)
 	case dice < 30 && len(held) > 0:
 		return nil, client.Release(ctx, held, 0)
@@ -246,7 +253,8 @@ func (c *crowd) elapse(db execer) error {
 		declare one bigint;
 		begin
 			perform pg_current_xact_id();
-			for one in select j.id from pawl.job j join pawl.scheduled s on s.job_id = j.id order by j.id for update of j skip locked loop
+			for one in select j.id from pawl.job j join pawl.scheduled s on s.job_id = j.id order by j.id for update of j
+				skip locked loop
 				with moved as (update pawl.scheduled s set run_at = clock_timestamp() where s.job_id = one returning s.run_at)
 				update pawl.job j set run_at = m.run_at from moved m where j.id = one;
 			end loop;
@@ -254,7 +262,7 @@ func (c *crowd) elapse(db execer) error {
 	return err
 }
 
-// observe looks at one snapshot.
+// observe checks one snapshot.
 func (c *crowd) observe() {
 	rows, _ := c.pool.Query(c.t.Context(), `
 		with held as (
@@ -262,13 +270,18 @@ func (c *crowd) observe() {
 			from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch) join pawl.job j using (id, epoch)
 		)
 		select 'verify: ' || v.problem || ', such as job ' || v.example from pawl.verify() v where v.jobs > 0
-		union all select format('two of ordered channel %s are held', h.channel) from held h where h.ordered group by h.channel having count(*) > 1
+		union all select format('two of ordered channel %s are held', h.channel) from held h where h.ordered group by
+			h.channel having count(*) > 1
 		union all select format('%s are held, at most %s may', count(*), $1::int) from held having $1 > 0 and count(*) > $1
-		union all select format('%s of a channel are held, at most %s may', count(*), $2::int) from held h group by h.channel having $2 > 0 and count(*) > $2
-		union all select format('%s have a permit, at most %s may', count(*), $1::int) from pawl.permit having $1 > 0 and count(*) > $1
-		union all select format('held without a permit: %s', h.id) from held h where $1 + $2 > 0 and not exists (select from pawl.permit p where p.job_id = h.id)
+		union all select format('%s of a channel are held, at most %s may', count(*), $2::int) from held h group by
+			h.channel having $2 > 0 and count(*) > $2
+		union all select format('%s have a permit, at most %s may', count(*), $1::int) from pawl.permit having $1 > 0 and
+			count(*) > $1
+		union all select format('held without a permit: %s', h.id) from held h where $1 + $2 > 0 and not exists (select
+			from pawl.permit p where p.job_id = h.id)
 		union all select format('%s jobs have the key %s', count(*), j.unique_key) from pawl.job j
-			where j.unique_key is not null and not coalesce(j.opts ? 'until_start', false) group by j.unique_key having count(*) > 1`,
+			where j.unique_key is not null and not coalesce(j.opts ? 'until_start', false) group by j.unique_key having
+				count(*) > 1`,
 		c.policy.MaxRunning, c.policy.ChannelMaxRunning)
 	broken, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
@@ -279,7 +292,7 @@ func (c *crowd) observe() {
 	}
 }
 
-// drain works off all that is left, and looks at what it came to.
+// drain finishes all jobs and checks the result.
 func (c *crowd) drain() {
 	t := c.t
 	left := func() int { return value[int](t, c.pool, "select count(*) from pawl.job") }
@@ -287,12 +300,16 @@ func (c *crowd) drain() {
 		c.observe()
 		if round == 100 {
 			t.Errorf("%d jobs are left that cannot be had:\n%s", left(), strings.Join(values[string](t, c.pool,
-				`select format('%s %s channel %s, epoch %s, opts %s, constrained %s', g.id, g.state, g.channel, j.epoch, g.opts, j.constrained)
+				`select format('%s %s channel %s, epoch %s, opts %s, constrained %s', g.id, g.state, g.channel, j.epoch, g.opts,
+					j.constrained)
 				from pawl.job j, lateral pawl.get(array[j.id]) g
-				union all select 'turn ' || t::text from pawl.ordered_job t union all select 'wait ' || w::text from pawl.dependency w
+				union all select 'turn ' || t::text from pawl.ordered_job t union all select 'wait ' || w::text from
+					pawl.dependency w
 				union all select 'loose ' || l::text from pawl.followup l union all select 'blocked ' || p::text from pawl.blocked p
-				union all select 'halt ' || h::text from pawl.halted_channel h union all select 'ready ' || r::text from pawl.ready r
-				union all select 'ended ' || a.id || ' ' || a.state || coalesce(' ' || a.opts::text, '') from pawl.archive a where a.id in (select w.parent_id from pawl.dependency w union select t.job_id from pawl.ordered_job t)
+				union all select 'halt ' || h::text from pawl.halted_channel h union all select 'ready ' || r::text from
+					pawl.ready r
+				union all select 'ended ' || a.id || ' ' || a.state || coalesce(' ' || a.opts::text, '') from pawl.archive a
+					where a.id in (select w.parent_id from pawl.dependency w union select t.job_id from pawl.ordered_job t)
 				union all select 'dead ' || d.id from pawl.dead d order by 1`), "\n"))
 			return
 		}
@@ -316,12 +333,14 @@ func (c *crowd) drain() {
 		}
 	}
 	for _, sql := range []string{"update pawl.lease set expires_at = clock_timestamp() - interval '1 second'",
-		"select * from pawl.rescue(1000, true, true)", "select pawl.drop_stale_permits()", "select * from pawl.run_followups(1000)",
+		"select * from pawl.rescue(1000, true, true)", "select pawl.drop_stale_permits()",
+		"select * from pawl.run_followups(1000)",
 		"select pawl.resume_channel('default', c) from unnest(array['a', 'b']) c", "select pawl.expire(1000)"} {
 		exec(t, c.pool, sql)
 	}
 	c.observe()
-	for _, table := range []string{"ready", "scheduled", "blocked", "ordered_job", "dependency", "followup", "unique_key", "lease", "permit", "halted_channel"} {
+	for _, table := range []string{"ready", "scheduled", "blocked", "ordered_job", "dependency", "followup", "unique_key",
+		"lease", "permit", "halted_channel"} {
 		if n := value[int](t, c.pool, "select count(*) from pawl."+table); n > 0 {
 			t.Errorf("%d rows of %s are left when all is done", n, table)
 		}

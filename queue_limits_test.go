@@ -16,7 +16,7 @@ import (
 )
 
 // Three workers never run more jobs at once than the limits of the queue and its channels allow, and they run all.
-func TestMaxRunning(t *testing.T) {
+func TestMaxRunningIsNeverExceeded(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 5, ChannelMaxRunning: 2}))
@@ -59,14 +59,17 @@ func TestMaxRunning(t *testing.T) {
 	for range 3 {
 		start(t, client, mux, pawl.RunnerConfig{})
 	}
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	if most.Load() < 3 {
 		t.Errorf("at most %d ran at once; the limit is 5", most.Load())
 	}
-	pgtest.Wait(t, "all permits to be back", func() bool { return value[int](t, pool, "select count(*) from pawl.permit") == 0 })
+	pgtest.Wait(t, "all permits to be back", func() bool {
+		return value[int](t, pool, "select count(*) from pawl.permit") == 0
+	})
 }
 
-// Two concurrent claims of a limited queue get no more jobs than the limit together. The other jobs can still be claimed.
+// Two concurrent claims of a limited queue get no more jobs than the limit together. The other jobs can still be
+// claimed.
 func TestMaxRunningRace(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -136,8 +139,8 @@ func TestCancelledJobKeepsItsPermit(t *testing.T) {
 		return nil
 	})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
-	within(t, "the first", running)
-	must1(t, 1)(client.Cancel(t.Context(), first))
+	receive(t, "the first", running)
+	wantCount(t, 1)(client.Cancel(t.Context(), first))
 	exec(t, pool, "select pawl.drop_stale_permits()")
 	await(t, client, second, pawlstate.Ready)
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 1 {
@@ -169,13 +172,14 @@ func TestExtendTakesPermitsAlong(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
 		t.Errorf("%d permits are left", n)
 	}
-	must1(t, 1)(client.Delete(t.Context(), held[0].ID))
+	wantCount(t, 1)(client.Delete(t.Context(), held[0].ID))
 }
 
-func TestRate(t *testing.T) {
+func TestClaimsObeyTheRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4}, ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 10, Per: time.Hour, Burst: 4},
+		ChannelRate: pawl.Rate{N: 1, Per: time.Hour, Burst: 3}}))
 	jobs := notes(20)
 	for i := range jobs {
 		jobs[i].Channel = fmt.Sprint(i % 2)
@@ -204,7 +208,7 @@ func TestRate(t *testing.T) {
 }
 
 // A runner at its rate limit waits without a busy loop and claims again when there are tokens.
-func TestRunnerObeysRate(t *testing.T) {
+func TestRunnersObeyTheRate(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Rate: pawl.Rate{N: 20, Per: time.Second, Burst: 1}}))
@@ -221,19 +225,21 @@ func TestRunnerObeysRate(t *testing.T) {
 		return nil
 	})
 	start(t, client, mux, pawl.RunnerConfig{})
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	if took := starts[10].Sub(starts[0]); took < 450*time.Millisecond {
 		t.Errorf("eleven starts in %v, at 20 a second with a burst of 1", took)
 	}
 }
 
-// reopen gives claimed jobs without a lease their tickets back, so that the check at the end finds no violations.
-func reopen(t testing.TB, pool *pgxpool.Pool) {
+// returnTickets gives claimed jobs without a lease their tickets back, so that the check at the end finds no
+// violations.
+func returnTickets(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
-	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select coalesce(pos, id), id, epoch, priority, queue, channel from pawl.job")
+	exec(t, pool, "insert into pawl.ready (pos, job_id, epoch, priority, queue, channel) select coalesce(pos, id), id, "+
+		"epoch, priority, queue, channel from pawl.job")
 }
 
-func TestWeights(t *testing.T) {
+func TestChannelsShareByTheirWeights(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", Weights: map[string]int{"big": 3}}))

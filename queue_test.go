@@ -34,7 +34,7 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 		if err := client.DeleteQueue(t.Context(), q.Name); !errors.Is(err, pawl.ErrQueueInUse) {
 			t.Errorf("a queue with a %s job deleted: %v", q.Name, err)
 		}
-		must1(t, 1)(client.PurgeQueue(t.Context(), q.Name))
+		wantCount(t, 1)(client.PurgeQueue(t.Context(), q.Name))
 		if err := client.DeleteQueue(t.Context(), q.Name); !errors.Is(err, pawl.ErrNotFound) {
 			t.Errorf("nothing was said of queue %s: %v", q.Name, err)
 		}
@@ -42,7 +42,7 @@ func TestQueuesWithLiveJobs(t *testing.T) {
 			t.Errorf("nothing is known of queue %s: %v", q.Name, err)
 		}
 	}
-	must1(t, 0)(client.PurgeQueue(t.Context(), "a"))
+	wantCount(t, 0)(client.PurgeQueue(t.Context(), "a"))
 	must(t, client.DeleteQueue(t.Context(), "a"))
 	if queues, err = client.Queues(t.Context()); err != nil || len(queues) != 0 {
 		t.Errorf("queues are %+v, %v", queues, err)
@@ -63,12 +63,13 @@ func TestDeleteQueueThatAWorkerNamed(t *testing.T) {
 	exec(t, pool, "select pawl.unregister_worker($1)", all)
 }
 
-func TestPutQueue(t *testing.T) {
+func TestPutQueueStoresThePolicy(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	policy := pawl.Queue{
-		Name: "q", MaxAttempts: 7, Lease: 90 * time.Second, RetainCompleted: time.Hour, RetainCancelled: -1, RetainDead: 48 * time.Hour,
-		Backoff: pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3, Power: 1.5, Jitter: 0.25},
+		Name: "q", MaxAttempts: 7, Lease: 90 * time.Second, RetainCompleted: time.Hour, RetainCancelled: -1,
+		RetainDead: 48 * time.Hour,
+		Backoff:    pawl.Backoff{Base: 2 * time.Second, Max: time.Minute, Growth: 3, Power: 1.5, Jitter: 0.25},
 	}
 	if err := client.PutQueue(t.Context(), policy); err != nil {
 		t.Fatal(err)
@@ -87,7 +88,8 @@ func TestPutQueue(t *testing.T) {
 	if !reflect.DeepEqual(got, policy) {
 		t.Errorf("policy is %+v, want %+v", got, policy)
 	}
-	for _, wrong := range []pawl.Queue{{MaxAttempts: -1}, {MaxAttempts: 40_000}, {Lease: -1}, {Weights: map[string]int{"a": 0}}, {Rate: pawl.Rate{Burst: 1}}, {Backoff: pawl.Backoff{Jitter: 2}}} {
+	for _, wrong := range []pawl.Queue{{MaxAttempts: -1}, {MaxAttempts: 40_000}, {Lease: -1},
+		{Weights: map[string]int{"a": 0}}, {Rate: pawl.Rate{Burst: 1}}, {Backoff: pawl.Backoff{Jitter: 2}}} {
 		wrong.Name = "q"
 		if err := client.PutQueue(t.Context(), wrong); err == nil {
 			t.Errorf("PutQueue accepted %+v", wrong)
@@ -130,11 +132,13 @@ func TestPutQueueOfOneRetention(t *testing.T) {
 		c.queue.Name = "default"
 		must(t, client.PutQueue(t.Context(), c.queue))
 		if completed, cancelled, dead := finish(); completed != c.completed || cancelled != c.cancelled || dead != c.dead {
-			t.Errorf("%s: kept for %v, %v and %v, want %v, %v and %v", name, completed, cancelled, dead, c.completed, c.cancelled, c.dead)
+			t.Errorf("%s: kept for %v, %v and %v, want %v, %v and %v", name, completed, cancelled, dead, c.completed,
+				c.cancelled, c.dead)
 		}
 		queues, err := client.Queues(t.Context())
 		must(t, err)
-		if q := queues[0]; q.RetainCompleted != c.queue.RetainCompleted || q.RetainCancelled != c.queue.RetainCancelled || q.RetainDead != c.queue.RetainDead {
+		if q := queues[0]; q.RetainCompleted != c.queue.RetainCompleted || q.RetainCancelled != c.queue.RetainCancelled ||
+			q.RetainDead != c.queue.RetainDead {
 			t.Errorf("%s: Queues has %v, %v and %v", name, q.RetainCompleted, q.RetainCancelled, q.RetainDead)
 		}
 	}

@@ -27,16 +27,22 @@ func TestRateLimiter(t *testing.T) {
 	}{
 		{"a burst, then as it comes in", Rate{N: 10}, []step{
 			{0, 4, 0}, {0, 6, 0}, {0, 1, 100 * time.Millisecond}, {99 * time.Millisecond, 1, time.Millisecond},
-			{time.Millisecond, 1, 0}, {0, 5, 500 * time.Millisecond}, {500 * time.Millisecond, 5, 0}, {time.Hour, 10, 0}, {0, 1, 100 * time.Millisecond}}},
-		{"none is taken when refused", Rate{N: 10}, []step{{0, 9, 0}, {0, 2, 100 * time.Millisecond}, {0, 2, 100 * time.Millisecond}, {0, 1, 0}}},
-		{"Per and Burst", Rate{N: 1, Per: time.Minute, Burst: 3}, []step{{0, 3, 0}, {0, 1, time.Minute}, {0, 3, 3 * time.Minute}, {time.Minute, 1, 0}}},
+			{time.Millisecond, 1, 0}, {0, 5, 500 * time.Millisecond}, {500 * time.Millisecond, 5, 0}, {time.Hour, 10, 0},
+			{0, 1, 100 * time.Millisecond}}},
+		{"none is taken when refused", Rate{N: 10},
+			[]step{{0, 9, 0}, {0, 2, 100 * time.Millisecond}, {0, 2, 100 * time.Millisecond}, {0, 1, 0}}},
+		{"Per and Burst", Rate{N: 1, Per: time.Minute, Burst: 3},
+			[]step{{0, 3, 0}, {0, 1, time.Minute}, {0, 3, 3 * time.Minute}, {time.Minute, 1, 0}}},
 		{"more than Burst, from a full bucket", Rate{N: 10, Burst: 5}, []step{
 			{0, 100, 0}, {0, 1, 9600 * time.Millisecond}, {9600 * time.Millisecond, 1, 0}, {0, 1, 100 * time.Millisecond}}},
 		{"more than Burst, when it is full again", Rate{N: 10, Burst: 5}, []step{
-			{0, 1, 0}, {0, 100, 100 * time.Millisecond}, {100 * time.Millisecond, 100, 0}, {0, 100, 10 * time.Second}, {10 * time.Second, 100, 0}}},
-		{"a third is rounded to the safe side", Rate{N: 3, Burst: 1}, []step{{0, 1, 0}, {0, 1, 333333334}, {333333333, 1, 1}, {1, 1, 0}}},
+			{0, 1, 0}, {0, 100, 100 * time.Millisecond}, {100 * time.Millisecond, 100, 0}, {0, 100, 10 * time.Second},
+			{10 * time.Second, 100, 0}}},
+		{"a third is rounded to the safe side", Rate{N: 3, Burst: 1},
+			[]step{{0, 1, 0}, {0, 1, 333333334}, {333333333, 1, 1}, {1, 1, 0}}},
 		{"more than one a nanosecond", Rate{N: math.MaxInt}, []step{{0, 1e9, 0}, {0, math.MaxInt, 1e9}}},
-		{"one in an age", Rate{N: 1, Per: math.MaxInt64, Burst: math.MaxInt}, []step{{0, math.MaxInt, 0}, {0, math.MaxInt, 1 << 60}}},
+		{"one in an age", Rate{N: 1, Per: math.MaxInt64, Burst: math.MaxInt},
+			[]step{{0, math.MaxInt, 0}, {0, math.MaxInt, 1 << 60}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

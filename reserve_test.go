@@ -70,14 +70,14 @@ func TestTwoPhaseInAnOrderedChannel(t *testing.T) {
 // A commit wakes a runner that sleeps.
 func TestCommitWakes(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	g, mux := newGate(), new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Reserve: time.Minute})
 	start(t, client, mux, pawl.RunnerConfig{PollInterval: time.Hour, Queues: map[string]pawl.RunnerQueue{"default": {}}})
-	asleep(t, pool, 1)
+	awaitSleepers(t, pool, 1)
 	must(t, client.CommitReserved(t.Context(), id))
-	within(t, "the committed job", g.running)
+	receive(t, "the committed job", g.running)
 	close(g.leave)
 	await(t, client, id, pawlstate.Completed)
 }

@@ -296,7 +296,7 @@ func TestAllJobsAreClaimedAfterARestoreInPlace(t *testing.T) {
 			if n := drain(); n != 70 {
 				t.Errorf("%d jobs were claimed; want the 50 of the dump and 20 inserted since", n)
 			}
-			check(t, client)
+			checkInvariant(t, client)
 		})
 	}
 }
@@ -374,7 +374,7 @@ func TestWorkersRegisterAgainAfterARestoreInPlace(t *testing.T) {
 		config.Queues, config.NoMaintenance = map[string]pawl.RunnerQueue{config.Name: {}}, true
 		start(t, client, mux, config)
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: config.Name})
-		pgtest.Wait(t, "the worker "+config.Name+" to work", func() bool { return live(t, pool) == 0 })
+		pgtest.Wait(t, "the worker "+config.Name+" to work", func() bool { return liveRows(t, pool) == 0 })
 	}
 	works(noListen, pawl.RunnerConfig{Name: "first", Heartbeat: 2 * time.Second})
 	works(client, pawl.RunnerConfig{Name: "second", Heartbeat: 100 * time.Millisecond})

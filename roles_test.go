@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,90 +19,8 @@ import (
 	pawlsql "github.com/pawlhq/pawl/sql"
 )
 
-var kinds = []string{"producer", "worker", "reader", "admin"}
-
-// A realm is a database with roles. Roles belong to the server, so each realm has a schema of its own name.
-type realm struct {
-	t      testing.TB
-	url    string
-	schema string
-	client *pawl.Client // The owner's,
-	pool   *pgxpool.Pool
-}
-
-func newRealm(t testing.TB) *realm {
-	t.Helper()
-	keeper := pgtest.Empty(t)
-	t.Cleanup(func() { // After the database is gone, and before the keeper's.
-		conn, err := pgx.Connect(context.Background(), keeper)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close(context.Background())
-		if _, err := conn.Exec(context.Background(), fmt.Sprintf(`do $$ declare r name; begin
-			for r in select rolname from pg_roles where starts_with(rolname, '%s_') loop execute format('drop role %%I', r); end loop; end $$`, realmName(keeper))); err != nil {
-			t.Error(err)
-		}
-	})
-	r := &realm{t: t, url: pgtest.Empty(t), schema: realmName(keeper)}
-	r.pool = pgtest.Pool(t, r.url, func(c *pgxpool.Config) { c.MaxConns = 4 })
-	r.client = r.of(r.pool)
-	return r
-}
-
-var lastOfURL = regexp.MustCompile(`pawl_test_\w+`)
-
-func realmName(url string) string { return "realm_" + lastOfURL.FindString(url) }
-
-func (r *realm) of(pool *pgxpool.Pool) *pawl.Client {
-	r.t.Helper()
-	config := pawl.Config{Schema: r.schema, Logger: slog.New(slog.NewTextHandler(r.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	if pgtest.Pooled() { // As the option listens has it, and as the pool's role.
-		direct, err := url.Parse(pgtest.Direct(r.t, r.url))
-		must(r.t, err)
-		query := direct.Query()
-		query.Set("user", pool.Config().ConnConfig.User)
-		direct.RawQuery = query.Encode()
-		config.ListenURL = direct.String()
-	}
-	client, err := pawl.New(pool, config)
-	must(r.t, err)
-	return client
-}
-
-// installed returns a realm with roles, a login for each role, and a login without a role.
-func installed(t testing.TB) *realm {
-	t.Helper()
-	r := newRealm(t)
-	must(t, r.client.Migrate(t.Context()))
-	must(t, r.client.CreateRoles(t.Context()))
-	for _, kind := range kinds {
-		exec(t, r.pool, fmt.Sprintf("create role %s_user_%[2]s login; grant %[1]s_%[2]s to %[1]s_user_%[2]s", r.schema, kind))
-	}
-	exec(t, r.pool, fmt.Sprintf("create role %s_user_nobody login", r.schema))
-	return r
-}
-
-// as returns a client and a pool of a login.
-func (r *realm) as(kind string) (*pawl.Client, *pgxpool.Pool) {
-	r.t.Helper()
-	pool := pgtest.Pool(r.t, r.url, func(c *pgxpool.Config) { c.MaxConns, c.ConnConfig.User = 4, r.schema+"_user_"+kind })
-	return r.of(pool), pool
-}
-
-// in writes the realm's schema into SQL.
-func (r *realm) in(text string) string { return strings.ReplaceAll(text, "pawl.", r.schema+".") }
-
-// refused fails the test unless err says that the role lacks a privilege.
-func refused(t testing.TB, what string, err error) {
-	t.Helper()
-	if denied, ok := errors.AsType[*pgconn.PgError](err); !ok || denied.Code != "42501" {
-		t.Errorf("%s: got %v, want it refused", what, err)
-	}
-}
-
-// callAll calls every method of a client. It returns the errors by role and method, under the least role that may call it.
+// callAll calls every method of a client. It returns the errors by role and method, under the least role that may call
+// it.
 func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[string]error {
 	_, get := c.Get(ctx, id)
 	_, list := c.List(ctx, pawl.Filter{})
@@ -129,15 +44,21 @@ func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 	_, forget := c.PurgeWorkers(ctx, time.Hour)
 	_, release := c.ReleaseWorker(ctx, 1)
 	_, insert := c.Insert(ctx, pawl.JobSpec{Args: Note{1}, Queue: "verbs", Delay: time.Hour})
-	_, many := c.InsertMany(ctx, []pawl.JobSpec{{Args: Note{1}, Queue: "verbs", Delay: time.Hour, Unique: pawl.Unique{Key: "verbs"}}})
+	_, many := c.InsertMany(ctx, []pawl.JobSpec{{Args: Note{1}, Queue: "verbs", Delay: time.Hour,
+		Unique: pawl.Unique{Key: "verbs"}}})
 	return map[string]map[string]error{
-		"producer": {"Insert": insert, "InsertMany": many, "Commit": c.CommitReserved(ctx, id), "Abort": c.AbortReserved(ctx, id)},
-		"worker":   {"Claim": claim},
-		"reader": {"Get": get, "List": list, "Count": count, "Stats": stats, "Channels": channels, "Queues": queues, "Workers": workers, "Crons": crons,
+		"producer": {"Insert": insert, "InsertMany": many, "Commit": c.CommitReserved(ctx, id),
+			"Abort": c.AbortReserved(ctx, id)},
+		"worker": {"Claim": claim},
+		"reader": {"Get": get, "List": list, "Count": count, "Stats": stats, "Channels": channels, "Queues": queues,
+			"Workers": workers, "Crons": crons,
 			"Verify": verify, "Batch": batch},
-		"admin": {"Cancel": cancel, "Retry": retry, "Update": update, "Delete": remove, "PurgeQueue": purge, "PurgeWorkers": forget, "ReleaseWorker": release,
-			"PutQueue": c.PutQueue(ctx, pawl.Queue{Name: "default"}), "PauseQueue": c.PauseQueue(ctx, "default"), "DeleteQueue": c.DeleteQueue(ctx, "default"),
-			"PutCron": c.PutCron(ctx, hourly("hourly")), "PauseCron": c.PauseCron(ctx, "hourly"), "DeleteCron": c.DeleteCron(ctx, "hourly"),
+		"admin": {"Cancel": cancel, "Retry": retry, "Update": update, "Delete": remove, "PurgeQueue": purge,
+			"PurgeWorkers": forget, "ReleaseWorker": release,
+			"PutQueue": c.PutQueue(ctx, pawl.Queue{Name: "default"}), "PauseQueue": c.PauseQueue(ctx, "default"),
+			"DeleteQueue": c.DeleteQueue(ctx, "default"),
+			"PutCron":     c.PutCron(ctx, hourly("hourly")), "PauseCron": c.PauseCron(ctx, "hourly"),
+			"DeleteCron":    c.DeleteCron(ctx, "hourly"),
 			"SuspendWorker": c.SuspendWorker(ctx, 1), "ResumeChannel": c.ResumeChannel(ctx, "default", "")},
 		"owner": {"Migrate": c.Migrate(ctx), "Uninstall": c.Uninstall(ctx)},
 	}
@@ -146,8 +67,9 @@ func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 // A role may call exactly the methods that docs/roles.md gives it.
 func TestRolesAndVerbs(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
-	can := map[string][]string{"producer": {"producer"}, "worker": {"producer", "worker"}, "reader": {"reader"}, "admin": {"producer", "worker", "reader", "admin"}}
+	r := installRoles(t)
+	can := map[string][]string{"producer": {"producer"}, "worker": {"producer", "worker"}, "reader": {"reader"},
+		"admin": {"producer", "worker", "reader", "admin"}}
 	for _, kind := range append(slices.Clone(kinds), "nobody") {
 		result, err := r.client.Insert(t.Context(), Note{1})
 		must(t, err)
@@ -159,7 +81,7 @@ func TestRolesAndVerbs(t *testing.T) {
 				case allowed && denied != nil && denied.Code == "42501":
 					t.Errorf("%s: %s: %v", kind, verb, err)
 				case !allowed:
-					refused(t, kind+": "+verb, err)
+					wantRefused(t, kind+": "+verb, err)
 				}
 			}
 		}
@@ -173,18 +95,21 @@ func TestRolesAndVerbs(t *testing.T) {
 func TestCreateRolesTwiceOrNever(t *testing.T) {
 	t.Parallel()
 	r := newRealm(t)
-	const granted = "select count(*) from pg_proc p where p.pronamespace = $1::text::regnamespace and (p.proacl is not null or p.prosecdef)"
+	const granted = "select count(*) from pg_proc p where p.pronamespace = $1::text::regnamespace and (p.proacl is not " +
+		"null or p.prosecdef)"
 	for range 2 {
 		must(t, r.client.Migrate(t.Context()))
-		if n := value[int](t, r.pool, granted, r.schema) + value[int](t, r.pool, "select count(*) from pg_roles where starts_with(rolname, $1)", r.schema); n != 0 {
+		if n := value[int](t, r.pool, granted, r.schema) + value[int](t, r.pool,
+			"select count(*) from pg_roles where starts_with(rolname, $1)", r.schema); n != 0 {
 			t.Errorf("%d functions and roles changed, and nobody asked for it", n)
 		}
 	}
 	must(t, r.client.CreateRoles(t.Context()))
-	once := schemaOf(t, r.pool, r.schema)
-	for name, again := range map[string]func(context.Context) error{"CreateRoles": r.client.CreateRoles, "Migrate": r.client.Migrate} {
+	once := describeSchema(t, r.pool, r.schema)
+	for name, again := range map[string]func(context.Context) error{"CreateRoles": r.client.CreateRoles,
+		"Migrate": r.client.Migrate} {
 		must(t, again(t.Context()))
-		if schemaOf(t, r.pool, r.schema) != once {
+		if describeSchema(t, r.pool, r.schema) != once {
 			t.Errorf("a second %s changed something", name)
 		}
 	}
@@ -197,17 +122,20 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 	if _, ok := errors.AsType[*pawl.SchemaError](client.CreateRoles(t.Context())); !ok {
 		t.Error("CreateRoles without a schema did not return a SchemaError")
 	}
-	script(t, connectTo(t, other), printed.String())
+	runScript(t, connectTo(t, other), printed.String())
 	must(t, client.CreateRoles(t.Context()))
-	if schemaOf(t, pgtest.Pool(t, other), r.schema) != once {
+	if describeSchema(t, pgtest.Pool(t, other), r.schema) != once {
 		t.Error("after a migration by script CreateRoles granted something else")
 	}
 	// What somebody did to them by hand is undone, what he did to others stays.
-	exec(t, r.pool, r.in(fmt.Sprintf(`grant select on pawl.job to %[1]s_producer; revoke all on function pawl.insert(text, jsonb, jsonb) from %[1]s_producer;
-		grant execute on all functions in schema %[1]s to public; create role %[1]s_other; grant select on pawl.dead to %[1]s_other`, r.schema)))
+	exec(t, r.pool, r.in(fmt.Sprintf(`grant select on pawl.job to %[1]s_producer;
+		revoke all on function pawl.insert(text, jsonb, jsonb) from %[1]s_producer;
+		grant execute on all functions in schema %[1]s to public; create role %[1]s_other;
+		grant select on pawl.dead to %[1]s_other`, r.schema)))
 	must(t, r.client.Migrate(t.Context()))
-	exec(t, r.pool, r.in(fmt.Sprintf("revoke select on pawl.dead from %s_other", r.schema))) // It was there, or this would say so.
-	if schemaOf(t, r.pool, r.schema) != once {
+	// It was there, or this would say so.
+	exec(t, r.pool, r.in(fmt.Sprintf("revoke select on pawl.dead from %s_other", r.schema)))
+	if describeSchema(t, r.pool, r.schema) != once {
 		t.Error("what was changed by hand stayed")
 	}
 }
@@ -215,21 +143,26 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 // Migrate grants rights on tables and functions that a later version adds.
 func TestMigrateGrantsRightsOnWhatIsNew(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
-	next := following(t)
+	r := installRoles(t)
+	next := nextRelease(t)
 	must(t, r.pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
-		return next.Up(t.Context(), conn.Conn(), r.schema, migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
+		return next.Up(t.Context(), conn.Conn(), r.schema,
+			migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
 	}))
+	const (
+		heartbeat = "'$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')"
+		functions = "from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace "
+	)
 	for what, want := range map[string]bool{
-		"select has_table_privilege('$_reader', '$.region', 'select')":                                                       true,
-		"select has_table_privilege('$_worker', '$.region', 'select')":                                                       false,
-		"select has_table_privilege('$_admin', '$.region', 'delete')":                                                        true,
-		"select has_function_privilege('$_worker', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    true,
-		"select has_function_privilege('$_reader', '$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')":    false,
-		"select has_function_privilege('$_user_nobody', '$.heartbeat(bigint,integer,bigint[],integer[],text)', 'execute')":   false,
-		"select prosecdef from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs = 5":    true,
-		"select count(*) = 1 from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace and pronargs > 1": true,
-		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')":                             true,
+		"select has_table_privilege('$_reader', '$.region', 'select')":                           true,
+		"select has_table_privilege('$_worker', '$.region', 'select')":                           false,
+		"select has_table_privilege('$_admin', '$.region', 'delete')":                            true,
+		"select has_function_privilege('$_worker', " + heartbeat:                                 true,
+		"select has_function_privilege('$_reader', " + heartbeat:                                 false,
+		"select has_function_privilege('$_user_nobody', " + heartbeat:                            false,
+		"select prosecdef " + functions + "and pronargs = 5":                                     true,
+		"select count(*) = 1 " + functions + "and pronargs > 1":                                  true,
+		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')": true,
 	} {
 		if got := value[bool](t, r.pool, strings.ReplaceAll(what, "$", r.schema)); got != want {
 			t.Errorf("%s: %t", what, got)
@@ -242,25 +175,27 @@ func TestCreateRolesWithoutCreaterole(t *testing.T) {
 	t.Parallel()
 	r := newRealm(t)
 	exec(t, r.pool, fmt.Sprintf("create role %s_user_owner login", r.schema))
-	exec(t, r.pool, fmt.Sprintf("grant create on database %s to %s_user_owner", r.pool.Config().ConnConfig.Database, r.schema))
+	exec(t, r.pool, fmt.Sprintf("grant create on database %s to %s_user_owner", r.pool.Config().ConnConfig.Database,
+		r.schema))
 	client, _ := r.as("owner")
 	must(t, client.Migrate(t.Context()))
-	before := schemaOf(t, r.pool, r.schema)
-	refused(t, "CreateRoles", client.CreateRoles(t.Context()))
-	if schemaOf(t, r.pool, r.schema) != before {
+	before := describeSchema(t, r.pool, r.schema)
+	wantRefused(t, "CreateRoles", client.CreateRoles(t.Context()))
+	if describeSchema(t, r.pool, r.schema) != before {
 		t.Error("CreateRoles failed and changed something")
 	}
 	for _, kind := range kinds {
 		exec(t, r.pool, fmt.Sprintf("create role %s_%s", r.schema, kind))
 	}
 	must(t, client.CreateRoles(t.Context()))
-	exec(t, r.pool, fmt.Sprintf("create role %s_user_producer login; grant %[1]s_producer to %[1]s_user_producer", r.schema))
+	exec(t, r.pool, fmt.Sprintf("create role %s_user_producer login; grant %[1]s_producer to %[1]s_user_producer",
+		r.schema))
 	producer, _ := r.as("producer")
 	insert(t, producer, Note{1})
 	must(t, client.Uninstall(t.Context()))
 	must(t, client.Migrate(t.Context()))
 	_, err := producer.Insert(t.Context(), Note{1})
-	refused(t, "a producer of an installation before", err)
+	wantRefused(t, "a producer of an installation before", err)
 }
 
 // Role names fit into 63 bytes and differ for schemas with names of any length.
@@ -272,7 +207,8 @@ func TestRoleNames(t *testing.T) {
 	text, err := pawlsql.Files.ReadFile("function/admin/role_name.sql")
 	must(t, err)
 	seen := map[string]string{}
-	for _, schema := range []string{"pawl", "Pawl", "select", "x$1", strings.Repeat("x", 54), strings.Repeat("x", 55), strings.Repeat("x", 62), strings.Repeat("x", 63), strings.Repeat("x", 62) + "y"} {
+	for _, schema := range []string{"pawl", "Pawl", "select", "x$1", strings.Repeat("x", 54), strings.Repeat("x", 55),
+		strings.Repeat("x", 62), strings.Repeat("x", 63), strings.Repeat("x", 62) + "y"} {
 		exec(t, conn, "create schema "+pgx.Identifier{schema}.Sanitize())
 		exec(t, conn, source.Into(schema, "create table pawl.job (id int)"))
 		exec(t, conn, source.Into(schema, string(text)))

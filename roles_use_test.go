@@ -24,7 +24,7 @@ import (
 // A producer can insert in every way, from Go and from SQL, and nothing else.
 func TestProducerInserts(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	exec(t, r.pool, fmt.Sprintf("grant create on schema public to %s_user_producer", r.schema))
 	client, pool := r.as("producer")
 	ctx := t.Context()
@@ -71,17 +71,20 @@ func TestProducerInserts(t *testing.T) {
 	if err := client.AbortReserved(ctx, parent); !errors.Is(err, pawl.ErrExpired) {
 		t.Errorf("aborted a job that is not reserved: %v", err)
 	}
-	for _, batch := range []pawl.BatchSpec{{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{10}}}, {OnFinish: &pawl.JobSpec{Args: Note{11}}}} {
+	for _, batch := range []pawl.BatchSpec{{Jobs: notes(3), OnFinish: &pawl.JobSpec{Args: Note{10}}},
+		{OnFinish: &pawl.JobSpec{Args: Note{11}}}} {
 		_, err = client.InsertBatch(ctx, batch)
 		must(t, err)
 	}
-	_, err = client.InsertSaga(ctx, pawl.JobSpec{Args: Note{12}, Undo: &pawl.JobSpec{Args: Note{13}}}, pawl.JobSpec{Args: Note{14}})
+	_, err = client.InsertSaga(ctx, pawl.JobSpec{Args: Note{12}, Undo: &pawl.JobSpec{Args: Note{13}}},
+		pawl.JobSpec{Args: Note{14}})
 	must(t, err)
 	for _, text := range []string{
 		"select pawl.insert('note', '{\"n\": 15}')",
 		"select * from pawl.insert_many('[{\"kind\": \"note\"}]')",
 		`create table users (id integer);
-		 create function welcome() returns trigger language plpgsql as $$ begin perform pawl.insert('note', jsonb_build_object('n', new.id)); return new; end $$;
+		 create function welcome() returns trigger language plpgsql as $$ begin perform pawl.insert('note',
+			jsonb_build_object('n', new.id)); return new; end $$;
 		 create trigger welcome after insert on users for each row execute function welcome();
 		 insert into users values (16)`,
 	} {
@@ -90,15 +93,19 @@ func TestProducerInserts(t *testing.T) {
 	if n := value[int](t, r.pool, r.in("select count(*) from pawl.job")); n != 4+10+4500+1+1+1+1+(3+1)+3+3 {
 		t.Errorf("%d jobs", n)
 	}
-	check(t, r.client)
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { _, err := tx.Exec(ctx, r.in("select args from pawl.job")); return err })
-	refused(t, "reading args", err)
+	checkInvariant(t, r.client)
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, r.in("select args from pawl.job"))
+		return err
+	})
+	wantRefused(t, "reading args", err)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
-	refused(t, "Run", client.Run(ctx, mux, pawl.RunnerConfig{}))
+	wantRefused(t, "Run", client.Run(ctx, mux, pawl.RunnerConfig{}))
 
 	// A loader that is trusted with the tables copies.
-	exec(t, r.pool, r.in(fmt.Sprintf("grant insert on pawl.job, pawl.ready, pawl.scheduled to %[1]s_user_producer; grant execute on function pawl.wake, pawl.sleep_key, pawl.lock_is_free to %[1]s_user_producer", r.schema)))
+	exec(t, r.pool, r.in(fmt.Sprintf("grant insert on pawl.job, pawl.ready, pawl.scheduled to %[1]s_user_producer; "+
+		"grant execute on function pawl.wake, pawl.sleep_key, pawl.lock_is_free to %[1]s_user_producer", r.schema)))
 	calls := &callCounter{}
 	loader := r.of(pgtest.Pool(t, r.url, func(c *pgxpool.Config) {
 		c.ConnConfig.User, c.ConnConfig.Tracer = r.schema+"_user_producer", calls
@@ -108,7 +115,7 @@ func TestProducerInserts(t *testing.T) {
 	if n := calls.Load(); n != 0 {
 		t.Errorf("insert was called %d times, want COPY", n)
 	}
-	check(t, r.client)
+	checkInvariant(t, r.client)
 }
 
 // A callCounter is a tracer that counts calls of the SQL function insert.
@@ -126,17 +133,20 @@ func (c *callCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEn
 // A worker can do all that Run, its maintenance, handlers and consumers do, from Go and from SQL.
 func TestWorkerRoleRunsJobs(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	ctx := t.Context()
 	client, pool := r.as("worker")
 	must(t, r.client.PutQueue(ctx, pawl.Queue{Name: "limited", MaxRunning: 1, Rate: pawl.Rate{N: 1000}}))
 	must(t, r.client.PutCron(ctx, pawl.Cron{Name: "tick", Spec: "@every 1h", Job: pawl.JobSpec{Args: Note{100}}}))
 	exec(t, r.pool, r.in(`update pawl.cron set next_at = clock_timestamp();
 		create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
-		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00');
-		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, crashes, reason, queue, channel, kind)
+		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to
+			('2020-03-01 00:00:00+00');
+		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, crashes, reason, queue,
+			channel, kind)
 		values (1000000, now(), now() - interval '1 second', now(), 1, 0, 1, 0, 'attempts', 'default', '', 'note')`))
-	future := value[string](t, r.pool, "select max(c.relname::text) from pg_class c where c.relnamespace = $1::text::regnamespace and c.relname ~ '^archive_2' and c.relkind = 'r'", r.schema)
+	future := value[string](t, r.pool, "select max(c.relname::text) from pg_class c where c.relnamespace = "+
+		"$1::text::regnamespace and c.relname ~ '^archive_2' and c.relkind = 'r'", r.schema)
 	exec(t, r.pool, r.in("drop table pawl."+future))
 
 	insert(t, r.client, Note{1})
@@ -177,7 +187,8 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 	}, pawl.KindOptions{Permit: client.Semaphore(4, func(*pawl.JobInfo) []string { return []string{"key"} })})
 	stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: time.Second})
 	pgtest.Wait(t, "all to be done", func() bool {
-		return value[int](t, r.pool, r.in("select count(*) from pawl.archive")) >= 13 && value[int](t, r.pool, r.in("select count(*) from pawl.job")) == 0
+		return value[int](t, r.pool, r.in("select count(*) from pawl.archive")) >= 13 &&
+			value[int](t, r.pool, r.in("select count(*) from pawl.job")) == 0
 	})
 	if n := value[int](t, r.pool, r.in("select count(*) from pawl.dead where id < 1000000")); n != 1 {
 		t.Errorf("%d dead, want 1", n)
@@ -191,8 +202,10 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 	must(t, stop())
 	must(t, client.Retain(ctx))
 	must(t, client.MakePartitions(ctx))
-	parts := values[string](t, r.pool, "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = ($1 || '.archive')::regclass", r.schema)
-	if !slices.Contains(parts, future) || slices.Contains(parts, "archive_20200229") || value[bool](t, r.pool, r.in("select to_regclass('pawl.archive_20200229') is not null")) {
+	parts := values[string](t, r.pool, "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid "+
+		"where i.inhparent = ($1 || '.archive')::regclass", r.schema)
+	if !slices.Contains(parts, future) || slices.Contains(parts, "archive_20200229") ||
+		value[bool](t, r.pool, r.in("select to_regclass('pawl.archive_20200229') is not null")) {
 		t.Errorf("the partitions are %v", parts)
 	}
 	if n := value[int](t, r.pool, r.in("select count(*) from pawl.dead where id = 1000000")); n != 0 {
@@ -218,21 +231,22 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 	must(t, client.Complete(ctx, jobs[1]))
 	must(t, client.Fail(ctx, jobs[2], errBoom))
 	must(t, client.Release(ctx, jobs[3], time.Hour))
-	must1(t, 1)(client.Delete(ctx, jobs[4]))
-	must1(t, 1)(client.Cancel(ctx, jobs[5:]))
+	wantCount(t, 1)(client.Delete(ctx, jobs[4]))
+	wantCount(t, 1)(client.Cancel(ctx, jobs[5:]))
 	_, err = client.Delete(ctx, jobs[3].ID)
-	refused(t, "deleting what it does not hold", err)
-	if n := value[int](t, pool, r.in("select count(*) from (select pawl.extend(id, epoch, lease, '1 hour'), pawl.complete(id, epoch) from pawl.claim('hand', 1)) c")); n != 1 {
+	wantRefused(t, "deleting what it does not hold", err)
+	if n := value[int](t, pool, r.in("select count(*) from (select pawl.extend(id, epoch, lease, '1 hour'), "+
+		"pawl.complete(id, epoch) from pawl.claim('hand', 1)) c")); n != 1 {
 		t.Errorf("%d jobs by SQL", n)
 	}
 	exec(t, pool, r.in("select pawl.fail(id, epoch, 'no') from pawl.claim('hand', 1)"))
-	check(t, r.client)
+	checkInvariant(t, r.client)
 
 	// Asleep on its lock, it is woken by a producer.
 	producer, _ := r.as("producer")
 	woken := make(chan error, 1)
 	go func() { woken <- client.Wait(ctx, "quiet") }()
-	asleep(t, r.pool, 1)
+	awaitSleepers(t, r.pool, 1)
 	insert(t, producer, pawl.JobSpec{Args: Note{1}, Queue: "quiet"})
 	must(t, <-woken)
 }
@@ -240,7 +254,7 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 // A reader can read everything and change nothing.
 func TestReaderReads(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	ctx := t.Context()
 	id := insert(t, r.client, Note{1})
 	must(t, r.client.PutQueue(ctx, pawl.Queue{Name: "default", MaxAttempts: 3}))
@@ -251,7 +265,8 @@ func TestReaderReads(t *testing.T) {
 	if job, err := client.Get(ctx, id); err != nil || note(t, job).N != 1 {
 		t.Errorf("%+v, %v", job, err)
 	}
-	if jobs, err := client.List(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}); err != nil || len(jobs) != 3 {
+	if jobs, err := client.List(ctx, pawl.Filter{Queue: "default",
+		States: []pawlstate.State{pawlstate.Ready}}); err != nil || len(jobs) != 3 {
 		t.Errorf("%+v, %v", jobs, err)
 	}
 	if n, err := client.Count(ctx, pawl.Filter{Kind: "note"}); err != nil || n != 3 {
@@ -287,10 +302,11 @@ func TestReaderReads(t *testing.T) {
 // An admin can change jobs, queues, crons and workers, but not the schema.
 func TestAdminAdministers(t *testing.T) {
 	t.Parallel()
-	r := installed(t)
+	r := installRoles(t)
 	ctx := t.Context()
 	client, pool := r.as("admin")
-	must(t, client.PutQueue(ctx, pawl.Queue{Name: "default", MaxAttempts: 3, RetainCompleted: 400 * 24 * time.Hour, RetainCancelled: hour, RetainDead: hour}))
+	must(t, client.PutQueue(ctx, pawl.Queue{Name: "default", MaxAttempts: 3, RetainCompleted: 400 * 24 * time.Hour,
+		RetainCancelled: hour, RetainDead: hour}))
 	must(t, client.PauseQueue(ctx, "default"))
 	must(t, client.ResumeQueue(ctx, "default"))
 	for n := range 6 {
@@ -299,11 +315,12 @@ func TestAdminAdministers(t *testing.T) {
 	jobs := claim(t, client, 2)
 	must(t, client.Fail(ctx, jobs[0], pawl.Dead(errBoom)))
 	must(t, client.Complete(ctx, jobs[1])) // Into a partition that was not there.
-	must1(t, 1)(client.Retry(ctx, jobs[0].ID))
-	must1(t, 5)(client.Update(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}}, pawl.JobUpdate{Delay: time.Hour}))
-	must1(t, 1)(client.Cancel(ctx, jobs[0].ID))
-	must1(t, 1)(client.Delete(ctx, jobs[0].ID))
-	must1(t, 4)(client.PurgeQueue(ctx, "default"))
+	wantCount(t, 1)(client.Retry(ctx, jobs[0].ID))
+	wantCount(t, 5)(client.Update(ctx, pawl.Filter{Queue: "default", States: []pawlstate.State{pawlstate.Ready}},
+		pawl.JobUpdate{Delay: time.Hour}))
+	wantCount(t, 1)(client.Cancel(ctx, jobs[0].ID))
+	wantCount(t, 1)(client.Delete(ctx, jobs[0].ID))
+	wantCount(t, 4)(client.PurgeQueue(ctx, "default"))
 	must(t, client.PutCron(ctx, hourly("hourly")))
 	must(t, client.PauseCron(ctx, "hourly"))
 	must(t, client.ResumeCron(ctx, "hourly"))
@@ -336,10 +353,11 @@ func TestAdminAdministers(t *testing.T) {
 	must(t, client.StopWorker(ctx, workers[0].ID))
 	pgtest.Wait(t, "it to be gone", func() bool { n, err := client.PurgeWorkers(ctx, 0); must(t, err); return n == 1 })
 	exec(t, pool, r.in("update pawl.job set fingerprint = 'by hand'"))
-	refused(t, "Uninstall", client.Uninstall(ctx))
-	for _, text := range []string{"truncate pawl.job", "drop table pawl.job", "create table pawl.mine (n int)", "alter table pawl.job add column more int", "select pawl.grant_roles(true)"} {
+	wantRefused(t, "Uninstall", client.Uninstall(ctx))
+	for _, text := range []string{"truncate pawl.job", "drop table pawl.job", "create table pawl.mine (n int)",
+		"alter table pawl.job add column more int", "select pawl.grant_roles(true)"} {
 		_, err := pool.Exec(ctx, r.in(text))
-		refused(t, text, err)
+		wantRefused(t, text, err)
 	}
-	check(t, r.client)
+	checkInvariant(t, r.client)
 }

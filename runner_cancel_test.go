@@ -16,7 +16,7 @@ func TestACancelEndsTheHandlersContextAtOnce(t *testing.T) {
 	for name, result := range map[string]error{"nil": nil, "an error": errBoom, "snooze": pawl.Snooze(time.Hour)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client, pool := install(t, listens)
+			client, pool := install(t, withListen)
 			running, causes := make(chan struct{}), make(chan error, 1)
 			mux := new(pawl.Mux)
 			pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
@@ -27,11 +27,11 @@ func TestACancelEndsTheHandlersContextAtOnce(t *testing.T) {
 			})
 			id := insert(t, client, Note{1})
 			stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat})
-			within(t, "the job", running)
-			listening(t, pool, 1)
+			receive(t, "the job", running)
+			awaitListeners(t, pool, 1)
 			began := time.Now()
-			must1(t, 1)(client.Cancel(t.Context(), pawl.Filter{Kind: "note"}))
-			if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
+			wantCount(t, 1)(client.Cancel(t.Context(), pawl.Filter{Kind: "note"}))
+			if err := receive(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
 				t.Errorf("the cause was %v, want ErrCancelled", err)
 			}
 			if took := time.Since(began); took > 5*time.Second {
@@ -59,9 +59,9 @@ func TestWithoutListenACancelComesWithTheNextHeartbeat(t *testing.T) {
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, Note{1})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond})
-	within(t, "the job", g.running)
-	must1(t, 1)(client.Cancel(t.Context(), id))
-	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
+	receive(t, "the job", g.running)
+	wantCount(t, 1)(client.Cancel(t.Context(), id))
+	if err := receive(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
 		t.Errorf("the cause was %v, want ErrCancelled", err)
 	}
 	w := theWorker(t, client)
@@ -71,7 +71,7 @@ func TestWithoutListenACancelComesWithTheNextHeartbeat(t *testing.T) {
 
 func TestADeleteEndsTheHandlersContextWhileRunDrains(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	running, causes := make(chan struct{}), make(chan error, 1)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[Note]) error {
@@ -82,13 +82,13 @@ func TestADeleteEndsTheHandlersContextWhileRunDrains(t *testing.T) {
 	})
 	id := insert(t, client, Note{1})
 	stop := start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat, DrainTimeout: time.Minute})
-	within(t, "the job", running)
-	listening(t, pool, 1)
+	receive(t, "the job", running)
+	awaitListeners(t, pool, 1)
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
-	must1(t, 1)(client.Delete(t.Context(), id))
-	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrLeaseLost) {
+	wantCount(t, 1)(client.Delete(t.Context(), id))
+	if err := receive(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Errorf("the cause was %v, want ErrLeaseLost", err)
 	}
-	must(t, within(t, "Run to return", stopped))
+	must(t, receive(t, "Run to return", stopped))
 }

@@ -61,14 +61,14 @@ func TestAFrozenProcessLosesItsJobs(t *testing.T) {
 	g, mux := newGate(), new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 500 * time.Millisecond, Name: "other"})
-	within(t, "the jobs to run elsewhere", g.running)
-	within(t, "both jobs to run elsewhere", g.running)
+	receive(t, "the jobs to run elsewhere", g.running)
+	receive(t, "both jobs to run elsewhere", g.running)
 	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	told := map[string]bool{}
 	for !told["cause"] || !told["refused"] {
-		line := within(t, fmt.Sprintf("the child to log what it has lost; so far %v", told), lines)
+		line := receive(t, fmt.Sprintf("the child to log what it has lost; so far %v", told), lines)
 		told["cause"] = told["cause"] || strings.Contains(line, "handler ended: "+pawl.ErrLeaseLost.Error())
 		told["refused"] = told["refused"] ||
 			strings.Contains(line, "result not delivered") && strings.Contains(line, pawl.ErrLeaseLost.Error())
@@ -106,7 +106,7 @@ func TestAJobThatKillsItsProcessIsFound(t *testing.T) {
 	}
 	const most = 3
 	killed := 0
-	for live(t, pool) > 0 {
+	for liveRows(t, pool) > 0 {
 		cmd, lines := childProcess(t, pool)
 		ended := make(chan struct{})
 		go func() {
@@ -119,15 +119,15 @@ func TestAJobThatKillsItsProcessIsFound(t *testing.T) {
 			case <-ended:
 				return true
 			default:
-				return live(t, pool) == 0
+				return liveRows(t, pool) == 0
 			}
 		})
 		cmd.Process.Kill()
 		<-ended
 		cmd.Wait()
-		if live(t, pool) > 0 {
+		if liveRows(t, pool) > 0 {
 			if killed++; killed > most {
-				t.Fatalf("%d processes were killed, want at most %d; %d jobs are live", killed, most, live(t, pool))
+				t.Fatalf("%d processes were killed, want at most %d; %d jobs are live", killed, most, liveRows(t, pool))
 			}
 		}
 	}

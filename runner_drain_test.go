@@ -12,35 +12,6 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A gate is a handler that reports that it runs, and returns when leave is closed or its context ends.
-type gate struct {
-	running chan *pawl.JobInfo
-	leave   chan struct{}
-}
-
-func newGate() *gate { return &gate{make(chan *pawl.JobInfo, 1000), make(chan struct{})} }
-
-func (g *gate) handle(ctx context.Context, job *pawl.Job[Note]) error {
-	g.running <- job.JobInfo
-	select {
-	case <-g.leave:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// within returns the next value of a channel. It fails the test if none comes.
-func within[T any](t testing.TB, what string, c <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("after 20 s still waiting for: %s", what)
-	}
-	return v
-}
-
 func TestADrainingRunReleasesJobsThatHaveNotStarted(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -54,7 +25,7 @@ func TestADrainingRunReleasesJobsThatHaveNotStarted(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- client.Run(ctx, mux, pawl.RunnerConfig{Max: 5}) }()
-	first := within(t, "the first job", g.running)
+	first := receive(t, "the first job", g.running)
 	pgtest.Wait(t, "the others to be claimed", func() bool {
 		return value[int](t, pool, "select count(*) from pawl.ready") == 0
 	})
@@ -63,7 +34,7 @@ func TestADrainingRunReleasesJobsThatHaveNotStarted(t *testing.T) {
 		return value[int](t, pool, "select count(*) from pawl.ready") == 4
 	})
 	close(g.leave)
-	if err := within(t, "Run to return", ended); err != nil {
+	if err := receive(t, "Run to return", ended); err != nil {
 		t.Errorf("Run: %v", err)
 	}
 	await(t, client, first.ID, pawlstate.Completed)
@@ -88,7 +59,7 @@ func TestContextsEndAfterTheDrainTimeout(t *testing.T) {
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 	stop := start(t, client, mux, pawl.RunnerConfig{DrainTimeout: 20 * time.Millisecond})
-	within(t, "the job", g.running)
+	receive(t, "the job", g.running)
 	if err := stop(); err != nil {
 		t.Errorf("Run: %v, want nil: the handler returned when its context ended", err)
 	}
@@ -111,7 +82,7 @@ func TestRunReturnsAlthoughAHandlerDoesNot(t *testing.T) {
 	})
 	id := insert(t, client, Note{1})
 	stop := start(t, client, mux, pawl.RunnerConfig{DrainTimeout: 10 * time.Millisecond})
-	within(t, "the job", running)
+	receive(t, "the job", running)
 	err := stop()
 	if err == nil || !strings.Contains(err.Error(), "drain timeout") {
 		t.Errorf("Run returned %v, want an error that a handler did not return", err)
@@ -121,7 +92,7 @@ func TestRunReturnsAlthoughAHandlerDoesNot(t *testing.T) {
 		t.Errorf("claimed %+v", again[0])
 	}
 	close(leave)
-	if err := within(t, "the handler", cause); !errors.Is(err, pawl.ErrShutdown) {
+	if err := receive(t, "the handler", cause); !errors.Is(err, pawl.ErrShutdown) {
 		t.Errorf("the cause was %v, want ErrShutdown", err)
 	}
 	if err := client.Complete(t.Context(), again); err != nil {

@@ -27,11 +27,11 @@ func TestAHeartbeatLearnsOfACancelledJob(t *testing.T) {
 	pawl.Handle(mux, g.handle)
 	id := insert(t, client, Note{1})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 200 * time.Millisecond, NoMaintenance: true})
-	within(t, "the job", g.running)
+	receive(t, "the job", g.running)
 	if n, err := client.Cancel(t.Context(), id); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
+	if err := receive(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrCancelled) {
 		t.Errorf("the cause was %v, want ErrCancelled", err)
 	}
 	await(t, client, id, pawlstate.Cancelled)
@@ -60,7 +60,7 @@ func TestAStaleWorkerRegistersAgain(t *testing.T) {
 	})
 	id := insert(t, client, Note{1})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 300 * time.Millisecond, NoMaintenance: true})
-	within(t, "the job", claimed)
+	receive(t, "the job", claimed)
 	exec(t, pool, "delete from pawl.worker")
 	pgtest.Wait(t, "the runner to know", func() bool {
 		mu.Lock()
@@ -73,7 +73,7 @@ func TestAStaleWorkerRegistersAgain(t *testing.T) {
 	// More than one rescue may be needed: jobs that the runner claims before it knows are lost a second time.
 	pgtest.Wait(t, "the job to run again", func() bool {
 		exec(t, pool, "select * from pawl.rescue(100, true, true)")
-		return live(t, pool) == 0
+		return liveRows(t, pool) == 0
 	})
 	if job := await(t, client, id, pawlstate.Completed); job.Attempt != 1 {
 		t.Errorf("attempt %d, want 1: a rescue uses none", job.Attempt)
@@ -107,7 +107,7 @@ func TestJobsThatFinishDuringAHeartbeatAreNotLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: 700 * time.Millisecond})
-	pgtest.Wait(t, "all jobs", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all jobs", func() bool { return liveRows(t, pool) == 0 })
 	if done.Load() != n {
 		t.Errorf("%d jobs ran, want %d", done.Load(), n)
 	}
@@ -146,7 +146,7 @@ func TestASuspendedWorkerThatRegistersAgainStaysSuspended(t *testing.T) {
 	pgtest.Wait(t, "the worker", registered)
 	w := theWorker(t, client)
 	must(t, client.SuspendWorker(t.Context(), w.ID))
-	hear(t, client, pool)
+	awaitHeartbeat(t, client, pool)
 	exec(t, pool, "delete from pawl.worker")
 	pgtest.Wait(t, "the worker to register again", registered)
 	if again := theWorker(t, client); again.ID == w.ID || again.State != "suspended" {

@@ -38,7 +38,7 @@ func TestAKindsMaxLimitsItsHandlers(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, client, mux, pawl.RunnerConfig{Max: 20})
-	pgtest.Wait(t, "all to be done", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all to be done", func() bool { return liveRows(t, pool) == 0 })
 	if p := m.peak.Load(); p != 2 {
 		t.Errorf("%d ran at once, want 2", p)
 	}
@@ -58,7 +58,7 @@ func TestARunnersMaxLimitsItsHandlers(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, client, mux, pawl.RunnerConfig{Max: 3, Min: 3})
-	pgtest.Wait(t, "all to be done", func() bool { return live(t, pool) == 0 })
+	pgtest.Wait(t, "all to be done", func() bool { return liveRows(t, pool) == 0 })
 	if p := m.peak.Load(); p > 3 {
 		t.Errorf("%d ran at once, want at most 3", p)
 	}
@@ -96,7 +96,7 @@ func TestAQueuesMaxLimitsItsHandlersOverAllLanes(t *testing.T) {
 			}
 			queues := map[string]pawl.RunnerQueue{"small": {Max: 2, Weight: 3}, "large": {}}
 			start(t, client, mux, pawl.RunnerConfig{Max: 16, Queues: queues})
-			pgtest.Wait(t, "all to be done", func() bool { return live(t, pool) == 2 })
+			pgtest.Wait(t, "all to be done", func() bool { return liveRows(t, pool) == 2 })
 			if p := small.peak.Load(); p > 2 {
 				t.Errorf("%d of the queue ran at once, want at most 2", p)
 			}

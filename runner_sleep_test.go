@@ -10,7 +10,7 @@ import (
 
 func TestASleepingRunnerIsWoken(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	g := newGate()
 	close(g.leave)
 	mux := new(pawl.Mux)
@@ -56,20 +56,20 @@ func TestASleepingRunnerIsWoken(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 1999 {
-				within(t, "all of the jobs", g.running)
+				receive(t, "all of the jobs", g.running)
 			}
 		}},
 	} {
-		asleep(t, pool, 1)
+		awaitSleepers(t, pool, 1)
 		doing.do()
-		within(t, "a job after "+doing.what, g.running)
+		receive(t, "a job after "+doing.what, g.running)
 	}
 }
 
 // The runner is asleep when the handler returns. It must still know when the next attempt is due.
 func TestASleepingRunnerRunsTheNextAttemptInTime(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	for _, outcome := range []error{
 		pawl.RetryAfter(0, errBoom), pawl.RetryAfter(20*time.Millisecond, errBoom), pawl.Snooze(20 * time.Millisecond),
 	} {
@@ -87,10 +87,10 @@ func TestASleepingRunnerRunsTheNextAttemptInTime(t *testing.T) {
 		})
 		insert(t, client, Note{1})
 		stop := start(t, client, mux, pawl.RunnerConfig{PollInterval: hour, NoMaintenance: true})
-		within(t, "the first run", running)
-		asleep(t, pool, 1)
+		receive(t, "the first run", running)
+		awaitSleepers(t, pool, 1)
 		close(leave)
-		within(t, "the second run after "+outcome.Error(), running)
+		receive(t, "the second run after "+outcome.Error(), running)
 		if err := stop(); err != nil {
 			t.Error(err)
 		}

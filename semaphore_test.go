@@ -7,7 +7,7 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-func TestSemaphore(t *testing.T) {
+func TestSemaphoreLimitsRunningJobs(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	permit := client.Semaphore(2, func(job *pawl.JobInfo) []string { return []string{"b", "a " + job.Channel, "b"} })
@@ -41,5 +41,5 @@ func TestSemaphore(t *testing.T) {
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
 		t.Errorf("%d permits are left of who is gone", n)
 	}
-	reopen(t, pool)
+	returnTickets(t, pool)
 }

@@ -12,45 +12,64 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// What SQL inserts, Go sees and runs, and the other way round.
+// Go runs jobs that SQL inserted, and a SQL session runs jobs that Go inserted.
 func TestTheSQLFunctions(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 
-	id := value[int64](t, pool, `select pawl.insert('note', '{"n": 7}', '{"queue": "q", "channel": "c", "priority": -3, "max_attempts": 4, "fingerprint": "f",
-		"headers": {"trace": "1"}, "delay": 3600, "data": "aGk=", "backoff": {"base": 2, "max": 60, "growth": 3, "power": 0, "jitter": 0},
+	id := value[int64](t, pool, `select pawl.insert('note', '{"n": 7}',
+		'{"queue": "q", "channel": "c", "priority": -3, "max_attempts": 4, "fingerprint": "f",
+		"headers": {"trace": "1"}, "delay": 3600, "data": "aGk=",
+		"backoff": {"base": 2, "max": 60, "growth": 3, "power": 0, "jitter": 0},
 		"unique": {"key": "k", "global": true}}')`)
 	job, err := client.Get(t.Context(), pawl.ID(id))
 	must(t, err)
-	if job.Queue != "q" || job.Channel != "c" || job.Priority != -3 || job.MaxAttempts != 4 || job.Fingerprint != "f" || job.Headers["trace"] != "1" ||
-		string(job.Data) != "hi" || job.UniqueKey != "k" || job.State != pawlstate.Scheduled || string(job.Args) != `{"n": 7}` {
+	if job.Queue != "q" || job.Channel != "c" || job.Priority != -3 || job.MaxAttempts != 4 || job.Fingerprint != "f" ||
+		job.Headers["trace"] != "1" ||
+		string(job.Data) != "hi" || job.UniqueKey != "k" || job.State != pawlstate.Scheduled ||
+		string(job.Args) != `{"n": 7}` {
 		t.Errorf("the job is %+v", job)
 	}
-	if again := value[int64](t, pool, `select pawl.insert('note', null, '{"queue": "other", "unique": {"key": "k", "global": true}}')`); again != id {
+	if again := value[int64](t, pool, `select pawl.insert('note', null,
+		'{"queue": "other", "unique": {"key": "k", "global": true}}')`); again != id {
 		t.Errorf("a duplicate of %d is %d", id, again)
 	}
-	for _, wrong := range []string{`select pawl.insert('')`, `select pawl.insert('x', null, '{"prio": 1}')`, `select pawl.insert('x', null, '{"ordered": true, "priority": 1}')`,
-		`select pawl.insert_many('{}')`, `select pawl.insert('x', null, '{"delay": 1, "run_at": "2030-01-01"}')`, `select pawl.insert('x', null, '[1]')`,
-		`select pawl.insert('x', null, '{"queue": ""}')`, `select pawl.insert('x', null, '{"queue": 5}')`, `select pawl.insert('x', null, '{"max_attempts": 0}')`,
-		`select pawl.insert('x', null, '{"unique": {"keys": "a"}}')`, `select pawl.insert('x', null, '{"unique": {"global": true}}')`,
-		`select pawl.insert('x', null, '{"headers": {"a": 5}}')`, `select pawl.insert('x', null, '{"headers": "a"}')`, `select pawl.insert(repeat('x', 256))`,
-		`select pawl.insert('x', null, '{"backoff": {"growth": 0}}')`, `select pawl.insert('x', null, '{"backoff": {"base": "1 s"}}')`,
-		`select pawl.insert('x', null, '{"reserve": 0}')`, `select pawl.insert('x', null, '{"delay": -1}')`, `select pawl.insert('x', null, '{"priority": 40000}')`,
-		`select pawl.insert('x', null, '{"after": [{"id": 1, "on": "sometimes"}]}')`, `select * from pawl.claim(null)`, `select * from pawl.claim('')`,
+	for _, wrong := range []string{`select pawl.insert('')`, `select pawl.insert('x', null, '{"prio": 1}')`,
+		`select pawl.insert('x', null, '{"ordered": true, "priority": 1}')`,
+		`select pawl.insert_many('{}')`, `select pawl.insert('x', null, '{"delay": 1, "run_at": "2030-01-01"}')`,
+		`select pawl.insert('x', null, '[1]')`,
+		`select pawl.insert('x', null, '{"queue": ""}')`, `select pawl.insert('x', null, '{"queue": 5}')`,
+		`select pawl.insert('x', null, '{"max_attempts": 0}')`,
+		`select pawl.insert('x', null, '{"unique": {"keys": "a"}}')`,
+		`select pawl.insert('x', null, '{"unique": {"global": true}}')`,
+		`select pawl.insert('x', null, '{"headers": {"a": 5}}')`, `select pawl.insert('x', null, '{"headers": "a"}')`,
+		`select pawl.insert(repeat('x', 256))`,
+		`select pawl.insert('x', null, '{"backoff": {"growth": 0}}')`,
+		`select pawl.insert('x', null, '{"backoff": {"base": "1 s"}}')`,
+		`select pawl.insert('x', null, '{"reserve": 0}')`, `select pawl.insert('x', null, '{"delay": -1}')`,
+		`select pawl.insert('x', null, '{"priority": 40000}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1, "on": "sometimes"}]}')`, `select * from pawl.claim(null)`,
+		`select * from pawl.claim('')`,
 		`select * from pawl.claim('x', null)`, `select * from pawl.claim('x', 0)`, `select * from pawl.claim('x', 1, '-1 s')`,
 		`select pawl.insert('x', null, '{"priority": 1.5}')`, `select pawl.insert('x', null, '{"max_attempts": 2.5}')`,
-		`select pawl.insert('x', null, '{"unique": {"key": 5}}')`, `select pawl.insert('x', null, '{"unique": {"key": "a", "period": "1 hour"}}')`,
-		`select pawl.insert('x', null, '{"unique": {"key": "a", "replace": "yes"}}')`, `select pawl.insert('x', null, '{"after": [5]}')`,
-		`select pawl.insert('x', null, '{"after": [{"id": 1.5}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1, "keep_waiting": "x"}]}')`,
-		`select pawl.insert('x', null, '{"after": [{"id": 1, "when": "ok"}]}')`, `select pawl.insert('x', null, '{"after": [{"id": 1e30}]}')`,
-		`select pawl.insert_many('[{"kind": "x", "arg": {}}]')`, `select pawl.insert_many('[5]')`, `select pawl.insert_many('[null]')`,
+		`select pawl.insert('x', null, '{"unique": {"key": 5}}')`,
+		`select pawl.insert('x', null, '{"unique": {"key": "a", "period": "1 hour"}}')`,
+		`select pawl.insert('x', null, '{"unique": {"key": "a", "replace": "yes"}}')`,
+		`select pawl.insert('x', null, '{"after": [5]}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1.5}]}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1, "keep_waiting": "x"}]}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1, "when": "ok"}]}')`,
+		`select pawl.insert('x', null, '{"after": [{"id": 1e30}]}')`,
+		`select pawl.insert_many('[{"kind": "x", "arg": {}}]')`, `select pawl.insert_many('[5]')`,
+		`select pawl.insert_many('[null]')`,
 		`select pawl.extend(1, 1, gen_random_uuid(), '0')`, `select pawl.fail(1, 1, 'x', outcome => 'sometimes')`} {
 		var refused *pgconn.PgError
-		if _, err := pool.Exec(t.Context(), wrong); !errors.As(err, &refused) || !strings.HasPrefix(refused.Message, "pawl: ") {
+		if _, err := pool.Exec(t.Context(), wrong); !errors.As(err, &refused) ||
+			!strings.HasPrefix(refused.Message, "pawl: ") {
 			t.Errorf("%s: %v", wrong, err)
 		}
 	}
-	must1(t, 1)(client.Cancel(t.Context(), pawl.ID(id)))
+	wantCount(t, 1)(client.Cancel(t.Context(), pawl.ID(id)))
 
 	// A SQL session works what Go inserted.
 	ids := map[string]pawl.ID{}
@@ -85,7 +104,8 @@ func TestTheSQLFunctions(t *testing.T) {
 	}
 	yes(true, `select pawl.complete($1, $2, '{"ok": true}')`, "complete")
 	yes(false, "select pawl.complete($1, $2)", "complete")
-	if got, _ := client.Get(t.Context(), ids["complete"]); got.State != pawlstate.Completed || string(got.Result) != `{"ok": true}` {
+	if got, _ := client.Get(t.Context(), ids["complete"]); got.State != pawlstate.Completed ||
+		string(got.Result) != `{"ok": true}` {
 		t.Errorf("completed, it is %s with %s", got.State, got.Result)
 	}
 	yes(true, "select pawl.fail($1, $2, 'boom', 60) = 'scheduled'", "fail")
@@ -108,7 +128,7 @@ func TestTheSQLFunctions(t *testing.T) {
 	}
 }
 
-// A trigger inserts a job, a Go handler runs it; rolled back, there is none.
+// A trigger inserts a job, and a Go handler runs it. If the transaction is rolled back, there is no job.
 func TestATriggerInserts(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -127,17 +147,19 @@ func TestATriggerInserts(t *testing.T) {
 	exec(t, tx, "insert into users values (1)")
 	must(t, tx.Rollback(t.Context()))
 	exec(t, pool, "insert into users values (42)")
-	if n := within(t, "the job", ran); n != 42 {
+	if n := receive(t, "the job", ran); n != 42 {
 		t.Errorf("ran %d, want 42", n)
 	}
 }
 
-// A SQL session alone works a queue with ordered and limited jobs, due ones and those another session left.
+// A SQL session alone runs a queue with ordered jobs, limited jobs, due jobs and jobs that another session left.
 func TestASQLSessionWorksAQueue(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 2}))
-	exec(t, pool, `select pawl.insert_many('[{"kind": "a", "opts": {"ordered": true, "channel": "x"}}, {"kind": "b", "opts": {"ordered": true, "channel": "x"}},
+	exec(t, pool, `select
+		pawl.insert_many('[{"kind": "a", "opts": {"ordered": true, "channel": "x"}},
+			{"kind": "b", "opts": {"ordered": true, "channel": "x"}},
 		{"kind": "c"}, {"kind": "d"}, {"kind": "e", "opts": {"delay": 0.001}}]')`)
 	if n := value[int](t, pool, "select count(*) from pawl.claim('default', 10, '1 minute')"); n != 2 {
 		t.Errorf("claimed %d, want 2: the queue's limit", n)
@@ -147,9 +169,10 @@ func TestASQLSessionWorksAQueue(t *testing.T) {
 	exec(t, pool, "select pawl.drop_stale_permits()")
 	var order []string
 	for range 50 {
-		rows := values[string](t, pool, "select kind from pawl.claim('default', 1) c, lateral (select pawl.complete(c.id, c.epoch)) done")
+		rows := values[string](t, pool, "select kind from pawl.claim('default', 1) c, lateral (select pawl.complete(c.id, "+
+			"c.epoch)) done")
 		order = append(order, rows...)
-		if live(t, pool) == 0 {
+		if liveRows(t, pool) == 0 {
 			break
 		}
 	}
@@ -158,7 +181,7 @@ func TestASQLSessionWorksAQueue(t *testing.T) {
 	}
 }
 
-// One of several jobs a SQL session claimed is extended again and again.
+// A SQL session extends one of several claimed jobs again and again.
 func TestSQLExtendsAgain(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -170,7 +193,7 @@ func TestSQLExtendsAgain(t *testing.T) {
 	if !value[bool](t, pool, extend, "5 minutes") || !value[bool](t, pool, extend, "1 hour") {
 		t.Error("the claim is not valid")
 	}
-	check(t, client)
+	checkInvariant(t, client)
 	exec(t, pool, "update pawl.lease set expires_at = expires_at - interval '30 minutes'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	if n := value[int](t, pool, "select count(*) from pawl.ready"); n != 1 {
@@ -184,7 +207,7 @@ func TestSQLExtendsAgain(t *testing.T) {
 	}
 }
 
-// The most urgent comes first.
+// The most urgent job is claimed first.
 func TestSQLClaimsByPriority(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -207,7 +230,7 @@ func TestASQLClaimLeavesRescueToOthers(t *testing.T) {
 	if n := value[int](t, tx, "select count(*) from pawl.claim('default')"); n != 1 {
 		t.Fatalf("claimed %d", n)
 	}
-	expire(t, pool)
+	expireLeases(t, pool)
 	if n := value[int](t, pool, "select count(*) from pawl.ready where priority = -32768"); n != 1 {
 		t.Errorf("%d jobs were rescued, want 1", n)
 	}

@@ -1,7 +1,7 @@
 package pawl_test
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// TestSQLPage runs the SQL of docs/sql.md, in order, in one session. After a statement, comments that begin with "-- →" are the rows it
-// returns, columns separated by " | "; "-- ! 22023" is the SQLSTATE it fails with.
+// TestSQLPage runs the SQL of docs/sql.md, in order, in one session. After a statement, comments that begin with "-- →"
+// are the rows it returns, columns separated by " | "; "-- ! 22023" is the SQLSTATE it fails with.
 func TestSQLPage(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)
@@ -30,7 +30,7 @@ func TestSQLPage(t *testing.T) {
 		for _, s := range statementsOf(string(block[1])) {
 			statements++
 			got, err := runText(t, conn.Conn(), s.text)
-			switch refused, _ := err.(*pgconn.PgError); {
+			switch refused, _ := errors.AsType[*pgconn.PgError](err); {
 			case s.fails != "" && (refused == nil || refused.Code != s.fails):
 				t.Errorf("%s\nwant SQLSTATE %s, got %v", s.text, s.fails, err)
 			case s.fails == "" && err != nil:
@@ -43,38 +43,6 @@ func TestSQLPage(t *testing.T) {
 	if statements < 20 {
 		t.Errorf("only %d statements were found", statements)
 	}
-}
-
-type pageStatement struct {
-	text, fails string
-	rows        []string
-}
-
-// statementsOf cuts a block at semicolons that end a line outside of $$.
-func statementsOf(block string) (list []pageStatement) {
-	var text strings.Builder
-	for line := range strings.Lines(block) {
-		line = strings.TrimRight(line, "\n")
-		code, _, _ := strings.Cut(line, "  --")
-		row, isRow := strings.CutPrefix(line, "-- → ")
-		state, fails := strings.CutPrefix(line, "-- ! ")
-		switch {
-		case isRow && text.Len() == 0:
-			list[len(list)-1].rows = append(list[len(list)-1].rows, row)
-			continue
-		case fails && text.Len() == 0:
-			list[len(list)-1].fails = state
-			continue
-		case strings.HasPrefix(line, "--") && text.Len() == 0:
-			continue
-		}
-		text.WriteString(line + "\n")
-		if strings.HasSuffix(strings.TrimSpace(code), ";") && strings.Count(text.String(), "$$")%2 == 0 {
-			list = append(list, pageStatement{text: text.String()})
-			text.Reset()
-		}
-	}
-	return list
 }
 
 // runText runs a statement as psql would: its text alone. It returns the rows as text.
@@ -91,7 +59,7 @@ func runText(t *testing.T, conn *pgx.Conn, text string) (list []string, err erro
 					columns = append(columns, "null")
 					continue
 				}
-				columns = append(columns, fmt.Sprintf("%s", value))
+				columns = append(columns, string(value))
 			}
 			list = append(list, strings.Join(columns, " | "))
 		}

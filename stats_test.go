@@ -16,7 +16,7 @@ import (
 func TestStats(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	zoo(t, client)
+	jobInEachState(t, client)
 	must(t, client.PauseQueue(t.Context(), "paused"))
 	exec(t, pool, "update pawl.job set created_at = created_at - interval '1 minute' where queue = 'other'")
 	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
@@ -25,7 +25,9 @@ func TestStats(t *testing.T) {
 	exec(t, tx, "select pg_current_xact_id()")
 	stats, err := client.Stats(t.Context())
 	must(t, err)
-	if stats.Workers != 1 || stats.StaleWorkers != 1 || stats.Schema != value[int](t, pool, "select max(version) from pawl.migration") || stats.Dead != 1 || stats.XminAge <= 0 {
+	if stats.Workers != 1 || stats.StaleWorkers != 1 ||
+		stats.Schema != value[int](t, pool, "select max(version) from pawl.migration") || stats.Dead != 1 ||
+		stats.XminAge <= 0 {
 		t.Errorf("stats are %+v", stats)
 	}
 	if age := stats.At.Sub(value[time.Time](t, pool, "select clock_timestamp()")).Abs(); age > time.Minute {
@@ -41,11 +43,14 @@ func TestStats(t *testing.T) {
 		t.Errorf("oldest ready %v, lag %v, want a minute", stats.Queues[1].OldestReady, lag)
 	}
 	want[1].OldestReady, want[1].Lag = lag, lag
-	for i, created := range values[*time.Time](t, pool, "select (select max(created_at) from pawl.job j where j.queue = q) from unnest('{default,other,paused}'::text[]) q") {
-		if created != nil && !stats.Queues[i].NewestJob.Equal(*created) || created == nil && !stats.Queues[i].NewestJob.IsZero() {
+	for i, created := range values[*time.Time](t, pool,
+		"select (select max(created_at) from pawl.job j where j.queue = q) from unnest('{default,other,paused}'::text[]) q") {
+		if created != nil && !stats.Queues[i].NewestJob.Equal(*created) || created == nil &&
+			!stats.Queues[i].NewestJob.IsZero() {
 			t.Errorf("the newest job of queue %s is of %v, want %v", stats.Queues[i].Queue, stats.Queues[i].NewestJob, created)
 		}
-		stats.Queues[i].NewestJob, stats.Queues[i].In, stats.Queues[i].Out, stats.Queues[i].Failed = time.Time{}, 0, 0, 0 // See TestThroughput.
+		// See TestThroughputCountsAllClients.
+		stats.Queues[i].NewestJob, stats.Queues[i].In, stats.Queues[i].Out, stats.Queues[i].Failed = time.Time{}, 0, 0, 0
 	}
 	if !slices.Equal(stats.Queues, want) {
 		t.Errorf("queues are\n%+v, want\n%+v", stats.Queues, want)
@@ -54,7 +59,8 @@ func TestStats(t *testing.T) {
 		t.Errorf("%d live jobs, want 4; %d archived, want 2", n, stats.Archived)
 	}
 	channels, err := client.Channels(t.Context(), "other")
-	if err != nil || len(channels) != 1 || channels[0].Channel != "c" || channels[0].Ready != 1 || channels[0].OldestReady < time.Minute {
+	if err != nil || len(channels) != 1 || channels[0].Channel != "c" || channels[0].Ready != 1 ||
+		channels[0].OldestReady < time.Minute {
 		t.Errorf("channels are %+v, %v", channels, err)
 	}
 	want[0].Waiting, want[0].Archived = 0, 0
@@ -103,7 +109,7 @@ func TestNewestJob(t *testing.T) {
 	}
 }
 
-func TestPermitsInUse(t *testing.T) {
+func TestStatsCountPermitsInUse(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 5}))
@@ -116,14 +122,17 @@ func TestPermitsInUse(t *testing.T) {
 		running <- struct{}{}
 		<-stop
 		return nil
-	}, pawl.KindOptions{Permit: client.Semaphore(4, func(*pawl.JobInfo) []string { return []string{"all", "of \"them\""} })})
+	}, pawl.KindOptions{Permit: client.Semaphore(4, func(*pawl.JobInfo) []string {
+		return []string{"all", "of \"them\""}
+	})})
 	start(t, client, mux, pawl.RunnerConfig{})
 	for range 4 {
 		<-running
 	}
 	stats, err := client.Stats(t.Context())
 	must(t, err)
-	if len(stats.Queues) != 2 || stats.Queues[0].Permits != 0 || stats.Queues[1].Permits != 3 || stats.Queues[0].Running != 1 || stats.Queues[1].Running != 3 {
+	if len(stats.Queues) != 2 || stats.Queues[0].Permits != 0 || stats.Queues[1].Permits != 3 ||
+		stats.Queues[0].Running != 1 || stats.Queues[1].Running != 3 {
 		t.Errorf("queues are %+v", stats.Queues)
 	}
 	if want := map[string]int64{"all": 4, `of "them"`: 4}; !maps.Equal(stats.Semaphores, want) {
@@ -142,8 +151,10 @@ func TestArchivedIsEstimated(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	fill := func(queue string, n int, days string) {
-		exec(t, pool, `insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, priority, attempt, state, queue, channel, kind)
-			select nextval('pawl.pos'), 1, now(), now() + $3::interval, now(), 0, 1, 'completed', $1, '', 'note' from generate_series(1, $2::int)`, queue, n, days)
+		exec(t, pool, `insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, priority, attempt, state,
+			queue, channel, kind)
+			select nextval('pawl.pos'), 1, now(), now() + $3::interval, now(), 0, 1, 'completed', $1, '', 'note' from
+				generate_series(1, $2::int)`, queue, n, days)
 	}
 	archived := func() (counts []int64, estimated bool, all int64) {
 		t.Helper()
@@ -159,8 +170,10 @@ func TestArchivedIsEstimated(t *testing.T) {
 	}
 	fill("a", 300, "1 day")
 	fill("b", 200, "2 days")
-	exec(t, pool, "create table pawl.archive_past partition of pawl.archive for values from ('2000-01-01') to ('2000-01-02')")
-	fill("a", 100, value[string](t, pool, "select ('2000-01-01 12:00+00' - now())::text")) // Not dropped yet, but past their retention.
+	exec(t, pool, "create table pawl.archive_past partition of pawl.archive for values from ('2000-01-01') to "+
+		"('2000-01-02')")
+	// Not dropped yet, but past their retention.
+	fill("a", 100, value[string](t, pool, "select ('2000-01-01 12:00+00' - now())::text"))
 	if counts, estimated, all := archived(); !slices.Equal(counts, []int64{300, 200}) || estimated || all != 500 {
 		t.Errorf("archived: %v, of %d, estimated %v", counts, all, estimated)
 	}
@@ -168,18 +181,19 @@ func TestArchivedIsEstimated(t *testing.T) {
 	fill("'c\"", 10_000, "3 days")
 	exec(t, pool, "analyze pawl.archive")
 	counts, estimated, all := archived()
-	if len(counts) != 3 || counts[0] < 9_000 || counts[0] > 11_000 || counts[1] < 29_000 || counts[1] > 32_000 || counts[2] != 200 || !estimated || all < 40_000 || all > 41_000 {
+	if len(counts) != 3 || counts[0] < 9_000 || counts[0] > 11_000 || counts[1] < 29_000 || counts[1] > 32_000 ||
+		counts[2] != 200 || !estimated || all < 40_000 || all > 41_000 {
 		t.Errorf("archived: %v, of %d, estimated %v", counts, all, estimated)
 	}
 }
 
-func TestTables(t *testing.T) {
+func TestTablesReportsSizesAndVacuums(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	if _, err := client.InsertMany(t.Context(), notes(5000)); err != nil {
 		t.Fatal(err)
 	}
-	must1(t, 5000)(client.PurgeQueue(t.Context(), "default"))
+	wantCount(t, 5000)(client.PurgeQueue(t.Context(), "default"))
 	exec(t, pool, "vacuum pawl.dead")
 	var job pawlstats.Table
 	pgtest.Wait(t, "the server to have counted", func() bool {
@@ -228,7 +242,8 @@ func TestStatsAreBounded(t *testing.T) {
 	const most = 500
 	rows := func(query string) (list [][]any) {
 		tx := begin(t, pool)
-		const read = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables where schemaname = 'pawl'"
+		const read = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables " +
+			"where schemaname = 'pawl'"
 		before := value[int](t, tx, read)
 		found, err := tx.Query(t.Context(), query)
 		must(t, err)

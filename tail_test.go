@@ -63,7 +63,8 @@ func tailing(t *testing.T, client *pawl.Client, filter pawl.Filter) *tailed {
 			t.Errorf("tail: %v", err)
 		}
 	})
-	sign := pawl.JobSpec{Args: pawl.Raw("sign", filter.Args), Queue: filter.Queue, Channel: filter.Channel, Delay: time.Hour}
+	sign := pawl.JobSpec{Args: pawl.Raw("sign", filter.Args), Queue: filter.Queue, Channel: filter.Channel,
+		Delay: time.Hour}
 	for {
 		insert(t, client, sign)
 		select {
@@ -74,13 +75,13 @@ func tailing(t *testing.T, client *pawl.Client, filter pawl.Filter) *tailed {
 	}
 }
 
-func TestTail(t *testing.T) {
+func TestTailSeesEveryChangeOnce(t *testing.T) {
 	t.Parallel()
-	for _, deaf := range []bool{false, true} {
-		t.Run(fmt.Sprintf("deaf %v", deaf), func(t *testing.T) {
+	for _, noListen := range []bool{false, true} {
+		t.Run(fmt.Sprintf("noListen %v", noListen), func(t *testing.T) {
 			t.Parallel()
 			client, pool := install(t, func(c *pawl.Config) {
-				if listens(c); deaf {
+				if withListen(c); noListen {
 					c.ListenURL = "postgres://127.0.0.1:1/none"
 				}
 			})
@@ -99,7 +100,9 @@ func TestTail(t *testing.T) {
 				}
 				return nil
 			})
-			slow, dead, cancelled := insert(t, client, Note{1}), insert(t, client, pawl.JobSpec{Args: Note{2}, Delay: time.Hour}), insert(t, client, pawl.JobSpec{Args: Note{3}, Delay: time.Hour})
+			slow, dead, cancelled := insert(t, client, Note{1}),
+				insert(t, client, pawl.JobSpec{Args: Note{2}, Delay: time.Hour}),
+				insert(t, client, pawl.JobSpec{Args: Note{3}, Delay: time.Hour})
 			tx, err := pool.Begin(t.Context())
 			must(t, err)
 			defer tx.Rollback(t.Context())
@@ -112,16 +115,16 @@ func TestTail(t *testing.T) {
 			pgtest.Wait(t, "a job committed late to be told", func() bool { return l.has(late, pawlstate.Scheduled) })
 
 			start(t, client, mux, pawl.RunnerConfig{})
-			must1(t, 1)(client.Retry(t.Context(), dead))
-			must1(t, 1)(client.Retry(t.Context(), cancelled))
+			wantCount(t, 1)(client.Retry(t.Context(), dead))
+			wantCount(t, 1)(client.Retry(t.Context(), cancelled))
 			pgtest.Wait(t, "the dead one to be told", func() bool { return l.has(dead, pawlstate.Dead) })
 			pgtest.Wait(t, "the cancelled one to be told", func() bool { return l.has(cancelled, pawlstate.Cancelled) })
 			close(hold)
 			pgtest.Wait(t, "the slow one to be told", func() bool { return l.has(slow, pawlstate.Completed) })
 			again := ""
-			if !deaf { // It is told of ends of what it has never seen, or seen end before.
+			if !noListen { // It is told of ends of what it has never seen, or seen end before.
 				pgtest.Wait(t, "the old one to be told", func() bool { return l.has(before, pawlstate.Completed) })
-				must1(t, 1)(client.Retry(t.Context(), dead))
+				wantCount(t, 1)(client.Retry(t.Context(), dead))
 				again = fmt.Sprint(dead, " ", pawlstate.Dead)
 				pgtest.Wait(t, "the second end to be told", func() bool {
 					n := 0
@@ -162,7 +165,8 @@ func TestTailFilter(t *testing.T) {
 		await(t, client, id, pawlstate.Completed)
 	}
 	for _, said := range l.all() {
-		if said != fmt.Sprint(ids[2], " completed") && said != fmt.Sprint(ids[2], " ready") && said != fmt.Sprint(ids[2], " running") {
+		if said != fmt.Sprint(ids[2], " completed") && said != fmt.Sprint(ids[2], " ready") &&
+			said != fmt.Sprint(ids[2], " running") {
 			t.Errorf("told of %s", said)
 		}
 	}
@@ -171,7 +175,7 @@ func TestTailFilter(t *testing.T) {
 // A job that finishes is yielded only if List finds it by the same filter.
 func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error { return nil })
 	start(t, client, mux, pawl.RunnerConfig{})
@@ -228,7 +232,7 @@ func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 	}
 }
 
-func TestTailMistakes(t *testing.T) {
+func TestTailRefusesWrongArguments(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	tx, err := pool.Begin(t.Context())

@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// What a duplicate gives is given as it is, to a job of its own kind.
+// A duplicate replaces the fields of a job of its own kind as they are given.
 func TestWhatADuplicateReplaces(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
@@ -36,18 +36,20 @@ func TestWhatADuplicateReplaces(t *testing.T) {
 	}
 }
 
-// A batch says the same as its jobs one after the other.
+// A batch has the same results as its jobs inserted one after the other.
 func TestDuplicatesWithinABatch(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	unique := func(n int, delay time.Duration) pawl.JobSpec {
 		return pawl.JobSpec{Args: Note{n}, Delay: delay, Unique: pawl.Unique{Key: "k", Replace: true, Reschedule: true}}
 	}
-	results, err := client.InsertMany(t.Context(), []pawl.JobSpec{unique(1, time.Minute), unique(2, 10*time.Hour), {Args: Note{9}}, unique(3, 5*time.Hour)})
+	results, err := client.InsertMany(t.Context(),
+		[]pawl.JobSpec{unique(1, time.Minute), unique(2, 10*time.Hour), {Args: Note{9}}, unique(3, 5*time.Hour)})
 	must(t, err)
 	job, err := client.Get(t.Context(), results[0].ID)
 	must(t, err)
-	if results[0].Duplicate || !results[1].Duplicate || results[2].Duplicate || !results[3].Duplicate || results[3].ID != job.ID {
+	if results[0].Duplicate || !results[1].Duplicate || results[2].Duplicate || !results[3].Duplicate ||
+		results[3].ID != job.ID {
 		t.Errorf("the results are %+v", results)
 	}
 	if due := job.RunAt.Sub(job.CreatedAt).Round(time.Hour); string(job.Args) != `{"n": 3}` || due != 5*time.Hour {
@@ -75,7 +77,8 @@ func TestADuplicateBlocksNoJob(t *testing.T) {
 	commit(t, tx)
 }
 
-// A job that gives its key up when it starts does not start before what a duplicate stands for is there to be seen; others do.
+// A job that releases its key at its start waits for an uncommitted duplicate. Its handler must see what the
+// duplicate's transaction wrote. Other jobs start.
 func TestADuplicateKeepsItsJobFromStarting(t *testing.T) {
 	t.Parallel()
 	for _, replace := range []bool{false, true} {
@@ -106,7 +109,8 @@ func TestADuplicateKeepsItsJobFromStarting(t *testing.T) {
 	}
 }
 
-// A duplicate that meets its job being claimed is a new job: the one that starts does not see what it stands for.
+// A duplicate of a job that is being claimed becomes a new job: the starting job does not see what the transaction
+// wrote.
 func TestADuplicateOfAJobThatStarts(t *testing.T) {
 	t.Parallel()
 	for _, unique := range []pawl.Unique{{Key: "k", UntilStart: true}, {Key: "k", UntilStart: true, Replace: true}} {
@@ -123,7 +127,7 @@ func TestADuplicateOfAJobThatStarts(t *testing.T) {
 			var inserting sync.WaitGroup
 			var result pawl.InsertResult
 			inserting.Go(func() { result, err = client.Insert(t.Context(), pawl.JobSpec{Args: Note{2}, Unique: unique}) })
-			blocked(t, pool, 1)
+			awaitBlocked(t, pool, 1)
 			commit(t, tx)
 			inserting.Wait()
 			must(t, err)
@@ -134,8 +138,8 @@ func TestADuplicateOfAJobThatStarts(t *testing.T) {
 	}
 }
 
-// Many duplicates at once, with runners that start and finish their jobs meanwhile: the last word of each writer is not lost.
-func TestDebounceUnderWay(t *testing.T) {
+// Many duplicates are inserted while runners start and finish their jobs. The last write of each writer is not lost.
+func TestDebounceKeepsTheLastArgsOfEachWriter(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	mux := new(pawl.Mux)
@@ -198,7 +202,8 @@ func TestUnique(t *testing.T) {
 	if other := add(pawl.JobSpec{Args: Note{3}, Queue: "other", Unique: pawl.Unique{Key: "k"}}); other.Duplicate {
 		t.Error("in another queue the key is taken")
 	}
-	if global := add(pawl.JobSpec{Args: Note{3}, Queue: "other", Unique: pawl.Unique{Key: "k", Global: true}}); global.Duplicate {
+	if global := add(pawl.JobSpec{Args: Note{3}, Queue: "other",
+		Unique: pawl.Unique{Key: "k", Global: true}}); global.Duplicate {
 		t.Error("a global key is taken by one of a queue")
 	}
 	job := claim(t, client, 1)[0]
@@ -221,13 +226,13 @@ func TestUnique(t *testing.T) {
 	// A dead job whose key another has meanwhile is not brought back.
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 	third := add(key(3, pawl.Unique{}))
-	must1(t, 0)(client.Retry(t.Context(), second.ID))
-	must1(t, 1)(client.Cancel(t.Context(), third.ID))
-	must1(t, 1)(client.Retry(t.Context(), second.ID))
+	wantCount(t, 0)(client.Retry(t.Context(), second.ID))
+	wantCount(t, 1)(client.Cancel(t.Context(), third.ID))
+	wantCount(t, 1)(client.Retry(t.Context(), second.ID))
 	if again := add(key(4, pawl.Unique{})); !again.Duplicate || again.ID != second.ID {
 		t.Errorf("after the retry: %+v, want a duplicate of %d", again, second.ID)
 	}
-	must1(t, 1)(client.Delete(t.Context(), second.ID))
+	wantCount(t, 1)(client.Delete(t.Context(), second.ID))
 
 	// Until the start.
 	until := add(key(5, pawl.Unique{UntilStart: true}))
@@ -256,7 +261,8 @@ func TestUnique(t *testing.T) {
 func TestUniqueDuplicatesChangeTheJob(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
-	spec := pawl.JobSpec{Args: Note{1}, Delay: time.Hour, Unique: pawl.Unique{Key: "k", Replace: true, Reschedule: true}, Headers: map[string]string{"a": "1"}}
+	spec := pawl.JobSpec{Args: Note{1}, Delay: time.Hour, Unique: pawl.Unique{Key: "k", Replace: true, Reschedule: true},
+		Headers: map[string]string{"a": "1"}}
 	first, err := client.Insert(t.Context(), spec)
 	must(t, err)
 	spec.Args, spec.Delay, spec.Headers = Note{2}, 2*time.Hour, map[string]string{"a": "2"}
@@ -268,9 +274,10 @@ func TestUniqueDuplicatesChangeTheJob(t *testing.T) {
 	job, err := client.Get(t.Context(), first.ID)
 	must(t, err)
 	if string(job.Args) != `{"n": 2}` || job.Headers["a"] != "2" || job.RunAt.Sub(job.CreatedAt) < 90*time.Minute {
-		t.Errorf("it has args %s, headers %v, and is due %v after its insert", job.Args, job.Headers, job.RunAt.Sub(job.CreatedAt))
+		t.Errorf("it has args %s, headers %v, and is due %v after its insert", job.Args, job.Headers,
+			job.RunAt.Sub(job.CreatedAt))
 	}
-	must1(t, 1)(client.Retry(t.Context(), first.ID))
+	wantCount(t, 1)(client.Retry(t.Context(), first.ID))
 	running := claim(t, client, 1)
 	spec.Args = Note{3}
 	if _, err := client.Insert(t.Context(), spec); err != nil {
@@ -279,7 +286,7 @@ func TestUniqueDuplicatesChangeTheJob(t *testing.T) {
 	must(t, client.Complete(t.Context(), running)) // It was left alone while running.
 }
 
-func TestUniqueInABatch(t *testing.T) {
+func TestUniqueKeysWithinABatch(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	taken, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{0}, Unique: pawl.Unique{Key: "taken"}})
@@ -287,7 +294,8 @@ func TestUniqueInABatch(t *testing.T) {
 	unique := func(n int, key string) pawl.JobSpec {
 		return pawl.JobSpec{Args: Note{n}, Unique: pawl.Unique{Key: key}}
 	}
-	results, err := client.InsertMany(t.Context(), []pawl.JobSpec{unique(1, "b"), unique(2, "taken"), {Args: Note{3}}, unique(4, "b"), unique(5, "a")})
+	results, err := client.InsertMany(t.Context(),
+		[]pawl.JobSpec{unique(1, "b"), unique(2, "taken"), {Args: Note{3}}, unique(4, "b"), unique(5, "a")})
 	must(t, err)
 	for i, want := range []bool{false, true, false, true, false} {
 		if results[i].Duplicate != want {
@@ -302,7 +310,7 @@ func TestUniqueInABatch(t *testing.T) {
 	}
 }
 
-// Many insert the same keys at once, in batches of their own order; some roll back. Every key has one job.
+// Many batches insert the same keys at once, each in its own order, and some roll back. Every key has one job.
 func TestUniqueRace(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -336,7 +344,7 @@ func TestUniqueRace(t *testing.T) {
 	}
 }
 
-// A retried job has its key as it was inserted with it, not as who had the key since.
+// A retried job takes its key with the settings of its own insert.
 func TestRetryTakesItsKeyAsItsOwn(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -346,7 +354,7 @@ func TestRetryTakesItsKeyAsItsOwn(t *testing.T) {
 	insert(t, client, pawl.JobSpec{Args: Note{2}, Unique: pawl.Unique{Key: "k", UntilStart: true, Period: hour}})
 	must(t, client.Complete(t.Context(), claim(t, client, 1)))
 	exec(t, pool, "update pawl.unique_key set keep_until = keep_until - interval '1 hour'")
-	must1(t, 1)(client.Retry(t.Context(), first.ID))
+	wantCount(t, 1)(client.Retry(t.Context(), first.ID))
 	claim(t, client, 1)
 	again, err := client.Insert(t.Context(), pawl.JobSpec{Args: Note{3}, Unique: pawl.Unique{Key: "k"}})
 	must(t, err)

@@ -11,29 +11,34 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-func TestUpdate(t *testing.T) {
+func TestUpdateChangesAWaitingJob(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	first, second := insert(t, client, Note{1}), insert(t, client, Note{2})
 	priority := -5
-	must1(t, 1)(client.Update(t.Context(), second, pawl.JobUpdate{Priority: &priority, Args: Note{3}, Data: []byte("d"), MaxAttempts: 4}))
+	wantCount(t, 1)(client.Update(t.Context(), second,
+		pawl.JobUpdate{Priority: &priority, Args: Note{3}, Data: []byte("d"), MaxAttempts: 4}))
 	jobs := claim(t, client, 1)
-	if jobs[0].ID != second || jobs[0].Priority != -5 || note(t, jobs[0]).N != 3 || string(jobs[0].Data) != "d" || jobs[0].MaxAttempts != 4 {
+	if jobs[0].ID != second || jobs[0].Priority != -5 || note(t, jobs[0]).N != 3 || string(jobs[0].Data) != "d" ||
+		jobs[0].MaxAttempts != 4 {
 		t.Errorf("claimed %+v", jobs[0])
 	}
 	for name, which := range map[string]pawl.Selector{"id": second, "held": jobs[0], "jobs": jobs} {
-		if n, err := client.Update(t.Context(), which, pawl.JobUpdate{Delay: time.Hour}); n != 0 || !errors.Is(err, pawl.ErrRunning) {
+		if n, err := client.Update(t.Context(), which, pawl.JobUpdate{Delay: time.Hour}); n != 0 ||
+			!errors.Is(err, pawl.ErrRunning) {
 			t.Errorf("%s of a running job: %d, %v", name, n, err)
 		}
 	}
 	n, err := client.Update(t.Context(), pawl.Filter{IDs: []pawl.ID{first, second, 999}}, pawl.JobUpdate{Delay: time.Hour})
-	if each, ok := errors.AsType[pawl.JobErrors](err); n != 1 || !ok || !errors.Is(each[second], pawl.ErrRunning) || !errors.Is(each[999], pawl.ErrNotFound) || len(each) != 2 {
+	if each, ok := errors.AsType[pawl.JobErrors](err); n != 1 || !ok || !errors.Is(each[second], pawl.ErrRunning) ||
+		!errors.Is(each[999], pawl.ErrNotFound) || len(each) != 2 {
 		t.Errorf("of several: %d, %v", n, err)
 	}
 	await(t, client, first, pawlstate.Scheduled)
-	must1(t, 1)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{RunAt: time.Unix(0, 0)})) // The running one is passed by.
+	// The running one is passed by.
+	wantCount(t, 1)(client.Update(t.Context(), pawl.Filter{Queue: "default"}, pawl.JobUpdate{RunAt: time.Unix(0, 0)}))
 	await(t, client, first, pawlstate.Ready)
-	must1(t, 1)(client.Update(t.Context(), first, pawl.JobUpdate{Args: pawl.Raw("note", nil), Data: []byte{}}))
+	wantCount(t, 1)(client.Update(t.Context(), first, pawl.JobUpdate{Args: pawl.Raw("note", nil), Data: []byte{}}))
 	if job, err := client.Get(t.Context(), first); err != nil || job.Args != nil || job.Data != nil {
 		t.Errorf("cleared: %s, %s, %v", job.Args, job.Data, err)
 	}
@@ -64,21 +69,22 @@ func TestUpdate(t *testing.T) {
 		_, err := client.Update(t.Context(), pawl.ID(held[0]), pawl.JobUpdate{Delay: time.Hour})
 		said <- err
 	}()
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	commit(t, tx)
-	if err := within(t, "the update", said); !errors.Is(err, pawl.ErrRunning) {
+	if err := receive(t, "the update", said); !errors.Is(err, pawl.ErrRunning) {
 		t.Errorf("claimed meanwhile: %v, want ErrRunning", err)
 	}
 }
 
-// A promotion at work has the ticket and the job: the update waits, and changes the ticket it finds then.
+// A promotion has locked the ticket and the job. The update waits and then changes the new ticket.
 func TestUpdateWhilePromoted(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour})
-	elapse(t, pool)
+	makeDue(t, pool)
 	tx := begin(t, pool)
-	if n := value[int](t, tx, "select moved::int from pawl.promote(array['default'], array['-infinity'::timestamptz], 10)"); n != 1 {
+	promote := "select moved::int from pawl.promote(array['default'], array['-infinity'::timestamptz], 10)"
+	if n := value[int](t, tx, promote); n != 1 {
 		t.Fatal("nothing was promoted")
 	}
 	said := make(chan error, 1)
@@ -86,13 +92,13 @@ func TestUpdateWhilePromoted(t *testing.T) {
 		_, err := client.Update(t.Context(), id, pawl.JobUpdate{Delay: time.Hour})
 		said <- err
 	}()
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	commit(t, tx)
-	must(t, within(t, "the update", said))
+	must(t, receive(t, "the update", said))
 	await(t, client, id, pawlstate.Scheduled)
 }
 
-// What Update changes is encoded as what Insert puts in, and defaults are not in it.
+// Update encodes args as Insert does, and applies no defaults.
 func TestUpdateWithCodecAndDefaults(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t, func(c *pawl.Config) {
@@ -102,8 +108,8 @@ func TestUpdateWithCodecAndDefaults(t *testing.T) {
 	})
 	id := insert(t, client, Note{1})
 	before := await(t, client, id, pawlstate.Scheduled)
-	must1(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Args: Note{2}}))
-	must1(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Data: []byte("d")}))
+	wantCount(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Args: Note{2}}))
+	wantCount(t, 1)(client.Update(t.Context(), id, pawl.JobUpdate{Data: []byte("d")}))
 	job, err := client.Get(t.Context(), id)
 	must(t, err)
 	if note(t, job).N != 2 || !job.RunAt.Equal(before.RunAt) || job.MaxAttempts != 9 {
@@ -112,7 +118,8 @@ func TestUpdateWithCodecAndDefaults(t *testing.T) {
 	if stored := value[string](t, pool, "select args::text from pawl.job"); !strings.HasPrefix(stored, `"pawl:codec:`) {
 		t.Errorf("stored as %s", stored)
 	}
-	if _, err := client.Update(t.Context(), id, pawl.JobUpdate{Args: pawl.Raw("note", []byte(`{}`))}); !isInvalid(err, "Args") {
+	if _, err := client.Update(t.Context(), id, pawl.JobUpdate{Args: pawl.Raw("note", []byte(`{}`))}); !isInvalid(err,
+		"Args") {
 		t.Errorf("args that lack a key: %v", err)
 	}
 }

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -23,112 +19,12 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// script runs a text as psql does, one statement at a time.
-func script(t testing.TB, conn *pgx.Conn, text string) {
-	t.Helper()
-	for _, s := range statementsOf(text) {
-		if _, err := conn.Exec(t.Context(), s.text); err != nil {
-			t.Fatalf("%.2000s\n%v", s.text, err)
-		}
-	}
-}
-
-// old returns a new database with the schema of a kept version.
-func old(t testing.TB, version int) (url string) {
-	t.Helper()
-	url = pgtest.Empty(t)
-	text, err := os.ReadFile(filepath.Join(frozenIn(version), "schema.sql"))
-	must(t, err)
-	conn, err := pgx.Connect(t.Context(), url)
-	must(t, err)
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	script(t, conn, string(text))
-	return url
-}
-
-// following returns this binary's schema with made-up migrations after it, of every kind that the rules allow, and
-// a function with one more parameter. It stands for the next release.
-func following(t testing.TB) *migrator.Source {
-	t.Helper()
-	files := fstest.MapFS{}
-	must(t, fs.WalkDir(sql.Files, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		text, err := sql.Files.ReadFile(path)
-		files[path] = &fstest.MapFile{Data: text}
-		return err
-	}))
-	source, err := migrator.Load(sql.Files, "pawl.")
-	must(t, err)
-	for i, text := range []string{
-		"alter table pawl.job add column region text, add column weight integer not null default 1;\n" +
-			"create table pawl.region (name text primary key);\nalter table pawl.queue add column region text;",
-		"-- outside a transaction\ncreate index concurrently job_kind on pawl.job (kind, id);",
-		"alter table pawl.ready add column region text;",
-		"-- outside a transaction\ncreate index concurrently dead_kind on pawl.dead (kind, id);",
-	} {
-		files[fmt.Sprintf("migration/%04d_next.sql", source.Version()+1+i)] = &fstest.MapFile{Data: []byte(text)}
-	}
-	beat := string(files["function/worker/heartbeat.sql"].Data)
-	more := strings.Replace(beat, "epochs integer[])", "epochs integer[], region text default null)", 1)
-	if more == beat {
-		t.Fatal("heartbeat.sql has no such parameters any more: choose another function")
-	}
-	drop := "drop function if exists pawl.heartbeat(bigint, integer, bigint[], integer[]);\n"
-	files["function/worker/heartbeat.sql"] = &fstest.MapFile{Data: []byte(drop + more)}
-	source, err = migrator.Load(files, "pawl.")
-	must(t, err)
-	return source
-}
-
-// up migrates a database to the schema of a source.
-func up(t testing.TB, url string, source *migrator.Source) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
-	must(t, err)
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	must(t, source.Up(t.Context(), conn, "pawl", migrator.Options{}))
-}
-
-// schemaOf returns everything that a migration makes, as text.
-func schemaOf(t testing.TB, pool *pgxpool.Pool, schema string) string {
-	t.Helper()
-	return strings.Join(append(values[string](t, pool, `
-		select pg_get_functiondef(p.oid) || coalesce(p.proacl::text, '')
-		from pg_proc p where p.pronamespace = quote_ident($1)::regnamespace
-		union all
-		select indexrelid::regclass::text || indisvalid
-		from pg_index i join pg_class c on c.oid = i.indexrelid where c.relnamespace = quote_ident($1)::regnamespace
-		union all
-		select c.relname || coalesce(c.relacl::text, '') || coalesce(array_to_string(c.reloptions, ','), '')
-		from pg_class c where c.relnamespace = quote_ident($1)::regnamespace and c.relkind <> 'i'
-		union all
-		select nspname || coalesce(nspacl::text, '') from pg_namespace where nspname = $1
-		union all
-		select format('%s.%s %s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
-			attnotnull, attcollation, attstorage)
-		from pg_attribute a join pg_class c on c.oid = a.attrelid
-		where c.relnamespace = quote_ident($1)::regnamespace and attnum > 0 and not attisdropped
-		union all
-		select conrelid::regclass || pg_get_constraintdef(oid)
-		from pg_constraint where connamespace = quote_ident($1)::regnamespace
-		union all
-		select pg_get_expr(d.adbin, d.adrelid)
-		from pg_attrdef d join pg_class c on c.oid = d.adrelid where c.relnamespace = quote_ident($1)::regnamespace
-		union all
-		select pg_get_indexdef(c.oid)
-		from pg_class c where c.relnamespace = quote_ident($1)::regnamespace and c.relkind in ('i', 'I')
-		order by 1`, schema),
-		values[string](t, pool, "select version || name from "+pgx.Identifier{schema}.Sanitize()+".migration order by version")...), "\n")
-}
-
-// TestDryRunIsWhatRuns checks that the script of a dry run does what Migrate does: on an empty database, from each
-// kept version, and in a schema with another name.
-func TestDryRunIsWhatRuns(t *testing.T) {
+// TestADryRunPrintsWhatMigrateRuns checks that the script of a dry run does what Migrate does: on an empty database,
+// from each kept version, and in a schema with another name.
+func TestADryRunPrintsWhatMigrateRuns(t *testing.T) {
 	t.Parallel()
-	for name, source := range map[string]*migrator.Source{"this": nil, "next": following(t)} {
-		for _, from := range append([]int{0}, baselines(t)...) {
+	for name, source := range map[string]*migrator.Source{"this": nil, "next": nextRelease(t)} {
+		for _, from := range append([]int{0}, frozenVersions(t)...) {
 			for _, schema := range []string{"pawl", "Other$1"} {
 				if schema != "pawl" && from > 0 {
 					continue // Kept under its own name.
@@ -139,7 +35,7 @@ func TestDryRunIsWhatRuns(t *testing.T) {
 					for _, printed := range []bool{false, true} {
 						url := pgtest.Empty(t)
 						if from > 0 {
-							url = old(t, from)
+							url = keptSchema(t, from)
 						}
 						pool := pgtest.Pool(t, url)
 						run := func(dry *strings.Builder) error {
@@ -167,13 +63,13 @@ func TestDryRunIsWhatRuns(t *testing.T) {
 								t.Error("the dry run changed the database")
 							}
 							must(t, pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
-								script(t, conn.Conn(), text.String())
+								runScript(t, conn.Conn(), text.String())
 								return nil
 							}))
 						} else {
 							must(t, run(nil))
 						}
-						dumps = append(dumps, schemaOf(t, pool, schema))
+						dumps = append(dumps, describeSchema(t, pool, schema))
 					}
 					if len(dumps[0]) < 50_000 {
 						t.Fatalf("a schema of %d bytes: the test shows nothing", len(dumps[0]))
@@ -190,40 +86,40 @@ func TestDryRunIsWhatRuns(t *testing.T) {
 // TestUpgradedIsAsInstalled checks that an upgrade from each kept version makes the same schema as a new installation.
 func TestUpgradedIsAsInstalled(t *testing.T) {
 	t.Parallel()
-	for name, source := range map[string]*migrator.Source{"this": nil, "next": following(t)} {
+	for name, source := range map[string]*migrator.Source{"this": nil, "next": nextRelease(t)} {
 		fresh := pgtest.Pool(t, pgtest.Database(t))
-		for _, version := range baselines(t) {
-			pool := pgtest.Pool(t, old(t, version))
+		for _, version := range frozenVersions(t) {
+			pool := pgtest.Pool(t, keptSchema(t, version))
 			client, err := pawl.New(pool, pawl.Config{})
 			must(t, err)
 			must(t, client.Migrate(t.Context()))
 			if source != nil {
-				up(t, pool.Config().ConnString(), source)
-				up(t, fresh.Config().ConnString(), source)
+				migrateTo(t, pool.Config().ConnString(), source)
+				migrateTo(t, fresh.Config().ConnString(), source)
 			}
-			if got, want := schemaOf(t, pool, "pawl"), schemaOf(t, fresh, "pawl"); got != want {
+			if got, want := describeSchema(t, pool, "pawl"), describeSchema(t, fresh, "pawl"); got != want {
 				t.Errorf("%s: upgraded from %d:\n%s\ninstalled:\n%s", name, version, got, want)
 			}
 		}
 	}
 }
 
-// TestOldStatementsResolve checks that each statement of a kept version has the same parameters and columns after
-// the upgrade.
-func TestOldStatementsResolve(t *testing.T) {
+// TestStatementsOfKeptVersionsResolve checks that each statement of a kept version has the same parameters and columns
+// after the upgrade.
+func TestStatementsOfKeptVersionsResolve(t *testing.T) {
 	t.Parallel()
-	for _, version := range baselines(t) {
-		now, next := old(t, version), old(t, version)
+	for _, version := range frozenVersions(t) {
+		now, next := keptSchema(t, version), keptSchema(t, version)
 		pool := pgtest.Pool(t, now)
 		client, err := pawl.New(pool, pawl.Config{})
 		must(t, err)
 		must(t, client.Migrate(t.Context()))
-		up(t, next, following(t))
+		migrateTo(t, next, nextRelease(t))
 		for name, url := range map[string]string{"this": now, "next": next} {
 			conn, err := pgx.Connect(t.Context(), url)
 			must(t, err)
 			defer conn.Close(context.WithoutCancel(t.Context()))
-			texts := frozen(t, version)
+			texts := frozenStatements(t, version)
 			// The binary attaches, detaches and drops this partition; make_partitions creates it.
 			exec(t, conn, "create table pawl.archive_20200229 (like pawl.archive including defaults including indexes)")
 			for _, s := range texts {
@@ -233,7 +129,7 @@ func TestOldStatementsResolve(t *testing.T) {
 					}
 					continue
 				}
-				got, err := describe(t, conn, s.text)
+				got, err := describeStatement(t, conn, s.text)
 				if err != nil || !slices.Equal(got.takes, s.takes) || !slices.Equal(got.gives, s.gives) {
 					t.Errorf("%s schema, a binary of version %d sends\n%v\nand now it is\n%v\n%v", name, version, s, got, err)
 				}
@@ -281,17 +177,17 @@ func calls(t testing.TB, conn *pgx.Conn) (texts []string) {
 	return texts
 }
 
-// TestOldCallsResolve checks the same for each way to call a function, because triggers, psql and other languages
-// call them, too.
-func TestOldCallsResolve(t *testing.T) {
+// TestCallsOfKeptVersionsResolve checks the same for each way to call a function, because triggers, psql and other
+// languages call them, too.
+func TestCallsOfKeptVersionsResolve(t *testing.T) {
 	t.Parallel()
-	for _, version := range baselines(t) {
-		was := connectTo(t, old(t, version))
-		now, next := old(t, version), old(t, version)
+	for _, version := range frozenVersions(t) {
+		was := connectTo(t, keptSchema(t, version))
+		now, next := keptSchema(t, version), keptSchema(t, version)
 		client, err := pawl.New(pgtest.Pool(t, now), pawl.Config{})
 		must(t, err)
 		must(t, client.Migrate(t.Context()))
-		up(t, next, following(t))
+		migrateTo(t, next, nextRelease(t))
 		texts := calls(t, was)
 		if len(texts) < 150 {
 			t.Fatalf("only %d calls were found", len(texts))
@@ -299,9 +195,9 @@ func TestOldCallsResolve(t *testing.T) {
 		for name, url := range map[string]string{"this": now, "next": next} {
 			is := connectTo(t, url)
 			for _, text := range texts {
-				want, err := describe(t, was, text)
+				want, err := describeStatement(t, was, text)
 				must(t, err)
-				got, err := describe(t, is, text)
+				got, err := describeStatement(t, is, text)
 				if err != nil || !slices.Equal(got.gives, want.gives) {
 					t.Errorf("%s schema: of version %d\n\t%s\ngives %v, and now %v (%v): an old call must keep its meaning: "+
 						"add a parameter with a default at the end, or another function",
@@ -312,26 +208,18 @@ func TestOldCallsResolve(t *testing.T) {
 	}
 }
 
-func connectTo(t testing.TB, url string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
-	must(t, err)
-	t.Cleanup(func() { conn.Close(context.Background()) })
-	return conn
-}
-
 // TestNewFunctionsNeedAMigration checks that the schema of a released version has every function. A binary that
 // calls a function that is missing fails, and the version of the schema cannot tell it why.
 func TestNewFunctionsNeedAMigration(t *testing.T) {
 	t.Parallel()
 	source, err := migrator.Load(sql.Files, "pawl.")
 	must(t, err)
-	kept := baselines(t)
+	kept := frozenVersions(t)
 	last := kept[len(kept)-1]
 	if source.Version() > last {
 		return
 	}
-	was := calls(t, connectTo(t, old(t, last)))
+	was := calls(t, connectTo(t, keptSchema(t, last)))
 	for _, text := range calls(t, connectTo(t, pgtest.Database(t))) {
 		if !slices.Contains(was, text) {
 			t.Errorf("%s is not in the schema of version %d as it was released: add a migration, even if only a comment",
@@ -345,7 +233,7 @@ func TestNewFunctionsNeedAMigration(t *testing.T) {
 // cannot check.
 func TestMigrationsKeepTheRules(t *testing.T) {
 	t.Parallel()
-	for _, step := range following(t).Steps[baselines(t)[0]:] {
+	for _, step := range nextRelease(t).Steps[frozenVersions(t)[0]:] {
 		for _, why := range brokenRules(step.SQL) {
 			t.Errorf("%v: %s", &step, why)
 		}
@@ -444,8 +332,8 @@ func TestAnOlderSchema(t *testing.T) {
 func TestANewerSchema(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	next := following(t)
-	up(t, url, next)
+	next := nextRelease(t)
+	migrateTo(t, url, next)
 	client, pool := connect(t, url)
 	err := client.Migrate(t.Context())
 	wrong, ok := errors.AsType[*pawl.SchemaError](err)

@@ -11,22 +11,6 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-const (
-	dropFunctions = `do $$ declare f text; begin
-		for f in select oid::regprocedure from pg_proc where pronamespace = 'pawl'::regnamespace loop
-			execute 'drop function ' || f;
-		end loop;
-	end $$`
-	// eachPartition runs a statement with each partition's name at its end.
-	eachPartition = `do $$ declare p text; begin
-		for p in select inhrelid::regclass from pg_inherits where inhparent = 'pawl.archive'::regclass loop
-			execute '%s ' || p;
-		end loop;
-	end $$`
-	replacedFunction = "create or replace function pawl.poke_heartbeats() returns void language sql as 'select'"
-	otherIndex       = "drop index pawl.dead_queue; create index dead_queue on pawl.dead (id)"
-)
-
 // schemaDifferences are faults in the schema, made by hand. The first ones can be repaired.
 var schemaDifferences = map[string]struct {
 	statement string
@@ -80,13 +64,14 @@ var schemaDifferences = map[string]struct {
 	"no schema": {"drop schema pawl cascade", []string{"schema"}, "no schema", false},
 }
 
-// What is missing from the schema or differs there is found, and repaired if that is safe. It never is an error.
+// Verify finds objects that are missing from the schema or differ. Repair repairs them if that is safe. Neither
+// returns an error.
 func TestSchemaDifferencesAreFoundAndRepaired(t *testing.T) {
 	t.Parallel()
 	for name, test := range schemaDifferences {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client, pool := unchecked(t, pgtest.Database(t))
+			client, pool := connectUnchecked(t, pgtest.Database(t))
 			insert(t, client, Note{1})
 			exec(t, pool, test.statement)
 			found, err := client.Verify(t.Context())
@@ -140,7 +125,7 @@ func TestVerifyReportsAnOlderSchema(t *testing.T) {
 
 func TestVerifyAndRepairWorkInAnotherSchema(t *testing.T) {
 	t.Parallel()
-	client, pool := unchecked(t, pgtest.Empty(t), func(c *pawl.Config) { c.Schema = "Other$1" })
+	client, pool := connectUnchecked(t, pgtest.Empty(t), func(c *pawl.Config) { c.Schema = "Other$1" })
 	if got := verified(t, client); !slices.Equal(got, []string{"schema"}) {
 		t.Errorf("before the installation: %q", got)
 	}

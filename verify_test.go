@@ -262,7 +262,7 @@ func TestBrokenRowsAreFoundAndRepaired(t *testing.T) {
 			}
 			repair(t, client, test.checks...)
 			f.after()
-			elapse(t, pool)
+			makeDue(t, pool)
 			counts := runs(t, client, pool)
 			for _, n := range f.runs {
 				if counts[n] != 1 {

@@ -11,7 +11,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A consumer that runs handlers by Mux.Work gets what a runner gives: middleware, progress, steps, and the kind's backoff.
+// A consumer that runs handlers by Mux.Work gets what a runner gives: middleware, progress, steps, and the kind's
+// backoff.
 func TestWorkOnAClaimedJob(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
@@ -46,10 +47,11 @@ func TestWorkOnAClaimedJob(t *testing.T) {
 	must(t, client.Fail(t.Context(), job, err))
 	got, err := client.Get(t.Context(), id)
 	must(t, err)
-	if wait := time.Until(got.RunAt); got.State != pawlstate.Scheduled || got.Percent != 40 || wait < 50*time.Minute || wait > 70*time.Minute {
+	if wait := time.Until(got.RunAt); got.State != pawlstate.Scheduled || got.Percent != 40 || wait < 50*time.Minute ||
+		wait > 70*time.Minute {
 		t.Errorf("the job is %s at %d percent, due in %v; want the kind's backoff of an hour", got.State, got.Percent, wait)
 	}
-	must1(t, 1)(client.Retry(t.Context(), id))
+	wantCount(t, 1)(client.Retry(t.Context(), id))
 	job = claim(t, client, 1)[0]
 	must(t, mux.Work(t.Context(), job))
 	must(t, client.Complete(t.Context(), job))
@@ -65,14 +67,17 @@ func TestWorkOnAClaimedJob(t *testing.T) {
 func TestWorkWithoutAHandler(t *testing.T) {
 	t.Parallel()
 	mux := new(pawl.Mux)
-	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil }, pawl.KindOptions{Aliases: []string{"memo"}})
+	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil },
+		pawl.KindOptions{Aliases: []string{"memo"}})
 	if kinds := mux.Kinds(); strings.Join(kinds, " ") != "memo note" {
 		t.Errorf("the kinds are %v", kinds)
 	}
-	if err := mux.Work(t.Context(), &pawl.JobInfo{Kind: "other"}); err == nil || !strings.Contains(err.Error(), `no handler for kind "other"`) {
+	if err := mux.Work(t.Context(), &pawl.JobInfo{Kind: "other"}); err == nil ||
+		!strings.Contains(err.Error(), `no handler for kind "other"`) {
 		t.Errorf("got %v", err)
 	}
-	if err := (&pawl.JobInfo{ID: 1}).Progress(t.Context(), 1, ""); err == nil || !strings.Contains(err.Error(), "was not claimed") {
+	if err := (&pawl.JobInfo{ID: 1}).Progress(t.Context(), 1, ""); err == nil ||
+		!strings.Contains(err.Error(), "was not claimed") {
 		t.Errorf("progress of a job that was not claimed: %v", err)
 	}
 }

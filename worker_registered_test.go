@@ -7,24 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlstate"
 )
-
-// registered returns a client and a registered worker, beside n jobs.
-func registered(t *testing.T, worker pawl.Worker, n int) (*pawl.Client, *pgxpool.Pool, *pawl.Worker) {
-	t.Helper()
-	client, pool := install(t)
-	w, err := client.RegisterWorker(t.Context(), worker)
-	must(t, err)
-	if _, err := client.InsertMany(t.Context(), notes(n)); err != nil {
-		t.Fatal(err)
-	}
-	return client, pool, w
-}
 
 func TestAWorkerThatIsNotRegisteredCannotClaim(t *testing.T) {
 	t.Parallel()
@@ -52,7 +38,7 @@ func TestAWrongWorkerIsNotRegistered(t *testing.T) {
 
 func TestARegisteredWorkerClaimsInItsName(t *testing.T) {
 	t.Parallel()
-	client, pool, worker := registered(t, pawl.Worker{
+	client, pool, worker := registerWorker(t, pawl.Worker{
 		Name: "anna", Host: "h", Queues: []string{"default"}, StaleAfter: time.Hour, PID: 7, State: "stopped",
 	}, 6)
 	jobs := claim(t, worker, 2)
@@ -61,7 +47,7 @@ func TestARegisteredWorkerClaimsInItsName(t *testing.T) {
 		!slices.Equal(w.Queues, worker.Queues) {
 		t.Errorf("the worker is %+v", w)
 	}
-	claimed := must2(client.Claimed(t.Context(), jobs[0].ID))
+	claimed := mustValue(client.Claimed(t.Context(), jobs[0].ID))
 	if len(claimed) != 1 || claimed[0].LeaseUntil.IsZero() || claimed[0].Worker != "anna" {
 		t.Errorf("the claimed jobs are %+v", claimed)
 	}
@@ -81,7 +67,7 @@ func TestARegisteredWorkerClaimsInItsName(t *testing.T) {
 		t.Errorf("in a transaction the job was claimed by %q, want anna", jobs[0].Worker)
 	}
 	must(t, tx.Rollback(t.Context()))
-	expire(t, pool) // The lease expires although the worker lives.
+	expireLeases(t, pool) // The lease expires although the worker lives.
 	if err := client.Complete(t.Context(), jobs[1]); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Errorf("completed after the lease: %v, want ErrLeaseLost", err)
 	}
@@ -89,7 +75,7 @@ func TestARegisteredWorkerClaimsInItsName(t *testing.T) {
 
 func TestASuspendedRegisteredWorkerClaimsNothing(t *testing.T) {
 	t.Parallel()
-	client, _, worker := registered(t, pawl.Worker{Name: "anna"}, 1)
+	client, _, worker := registerWorker(t, pawl.Worker{Name: "anna"}, 1)
 	must(t, client.SuspendWorker(t.Context(), worker.ID))
 	if state, _ := worker.Heartbeat(t.Context()); state != "suspended" {
 		t.Errorf("the heartbeat returned %q, want suspended", state)
@@ -103,7 +89,7 @@ func TestASuspendedRegisteredWorkerClaimsNothing(t *testing.T) {
 
 func TestAStaleRegisteredWorkerLosesItsJobs(t *testing.T) {
 	t.Parallel()
-	client, pool, worker := registered(t, pawl.Worker{Name: "anna", StaleAfter: time.Hour}, 2)
+	client, pool, worker := registerWorker(t, pawl.Worker{Name: "anna", StaleAfter: time.Hour}, 2)
 	jobs := claim(t, worker, 1)
 	exec(t, pool, "update pawl.worker set stale_after = '0'")
 	pgtest.Wait(t, "the rescue", func() bool {
@@ -122,7 +108,7 @@ func TestAStaleRegisteredWorkerLosesItsJobs(t *testing.T) {
 	if n != 0 || err == nil || errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("purged %d workers that have not been gone for an hour: %v", n, err)
 	}
-	must1(t, 1)(client.PurgeWorkers(t.Context(), 0, worker.ID))
+	wantCount(t, 1)(client.PurgeWorkers(t.Context(), 0, worker.ID))
 	if n, err := client.PurgeWorkers(t.Context(), 0, worker.ID); n != 0 || !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("purged %d workers a second time: %v, want ErrNotFound", n, err)
 	}
@@ -130,7 +116,7 @@ func TestAStaleRegisteredWorkerLosesItsJobs(t *testing.T) {
 
 func TestAStoppedRegisteredWorkerGivesItsJobsBackWithoutACrash(t *testing.T) {
 	t.Parallel()
-	client, pool, worker := registered(t, pawl.Worker{Name: "bert"}, 1)
+	client, pool, worker := registerWorker(t, pawl.Worker{Name: "bert"}, 1)
 	job := claim(t, worker, 1)[0]
 	n, err := client.PurgeWorkers(t.Context(), 0, worker.ID)
 	if n != 0 || err == nil || !strings.Contains(err.Error(), "StopWorker") {
@@ -148,7 +134,7 @@ func TestAStoppedRegisteredWorkerGivesItsJobsBackWithoutACrash(t *testing.T) {
 
 func TestAWorkerWithJobsToRescueIsNotPurged(t *testing.T) {
 	t.Parallel()
-	client, pool, worker := registered(t, pawl.Worker{Name: "bert"}, 1)
+	client, pool, worker := registerWorker(t, pawl.Worker{Name: "bert"}, 1)
 	claim(t, worker, 1)
 	exec(t, pool, "update pawl.worker set gone_at = clock_timestamp(), state = 'lost'")
 	n, err := client.PurgeWorkers(t.Context(), 0, worker.ID)

@@ -8,59 +8,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// rareBeat is a heartbeat that does not come by itself within a test.
-const rareBeat = 10 * time.Minute
-
-// listening waits until n sessions of the test's database listen.
-func listening(t testing.TB, pool *pgxpool.Pool, n int) {
-	t.Helper()
-	pgtest.Wait(t, "sessions to listen", func() bool {
-		return value[int](t, pool, `select count(*) from pg_stat_activity
-			where datname = current_database() and state = 'idle'
-			and (query like 'listen %' or query like '%sleep_key%')`) >= n
-	})
-}
-
-// theWorker returns the only worker.
-func theWorker(t testing.TB, client *pawl.Client) pawl.Worker {
-	t.Helper()
-	workers, err := client.Workers(t.Context())
-	if err != nil || len(workers) != 1 {
-		t.Fatalf("the workers are %+v, %v; want one", workers, err)
-	}
-	return workers[0]
-}
-
-// hear waits until the only worker has made a heartbeat and has acted on its result.
-func hear(t testing.TB, client *pawl.Client, pool *pgxpool.Pool) {
-	t.Helper()
-	for range 2 { // The second one begins after the worker has acted on the first.
-		now := value[time.Time](t, pool, "select clock_timestamp()")
-		pgtest.Wait(t, "a heartbeat", func() bool {
-			exec(t, pool, "select pawl.poke_heartbeats()")
-			return theWorker(t, client).SeenAt.After(now)
-		})
-	}
-}
-
 func TestASuspendedWorkerClaimsNothingUntilItResumes(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	g := newGate()
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	queues := map[string]pawl.RunnerQueue{"default": {}}
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat, Name: "w", Queues: queues})
 	first := insert(t, client, Note{1})
-	within(t, "the job", g.running)
-	listening(t, pool, 1)
+	receive(t, "the job", g.running)
+	awaitListeners(t, pool, 1)
 	w := theWorker(t, client)
 	host, _ := os.Hostname()
 	if w.Name != "w" || w.State != "ready" || w.PID != os.Getpid() || w.Host != host ||
@@ -69,7 +31,7 @@ func TestASuspendedWorkerClaimsNothingUntilItResumes(t *testing.T) {
 	}
 	must(t, client.SuspendWorker(t.Context(), w.ID))
 	must(t, client.SuspendWorker(t.Context(), w.ID))
-	hear(t, client, pool)
+	awaitHeartbeat(t, client, pool)
 	second := insert(t, client, Note{2})
 	close(g.leave) // The running job goes on to its end.
 	await(t, client, first, pawlstate.Completed)
@@ -92,15 +54,15 @@ func TestASuspendedWorkerClaimsNothingUntilItResumes(t *testing.T) {
 
 func TestAStoppedWorkerDrains(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	g := newGate()
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, g.handle)
 	first := insert(t, client, Note{1})
 	ended := make(chan error, 1)
 	go func() { ended <- client.Run(t.Context(), mux, pawl.RunnerConfig{Heartbeat: rareBeat}) }()
-	within(t, "the job", g.running)
-	listening(t, pool, 1)
+	receive(t, "the job", g.running)
+	awaitListeners(t, pool, 1)
 	w := theWorker(t, client)
 	must(t, client.StopWorker(t.Context(), w.ID))
 	if err := client.SuspendWorker(t.Context(), w.ID); err == nil || errors.Is(err, pawl.ErrNotFound) {
@@ -112,7 +74,7 @@ func TestAStoppedWorkerDrains(t *testing.T) {
 	default:
 	}
 	close(g.leave)
-	must(t, within(t, "Run to end", ended))
+	must(t, receive(t, "Run to end", ended))
 	await(t, client, first, pawlstate.Completed)
 	if w := theWorker(t, client); w.State != "stopped" {
 		t.Errorf("the worker is %+v", w)
@@ -120,13 +82,13 @@ func TestAStoppedWorkerDrains(t *testing.T) {
 	if err := client.StopWorker(t.Context(), w.ID); !errors.Is(err, pawl.ErrNotFound) {
 		t.Errorf("stop a worker that is gone: %v, want ErrNotFound", err)
 	}
-	must1(t, 0)(client.PurgeWorkers(t.Context(), time.Hour))
-	must1(t, 1)(client.PurgeWorkers(t.Context(), 0))
+	wantCount(t, 0)(client.PurgeWorkers(t.Context(), time.Hour))
+	wantCount(t, 1)(client.PurgeWorkers(t.Context(), 0))
 }
 
 func TestReleaseWorkerGivesItsJobsBack(t *testing.T) {
 	t.Parallel()
-	client, pool := install(t, listens)
+	client, pool := install(t, withListen)
 	running, causes := make(chan *pawl.JobInfo, 10), make(chan error, 10)
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[Note]) error {
@@ -137,14 +99,14 @@ func TestReleaseWorkerGivesItsJobsBack(t *testing.T) {
 	})
 	id := insert(t, client, Note{1})
 	start(t, client, mux, pawl.RunnerConfig{Heartbeat: rareBeat})
-	job := within(t, "the job", running)
-	listening(t, pool, 1)
+	job := receive(t, "the job", running)
+	awaitListeners(t, pool, 1)
 	w := theWorker(t, client)
 	must(t, client.SuspendWorker(t.Context(), w.ID))
-	hear(t, client, pool)
-	must1(t, 1)(client.ReleaseWorker(t.Context(), w.ID))
-	must1(t, 0)(client.ReleaseWorker(t.Context(), w.ID))
-	if err := within(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrLeaseLost) {
+	awaitHeartbeat(t, client, pool)
+	wantCount(t, 1)(client.ReleaseWorker(t.Context(), w.ID))
+	wantCount(t, 0)(client.ReleaseWorker(t.Context(), w.ID))
+	if err := receive(t, "the handler's context to end", causes); !errors.Is(err, pawl.ErrLeaseLost) {
 		t.Errorf("the cause was %v, want ErrLeaseLost", err)
 	}
 	if n := value[int](t, pool, "select count(*) from pawl.lease where worker_id is not null"); n != 0 {
@@ -183,9 +145,9 @@ func TestReleaseWorkerLeavesAJobThatCompletes(t *testing.T) {
 		}
 		released <- n
 	}()
-	blocked(t, pool, 1)
+	awaitBlocked(t, pool, 1)
 	commit(t, tx)
-	if n := within(t, "the release", released); n != 1 {
+	if n := receive(t, "the release", released); n != 1 {
 		t.Errorf("%d jobs were released, want the other one", n)
 	}
 	await(t, client, pawl.ID(ids[0]), pawlstate.Completed)
@@ -200,9 +162,9 @@ func TestPurgeWorkersKeepsAWorkerWithLeases(t *testing.T) {
 	worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '1 minute')")
 	claimTickets(t, pool, aLease, &worker, 1)
 	exec(t, pool, "update pawl.worker set gone_at = now() - interval '2 hours', state = 'lost'")
-	must1(t, 0)(client.PurgeWorkers(t.Context(), time.Hour))
+	wantCount(t, 0)(client.PurgeWorkers(t.Context(), time.Hour))
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
-	must1(t, 1)(client.PurgeWorkers(t.Context(), time.Hour))
+	wantCount(t, 1)(client.PurgeWorkers(t.Context(), time.Hour))
 }
 
 func TestWorkersReportAgeSilenceAndStaleness(t *testing.T) {
