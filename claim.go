@@ -138,7 +138,8 @@ func (r *claimReader) job(t *ticket) (*JobInfo, error) {
 		due = t.runAt
 	}
 	job.lease, job.waited, job.claimedAt = r.lease, max(t.now.Sub(due), 0), r.at
-	return job, job.unpack(t.opts, t.errs, t.save)
+	job.undecoded = job.unpack(t.opts, t.errs, t.save) // The job becomes dead; the others of the claim are not to suffer.
+	return job, nil
 }
 
 // sort puts the jobs into the order of the plan: by priority, and by the channel that has waited longest. The

@@ -52,8 +52,8 @@ func (c *Client) encode(index int, r *insertRow) error {
 // decode replaces a job's args by what the codec makes of them. If it cannot, they stay as stored, and decodeArgs
 // returns the error.
 func (c *Client) decode(job *JobInfo) error {
-	if !bytes.HasPrefix(job.Args, []byte(encodedMark)) {
-		return nil
+	if job.undecoded != nil || !bytes.HasPrefix(job.Args, []byte(encodedMark)) {
+		return job.undecoded
 	}
 	job.undecoded = caught(func() error {
 		codec := c.config.Codec

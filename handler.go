@@ -94,10 +94,10 @@ func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T])
 			return fmt.Errorf("pawl: store result: it does not marshal to JSON: %w", e)
 		}
 		if reason := checkJSON(b); reason != "" {
-			return fmt.Errorf("pawl: store result: its strings %s", reason)
+			return fmt.Errorf("pawl: store result: its values %s", reason)
 		}
-		if len(b) > most {
-			return fmt.Errorf("pawl: store result: it is %d bytes of JSON: at most %d", len(b), most)
+		if n := writtenOut(b); n > most {
+			return fmt.Errorf("pawl: store result: it is %d bytes of JSON with its numbers written out: at most %d", n, most)
 		}
 		job.Result, job.result = b, b
 		return err

@@ -58,7 +58,7 @@ begin
     left join pawl.queue q on q.name = j.queue
     left join lateral (
       select pawl.backoff(coalesce(j.opts -> 'backoff', u.backoff, q.backoff), a.attempt) as seconds
-      where u.outcome = 'retry'
+      where u.outcome = 'retry' and u.delay is null
     ) d on true
   ),
   back as (
