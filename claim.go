@@ -160,7 +160,7 @@ func (r *claimReader) sort() {
 }
 
 func (c *Client) notifyOnClaim(ctx context.Context, jobs Jobs, took time.Duration, err error) {
-	if p := caught(func() error { c.config.OnClaim(ctx, jobs, took, err); return nil }); p != nil {
+	if p := guarded(func() error { c.config.OnClaim(ctx, jobs, took, err); return nil }); p != nil {
 		c.config.Logger.Error("pawl: OnClaim panicked", "error", p)
 	}
 }

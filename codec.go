@@ -55,7 +55,7 @@ func (c *Client) decode(job *JobInfo) error {
 	if job.undecoded != nil || !bytes.HasPrefix(job.Args, []byte(encodedMark)) {
 		return job.undecoded
 	}
-	job.undecoded = caught(func() error {
+	job.undecoded = guarded(func() error {
 		codec := c.config.Codec
 		if codec == nil {
 			return errors.New("they were encoded by a Codec, and this client has none: set Config.Codec")

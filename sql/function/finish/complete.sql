@@ -58,7 +58,8 @@ begin
   ended as (
     delete from pawl.lease l
     where l.id = any (complete.leases) and (select count(*) from gone) = cardinality(complete.ids)
-      -- The caller counts results; only the rows say whether a live job of the lease is left. Jobs that finish here need no look.
+      -- The caller counts results; only the rows say whether a live job of the lease is left. The jobs that finish
+      -- here need no look.
       and not exists (
         select
         from unnest(l.jobs, l.epochs) as u (id, epoch),
