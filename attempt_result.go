@@ -3,6 +3,7 @@ package pawl
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type attemptResult struct {
 	cause     error // What the handler returned.
 	skips     int   // How often a statement skipped the job because its row was locked.
 	ambiguous bool  // An attempt to deliver the result may have been carried out.
+	refused   bool  // It stands for a result that the database refused.
 }
 
 // The verbs of fail.sql, and complete. An outcome may have others.
@@ -44,10 +46,23 @@ func secondsOf(d time.Duration) *float64 {
 	return &s
 }
 
-// resultOf returns the result of an attempt whose handler h returned err. h may be nil.
-func resultOf(job *JobInfo, h *handler, err error) attemptResult {
+// resultOf returns the result of an attempt whose handler h returned err. h may be nil. If a method of err panics, the
+// panic is the error of the attempt.
+func resultOf(job *JobInfo, h *handler, err error) (a attemptResult) {
+	if err == nil {
+		return attemptResult{job: job, verb: verbComplete}
+	}
+	p, panicked := caught(func() error { a = readResult(job, h, err); return nil }).(*PanicError)
+	if !panicked {
+		return a
+	}
+	text := fmt.Sprintf("pawl: the handler returned an error of type %T, a method of which panicked: %v", err, p.Value)
+	return attemptResult{job: job, verb: verbRetry, err: errorText(text, p.Stack)}
+}
+
+func readResult(job *JobInfo, h *handler, err error) attemptResult {
 	a := attemptResult{job: job, verb: verbRetry}
-	if err == nil || errors.Is(err, ErrSkip) {
+	if errors.Is(err, ErrSkip) {
 		a.verb = verbComplete
 		return a
 	}
@@ -65,7 +80,7 @@ func resultOf(job *JobInfo, h *handler, err error) attemptResult {
 		if p, ok := errors.AsType[*PanicError](err); ok {
 			stack = p.Stack
 		}
-		a.err = errorText(err, stack)
+		a.err = errorText(err.Error(), stack)
 	}
 	if a.verb == verbRetry && a.delay == nil && h != nil {
 		a.delay, a.backoff = h.retryAfter(job, err)
@@ -76,7 +91,11 @@ func resultOf(job *JobInfo, h *handler, err error) attemptResult {
 // retryAfter returns the handler's own delay and backoff after a failed attempt. Each is nil if the handler has none.
 func (h *handler) retryAfter(job *JobInfo, err error) (delay *float64, backoff *string) {
 	if h.opts.Delay != nil {
-		if d := h.opts.Delay(job, err); d > 0 {
+		var d time.Duration
+		if p := guarded(func() error { d = h.opts.Delay(job, err); return nil }); p != nil {
+			job.client.warn("pawl: KindOptions.Delay panicked, the backoff applies", job, p)
+		}
+		if d > 0 {
 			delay = secondsOf(d)
 		}
 	}
@@ -92,11 +111,11 @@ func (h *handler) retryAfter(job *JobInfo, err error) (delay *float64, backoff *
 const maxErrorText, maxErrorStack = 4096, 8192
 
 // errorText returns an error as it is kept with the job: truncated, and without what jsonb refuses.
-func errorText(err error, stack string) *string {
+func errorText(text, stack string) *string {
 	b, _ := json.Marshal(struct {
 		Error string `json:"error"`
 		Stack string `json:"stack,omitempty"`
-	}{truncate(err.Error(), maxErrorText), truncate(stack, maxErrorStack)})
+	}{truncate(text, maxErrorText), truncate(stack, maxErrorStack)})
 	s := string(b)
 	return &s
 }
@@ -127,4 +146,16 @@ func OutcomeOf(err error) (state pawlstate.State, failed bool) {
 	default:
 		return pawlstate.Dead, true
 	}
+}
+
+// refusedWith returns the failed attempt that takes the place of a result that the database refused with an error: no
+// result, and the default backoff.
+func (a attemptResult) refusedWith(err error) attemptResult {
+	a.job.result = nil
+	a.cause = fmt.Errorf("pawl: deliver result %s: the database refused it: %w", a.verb, err)
+	if a.verb == verbComplete || a.verb == verbRetry || a.verb == verbSnooze {
+		a.verb, a.delay = verbRetry, secondsOf(Backoff{}.Wait(a.job.Attempt))
+	}
+	a.backoff, a.err, a.refused = nil, errorText(a.cause.Error(), ""), true
+	return a
 }

@@ -131,8 +131,12 @@ func (d *draft) takePayload() (field, reason string) {
 		d.row.args = new(string(args))
 	}
 	most := d.config.maxArgsBytes()
-	if len(args) > most {
-		return "Args", fmt.Sprintf("are %d bytes of JSON; at most %d (Config.MaxArgsBytes)", len(args), most)
+	if n := writtenOut(args); n > most {
+		what := "bytes of JSON"
+		if n > len(args) {
+			what += ", with numbers written out without an exponent"
+		}
+		return "Args", fmt.Sprintf("are %d %s; at most %d (Config.MaxArgsBytes)", n, what, most)
 	}
 	if len(d.spec.Data) > most {
 		return "Data", fmt.Sprintf("is %d bytes; at most %d (Config.MaxArgsBytes)", len(d.spec.Data), most)

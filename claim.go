@@ -138,7 +138,8 @@ func (r *claimReader) job(t *ticket) (*JobInfo, error) {
 		due = t.runAt
 	}
 	job.lease, job.waited, job.claimedAt = r.lease, max(t.now.Sub(due), 0), r.at
-	return job, job.unpack(t.opts, t.errs, t.save)
+	job.undecoded = job.unpack(t.opts, t.errs, t.save) // The job becomes dead; the others of the claim are not to suffer.
+	return job, nil
 }
 
 // sort puts the jobs into the order of the plan: by priority, and by the channel that has waited longest. The
@@ -159,7 +160,7 @@ func (r *claimReader) sort() {
 }
 
 func (c *Client) notifyOnClaim(ctx context.Context, jobs Jobs, took time.Duration, err error) {
-	if p := caught(func() error { c.config.OnClaim(ctx, jobs, took, err); return nil }); p != nil {
+	if p := guarded(func() error { c.config.OnClaim(ctx, jobs, took, err); return nil }); p != nil {
 		c.config.Logger.Error("pawl: OnClaim panicked", "error", p)
 	}
 }

@@ -121,6 +121,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
+	config.Logger = slog.New(guardedHandler{config.Logger.Handler()})
 	source, err := migrate.Load(sql.Files, "pawl.")
 	if err != nil {
 		return nil, err
@@ -261,4 +262,11 @@ func (c *Client) inTx(ctx context.Context, do func(*Client) error) error {
 	}
 	options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
 	return pgx.BeginTxFunc(ctx, c.pool, options, func(tx pgx.Tx) error { return do(c.With(tx)) })
+}
+
+// warn logs an error of a callback of the user.
+func (c *Client) warn(message string, job *JobInfo, err error) {
+	if c != nil {
+		c.config.Logger.Warn(message, "job", job, "error", err)
+	}
 }

@@ -52,10 +52,10 @@ func (c *Client) encode(index int, r *insertRow) error {
 // decode replaces a job's args by what the codec makes of them. If it cannot, they stay as stored, and decodeArgs
 // returns the error.
 func (c *Client) decode(job *JobInfo) error {
-	if !bytes.HasPrefix(job.Args, []byte(encodedMark)) {
-		return nil
+	if job.undecoded != nil || !bytes.HasPrefix(job.Args, []byte(encodedMark)) {
+		return job.undecoded
 	}
-	job.undecoded = caught(func() error {
+	job.undecoded = guarded(func() error {
 		codec := c.config.Codec
 		if codec == nil {
 			return errors.New("they were encoded by a Codec, and this client has none: set Config.Codec")

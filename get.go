@@ -70,7 +70,7 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 	}
 	job.Result = result
 	if err := job.unpack(opts, errs, save); err != nil {
-		return nil, err
+		c.config.Logger.Warn("pawl: a stored column cannot be read and is left out", "job", job, "error", err)
 	}
 	c.decode(job)
 	return job, nil

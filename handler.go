@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -94,10 +93,10 @@ func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T])
 			return fmt.Errorf("pawl: store result: it does not marshal to JSON: %w", e)
 		}
 		if reason := checkJSON(b); reason != "" {
-			return fmt.Errorf("pawl: store result: its strings %s", reason)
+			return fmt.Errorf("pawl: store result: its values %s", reason)
 		}
-		if len(b) > most {
-			return fmt.Errorf("pawl: store result: it is %d bytes of JSON: at most %d", len(b), most)
+		if n := writtenOut(b); n > most {
+			return fmt.Errorf("pawl: store result: it is %d bytes of JSON with its numbers written out: at most %d", n, most)
 		}
 		job.Result, job.result = b, b
 		return err
@@ -132,7 +131,7 @@ func HandleChunk[T Args](mux *Mux, handle func(context.Context, []*Job[T]) error
 		}
 		if len(jobs) > 0 {
 			err := caught(func() error { return handle(ctx, jobs) })
-			some, each := errors.AsType[JobErrors](err)
+			some, each := jobErrors(err)
 			for _, job := range jobs {
 				switch {
 				case each && some[job.ID] != nil:
@@ -224,16 +223,20 @@ func decodeArgs(info *JobInfo, args any) error {
 }
 
 // call runs a handler with its permit, timeout and middleware. It returns a panic as a *PanicError.
-func (m *Mux) call(ctx context.Context, h *handler, jobs ...*JobInfo) error {
+func (m *Mux) call(ctx context.Context, h *handler, jobs ...*JobInfo) (err error) {
 	job := jobs[0]
 	if h.opts.Permit != nil {
 		var release func()
-		err := caught(func() (err error) { release, err = h.opts.Permit(ctx, job); return err })
+		refusal := caught(func() (err error) { release, err = h.opts.Permit(ctx, job); return err })
 		if release != nil {
-			defer release()
+			defer func() {
+				if p := guarded(func() error { release(); return nil }); p != nil && err == nil {
+					err = p
+				}
+			}()
 		}
-		if err != nil {
-			return err
+		if refusal != nil {
+			return refusal
 		}
 	}
 	if h.opts.Timeout > 0 {
@@ -298,18 +301,8 @@ func (m *Mux) Work(ctx context.Context, job *JobInfo) error {
 		inContext = nil // As in a runner, where the handler has more jobs than one.
 	}
 	err := m.call(context.WithValue(ctx, jobKey{}, inContext), h, job)
-	if each, ok := errors.AsType[JobErrors](err); ok && h.many != nil {
+	if each, ok := jobErrors(err); ok && h.many != nil {
 		err = each[job.ID]
 	}
 	return err
-}
-
-// caught calls do and returns a panic as a *PanicError.
-func caught(do func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: string(debug.Stack())}
-		}
-	}()
-	return do()
 }

@@ -112,7 +112,11 @@ func (j *JobInfo) unpack(options, errs, checkpoint []byte) error {
 		j.Checkpoint, j.steps, j.Percent, j.Message = c.Value, c.Steps, c.Percent, c.Message
 	}
 	if len(options) > 0 {
-		var o jobOptions
+		var o struct { // Of jobOptions what a handler gets.
+			Headers map[string]string `json:"headers"`
+			Ordered bool              `json:"ordered"`
+			Batch   ID                `json:"batch"`
+		}
 		if err := json.Unmarshal(options, &o); err != nil {
 			return fmt.Errorf("opts of job %d: %w", j.ID, err)
 		}

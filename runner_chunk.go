@@ -70,7 +70,7 @@ func (c *chunk) work() {
 
 // finish frees the slots of the jobs.
 func (c *chunk) finish() {
-	each, several := errors.AsType[JobErrors](c.err)
+	each, several := jobErrors(c.err)
 	for _, run := range c.runs {
 		err := c.err
 		if several {
@@ -86,4 +86,10 @@ func (c *chunk) finish() {
 		c.slots.free(run, a, err)
 	}
 	c.cancel(nil)
+}
+
+// jobErrors returns the JobErrors in an error. An error whose methods panic has none.
+func jobErrors(err error) (each JobErrors, several bool) {
+	_ = caught(func() error { each, several = errors.AsType[JobErrors](err); return nil })
+	return each, several
 }

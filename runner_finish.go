@@ -151,7 +151,8 @@ func (f *finisher) deliver(batch []attemptResult, leases []string) {
 }
 
 // refused handles a batch that the database refused, or that could not be delivered before the runner gave up. If the
-// data of one result is at fault, the halves of the batch are delivered, so that only this result fails.
+// data of one result is at fault, the halves of the batch are delivered, so that only this result fails. It becomes a
+// failed attempt, without what the database refused.
 func (f *finisher) refused(batch []attemptResult, leases []string, err error) {
 	if pg.IsDataError(err) && len(batch) > 1 {
 		f.deleteLater(leases)
@@ -159,6 +160,11 @@ func (f *finisher) refused(batch []attemptResult, leases []string, err error) {
 		f.deliver(batch[len(batch)/2:], nil)
 		return
 	}
+	if a := batch[0]; len(batch) == 1 && pg.IsDataError(err) && !a.refused {
+		f.deliver([]attemptResult{a.refusedWith(err)}, leases)
+		return
+	}
+	f.deleteLater(leases)
 	for _, a := range batch {
 		f.decide(a, "", notDelivered(a, err))
 	}
@@ -219,7 +225,8 @@ func (f *finisher) decide(a attemptResult, became string, err error) {
 	if known {
 		f.client.counters.finished([]attemptResult{a}, func(ID) string { return became })
 	}
-	if a.job.lease.left.Add(-1) == 0 && known {
+	// If it is not known what became of the job, the job may be live. Then its lease stays, and it is rescued with it.
+	if known && a.job.lease.left.Add(-1) == 0 {
 		f.deleteSoon(*a.job.lease.id.Load())
 	}
 	f.decided(a, became, err)

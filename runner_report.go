@@ -34,7 +34,7 @@ func (r *reporter) report(a attemptResult, became string, delivery error) {
 		return
 	}
 	final := became == string(pawlstate.Dead) || became == string(pawlstate.Cancelled)
-	if p := caught(func() error { r.onFailure(r.base, a.job, err, final); return nil }); p != nil {
+	if p := guarded(func() error { r.onFailure(r.base, a.job, err, final); return nil }); p != nil {
 		r.log.Error("pawl: OnFailure panicked", "job", a.job, "error", p)
 	}
 }
@@ -51,5 +51,5 @@ func (r *reporter) logError(a attemptResult, became string, err, delivery error)
 	if delivery != nil {
 		level, became = slog.LevelWarn, delivery.Error()
 	}
-	r.log.Log(r.base, level, message, "job", a.job, "became", became, "error", truncate(err.Error(), maxLoggedError))
+	r.log.Log(r.base, level, message, "job", a.job, "became", became, "error", truncate(errorMessage(err), maxLoggedError))
 }

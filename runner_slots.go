@@ -137,9 +137,6 @@ func (s *slots) takeChunk(h *handler, first *running) []*running {
 	return chunk
 }
 
-// errGoexit is the result of a handler that ended its goroutine, as testing.T.FailNow does.
-var errGoexit = &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
-
 // runOne runs a job. The job gets a result even if its handler ends the goroutine.
 func (s *slots) runOne(run *running) {
 	var a attemptResult

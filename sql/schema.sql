@@ -469,6 +469,10 @@ function find_tickets(queue text, kinds text[], most integer)
   returns TABLE(priority integer, channel text, pos bigint, id bigint)
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set enable_sort=off set jit=off;
 
+function finite(moment timestamp with time zone)
+  returns timestamp with time zone
+  language sql stable parallel safe;
+
 function followup_of(id bigint, queue text, channel text, opts jsonb)
   returns jsonb
   language sql immutable parallel safe;
@@ -703,7 +707,7 @@ function update(ids bigint[], changes jsonb)
 
 function validate_spec(job jsonb)
   returns text
-  language plpgsql immutable parallel safe;
+  language plpgsql stable parallel safe;
 
 function verify()
   returns TABLE(problem text, jobs bigint, example bigint)

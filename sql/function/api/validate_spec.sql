@@ -1,11 +1,12 @@
 -- validate_spec returns what is wrong with a job that SQL inserts ({kind, args, opts}); null if nothing is. It
 -- checks what the Go client's Insert checks, so that no job is inserted that a claim could not read.
-create or replace function pawl.validate_spec(job jsonb) returns text language plpgsql immutable parallel safe as $$
+create or replace function pawl.validate_spec(job jsonb) returns text language plpgsql stable parallel safe as $$
 #variable_conflict use_variable
 declare
   opts jsonb := jsonb_strip_nulls(coalesce(nullif(job -> 'opts', 'null'), '{}'));
   one  record;
   bad  text;
+  moment timestamptz;
 begin
   if jsonb_typeof(job -> 'kind') is distinct from 'string' or job ->> 'kind' = '' then
     return 'it has no kind';
@@ -52,29 +53,47 @@ begin
     end if;
   end loop;
   select o.key into bad from jsonb_each(opts) as o (key, value)
-  where o.key in ('priority', 'max_attempts', 'attempt') and o.value::numeric <> trunc(o.value::numeric) limit 1;
+  where o.key in ('priority', 'max_attempts', 'attempt') and o.value::text !~ '^-?[0-9]{1,9}$' limit 1;
   if found then
-    return format('%s is no whole number', bad);
+    return format('%s is no whole number of at most nine digits, written without a decimal point', bad);
+  end if;
+  if opts ? 'run_at' then
+    begin
+      moment := (opts ->> 'run_at')::timestamptz;
+    exception when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+      return format('run_at: %s is no time; want one such as 2030-01-31 12:00:00+00',
+                    quote_literal(left(opts ->> 'run_at', 64)));
+    end;
+    if not isfinite(moment) or extract(year from moment) not between 1900 and 9999 then
+      return format('run_at is %s; want a time in the years 1900 to 9999', left(opts ->> 'run_at', 64));
+    end if;
+  end if;
+  if octet_length((job -> 'args')::text) > 67108864 then
+    return format('its args are %s bytes of JSON; at most 67108864', octet_length((job -> 'args')::text));
   end if;
   select b.key into bad from jsonb_each(coalesce(opts -> 'backoff', '{}')) as b (key, value)
   where b.key <> all ('{base,max,growth,power,jitter}') or jsonb_typeof(b.value) <> 'number'
-     or b.key in ('base', 'max', 'growth') and b.value::numeric <= 0
+     or b.key in ('base', 'max', 'growth') and (b.value::numeric <= 0 or b.value::numeric > 31622400)
      or b.key = 'power' and abs(b.value::numeric) > 100
      or b.key = 'jitter' and b.value::numeric not between 0 and 1
   limit 1;
   return case
     when bad is not null
-      then format('backoff.%s: want base, max and growth above 0, power from -100 to 100, jitter from 0 to 1', bad)
+      then format('backoff.%s: want base, max and growth above 0 and up to 31622400 (366 days), '
+                  'power from -100 to 100, jitter from 0 to 1', bad)
     when opts ->> 'queue' = '' then 'queue is empty'
     when (opts ->> 'priority')::numeric not between -32768 and 32767 then 'want a priority from -32768 to 32767'
     when (opts ->> 'max_attempts')::numeric not between 1 and 32767 then 'want max_attempts from 1 to 32767'
     when (opts ->> 'attempt')::numeric not between 0 and 32766 then 'want attempt, those used already, from 0 to 32766'
-    when (opts ->> 'delay')::numeric < 0 then 'delay is negative'
-    when (opts ->> 'reserve')::numeric <= 0 then 'want a reserve above 0'
+    when (opts ->> 'delay')::numeric not between 0 and 3155760000
+      then 'want a delay from 0 to 3155760000 seconds (100 years)'
+    when (opts ->> 'reserve')::numeric <= 0 or (opts ->> 'reserve')::numeric > 3155760000
+      then 'want a reserve above 0 and up to 3155760000 seconds (100 years)'
     when opts ? 'delay' and opts ? 'run_at' then 'delay beside run_at: one of them'
     when (opts -> 'ordered')::boolean and (opts ->> 'priority')::numeric <> 0 then 'an ordered job has no priority'
     when opts ? 'unique' and coalesce(opts -> 'unique' ->> 'key', '') = '' then 'unique has no key'
-    when (opts -> 'unique' ->> 'period')::numeric < 0 then 'unique.period is negative'
+    when (opts -> 'unique' ->> 'period')::numeric not between 0 and 3155760000
+      then 'want a unique.period from 0 to 3155760000 seconds (100 years)'
     when exists (select from jsonb_each(coalesce(opts -> 'headers', '{}')) as h (key, value)
                  where jsonb_typeof(h.value) <> 'string')
       then 'headers are strings by name'

@@ -7,7 +7,7 @@ language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = o
 begin
   return query
   select coalesce(bool_or(r.any or s.run_at <= clock_timestamp()), false),
-         extract(epoch from min(s.run_at) - clock_timestamp())::double precision
+         extract(epoch from min(s.run_at) filter (where isfinite(s.run_at)) - clock_timestamp())::double precision
   from unnest(peek.queues) as u (queue)
   cross join lateral (
     select exists (select from pawl.ready t where t.queue = u.queue)

@@ -54,7 +54,8 @@ begin
     select j.pos, j.id, j.epoch, pawl.lane_priority(j.priority, j.crashes, false), j.queue, j.channel
     from job j
   )
-  select u.queue, d.moved, d.moved >= promote.most, extract(epoch from n.run_at - moment)::double precision, moment
+  select u.queue, d.moved, d.moved >= promote.most,
+         case when isfinite(n.run_at) then extract(epoch from n.run_at - moment)::double precision end, moment
   from unnest(promote.queues, promote.floors) as u (queue, floor)
   cross join lateral (select count(*) as moved from due d where d.queue = u.queue) d
   left join lateral (

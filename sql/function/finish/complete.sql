@@ -58,6 +58,14 @@ begin
   ended as (
     delete from pawl.lease l
     where l.id = any (complete.leases) and (select count(*) from gone) = cardinality(complete.ids)
+      -- The caller counts results; only the rows say whether a live job of the lease is left. The jobs that finish
+      -- here need no look.
+      and not exists (
+        select
+        from unnest(l.jobs, l.epochs) as u (id, epoch),
+             lateral (select from pawl.job j where j.id = u.id and j.epoch = u.epoch) j
+        where u.id not in (select g.id from gone g)
+      )
   )
   select array_agg(g.id), jsonb_agg(pawl.followup_of(g.id, g.queue, g.channel, g.opts)) filter (where g.constrained)
   into done, ended

@@ -46,7 +46,9 @@ begin
                 else 'ready' end as became,
            clock_timestamp() + coalesce(u.delay, d.seconds) * interval '1 second' as run_at,
            case when u.error is null then j.errors
-                else case when jsonb_array_length(j.errors) >= 10 then j.errors - 0 else coalesce(j.errors, '[]') end
+                else case when jsonb_typeof(j.errors) = 'array'
+                           then case when jsonb_array_length(j.errors) >= 10 then j.errors - 0 else j.errors end
+                           else '[]' end
                      || (jsonb_build_object('attempt', a.attempt, 'at', clock_timestamp(), 'worker', fail.worker)
                          || u.error)
                 end as errors
@@ -58,7 +60,7 @@ begin
     left join pawl.queue q on q.name = j.queue
     left join lateral (
       select pawl.backoff(coalesce(j.opts -> 'backoff', u.backoff, q.backoff), a.attempt) as seconds
-      where u.outcome = 'retry'
+      where u.outcome = 'retry' and u.delay is null
     ) d on true
   ),
   back as (

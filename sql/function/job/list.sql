@@ -19,7 +19,8 @@ declare
   dead     constant text := pawl.filter(list.filter, 'dead');
   archived constant text := pawl.filter(list.filter, 'archive');
   common   constant text := 't.queue, t.channel, t.kind, t.args, t.data, t.priority, t.attempt, '
-    'coalesce(t.max_attempts, q.max_attempts, 20::smallint), t.created_at, t.run_at';
+    'coalesce(t.max_attempts, q.max_attempts, 20::smallint), pawl.finite(t.created_at), '
+    'pawl.finite(t.run_at)';
   source   constant text := '(select t.* from pawl.%I t where t.id >= $1 and t.id < $2 and %s '
     'order by t.id desc limit $3) t left join pawl.queue q on q.name = t.queue';
   parts    text[];
