@@ -21,7 +21,7 @@ var readingOrder = strings.Fields(`
 	cron_tick.go consumer_extend.go consumer_finish.go insert_copy.go retry.go cancel.go cron.go constraints.go
 	tail.go await.go list.go get.go batch.go runner_chunk.go runner_slots.go runner_config.go stats.go
 	cron_job.go insert_constraints.go reserve.go selector.go filter.go runner_finish.go counters.go claim.go
-	insert.go insert_batcher.go insert_rate.go migrate.go followup.go semaphore.go check_spec.go check_args.go
+	insert.go insert_batcher.go insert_rate.go migrate.go followup.go semaphore.go check_spec.go check_args.go guard.go
 	consumer_undo.go runner_report.go runner_execute.go codec.go finish.go ticket.go attempt_result.go
 	handler.go args_json.go errors.go outcome.go archive.go job_spec.go job.go insert_row.go backoff.go
 	runner_pace.go wake.go client.go rate.go db.go

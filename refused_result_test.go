@@ -93,6 +93,6 @@ func TestABackoffOutOfRangeFailsTheAttempt(t *testing.T) {
 			t.Errorf("%s: it waits for %v, more than a year and its jitter", backoff, wait)
 		}
 		must(t, stop())
-		must1(t, 1)(client.Delete(t.Context(), id))
+		wantCount(t, 1)(client.Delete(t.Context(), id))
 	}
 }
