@@ -73,13 +73,13 @@ begin
   end if;
   select b.key into bad from jsonb_each(coalesce(opts -> 'backoff', '{}')) as b (key, value)
   where b.key <> all ('{base,max,growth,power,jitter}') or jsonb_typeof(b.value) <> 'number'
-     or b.key in ('base', 'max', 'growth') and (b.value::numeric <= 0 or b.value::numeric > 31622400)
+     or b.key in ('base', 'max', 'growth') and (b.value::numeric <= 0 or b.value::numeric > 3155760000)
      or b.key = 'power' and abs(b.value::numeric) > 100
      or b.key = 'jitter' and b.value::numeric not between 0 and 1
   limit 1;
   return case
     when bad is not null
-      then format('backoff.%s: want base, max and growth above 0 and up to 31622400 (366 days), '
+      then format('backoff.%s: want base, max and growth above 0 and up to 3155760000 (100 years), '
                   'power from -100 to 100, jitter from 0 to 1', bad)
     when opts ->> 'queue' = '' then 'queue is empty'
     when (opts ->> 'priority')::numeric not between -32768 and 32767 then 'want a priority from -32768 to 32767'

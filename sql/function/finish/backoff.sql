@@ -1,7 +1,7 @@
 -- backoff returns the seconds to wait after the given attempt n: base · growth^(n-1) · n^power, at most max, ±
 -- jitter. It computes with logarithms, so that no exponent overflows. The default is 1 s, doubled up to 1 h, ± 10
 -- %. It never fails: it takes the default for what is no number, and the nearest number in range for the others. Base
--- and max are at most 366 days.
+-- and max are at most 100 years.
 create or replace function pawl.backoff(backoff jsonb, attempt integer) returns double precision
 language sql volatile parallel safe as $$
   select case when b.base <= 0 then 0
@@ -14,7 +14,7 @@ language sql volatile parallel safe as $$
                coalesce(max(s.value) filter (where s.name = 'power'), 0),
                coalesce(max(s.value) filter (where s.name = 'jitter'), 0.1)
         from (select l.name, greatest(l.least, least(l.most, (backoff ->> l.name)::numeric))::double precision as value
-              from (values ('base', 0, 31622400), ('max', 1e-9, 31622400), ('growth', 1e-9, 1e9), ('power', -100, 100),
+              from (values ('base', 0, 3155760000), ('max', 1e-9, 3155760000), ('growth', 1e-9, 1e9), ('power', -100, 100),
                            ('jitter', 0, 1)) as l (name, least, most)
               where jsonb_typeof(backoff -> l.name) = 'number') s) b (base, most, growth, power, jitter)
 $$;
