@@ -136,14 +136,14 @@ func TestAPausedQueueGivesNoJobs(t *testing.T) {
 	client, _ := install(t)
 	insert(t, client, Note{1})
 	insert(t, client, Note{2})
-	held := claim(t, client, 1)
+	claimed := claim(t, client, 1)
 	if err := client.PauseQueue(t.Context(), "default"); err != nil {
 		t.Fatal(err)
 	}
 	if jobs, err := client.Claim(t.Context(), "default", 10, 0); len(jobs) != 0 || err != nil {
 		t.Errorf("a paused queue gave %d jobs, %v", len(jobs), err)
 	}
-	if err := client.Complete(t.Context(), held); err != nil {
+	if err := client.Complete(t.Context(), claimed); err != nil {
 		t.Errorf("a job that ran when its queue was paused: %v", err)
 	}
 	if err := client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxAttempts: 3}); err != nil {
@@ -324,9 +324,9 @@ func TestAReleasedJobIsClaimedNext(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	insert(t, client, pawl.JobSpec{Args: Note{0}, Priority: 100})
-	held := claim(t, client, 1)
+	claimed := claim(t, client, 1)
 	insert(t, client, pawl.JobSpec{Args: Note{1}, Priority: -100})
-	if err := client.Release(t.Context(), held, 0); err != nil {
+	if err := client.Release(t.Context(), claimed, 0); err != nil {
 		t.Fatal(err)
 	}
 	jobs := claim(t, client, 10)
@@ -374,11 +374,11 @@ func TestAnExtendRolledBackChangesNothing(t *testing.T) {
 	client, pool := install(t)
 	insert(t, client, Note{1})
 	insert(t, client, Note{2})
-	held := claim(t, client, 2)
+	claimed := claim(t, client, 2)
 	tx := begin(t, pool)
-	must(t, client.With(tx).Extend(t.Context(), held[:1], hour)) // It splits the lease.
+	must(t, client.With(tx).Extend(t.Context(), claimed[:1], hour)) // It splits the lease.
 	must(t, tx.Rollback(t.Context()))
-	if err := client.Extend(t.Context(), held[:1], hour); err != nil {
-		t.Errorf("extended again: %v; the job is held", err)
+	if err := client.Extend(t.Context(), claimed[:1], hour); err != nil {
+		t.Errorf("extended again: %v; the job is claimed", err)
 	}
 }

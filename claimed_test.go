@@ -55,7 +55,7 @@ func TestClaimedByAnotherProcess(t *testing.T) {
 	wantCount(t, 1)(other.Delete(t.Context(), jobs[4]))
 	for _, i := range []int{0, 1, 2, 4} {
 		if err := client.Complete(t.Context(), claimed[i]); !errors.Is(err, pawl.ErrLeaseLost) {
-			t.Errorf("who claimed job %d can still complete it: %v", claimed[i].ID, err)
+			t.Errorf("the first claim of job %d can still complete it: %v", claimed[i].ID, err)
 		}
 	}
 	for i, want := range []pawlstate.State{pawlstate.Completed, pawlstate.Dead, pawlstate.Scheduled, pawlstate.Running} {

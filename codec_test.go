@@ -262,7 +262,7 @@ func TestOldKeysDecodeAfterARotation(t *testing.T) {
 	if err := stop(); err != nil || sum != 6 {
 		t.Errorf("the jobs' sum is %d (%v)", sum, err)
 	}
-	// The one who has not got the new key, and the one from whom the old one was taken too early.
+	// A process without the new key, and a process that lost the old key too early.
 	if job, err := before.Get(t.Context(), fresh); err != nil || !bytes.HasPrefix(job.Args, []byte(`"pawl:codec:`)) {
 		t.Errorf("got %s, %v", job.Args, err)
 	}

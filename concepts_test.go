@@ -297,7 +297,7 @@ func TestConcepts(t *testing.T) {
 			if c.run {
 				stop := start(t, client, mux, pawl.RunnerConfig{})
 				pgtest.Wait(t, "all jobs", func() bool {
-					// One statement: what is loose becomes a job between two.
+					// In one statement: between two statements a follow-up may become a job.
 					return value[bool](t, pool, "select not exists (select from pawl.job) and not exists (select from pawl.followup)")
 				})
 				must(t, stop())

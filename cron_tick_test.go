@@ -75,7 +75,7 @@ func TestCronTickSurvivesADeadProcess(t *testing.T) {
 	exec(t, tx, "select pawl.tick_cron($1, clock_timestamp(), clock_timestamp() + interval '1 hour')", taken)
 	tickCrons(t, client)
 	if n := countCronJobs(t, pool, taken); n != 0 {
-		t.Errorf("%d jobs of a tick somebody else holds", n)
+		t.Errorf("%d jobs of a tick that another process holds", n)
 	}
 	if n := liveRows(t, pool); n != 2 { // A job and its ticket: of the other cron.
 		t.Errorf("%d rows, want the other cron's two", n)

@@ -24,7 +24,7 @@ func TestFault03TheLastAttemptIsLikeTheOthers(t *testing.T) {
 		insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 		return client, pool, claim(t, client, 1)[0]
 	}
-	t.Run("its holder dies", func(t *testing.T) {
+	t.Run("its worker is lost", func(t *testing.T) {
 		t.Parallel()
 		client, pool, job := last(t)
 		expireLeases(t, pool)
@@ -42,7 +42,7 @@ func TestFault03TheLastAttemptIsLikeTheOthers(t *testing.T) {
 		exec(t, pool, "select * from pawl.rescue(100, true, true)")
 		must(t, client.Complete(t.Context(), job))
 	})
-	t.Run("a checkpoint lets nobody else have it", func(t *testing.T) {
+	t.Run("a checkpoint does not give it to another worker", func(t *testing.T) {
 		t.Parallel()
 		client, pool, job := last(t)
 		must(t, client.Checkpoint(t.Context(), job, pawl.Checkpoint{Value: 1, Extend: time.Minute}))
@@ -92,7 +92,7 @@ func TestFault08AnUnknownKindUsesNoAttempt(t *testing.T) {
 			await(t, client, id, pawlstate.Scheduled)
 		}
 		makeDue(t, pool)
-		pgtest.Wait(t, "the other to give them back", func() bool {
+		pgtest.Wait(t, "the other process to give them back", func() bool {
 			return value[int](t, pool, "select count(*) from pawl.scheduled where run_at > clock_timestamp() + interval '30 "+
 				"seconds'") == len(ids)
 		})
@@ -186,7 +186,7 @@ func TestFault18FailuresWaitAndCrashesAreRescued(t *testing.T) {
 			t.Errorf("it waits %v, want about a second", job.RunAt.Sub(job.Errors[0].At))
 		}
 	})
-	t.Run("what is held by who is gone comes back", func(t *testing.T) {
+	t.Run("the job of a lost worker comes back", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := insert(t, client, Note{1})

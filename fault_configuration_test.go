@@ -155,9 +155,9 @@ func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 		} {
 			id := insert(t, client, pawl.JobSpec{Args: Note{1}, Backoff: test.backoff})
 			for i, want := range test.wait {
-				held := claim(t, client, 1)
+				claimed := claim(t, client, 1)
 				before := value[time.Time](t, pool, "select clock_timestamp()")
-				must(t, client.Fail(t.Context(), held, test.outcome()))
+				must(t, client.Fail(t.Context(), claimed, test.outcome()))
 				job := await(t, client, id, pawlstate.Scheduled)
 				if d := job.RunAt.Sub(before); d < want-100*time.Millisecond || d > want+3*time.Second ||
 					job.Attempt != test.used[i] {
@@ -188,7 +188,7 @@ func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 		mux := new(pawl.Mux)
 		pawl.Handle(mux, newGate().handle)
 		start(t, client, mux, pawl.RunnerConfig{})
-		await(t, client, insert(t, client, pawl.JobSpec{Args: pawl.Raw("nobody's", nil), MaxAttempts: 1}),
+		await(t, client, insert(t, client, pawl.JobSpec{Args: pawl.Raw("unknown", nil), MaxAttempts: 1}),
 			pawlstate.Scheduled)
 	})
 	t.Run("the archive and the dead need no janitor", func(t *testing.T) {
@@ -197,9 +197,9 @@ func TestFault17WaitsAndAttemptsAreAsDocumented(t *testing.T) {
 		jobs := notes(2)
 		_, err := client.InsertMany(t.Context(), jobs)
 		must(t, err)
-		held := claim(t, client, 2)
-		must(t, client.Complete(t.Context(), held[0]))
-		must(t, client.Fail(t.Context(), held[1], pawl.Dead(errBoom)))
+		claimed := claim(t, client, 2)
+		must(t, client.Complete(t.Context(), claimed[0]))
+		must(t, client.Fail(t.Context(), claimed[1], pawl.Dead(errBoom)))
 		if n := value[int](t, pool, "select (select count(*) from pawl.archive) * 10 + (select count(*) from "+
 			"pawl.dead)"); n != 11 || liveRows(t, pool) != 0 {
 			t.Errorf("archived and dead are %02d, and %d rows are live", n, liveRows(t, pool))

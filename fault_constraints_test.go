@@ -25,7 +25,7 @@ func TestFault04ReservationsExpireAndCommitsWake(t *testing.T) {
 	past := func(t *testing.T, pool *pgxpool.Pool) {
 		exec(t, pool, "update pawl.blocked set expires_at = clock_timestamp() - interval '1 millisecond'")
 	}
-	t.Run("a commit too late is an error though nobody has looked", func(t *testing.T) {
+	t.Run("a late commit is an error before maintenance has run", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)
 		id := reserve(t, client)
@@ -272,7 +272,7 @@ func TestFault16ACancelledJobStaysCancelled(t *testing.T) {
 			if n := len(values[int64](t, pool, "select id from pawl.job")); n != 1 {
 				t.Errorf("%d live jobs, want the third", n)
 			}
-			// Not dropped, and not run beside who has the key now; when that has ended it goes.
+			// It is not dropped, and does not run while another job has the key. After that job it can be retried.
 			if n, _ := client.Retry(t.Context(), first); n != 0 {
 				t.Errorf("Retry changed %d", n)
 			}

@@ -111,9 +111,9 @@ func TestFault07WaitingIsNoBusyLoop(t *testing.T) {
 		"ready, and over its queue's limit": {pawl.JobSpec{Args: Note{1}},
 			func(t *testing.T, client *pawl.Client, _ *pgxpool.Pool) func() {
 				must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 1}))
-				held := claim(t, client, 1)
+				claimed := claim(t, client, 1)
 				insert(t, client, Note{2})
-				return func() { must(t, client.Complete(t.Context(), held)) }
+				return func() { must(t, client.Complete(t.Context(), claimed)) }
 			}},
 	} {
 		t.Run("a runner: "+name, func(t *testing.T) {

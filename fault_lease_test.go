@@ -18,8 +18,8 @@ import (
 	"github.com/pawlhq/pawl/sql"
 )
 
-// The files fault_*_test.go prove that Pawl is free of the faults of four earlier queues. docs/seeds.md lists the faults
-// and the queue that has each.
+// The files fault_*_test.go prove that Pawl is free of the faults of four earlier queues. docs/seeds.md lists the
+// faults and the queue that has each.
 
 // A transaction with effects completes a job whose lease is lost. The completion returns ErrLeaseLost, so that the
 // effects are rolled back.
@@ -145,7 +145,7 @@ func TestFault02ACrashIsNoticedWithinAFixedTime(t *testing.T) {
 		must(t, err)
 		start(t, client, mux, pawl.RunnerConfig{Min: most, Heartbeat: 150 * time.Millisecond}) // It rescues, too.
 		for range most {
-			receive(t, "all connections to be held", running)
+			receive(t, "all connections to be in use", running)
 		}
 		for _, r := range results {
 			if job := await(t, client, r.ID, pawlstate.Completed); job.Attempt != 1 || len(job.Errors) > 0 {
@@ -219,13 +219,13 @@ func TestFault09AnExpiredLeaseRedelivers(t *testing.T) {
 		must(t, client.Complete(t.Context(), again))
 		await(t, client, id, pawlstate.Completed)
 	})
-	t.Run("a delayed job is not a held one", func(t *testing.T) {
+	t.Run("a delayed job is not a running one", func(t *testing.T) {
 		t.Parallel()
 		client, _ := install(t)
-		delayed, held := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour}), insert(t, client, Note{2})
+		delayed, running := insert(t, client, pawl.JobSpec{Args: Note{1}, Delay: time.Hour}), insert(t, client, Note{2})
 		claim(t, client, 1)
 		await(t, client, delayed, pawlstate.Scheduled)
-		await(t, client, held, pawlstate.Running)
+		await(t, client, running, pawlstate.Running)
 	})
 	t.Run("figures", func(t *testing.T) {
 		t.Parallel()
@@ -245,7 +245,7 @@ func TestFault09AnExpiredLeaseRedelivers(t *testing.T) {
 			t.Fatalf("figures of %d queues", len(stats.Queues))
 		}
 		if q := stats.Queues[0]; q.Scheduled != 1 || q.Ready != 1 || q.Running != 1 || q.Dead != 1 {
-			t.Errorf("%+v, want one delayed, one ready, one held, one dead", q)
+			t.Errorf("%+v, want one delayed, one ready, one running, one dead", q)
 		}
 		jobs, err := client.List(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Dead}})
 		must(t, err)
@@ -285,7 +285,7 @@ func TestFault13WorkerNamesMayRepeat(t *testing.T) {
 // Rescue handles last attempts, workers that never sent a heartbeat, jobs that kill their process, and retried jobs.
 func TestFault15RescueUsesNoAttemptAndStopsPoison(t *testing.T) {
 	t.Parallel()
-	// hold has a worker that is late as soon as it is looked for hold all there is.
+	// hold claims all jobs for a worker that is lost at once.
 	hold := func(t *testing.T, pool *pgxpool.Pool, lease string) {
 		worker := value[int64](t, pool, "select pawl.register_worker('w', 'h', 1, 'v', null, '0 seconds')")
 		if got := claimTickets(t, pool, lease, &worker, 10); len(got) == 0 {

@@ -97,7 +97,7 @@ func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 		var shared int32
 		var now time.Time
 		first := []any{&epoch, &crashes, &constrained, &permit, &id, &until, &shared, &now}
-		job, err := c.scanJob(durablePooler{s, first})
+		job, err := c.scanJob(prefixedScanner{s, first})
 		if err != nil {
 			return err
 		}
@@ -132,9 +132,9 @@ func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 const unknownDuration = -time.Millisecond
 
 // A prefixedScanner scans the first columns of a row into values of its own.
-type durablePooler struct {
+type prefixedScanner struct {
 	scanner
 	first []any
 }
 
-func (b durablePooler) Scan(dest ...any) error { return b.scanner.Scan(append(b.first, dest...)...) }
+func (b prefixedScanner) Scan(dest ...any) error { return b.scanner.Scan(append(b.first, dest...)...) }

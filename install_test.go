@@ -52,7 +52,7 @@ func connectUnchecked(t testing.TB, url string, options ...func(*pawl.Config)) (
 	theirs := pool
 	config := pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	if pgtest.Pooled() {
-		// As a user's pool is, for the library; the test's own statements would break on it.
+		// The library gets a pool like a user's. The test's own statements would fail on it.
 		theirs = pgtest.Pool(t, url, eight, withoutNamedStatements(t))
 	}
 	for _, option := range options {
@@ -81,7 +81,7 @@ func checkInvariant(t testing.TB, client *pawl.Client) {
 	for _, f := range findings {
 		switch f.Check {
 		case "function", // Replaced by the test.
-			"permit-stray", "lease-stray": // There until a tender comes by, and here none may.
+			"permit-stray", "lease-stray": // There until maintenance runs; some tests have none.
 			continue
 		}
 		t.Errorf("verify: %s: %s", f.Check, f.Problem)

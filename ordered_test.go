@@ -284,7 +284,7 @@ func TestRetryOfAnOrderedJobOthersWaitFor(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
-		busy bool // The next has its turn already.
+		busy bool // The next job has started.
 		want []int
 	}{{"the next waits for it", false, []int{0, 1, 2}}, {"the next is at work", true, []int{2, 0, 1}}} {
 		t.Run(test.name, func(t *testing.T) {

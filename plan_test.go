@@ -35,7 +35,7 @@ func TestNoFunctionReadsATable(t *testing.T) {
 	for _, table := range []string{"job", "ready", "scheduled", "lease", "worker", "queue", "dead", "archive"} {
 		exec(t, conn, "vacuum analyze pawl."+table)
 	}
-	// Of a ready and a held job, with their epochs.
+	// The ids of a ready and a running job, with their epochs.
 	const ids = "array[%[1]d, %[2]d]::bigint[], array[%[3]d, %[4]d]::int[]"
 	calls := []string{
 		"select * from pawl.insert(array['default'], array[''], array[0::smallint], array['note'], array['{}'], " +

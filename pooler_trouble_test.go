@@ -172,7 +172,7 @@ func TestACancelledWakeLeavesNoLock(t *testing.T) {
 			other, err := pgx.Connect(t.Context(), pgtest.Direct(t, pool.Config().ConnString()))
 			must(t, err)
 			defer other.Close(context.Background())
-			exec(t, other, "select pg_advisory_lock_shared(pawl.await_key(null))") // Somebody awaits something.
+			exec(t, other, "select pg_advisory_lock_shared(pawl.await_key(null))") // A session awaits a job.
 			cancelled := 0
 			for i := range 60 {
 				err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {

@@ -218,7 +218,7 @@ func (m *model) insert(specs []mSpec, results []pawl.InsertResult) error {
 		has := m.keys[at]
 		if has == nil || !has.live && (!has.kept || has.past) {
 			if made[i] == nil {
-				return fmt.Errorf("spec %d is a duplicate, but nobody has its key", i)
+				return fmt.Errorf("spec %d is a duplicate, but no job has its key", i)
 			}
 			m.keys[at] = &mUniqueKey{job: made[i], live: true, untilStart: u.UntilStart, kept: u.Period > 0}
 			continue
@@ -317,17 +317,17 @@ func (m *model) text() []string {
 	}
 	for channel, line := range m.lines {
 		for i, t := range line {
-			add("turn %q %d: job %d", channel, i+1, t.job.n)
+			add("ordered %q %d: job %d", channel, i+1, t.job.n)
 		}
 	}
 	for at, h := range m.keys {
 		add("key %s: job %d, live %t, until start %t", strings.Join(at[:], "/"), h.job.n, h.live, h.untilStart)
 	}
 	for _, w := range m.dependencies {
-		add("job %d waits for %d: %s, hold %t", w.child.n, w.parent.n, w.on, w.keepWaiting)
+		add("job %d waits for %d: %s, keep waiting %t", w.child.n, w.parent.n, w.on, w.keepWaiting)
 	}
 	for _, l := range m.followups {
-		add("loose: job %d %s", l.job.n, l.became)
+		add("followup: job %d %s", l.job.n, l.became)
 	}
 	for channel, j := range m.halted {
 		add("halt %q: job %d", channel, j.n)
@@ -347,14 +347,14 @@ const facts = `
 	       format('%s%s, attempt %s, crashes %s', g.state, g.reason, g.attempt, coalesce(j.crashes, d.crashes, 0))
 	from pawl.get($1::bigint[]) g left join pawl.job j using (id) left join pawl.dead d using (id) left join
 		pawl.archive a using (id)
-	union all select 'turn', t.job_id, 0, 0, format('"%s" %s', t.channel, row_number() over (partition by t.channel
+	union all select 'ordered', t.job_id, 0, 0, format('"%s" %s', t.channel, row_number() over (partition by t.channel
 		order by t.pos)) from pawl.ordered_job t
 	union all select 'key', h.job_id, 0, 0, format('%s/%s|live %s, until start %s', h.scope, h.key,
 		case when h.live then 'true' else 'false' end, case when h.until_start then 'true' else 'false' end) from
 			pawl.unique_key h
-	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, hold %s', w.on_state, case when w.keep_waiting
+	union all select 'wait', w.child_id, w.parent_id, 0, format('%s, keep waiting %s', w.on_state, case when w.keep_waiting
 		then 'true' else 'false' end) from pawl.dependency w
-	union all select 'loose', l.job_id, 0, 0, l.became from pawl.followup l
+	union all select 'followup', l.job_id, 0, 0, l.became from pawl.followup l
 	union all select 'halt', h.job_id, 0, 0, h.channel from pawl.halted_channel h
 	union all select 'permit', p.job_id, 0, 0, '' from pawl.permit p
 	union all select 'verify', coalesce(v.example, 0), 0, 0, v.problem from pawl.verify() v where v.jobs > 0`

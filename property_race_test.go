@@ -26,7 +26,7 @@ func TestPropertyConcurrent(t *testing.T) {
 	t.Parallel()
 	runs, seed := propertyRuns(t, 200)
 	url := pgtest.Database(t)
-	// Else who waits for ever would not say so. Not in the URL: a pooler refuses it there.
+	// Without it a wait without end would not be reported. A pooler refuses the setting in the URL.
 	exec(t, pgtest.Pool(t, pgtest.Direct(t, url)), "alter database "+pgtest.Name(t, url)+" set lock_timeout = '20s'")
 	pool := pgtest.Pool(t, url, func(c *pgxpool.Config) { c.MaxConns = 8 })
 	for i := range (runs + 15) / 16 {
@@ -141,13 +141,13 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 	if n := len(c.ids); n > 20 && !chance(r, 3) {
 		job = c.ids[n-1-r.IntN(20)]
 	}
-	var held pawl.Jobs
+	var claimed pawl.Jobs
 	if n := len(c.claims); n > 0 {
 		for range 1 + r.IntN(2) {
-			if one := c.claims[n-1-r.IntN(min(n, 12))]; !slices.ContainsFunc(held, func(o *pawl.JobInfo) bool {
+			if one := c.claims[n-1-r.IntN(min(n, 12))]; !slices.ContainsFunc(claimed, func(o *pawl.JobInfo) bool {
 				return o.ID == one.ID
 			}) {
-				held = append(held, one)
+				claimed = append(claimed, one)
 			}
 		}
 	}
@@ -188,12 +188,12 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 			}
 		}
 		return func() { c.claims = append(c.claims, jobs...) }, err
-	case dice < 24 && len(held) > 0:
-		err := client.Complete(ctx, held)
+	case dice < 24 && len(claimed) > 0:
+		err := client.Complete(ctx, claimed)
 		var several pawl.JobErrors
 		var done []pawl.ID
 		if err == nil || errors.As(err, &several) {
-			for _, one := range held {
+			for _, one := range claimed {
 				if several[one.ID] == nil {
 					done = append(done, one.ID)
 				}
@@ -204,12 +204,12 @@ func (c *crowd) verb(r *rand.Rand, client *pawl.Client, db execer) (did func(), 
 				c.completed[id]++
 			}
 		}, err
-	case dice < 28 && len(held) > 0:
+	case dice < 28 && len(claimed) > 0:
 		how := []error{errBoom, pawl.RetryAfter(0, errBoom), pawl.Snooze(0), pawl.Cancel(errBoom),
 			pawl.Dead(errBoom)}[r.IntN(5)]
-		return nil, client.Fail(ctx, held, how)
-	case dice < 30 && len(held) > 0:
-		return nil, client.Release(ctx, held, 0)
+		return nil, client.Fail(ctx, claimed, how)
+	case dice < 30 && len(claimed) > 0:
+		return nil, client.Release(ctx, claimed, 0)
 	case dice < 31:
 		_, err := db.Exec(ctx, `update pawl.lease set expires_at = clock_timestamp() - interval '1 second'
 			where id in (select id from pawl.lease order by random() limit 1)`)
@@ -265,19 +265,20 @@ func (c *crowd) elapse(db execer) error {
 // observe checks one snapshot.
 func (c *crowd) observe() {
 	rows, _ := c.pool.Query(c.t.Context(), `
-		with held as (
+		with claimed as (
 			select j.id, j.channel, j.opts ? 'ordered' as ordered
 			from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch) join pawl.job j using (id, epoch)
 		)
 		select 'verify: ' || v.problem || ', such as job ' || v.example from pawl.verify() v where v.jobs > 0
-		union all select format('two of ordered channel %s are held', h.channel) from held h where h.ordered group by
+		union all select format('two of ordered channel %s are claimed', h.channel) from claimed h where h.ordered group by
 			h.channel having count(*) > 1
-		union all select format('%s are held, at most %s may', count(*), $1::int) from held having $1 > 0 and count(*) > $1
-		union all select format('%s of a channel are held, at most %s may', count(*), $2::int) from held h group by
+		union all select format('%s are claimed, at most %s may', count(*), $1::int) from claimed having $1 > 0 and
+			count(*) > $1
+		union all select format('%s of a channel are claimed, at most %s may', count(*), $2::int) from claimed h group by
 			h.channel having $2 > 0 and count(*) > $2
 		union all select format('%s have a permit, at most %s may', count(*), $1::int) from pawl.permit having $1 > 0 and
 			count(*) > $1
-		union all select format('held without a permit: %s', h.id) from held h where $1 + $2 > 0 and not exists (select
+		union all select format('claimed without a permit: %s', h.id) from claimed h where $1 + $2 > 0 and not exists (select
 			from pawl.permit p where p.job_id = h.id)
 		union all select format('%s jobs have the key %s', count(*), j.unique_key) from pawl.job j
 			where j.unique_key is not null and not coalesce(j.opts ? 'until_start', false) group by j.unique_key having
@@ -303,9 +304,10 @@ func (c *crowd) drain() {
 				`select format('%s %s channel %s, epoch %s, opts %s, constrained %s', g.id, g.state, g.channel, j.epoch, g.opts,
 					j.constrained)
 				from pawl.job j, lateral pawl.get(array[j.id]) g
-				union all select 'turn ' || t::text from pawl.ordered_job t union all select 'wait ' || w::text from
+				union all select 'ordered ' || t::text from pawl.ordered_job t union all select 'wait ' || w::text from
 					pawl.dependency w
-				union all select 'loose ' || l::text from pawl.followup l union all select 'blocked ' || p::text from pawl.blocked p
+				union all select 'followup ' || l::text from pawl.followup l union all select 'blocked ' || p::text from
+					pawl.blocked p
 				union all select 'halt ' || h::text from pawl.halted_channel h union all select 'ready ' || r::text from
 					pawl.ready r
 				union all select 'ended ' || a.id || ' ' || a.state || coalesce(' ' || a.opts::text, '') from pawl.archive a

@@ -156,15 +156,15 @@ func (w *world) compare() error {
 				j.epoch = *epoch // It begins by chance.
 			}
 			lines = append(lines, fmt.Sprintf("job %v: %s, epoch %d", name(a), text, *epoch))
-		case "turn":
-			lines = append(lines, fmt.Sprintf("turn %s: job %v", text, name(a)))
+		case "ordered":
+			lines = append(lines, fmt.Sprintf("ordered %s: job %v", text, name(a)))
 		case "key":
 			key, rest, _ := strings.Cut(text, "|")
 			lines = append(lines, fmt.Sprintf("key %s: job %v, %s", key, name(a), rest))
 		case "wait":
 			lines = append(lines, fmt.Sprintf("job %v waits for %v: %s", name(a), name(b), text))
-		case "loose":
-			lines = append(lines, fmt.Sprintf("loose: job %v %s", name(a), text))
+		case "followup":
+			lines = append(lines, fmt.Sprintf("followup: job %v %s", name(a), text))
 		case "halt":
 			lines = append(lines, fmt.Sprintf("halt %q: job %v", text, name(a)))
 		case "permit":

@@ -78,7 +78,7 @@ func TestMaxRunningRace(t *testing.T) {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
-	var held pawl.Jobs
+	var claimed pawl.Jobs
 	var claiming sync.WaitGroup
 	for range 6 {
 		claiming.Go(func() {
@@ -88,24 +88,24 @@ func TestMaxRunningRace(t *testing.T) {
 					t.Error(err)
 				}
 				mu.Lock()
-				held = append(held, jobs...)
+				claimed = append(claimed, jobs...)
 				mu.Unlock()
 			}
 		})
 	}
 	claiming.Wait()
-	if len(held) != 7 {
-		t.Fatalf("%d are held, want 7", len(held))
+	if len(claimed) != 7 {
+		t.Fatalf("%d are claimed, want 7", len(claimed))
 	}
-	must(t, client.Complete(t.Context(), held[:3]))
-	must(t, client.Release(t.Context(), held[3:4], 0))
+	must(t, client.Complete(t.Context(), claimed[:3]))
+	must(t, client.Release(t.Context(), claimed[3:4], 0))
 	if got := len(claimAll(t, client)); got != 4 {
 		t.Errorf("claimed %d more, want 4: as many as were given back", got)
 	}
 
 	// In the caller's transaction the permit comes back with its commit.
 	tx := begin(t, pool)
-	must(t, client.With(tx).Complete(t.Context(), held[4]))
+	must(t, client.With(tx).Complete(t.Context(), claimed[4]))
 	if got := len(claimAll(t, client)); got != 0 {
 		t.Errorf("claimed %d before the commit", got)
 	}
@@ -114,7 +114,7 @@ func TestMaxRunningRace(t *testing.T) {
 		t.Errorf("claimed %d after the commit, want 1", got)
 	}
 
-	// Who does not come back loses the permit with the lease.
+	// A worker that does not come back loses the permit with the lease.
 	exec(t, pool, "update pawl.lease set expires_at = clock_timestamp() - interval '1 second'")
 	exec(t, pool, "select * from pawl.rescue(100, true, true)")
 	exec(t, pool, "select pawl.drop_stale_permits()")
@@ -158,21 +158,21 @@ func TestExtendTakesPermitsAlong(t *testing.T) {
 	if _, err := client.InsertMany(t.Context(), notes(3)); err != nil {
 		t.Fatal(err)
 	}
-	held := claim(t, client, 2)
-	release, err := client.Semaphore(1, func(*pawl.JobInfo) []string { return []string{"k"} })(t.Context(), held[1])
+	claimed := claim(t, client, 2)
+	release, err := client.Semaphore(1, func(*pawl.JobInfo) []string { return []string{"k"} })(t.Context(), claimed[1])
 	must(t, err)
-	must(t, client.Extend(t.Context(), held[1], hour))
-	exec(t, pool, "delete from pawl.lease where $1 = any (jobs)", int64(held[0].ID)) // The other's holder is gone.
+	must(t, client.Extend(t.Context(), claimed[1], hour))
+	exec(t, pool, "delete from pawl.lease where $1 = any (jobs)", int64(claimed[0].ID)) // The other job's worker is gone.
 	exec(t, pool, "select pawl.drop_stale_permits()")
-	if n := value[int](t, pool, "select count(*) from pawl.permit where job_id = $1", int64(held[1].ID)); n != 2 {
+	if n := value[int](t, pool, "select count(*) from pawl.permit where job_id = $1", int64(claimed[1].ID)); n != 2 {
 		t.Errorf("%d permits, want the queue's and that of the key", n)
 	}
 	release()
-	must(t, client.Complete(t.Context(), held[1]))
+	must(t, client.Complete(t.Context(), claimed[1]))
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
 		t.Errorf("%d permits are left", n)
 	}
-	wantCount(t, 1)(client.Delete(t.Context(), held[0].ID))
+	wantCount(t, 1)(client.Delete(t.Context(), claimed[0].ID))
 }
 
 func TestClaimsObeyTheRate(t *testing.T) {
@@ -269,15 +269,15 @@ func TestExtendedPartKeepsItsPermit(t *testing.T) {
 	if _, err := client.InsertMany(t.Context(), notes(5)); err != nil {
 		t.Fatal(err)
 	}
-	held := claim(t, client, 2)
-	must(t, client.Extend(t.Context(), held[:1], time.Hour))
-	must(t, client.Complete(t.Context(), held[1]))
+	claimed := claim(t, client, 2)
+	must(t, client.Extend(t.Context(), claimed[:1], time.Hour))
+	must(t, client.Complete(t.Context(), claimed[1]))
 	exec(t, pool, "select pawl.drop_stale_permits()")
 	more := claimAll(t, client)
 	if len(more) != 1 {
 		t.Errorf("claimed %d beside the one that runs, want 1", len(more))
 	}
-	must(t, client.Complete(t.Context(), held[0]))
+	must(t, client.Complete(t.Context(), claimed[0]))
 	if got := claimAll(t, client); len(got) != 1 {
 		t.Errorf("claimed %d after its end, want 1", len(got))
 	}

@@ -24,7 +24,7 @@ func TestCompleteAfterRescueDeletesNothing(t *testing.T) {
 			stale := claim(t, client, 1)
 			expireLeases(t, pool)
 			if err := client.Complete(t.Context(), stale); !errors.Is(err, pawl.ErrLeaseLost) {
-				return fmt.Sprintf("completed by who had lost it: %v", err)
+				return fmt.Sprintf("completed after its lease was lost: %v", err)
 			}
 			if n := liveRows(t, pool); n != 2 {
 				return fmt.Sprintf("%d rows are left of the job, want 2", n)
@@ -53,10 +53,10 @@ func TestCompleteWhileRescuedDeletesNothing(t *testing.T) {
 			awaitBlocked(t, pool, 2)
 			commit(t, tx)
 			if err := <-answer; !errors.Is(err, pawl.ErrLeaseLost) {
-				return fmt.Sprintf("completed by who had lost it: %v", err)
+				return fmt.Sprintf("completed after its lease was lost: %v", err)
 			}
 			if rows := <-held; len(rows) != 0 {
-				return "pawl.unique_key says that a job with a new epoch is held at the old one"
+				return "pawl.lock_jobs returns a job with a new epoch for the old one"
 			}
 			return ""
 		})
@@ -76,7 +76,7 @@ func TestALockDelaysOnlyItsOwnJob(t *testing.T) {
 			go func() { answer <- client.Complete(t.Context(), jobs) }()
 			awaitBlocked(t, pool, 1)
 			if n := value[int](t, pool, "select count(*) from pawl.job"); n != 1 {
-				wrong = fmt.Sprintf("%d jobs are not completed because a locker holds one", n)
+				wrong = fmt.Sprintf("%d jobs are not completed because one is locked", n)
 			}
 			if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 1 {
 				wrong += "; the lease went before its last job"

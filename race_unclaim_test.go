@@ -81,7 +81,7 @@ func TestUnclaimReturnsClaimedJobs(t *testing.T) {
 		t.Error("the job given back is not the next")
 	}
 	if n := value[int](t, pool, "select max(crashes) from pawl.job"); n != 0 {
-		t.Error("a claim undone cost a strike")
+		t.Error("an undone claim counted as a crash")
 	}
 	// A claim that failed on the server: unclaim waits for it, too, and gives back nothing.
 	insert(t, client, Note{3})

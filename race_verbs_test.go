@@ -127,7 +127,7 @@ func TestVerbsDuringAClaimOrAPromotion(t *testing.T) {
 			}
 		})
 	}
-	// And the other way round: what is being cancelled is not claimed.
+	// A job that is being cancelled is not claimed.
 	t.Run("claim while cancelled", func(t *testing.T) {
 		t.Parallel()
 		client, pool := install(t)

@@ -84,7 +84,7 @@ func TestRolesAreAsDocumented(t *testing.T) {
 			err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 				exec(t, tx, "set local statement_timeout = '2s'; set local lock_timeout = '1s'")
 				_, err := tx.Exec(t.Context(), text)
-				return errors.Join(err, errBoom) // Nothing is to stay.
+				return errors.Join(err, errBoom) // Rolls everything back.
 			})
 			if denied, ok := errors.AsType[*pgconn.PgError](err); ok {
 				return denied.Code

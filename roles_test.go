@@ -32,7 +32,7 @@ func callAll(ctx context.Context, c *pawl.Client, id pawl.ID) map[string]map[str
 	_, crons := c.Crons(ctx)
 	findings, verify := c.Verify(ctx)
 	if slices.ContainsFunc(findings, func(f pawl.Finding) bool { return f.Check == "privilege" }) {
-		verify = &pgconn.PgError{Code: "42501"} // It says so instead of failing.
+		verify = &pgconn.PgError{Code: "42501"} // Verify reports it instead of failing.
 	}
 	_, batch := c.GetBatch(ctx, 1)
 	_, claim := c.Claim(ctx, "nothing here", 1, 0)
@@ -101,7 +101,7 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 		must(t, r.client.Migrate(t.Context()))
 		if n := value[int](t, r.pool, granted, r.schema) + value[int](t, r.pool,
 			"select count(*) from pg_roles where starts_with(rolname, $1)", r.schema); n != 0 {
-			t.Errorf("%d functions and roles changed, and nobody asked for it", n)
+			t.Errorf("%d functions and roles changed, although it was not asked for", n)
 		}
 	}
 	must(t, r.client.CreateRoles(t.Context()))
@@ -127,7 +127,7 @@ func TestCreateRolesTwiceOrNever(t *testing.T) {
 	if describeSchema(t, pgtest.Pool(t, other), r.schema) != once {
 		t.Error("after a migration by script CreateRoles granted something else")
 	}
-	// What somebody did to them by hand is undone, what he did to others stays.
+	// Grants to Pawl's roles by hand are undone; grants to other roles stay.
 	exec(t, r.pool, r.in(fmt.Sprintf(`grant select on pawl.job to %[1]s_producer;
 		revoke all on function pawl.insert(text, jsonb, jsonb) from %[1]s_producer;
 		grant execute on all functions in schema %[1]s to public; create role %[1]s_other;

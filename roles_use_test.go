@@ -150,7 +150,7 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 	exec(t, r.pool, r.in("drop table pawl."+future))
 
 	insert(t, r.client, Note{1})
-	lost, err := r.client.Claim(ctx, "default", 1, time.Hour) // By somebody who is gone.
+	lost, err := r.client.Claim(ctx, "default", 1, time.Hour) // The worker is gone.
 	must(t, err)
 	exec(t, r.pool, r.in("update pawl.lease set expires_at = clock_timestamp()"))
 	for n := 2; n < 8; n++ {

@@ -68,7 +68,7 @@ type claimState int
 const (
 	awake claimState = iota
 	asking
-	awaitSleepers
+	asleep
 )
 
 const (
@@ -235,7 +235,7 @@ func (l *claimLoop) fail(ctx context.Context, err error) {
 // foundJobs handles a claim that found jobs. It reports whether the next claim follows at once.
 func (l *claimLoop) foundJobs() (again bool) {
 	l.emptySince = time.Time{}
-	if l.state == awaitSleepers && !l.traffic.dense() {
+	if l.state == asleep && !l.traffic.dense() {
 		return l.set.More() // If nothing is left, the next insert wakes the loop.
 	}
 	l.wakeUp()
@@ -269,13 +269,13 @@ func (l *claimLoop) fallAsleep(ctx context.Context, now time.Time) (again bool) 
 	if !l.sleeper.announce(ctx) {
 		return false
 	}
-	l.state, l.check = awaitSleepers, 2*firstCheck
+	l.state, l.check = asleep, 2*firstCheck
 	return true
 }
 
 // wakeUp leaves the state asleep.
 func (l *claimLoop) wakeUp() {
-	if l.state != awaitSleepers {
+	if l.state != asleep {
 		return
 	}
 	l.sleeper.stayAwake()
@@ -311,7 +311,7 @@ func (l *claimLoop) wait(ctx context.Context, now time.Time) {
 		l.promoted, l.emptySince, l.owed = time.Time{}, time.Now(), true
 	case <-ctx.Done():
 	}
-	if l.state == awaitSleepers && !l.sleeper.isAnnounced() {
+	if l.state == asleep && !l.sleeper.isAnnounced() {
 		l.leaveSleep() // The LISTEN connection is lost, and the announcement with it.
 	}
 }

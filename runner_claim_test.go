@@ -56,13 +56,13 @@ func TestTheClaimLoopMovesBetweenItsStates(t *testing.T) {
 		{"asking, found jobs", asking, before, found, awake, true, firstCheck},
 		{"asking, found nothing, cannot be woken", asking, before, nothing, asking, false, time.Second},
 		{"asking, found nothing for a moment", asking, now, nothingAnnounced, asking, false, time.Second},
-		{"asking, found nothing", asking, before, nothingAnnounced, awaitSleepers, true, 2 * firstCheck},
-		{"asleep, found all jobs", awaitSleepers, before, found, awaitSleepers, false, time.Second},
-		{"asleep, found some of the jobs", awaitSleepers, before, foundMore, awaitSleepers, true, time.Second},
-		{"asleep, found jobs of a dense stream", awaitSleepers, before, foundMany, awake, true, firstCheck},
-		{"asleep, found nothing", awaitSleepers, time.Time{}, nothing, awaitSleepers, false, time.Second},
-		{"asleep, found jobs, LISTEN lost", awaitSleepers, time.Time{}, lostListen, awake, false, firstCheck},
-		{"asleep, found nothing, LISTEN lost", awaitSleepers, before, lostListen, asking, false, firstCheck},
+		{"asking, found nothing", asking, before, nothingAnnounced, asleep, true, 2 * firstCheck},
+		{"asleep, found all jobs", asleep, before, found, asleep, false, time.Second},
+		{"asleep, found some of the jobs", asleep, before, foundMore, asleep, true, time.Second},
+		{"asleep, found jobs of a dense stream", asleep, before, foundMany, awake, true, firstCheck},
+		{"asleep, found nothing", asleep, time.Time{}, nothing, asleep, false, time.Second},
+		{"asleep, found jobs, LISTEN lost", asleep, time.Time{}, lostListen, awake, false, firstCheck},
+		{"asleep, found nothing, LISTEN lost", asleep, before, lostListen, asking, false, firstCheck},
 	} {
 		l := loopIn(test.from, test.emptySince)
 		again := test.event(l)

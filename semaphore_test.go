@@ -18,9 +18,9 @@ func TestSemaphoreLimitsRunningJobs(t *testing.T) {
 	if _, err := client.InsertMany(t.Context(), jobs); err != nil {
 		t.Fatal(err)
 	}
-	held := claimAll(t, client)
+	claimed := claimAll(t, client)
 	var releases []func()
-	for i, job := range held {
+	for i, job := range claimed {
 		release, err := permit(t.Context(), job)
 		if (err != nil) != (i >= 2) {
 			t.Fatalf("job %d: %v", i, err)
@@ -33,13 +33,13 @@ func TestSemaphoreLimitsRunningJobs(t *testing.T) {
 		t.Errorf("%d permits, want two keys of two jobs", n)
 	}
 	releases[0]()
-	if _, err := permit(t.Context(), held[3]); err != nil {
+	if _, err := permit(t.Context(), claimed[3]); err != nil {
 		t.Errorf("after a release: %v", err)
 	}
 	exec(t, pool, "delete from pawl.lease") // A crash.
 	exec(t, pool, "select pawl.drop_stale_permits()")
 	if n := value[int](t, pool, "select count(*) from pawl.permit"); n != 0 {
-		t.Errorf("%d permits are left of who is gone", n)
+		t.Errorf("%d permits are left of the lost worker", n)
 	}
 	returnTickets(t, pool)
 }

@@ -122,7 +122,7 @@ func TestTailSeesEveryChangeOnce(t *testing.T) {
 			close(hold)
 			pgtest.Wait(t, "the slow one to be told", func() bool { return l.has(slow, pawlstate.Completed) })
 			again := ""
-			if !noListen { // It is told of ends of what it has never seen, or seen end before.
+			if !noListen { // Notifications of jobs that it has never seen, or has seen finish.
 				pgtest.Wait(t, "the old one to be told", func() bool { return l.has(before, pawlstate.Completed) })
 				wantCount(t, 1)(client.Retry(t.Context(), dead))
 				again = fmt.Sprint(dead, " ", pawlstate.Dead)

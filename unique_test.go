@@ -223,7 +223,7 @@ func TestUnique(t *testing.T) {
 		t.Errorf("after its end: %+v, want a new job", second)
 	}
 
-	// A dead job whose key another has meanwhile is not brought back.
+	// A dead job is not retried while another job has its key.
 	must(t, client.Fail(t.Context(), claim(t, client, 1), pawl.Dead(errBoom)))
 	third := add(key(3, pawl.Unique{}))
 	wantCount(t, 0)(client.Retry(t.Context(), second.ID))

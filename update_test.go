@@ -23,7 +23,7 @@ func TestUpdateChangesAWaitingJob(t *testing.T) {
 		jobs[0].MaxAttempts != 4 {
 		t.Errorf("claimed %+v", jobs[0])
 	}
-	for name, which := range map[string]pawl.Selector{"id": second, "held": jobs[0], "jobs": jobs} {
+	for name, which := range map[string]pawl.Selector{"id": second, "job": jobs[0], "jobs": jobs} {
 		if n, err := client.Update(t.Context(), which, pawl.JobUpdate{Delay: time.Hour}); n != 0 ||
 			!errors.Is(err, pawl.ErrRunning) {
 			t.Errorf("%s of a running job: %d, %v", name, n, err)
@@ -63,10 +63,10 @@ func TestUpdateChangesAWaitingJob(t *testing.T) {
 	}
 	// A claim at work has the ticket: the update waits, and finds the job running.
 	tx := begin(t, pool)
-	held := claimTickets(t, tx, aLease, nil, 1)
+	claimed := claimTickets(t, tx, aLease, nil, 1)
 	said := make(chan error, 1)
 	go func() {
-		_, err := client.Update(t.Context(), pawl.ID(held[0]), pawl.JobUpdate{Delay: time.Hour})
+		_, err := client.Update(t.Context(), pawl.ID(claimed[0]), pawl.JobUpdate{Delay: time.Hour})
 		said <- err
 	}()
 	awaitBlocked(t, pool, 1)
