@@ -37,9 +37,11 @@ bench-peers: ## Pawl beside River on one private server, with ratios.
 	@sh scripts/postgres.sh
 	@sh scripts/bench-peers.sh
 
-lint: ## Formatting, vet, and the workflows.
+lint: ## Formatting, vet, golangci-lint with staticcheck, and the workflows.
 	test -z "$$(gofmt -l .)"
 	go vet ./...
+	cd examples/orm && go vet ./...
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run --max-issues-per-linter 0 --max-same-issues 0 ./...
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 package: ## deb and rpm of the command, into bin/package.

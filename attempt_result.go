@@ -52,7 +52,7 @@ func resultOf(job *JobInfo, h *handler, err error) (a attemptResult) {
 	if err == nil {
 		return attemptResult{job: job, verb: verbComplete}
 	}
-	p, panicked := caught(func() error { a = readResult(job, h, err); return nil }).(*PanicError)
+	p, panicked := errors.AsType[*PanicError](caught(func() error { a = readResult(job, h, err); return nil }))
 	if !panicked {
 		return a
 	}

@@ -72,7 +72,7 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 	if err := job.unpack(opts, errs, save); err != nil {
 		c.config.Logger.Warn("pawl: a stored column cannot be read and is left out", "job", job, "error", err)
 	}
-	c.decode(job)
+	_ = c.decode(job)
 	return job, nil
 }
 

@@ -114,10 +114,10 @@ func failing(mux *pawl.Mux) {
 
 type badHandler struct{ bad func() error }
 
-func (badHandler) Enabled(context.Context, slog.Level) bool              { return true }
+func (badHandler) Enabled(context.Context, slog.Level) bool             { return true }
 func (h badHandler) Handle(_ context.Context, record slog.Record) error { h.bad(); return nil }
-func (h badHandler) WithAttrs([]slog.Attr) slog.Handler                  { return h }
-func (h badHandler) WithGroup(string) slog.Handler                       { return h }
+func (h badHandler) WithAttrs([]slog.Attr) slog.Handler                 { return h }
+func (h badHandler) WithGroup(string) slog.Handler                      { return h }
 
 type badCodec struct{ bad func() error }
 

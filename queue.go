@@ -198,7 +198,8 @@ func retention(s *float64) time.Duration {
 
 func jsonText(v any) (*string, error) {
 	b, err := json.Marshal(v)
-	return new(string(b)), err
+	text := string(b)
+	return &text, err
 }
 
 func checkQueueName(verb, name string) error {

@@ -53,7 +53,7 @@ func newSleeper(c *Client, queues []string) *sleeper {
 }
 
 // run listens until ctx ends, or until a transaction pooler is met.
-func (s *sleeper) run(ctx context.Context) { s.listener.Run(ctx) }
+func (s *sleeper) run(ctx context.Context) { _ = s.listener.Run(ctx) }
 
 func (s *sleeper) wake(queue string) {
 	select {

@@ -180,7 +180,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		if err != nil {
 			return err
 		}
-		defer server.Stop()
+		defer func() { _ = server.Stop() }()
 		b.DatabaseURL = server.URL("postgres")
 	}
 	if err := b.connect(ctx); err != nil {
@@ -222,7 +222,7 @@ func (b *bench) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if conn, err := pgx.Connect(ctx, b.DatabaseURL); err == nil {
-		conn.Exec(ctx, "drop database if exists "+database+" with (force)")
+		_, _ = conn.Exec(ctx, "drop database if exists "+database+" with (force)")
 		conn.Close(ctx)
 	}
 }

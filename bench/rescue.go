@@ -25,7 +25,7 @@ func (b *bench) rescue(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { child.Process.Kill(); child.Wait() }()
+	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
 
 	restarted := make(chan struct{})
 	mux := b.restartMux(restarted)
@@ -95,8 +95,8 @@ func (b *bench) startHolder(ctx context.Context) (*exec.Cmd, error) {
 		return nil, err
 	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		child.Process.Kill()
-		child.Wait()
+		_ = child.Process.Kill()
+		_ = child.Wait()
 		return nil, fmt.Errorf("the worker to be killed wrote %q: %w", line, err)
 	}
 	return child, nil

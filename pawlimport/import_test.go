@@ -40,9 +40,6 @@ type importer func(ctx context.Context, pool *pgxpool.Pool, client *pawl.Client,
 
 var importers = map[string]importer{"river": pawlimport.River, "pg-boss": pawlimport.PgBoss, "graphile-worker": pawlimport.GraphileWorker}
 
-// jobTables are where jobs are in the dumps.
-var jobTables = map[string]string{"river": "river_job", "pg-boss": "pgboss.job", "graphile-worker": "graphile_worker._private_jobs"}
-
 // load puts what a source has left into a database.
 func load(t testing.TB, url, source string) *pgxpool.Pool {
 	t.Helper()

@@ -101,7 +101,7 @@ func TestPermit(t *testing.T) {
 		permit := pawltest.Permit(test.answers...)
 		for i, want := range test.want {
 			release, err := permit(t.Context(), &pawl.JobInfo{})
-			if err != want || (release == nil) != (want != nil) {
+			if !errors.Is(err, want) || (release == nil) != (want != nil) {
 				t.Errorf("answer %d of %v is %v", i, test.answers, err)
 			}
 			if release != nil {

@@ -100,7 +100,7 @@ func benchServerCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintln(command.OutOrStdout(), server.URL("postgres"))
-			io.Copy(io.Discard, os.Stdin)
+			_, _ = io.Copy(io.Discard, os.Stdin)
 			return server.Stop()
 		},
 	}

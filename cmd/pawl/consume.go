@@ -99,7 +99,7 @@ func consumeCommand(p *program.Program) *cobra.Command {
 	flags.Var((*flagvalue.Duration)(&c.subprocess.Grace), "grace", "time from SIGTERM to SIGKILL")
 	settings.AddFlags(command, flags, "heartbeat", "poll_interval", "listen")
 	complete := cobra.FixedCompletions(subprocess.Inputs(), cobra.ShellCompDirectiveNoFileComp)
-	command.RegisterFlagCompletionFunc("stdin", complete)
+	_ = command.RegisterFlagCompletionFunc("stdin", complete)
 	return command
 }
 

@@ -20,7 +20,7 @@ func TestRowsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lists []string
-	for _, found := range regexp.MustCompile("\\{([a-z_]+(?:,\\s+[a-z_]+)*)\\}").FindAllStringSubmatch(string(text), -1) {
+	for _, found := range regexp.MustCompile(`\{([a-z_]+(?:,\s+[a-z_]+)*)\}`).FindAllStringSubmatch(string(text), -1) {
 		lists = append(lists, strings.Join(strings.Fields(found[1]), " "))
 	}
 	for _, row := range []any{

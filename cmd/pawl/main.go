@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if schemaError, ok := errors.AsType[*pawl.SchemaError](err); ok {
 		err = p.ExplainSchema(schemaError)
 	}
-	if wrong, ok := err.(exit.UsageError); ok {
+	if wrong, ok := errors.AsType[exit.UsageError](err); ok {
 		err = exit.Usagef("%w\nSee: %s --help", wrong.Unwrap(), command.CommandPath())
 	}
 	return err

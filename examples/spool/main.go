@@ -28,7 +28,7 @@ func main() {
 	check(client.Migrate(ctx))
 	spool, err := Open(client, "visits.spool", 10_000)
 	check(err)
-	defer spool.Close()
+	defer func() { _ = spool.Close() }()
 	for tick := time.Tick(time.Second); ; {
 		select {
 		case <-ctx.Done():

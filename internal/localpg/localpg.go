@@ -237,9 +237,9 @@ func (s *Server) stop() error {
 		// Closing the pipe is the order to end everything; the same happens
 		// when this process dies. The replies end when the supervisor does.
 		s.orders.Close()
-		s.replies.SetReadDeadline(time.Now().Add(stopTimeout))
+		_ = s.replies.SetReadDeadline(time.Now().Add(stopTimeout))
 		if _, err := io.Copy(io.Discard, s.lines); err != nil {
-			s.cmd.Process.Kill()
+			_ = s.cmd.Process.Kill()
 			failures = append(failures, fmt.Errorf("stop PostgreSQL: it did not stop within %v; look for process %d", stopTimeout, s.PID()))
 		}
 		s.replies.Close()
@@ -399,7 +399,7 @@ func (s *Server) ask(ctx context.Context, order string) (ok bool, err error) {
 		}
 		var turn, pid int
 		var word string
-		fmt.Sscan(line, &turn, &word, &pid)
+		_, _ = fmt.Sscan(line, &turn, &word, &pid)
 		if turn != s.turn {
 			continue // the answer to an order given up on
 		}

@@ -55,7 +55,7 @@ func (d *sqlDB) Query(ctx context.Context, text string, args []any, each func(Ro
 	if err != nil {
 		return explainLostStatement(err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		if err := each(rows); err != nil {
 			return err

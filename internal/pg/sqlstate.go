@@ -38,10 +38,8 @@ func IsMissing(err error) bool {
 // IsTransient reports whether the same statement may succeed later: the connection failed, the server is restarting
 // or out of resources, or a lock was not available.
 func IsTransient(err error) bool {
-	switch s := SQLState(err); {
-	case s == "":
-		return true
-	case s == "40001", s == "40P01", s == "55P03", s == "25006":
+	switch s := SQLState(err); s {
+	case "", "40001", "40P01", "55P03", "25006":
 		return true
 	default:
 		return strings.HasPrefix(s, "08") || strings.HasPrefix(s, "53") || strings.HasPrefix(s, "57")

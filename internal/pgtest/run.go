@@ -82,7 +82,7 @@ func (r *run) open() error {
 // that does sync its files dearly.
 func cloneClause(version string, own bool) string {
 	var major int
-	fmt.Sscan(version, &major)
+	_, _ = fmt.Sscan(version, &major)
 	switch {
 	case major < 15:
 		return ""

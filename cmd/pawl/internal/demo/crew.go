@@ -174,7 +174,7 @@ func (c *crew) stop() error {
 		case <-w.ended:
 		case <-limit:
 			stuck = append(stuck, w.name)
-			w.cmd.Process.Kill()
+			_ = w.cmd.Process.Kill()
 			<-w.ended
 			limit = time.After(0)
 		}

@@ -69,7 +69,7 @@ func show(ctx context.Context, db *database, scale float64, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	defer crew.stop()
+	defer func() { _ = crew.stop() }()
 	load := newLoad(db, scale)
 	fmt.Fprint(out, wrapped(output.Width(out), fmt.Sprintf(
 		"PostgreSQL %s. %d jobs of %d tenants, two workers: processes %d (A) and %d (B). "+

@@ -54,7 +54,7 @@ func (b *bars) show(c counts) {
 
 func (b *bars) say(format string, args ...any) {
 	// The line appears above the bars. Writing fails if the bars have ended.
-	io.WriteString(b.all, wrapped(b.width, fmt.Sprintf(format, args...)))
+	_, _ = io.WriteString(b.all, wrapped(b.width, fmt.Sprintf(format, args...)))
 }
 
 func (b *bars) end() {

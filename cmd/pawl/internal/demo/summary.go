@@ -27,10 +27,10 @@ func (r *result) print(out io.Writer, width int) {
 			row(w, k)
 			fmt.Fprintln(w)
 		}
-		w.Flush()
+		_ = w.Flush()
 		fmt.Fprintln(out)
 		for line := range strings.Lines(text.String()) {
-			io.WriteString(out, line[gap:]) // The first column has no gap before it.
+			_, _ = io.WriteString(out, line[gap:]) // The first column has no gap before it.
 		}
 	}
 	waits := func(w io.Writer, k kindResult) {
@@ -61,7 +61,7 @@ func (r *result) print(out io.Writer, width int) {
 		} else {
 			text += "\n" // One line per check, for grep.
 		}
-		io.WriteString(out, text)
+		_, _ = io.WriteString(out, text)
 	}
 }
 

@@ -36,7 +36,7 @@ type reporter struct {
 func (r *reporter) write(e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.out.Encode(e) // If the demo has ended, so has standard input, which ends this worker.
+	_ = r.out.Encode(e) // If the demo has ended, so has standard input, which ends this worker.
 }
 
 // aroundHandler is a middleware that reports the start and the end of each job.
@@ -87,7 +87,7 @@ func RunWorker(ctx context.Context, name string, heartbeat time.Duration) error 
 	go func() {
 		// Standard input ends when the demo stops the worker, and when the demo itself ends. The server may be gone
 		// then.
-		io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
 		time.AfterFunc(stopTimeout, func() { os.Exit(1) })
 	}()

@@ -40,7 +40,7 @@ func (p *Printer) Print(rows any) error {
 			return err
 		}
 		var indented bytes.Buffer
-		json.Indent(&indented, text, "", "  ")
+		_ = json.Indent(&indented, text, "", "  ")
 		indented.WriteByte('\n')
 		_, err = p.Out.Write(indented.Bytes())
 		return err
@@ -106,7 +106,7 @@ func (p *Printer) pageWriter(columns []column) (write func(page reflect.Value) e
 					return err
 				}
 				b.WriteString(comma + "\n  ")
-				json.Indent(&b, text, "  ", "  ")
+				_ = json.Indent(&b, text, "  ", "  ")
 				comma = ","
 			}
 			_, err := p.Out.Write(b.Bytes())
@@ -178,14 +178,14 @@ func JSON(row any) ([]byte, error) { return MarshalJSON(plain(reflect.ValueOf(ro
 
 func (p *Printer) writeHeader(columns []column) {
 	w := csv.NewWriter(p.Out)
-	w.Write(names(columns))
+	_ = w.Write(names(columns))
 	w.Flush()
 }
 
 func writeCSV(out io.Writer, columns []column, v reflect.Value) error {
 	w := csv.NewWriter(out)
 	for _, row := range rowsOf(v) {
-		w.Write(cells(row, columns, csvCell))
+		_ = w.Write(cells(row, columns, csvCell))
 	}
 	w.Flush()
 	return w.Error()

@@ -38,17 +38,17 @@ func writeLines(out io.Writer, columns []column, widths []int, lines [][]string)
 			gap := strings.Repeat(" ", max(widths[i]-ansi.StringWidth(cell), 0))
 			switch {
 			case columns[i].right:
-				w.WriteString(gap + cell)
+				_, _ = w.WriteString(gap + cell)
 			case i == end-1:
-				w.WriteString(cell)
+				_, _ = w.WriteString(cell)
 			default:
-				w.WriteString(cell + gap)
+				_, _ = w.WriteString(cell + gap)
 			}
 			if i < end-1 {
-				w.WriteString("  ")
+				_, _ = w.WriteString("  ")
 			}
 		}
-		w.WriteByte('\n')
+		_ = w.WriteByte('\n')
 	}
 	return w.Flush()
 }

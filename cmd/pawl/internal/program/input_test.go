@@ -2,6 +2,7 @@ package program
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 )
@@ -18,7 +19,7 @@ func TestInputIsInterruptible(t *testing.T) {
 		t.Fatalf("%q, %v", got, err)
 	}
 	cancel()
-	if _, err := io.ReadAll(in); err != context.Canceled {
+	if _, err := io.ReadAll(in); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }

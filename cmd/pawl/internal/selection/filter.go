@@ -46,7 +46,7 @@ func (f *Filter) AddFlags(command *cobra.Command, except ...string) {
 	if has("state") {
 		flags.Var((*statesFlag)(&f.States), "state", "jobs in one of these states, separated by commas: "+allStates())
 		complete := cobra.FixedCompletions(strings.Split(allStates(), ", "), cobra.ShellCompDirectiveNoFileComp)
-		command.RegisterFlagCompletionFunc("state", complete)
+		_ = command.RegisterFlagCompletionFunc("state", complete)
 	}
 	if has("args") {
 		flags.Var((*flagvalue.JSON)(&f.Args), "args", `jobs whose args contain this JSON, such as {"user": 42}`)

@@ -20,7 +20,7 @@ func AddFlags(command *cobra.Command, flags *pflag.FlagSet, names ...string) {
 		flags.VarP(&flagValue{definition: d, text: d.standard}, d.flag(), d.short, usage)
 		if d.allowed != nil {
 			complete := cobra.FixedCompletions(d.allowed, cobra.ShellCompDirectiveNoFileComp)
-			command.RegisterFlagCompletionFunc(d.flag(), complete)
+			_ = command.RegisterFlagCompletionFunc(d.flag(), complete)
 		}
 	}
 }

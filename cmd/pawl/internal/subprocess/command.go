@@ -84,7 +84,7 @@ func (c *Command) run(ctx context.Context, job *pawl.JobInfo, stdout io.Writer) 
 	go func() { stopped <- c.stop(ctx, group, ended) }()
 	err = command.Wait()
 	close(ended)
-	syscall.Kill(group, syscall.SIGKILL) // Processes that the program left behind.
+	_ = syscall.Kill(group, syscall.SIGKILL) // Processes that the program left behind.
 	cause := <-stopped
 	c.Log.Debug("pawl: program ended", "job", job, "state", command.ProcessState, "after", time.Since(began))
 
@@ -134,13 +134,13 @@ func (c *Command) stop(ctx context.Context, group int, ended <-chan struct{}) (c
 			grace = min(grace, 700*time.Millisecond)
 		}
 	}
-	syscall.Kill(group, syscall.SIGTERM)
+	_ = syscall.Kill(group, syscall.SIGTERM)
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-ended:
 	case <-timer.C:
-		syscall.Kill(group, syscall.SIGKILL)
+		_ = syscall.Kill(group, syscall.SIGKILL)
 	}
 	return cause
 }
