@@ -69,7 +69,8 @@ func (j cronJob) row(name string, tick time.Time, runAt *time.Time) (insertRow, 
 	}
 	o.Headers[headerCron], o.Headers[headerTick] = name, tick.UTC().Format(time.RFC3339)
 	b, err := json.Marshal(o)
-	r.opts = new(string(b))
+	text := string(b)
+	r.opts = &text
 	return r, err
 }
 

@@ -118,19 +118,19 @@ func (q Queue) stored() (s storedQueue, err error) {
 		return s, err
 	}
 	if s.rate, err = q.Rate.stored(); err != nil {
-		return s, fmt.Errorf("Rate: %w", err)
+		return s, fmt.Errorf("field Rate: %w", err)
 	}
 	if s.channelRate, err = q.ChannelRate.stored(); err != nil {
-		return s, fmt.Errorf("ChannelRate: %w", err)
+		return s, fmt.Errorf("field ChannelRate: %w", err)
 	}
 	if len(q.Weights) > 0 {
 		if s.weights, err = jsonText(q.Weights); err != nil {
-			return s, fmt.Errorf("Weights: %w", err)
+			return s, fmt.Errorf("field Weights: %w", err)
 		}
 	}
 	if q.Backoff != (Backoff{}) {
 		if s.backoff, err = jsonText(q.Backoff.stored()); err != nil {
-			return s, fmt.Errorf("Backoff: %w", err)
+			return s, fmt.Errorf("field Backoff: %w", err)
 		}
 	}
 	if q.MaxAttempts > 0 {
@@ -153,16 +153,16 @@ func (q Queue) stored() (s storedQueue, err error) {
 
 func (q Queue) check() error {
 	if err := q.Backoff.check(); err != nil {
-		return fmt.Errorf("Backoff: %w", err)
+		return fmt.Errorf("field Backoff: %w", err)
 	}
 	if q.MaxAttempts < 0 || q.MaxAttempts > math.MaxInt16 {
-		return fmt.Errorf("MaxAttempts is %d: want 0 to %d", q.MaxAttempts, math.MaxInt16)
+		return fmt.Errorf("field MaxAttempts is %d: want 0 to %d", q.MaxAttempts, math.MaxInt16)
 	}
 	if q.Lease < 0 {
-		return fmt.Errorf("Lease is %v: want a positive time, or 0 for the default", q.Lease)
+		return fmt.Errorf("field Lease is %v: want a positive time, or 0 for the default", q.Lease)
 	}
 	if q.MaxRunning < 0 || q.ChannelMaxRunning < 0 {
-		return errors.New("MaxRunning or ChannelMaxRunning is negative: want 0 for no limit")
+		return errors.New("field MaxRunning or ChannelMaxRunning is negative: want 0 for no limit")
 	}
 	for channel, weight := range q.Weights {
 		if len(channel) > maxName {
@@ -198,7 +198,8 @@ func retention(s *float64) time.Duration {
 
 func jsonText(v any) (*string, error) {
 	b, err := json.Marshal(v)
-	return new(string(b)), err
+	text := string(b)
+	return &text, err
 }
 
 func checkQueueName(verb, name string) error {

@@ -29,7 +29,7 @@ func (e *executor) run(ctx context.Context, job *JobInfo) (attemptResult, error)
 	}
 	defer h.release()
 	began := time.Now()
-	e.client.decode(job) // decodeArgs returns its error, so that middleware sees it like any other.
+	_ = e.client.decode(job) // decodeArgs returns the error, so that middleware sees it.
 	err := e.mux.call(ctx, h, job)
 	a := resultOf(job, h, err)
 	if a.verb == verbRetry && isShutdown(ctx) {

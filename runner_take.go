@@ -79,7 +79,7 @@ func (l *claimLoop) carryOut(ctx context.Context, p *lanes.Plan) (Jobs, int, err
 	l.leases.end(id, jobs)
 	if err != nil {
 		if pg.IsAmbiguous(err) {
-			l.undoing.Go(func() { l.client.unclaim(l.undo, id) })
+			l.undoing.Go(func() { _ = l.client.unclaim(l.undo, id) }) // If it fails, the heartbeat gives the lease up.
 		}
 		return nil, 0, err
 	}

@@ -327,5 +327,5 @@ func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listeni
 			c.config.Logger.Warn("pawl: Tail is too slow, finished jobs are left out", "jobs", len(ids))
 		}
 	}
-	l.Run(ctx)
+	_ = l.Run(ctx) // It ends with ctx, or because of a transaction pooler: Changed has told the Tail.
 }

@@ -52,8 +52,8 @@ func newSleeper(c *Client, queues []string) *sleeper {
 	return s
 }
 
-// run listens until ctx ends, or until a transaction pooler is met.
-func (s *sleeper) run(ctx context.Context) { s.listener.Run(ctx) }
+// run listens until ctx ends or LISTEN meets a transaction pooler. The listener logs its errors.
+func (s *sleeper) run(ctx context.Context) { _ = s.listener.Run(ctx) }
 
 func (s *sleeper) wake(queue string) {
 	select {

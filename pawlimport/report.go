@@ -125,7 +125,7 @@ func (r Report) String() string {
 	for _, m := range r.Moved {
 		fmt.Fprintf(table, "%s\t%s\t%d\n", m.Queue, m.Kind, m.Jobs)
 	}
-	table.Flush()
+	_ = table.Flush() // A strings.Builder returns no error.
 	if len(r.Crons) > 0 {
 		fmt.Fprintf(&b, "\ncrons: %s\n", strings.Join(r.Crons, ", "))
 	}
@@ -150,7 +150,7 @@ func (r Report) String() string {
 		for _, l := range r.Left {
 			fmt.Fprintf(table, "- %s\t%d\t%s\n", l.State, l.Jobs, l.Why)
 		}
-		table.Flush()
+		_ = table.Flush() // A strings.Builder returns no error.
 	}
 	if len(r.Remarks) > 0 {
 		b.WriteString("\nRemarks:\n")

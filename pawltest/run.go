@@ -162,7 +162,7 @@ func runOne(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue, verb string
 	}
 	unfinished := &pawl.PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
 	run := attempt{client: client, job: job, result: unfinished}
-	defer run.finish(ctx) // Also if the handler ends the test.
+	defer func() { _ = run.finish(ctx) }() // It stores the result even if the handler ends the test.
 	if kinds := mux.Kinds(); !slices.Contains(kinds, job.Kind) && !slices.Contains(kinds, "*") {
 		if err := client.Release(ctx, job, 0); err != nil {
 			t.Errorf("pawltest: %s: %v", verb, err)
