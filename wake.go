@@ -9,7 +9,7 @@ import (
 )
 
 // A sleeper lets a runner sleep until an insert wakes it. While the runner sleeps, its listener holds a shared
-// advisory lock for each queue. The SQL function wake notifies only a queue whose lock somebody holds.
+// advisory lock for each queue. The SQL function wake notifies only for a queue whose lock is taken.
 //
 // Behind a transaction pooler the sleeper never announces itself, and the runner polls.
 type sleeper struct {

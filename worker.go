@@ -12,8 +12,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// A Worker is a row in the database that stands for something that claims jobs: a call of Run, or a worker made with
-// RegisterWorker. Workers that are gone are listed for a day.
+// A Worker is an entry in the database for a call of [Client.Run], or for a program that claims jobs itself and has
+// called [Client.RegisterWorker]. The entry of a worker that has ended is kept for a day.
 //
 // Claim and Heartbeat are methods of a Worker that RegisterWorker or Workers returned.
 type Worker struct {
@@ -26,8 +26,8 @@ type Worker struct {
 	// Host is the name of the machine that the worker runs on, at most 255 bytes.
 	Host string
 
-	// State is ready, suspended or stopping; of a worker that is gone it is stopped or lost. A lost worker was silent
-	// for too long.
+	// State is "ready", "suspended" or "stopping" for a live worker. It is "stopped" after a regular end, or "lost" if
+	// the worker's heartbeats stopped.
 	State string
 
 	// Version is the version of the worker's program, at most 255 bytes.
@@ -220,9 +220,9 @@ func (c *Client) whyKept(ctx context.Context, id int64) error {
 	}
 }
 
-// SuspendWorker stops a worker from claiming jobs until ResumeWorker. Jobs that it runs continue. The worker learns of
-// it at once, or with its next heartbeat if a connection pooler keeps notifications from it. It gives back the jobs of
-// a claim that is under way. SuspendWorker returns ErrNotFound if there is no live worker of this id.
+// SuspendWorker stops a worker from claiming jobs until ResumeWorker. Jobs that it runs continue. The worker is
+// notified at once, or behind a transaction pooler at its next heartbeat. It gives back the jobs of a claim that is
+// running at that moment. SuspendWorker returns ErrNotFound if there is no live worker of this id.
 func (c *Client) SuspendWorker(ctx context.Context, id int64) error {
 	return c.setWorkerState(ctx, "suspend", id, workerSuspended)
 }
@@ -234,8 +234,8 @@ func (c *Client) ResumeWorker(ctx context.Context, id int64) error {
 }
 
 // StopWorker ends a worker as if the context of its Run had ended: it drains, and Run returns. This cannot be undone.
-// The worker learns of it as it does of SuspendWorker. A worker made with RegisterWorker is gone at once and its jobs
-// are given back. StopWorker returns ErrNotFound if there is no live worker of this id.
+// The worker is notified as by [Client.SuspendWorker]. A worker made with [Client.RegisterWorker] ends at once and
+// its jobs are given back. StopWorker returns ErrNotFound if there is no live worker of this id.
 func (c *Client) StopWorker(ctx context.Context, id int64) error {
 	return c.setWorkerState(ctx, "stop", id, workerStopping)
 }
@@ -256,10 +256,10 @@ func (c *Client) setWorkerState(ctx context.Context, verb string, id int64, stat
 	return nil
 }
 
-// ReleaseWorker gives back the jobs that a worker has claimed and returns how many. They run before all other jobs, no
-// attempt is used, and no crash is counted. The contexts of their handlers end with ErrLeaseLost and their results are
-// discarded. A live worker that is not suspended may claim the same jobs again. ReleaseWorker returns ErrNotFound if
-// there is no worker of this id.
+// ReleaseWorker gives back the jobs that a worker has claimed and returns how many. The jobs run before other jobs.
+// No attempt is used, and no crash is counted. The contexts of their handlers end with ErrLeaseLost and their results
+// are discarded. A live worker that is not suspended may claim the same jobs again. ReleaseWorker returns ErrNotFound
+// if there is no worker of this id.
 func (c *Client) ReleaseWorker(ctx context.Context, id int64) (n int64, err error) {
 	var exists bool
 	err = c.row(ctx, `select pawl.release_worker($1::bigint),
