@@ -13,7 +13,7 @@ import (
 )
 
 // Await waits until a job has finished and returns the job. The job may run on any worker. Its State is completed,
-// cancelled or dead, and Result has the handler's result. Await returns ErrNotFound if the job does not exist. A
+// cancelled or dead, and Result has the handler's result. Await returns [ErrNotFound] if the job does not exist. A
 // finished job does not exist if its queue keeps no finished jobs, or if the job was deleted.
 //
 // Await first reads the job's state at intervals that grow from 1 ms. Each reading costs one index lookup. If the job

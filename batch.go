@@ -156,7 +156,7 @@ func (r *insertRow) encodeCallback(batch ID) (string, error) {
 	return string(b), err
 }
 
-// GetBatch returns the progress of a batch. It returns ErrNotFound if there is no batch with this id. A batch is
+// GetBatch returns the progress of a batch. It returns [ErrNotFound] if there is no batch with this id. A batch is
 // deleted 30 days after it has finished.
 func (c *Client) GetBatch(ctx context.Context, id ID) (*Batch, error) {
 	b := &Batch{ID: id}

@@ -9,14 +9,14 @@ import (
 )
 
 // Cancel finishes live jobs in any state as cancelled and returns their number. Finished jobs stay as they are.
-// Cancel returns ErrNotFound if which is an [ID] and there is no such job.
+// Cancel returns [ErrNotFound] if which is an [ID] and there is no such job.
 //
 // The context of a running handler ends with ErrCancelled. That happens at once, or behind a transaction pooler at
 // the worker's next heartbeat. The job stays cancelled, and the handler's result is discarded.
 //
 // Cancel finds the jobs of a [Filter] newest first and cancels them in batches of 1,000. Each batch is a transaction
-// of its own, except on a client made by With. A job that changes its state after Cancel has found it is cancelled
-// too.
+// of its own, except on a client made by [Client.With]. A job that changes its state after Cancel has found it is
+// cancelled too.
 func (c *Client) Cancel(ctx context.Context, which Selector) (int64, error) {
 	return c.remove(ctx, "cancel", which, true)
 }

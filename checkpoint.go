@@ -25,8 +25,8 @@ type Checkpoint struct {
 }
 
 // Checkpoint stores the progress of a claimed job. The next attempt finds it, even after a crash. On a client made by
-// With, the checkpoint commits together with the other changes of that transaction. Checkpoint returns ErrLeaseLost
-// if the claim is no longer valid; roll back then.
+// [Client.With], the checkpoint commits together with the other changes of that transaction. Checkpoint returns
+// [ErrLeaseLost] if the claim is no longer valid; roll back then.
 func (c *Client) Checkpoint(ctx context.Context, job ClaimedJobs, checkpoint Checkpoint) error {
 	jobs := job.claimed()
 	if len(jobs) != 1 {
@@ -114,7 +114,7 @@ func (c *Client) checkpoint(ctx context.Context, job *JobInfo, changes map[strin
 }
 
 // Progress records how far the job's handler is. Get and List return it in the fields Percent and Message. percent is
-// 0 to 100. Only the first 1024 bytes of message are kept. Progress returns ErrLeaseLost if the claim is no longer
+// 0 to 100. Only the first 1024 bytes of message are kept. Progress returns [ErrLeaseLost] if the claim is no longer
 // valid. It returns another error if the job was not claimed.
 func (j *JobInfo) Progress(ctx context.Context, percent int, message string) error {
 	if j.client == nil && !j.inMemory {

@@ -135,8 +135,8 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	return c, nil
 }
 
-// Pool returns the pool that the client was made with, or nil if it was made without one. A client made by With has the
-// pool of the client it was made from.
+// Pool returns the pool that the client was made with, or nil if it was made without one. A client made by
+// [Client.With] has the pool of the client it was made from.
 func (c *Client) Pool() *pgxpool.Pool { return c.pool }
 
 // Schema returns the name of the schema that has the client's tables and functions.

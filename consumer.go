@@ -121,7 +121,7 @@ func newLanes(queue string) *lanes.Set {
 // If Config.Codec cannot decode the args of a job, the job is dead with the reason "unprocessable" and Claim does not
 // return it.
 //
-// On a client made by With, the jobs are claimed when the transaction commits.
+// On a client made by [Client.With], the jobs are claimed when the transaction commits.
 func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (Jobs, error) {
 	return c.claimAs(ctx, nil, queue, n, lease, kinds)
 }

@@ -11,9 +11,9 @@ import (
 
 // Complete finishes claimed jobs as completed.
 //
-// On a client made by With, the completion is part of that transaction. Effects that the transaction writes commit
-// together with the completion or not at all, so they happen exactly once. If Complete returns ErrLeaseLost, roll
-// back.
+// On a client made by [Client.With], the completion is part of that transaction. Effects that the transaction writes
+// commit together with the completion or not at all, so they happen exactly once. If Complete returns [ErrLeaseLost],
+// roll back.
 //
 // If a job's claim is no longer valid, Complete returns ErrLeaseLost. For several jobs, it returns a [JobErrors] with
 // the errors of those jobs, and the other jobs are completed.

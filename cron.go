@@ -222,14 +222,14 @@ func (c *Client) scanCron(s scanner) (cron Cron, err error) {
 }
 
 // PauseCron stops a cron until [Client.ResumeCron]. Jobs that it has inserted stay. Ticks during the pause do not
-// count as missed: CatchUp does not insert them. PauseCron returns ErrNotFound if there is no cron of this name.
+// count as missed: CatchUp does not insert them. PauseCron returns [ErrNotFound] if there is no cron of this name.
 func (c *Client) PauseCron(ctx context.Context, name string) error {
 	return c.cronRow(ctx, "pause", name,
 		"update pawl.cron set paused = true where name = $1::text returning true", new(bool))
 }
 
 // ResumeCron resumes a paused cron. Its next tick is the first one after the database's current time. If the cron is
-// not paused, ResumeCron does nothing. ResumeCron returns ErrNotFound if there is no cron of this name.
+// not paused, ResumeCron does nothing. ResumeCron returns [ErrNotFound] if there is no cron of this name.
 func (c *Client) ResumeCron(ctx context.Context, name string) error {
 	for {
 		resumed, err := c.resumeCron(ctx, name)
@@ -268,14 +268,14 @@ func (c *Client) resumeCron(ctx context.Context, name string) (resumed bool, err
 	return true, nil
 }
 
-// DeleteCron deletes a cron. Jobs that it inserted stay. DeleteCron returns ErrNotFound if there is no cron of this
+// DeleteCron deletes a cron. Jobs that it inserted stay. DeleteCron returns [ErrNotFound] if there is no cron of this
 // name.
 func (c *Client) DeleteCron(ctx context.Context, name string) error {
 	return c.cronRow(ctx, "delete", name, "delete from pawl.cron where name = $1::text returning true", new(bool))
 }
 
 // RunCron inserts a cron's job now, even if the cron is paused. It does not change NextAt or LastAt. The job's header
-// "tick" has the database's current time. RunCron returns ErrNotFound if there is no cron of this name.
+// "tick" has the database's current time. RunCron returns [ErrNotFound] if there is no cron of this name.
 func (c *Client) RunCron(ctx context.Context, name string) (InsertResult, error) {
 	var job string
 	var now time.Time

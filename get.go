@@ -8,8 +8,9 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Get returns a live or finished job. It returns ErrNotFound if there is no such job, or if its retention has ended.
-// If Config.Codec cannot decode the args, Args has them as stored: a JSON string that begins with "pawl:codec:".
+// Get returns a live or finished job. It returns [ErrNotFound] if there is no such job, or if its retention has
+// ended. If Config.Codec cannot decode the args, Args has them as stored: a JSON string that begins with
+// "pawl:codec:".
 func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
 	var job *JobInfo
 	err := c.query(ctx, "select * from pawl.get($1::bigint[])", []any{[]int64{int64(id)}}, func(s scanner) (err error) {
@@ -77,7 +78,7 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 
 // Claimed returns jobs that are claimed now, in the order of ids, so that another process than the one that claimed
 // them can finish them. Pass the jobs to [Client.Complete], [Client.Fail], [Client.Release], [Client.Extend],
-// [Client.Checkpoint] or [Client.Delete]. These return ErrLeaseLost if the claim is no longer valid. Claimed leaves
+// [Client.Checkpoint] or [Client.Delete]. These return [ErrLeaseLost] if the claim is no longer valid. Claimed leaves
 // out jobs that are not running.
 //
 // Compare [JobInfo.Epoch] with the epoch of the claim that you mean to finish: another worker may have claimed the

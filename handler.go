@@ -68,7 +68,7 @@ type handler struct {
 // into T, the job is dead at once with the reason "unprocessable".
 //
 // The handler's context has the values of the context that was passed to [Client.Run]. If it ends while the handler
-// runs, [context.Cause] returns ErrCancelled, ErrLeaseLost, ErrTimeout or ErrShutdown.
+// runs, [context.Cause] returns [ErrCancelled], [ErrLeaseLost], [ErrTimeout] or ErrShutdown.
 func Handle[T Args](mux *Mux, handle func(context.Context, *Job[T]) error, options ...KindOptions) {
 	h := newHandler[T](options)
 	h.run = func(ctx context.Context, info *JobInfo) error {

@@ -17,7 +17,7 @@ type InsertResult struct {
 }
 
 // Insert inserts one job. job is plain [Args], or a [JobSpec] with settings. If Insert returns a nil error, the job
-// is committed and will not be lost. On a client made by With, the job commits with that transaction.
+// is committed and will not be lost. On a client made by [Client.With], the job commits with that transaction.
 //
 // Insert returns an [*InvalidError] if the job is invalid and a [*RateError] if Config.InsertRate is exceeded; then
 // the database has not seen the job. If the connection fails or ctx ends while the statement runs, the error says

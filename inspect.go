@@ -34,7 +34,7 @@ type Finding struct {
 // seconds per million rows and uses work_mem and temporary files. Until it ends, vacuum cannot remove newly dead
 // rows. Maintenance removes some leftover permits and leases; Verify checks those twice, three seconds apart.
 //
-// On a client made by With, Verify sees what that transaction sees.
+// On a client made by [Client.With], Verify sees what that transaction sees.
 func (c *Client) Verify(ctx context.Context) ([]Finding, error) {
 	if c.db == nil {
 		if err := c.requirePool("Verify"); err != nil {

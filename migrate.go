@@ -13,7 +13,7 @@ import (
 
 // Migrate brings the schema to this binary's version. It creates the schema if there is none, and it replaces every
 // function. If several processes call Migrate at once, they run one after the other. If the schema is newer than the
-// binary, Migrate changes nothing and returns a *SchemaError.
+// binary, Migrate changes nothing and returns a [*SchemaError].
 //
 // Migrate may run while workers of this version and of the version before run jobs (docs/upgrades.md). It is one
 // transaction, except for indexes that are built concurrently. It waits at most 100 milliseconds for a lock and tries
@@ -32,8 +32,9 @@ func (c *Client) MigrateTo(ctx context.Context, version int) error {
 	return c.migrate(ctx, "MigrateTo", migrate.Options{To: version}, false)
 }
 
-// WriteMigration writes to w the SQL that MigrateTo would run, as a script for psql, and changes nothing. If version
-// is 0, it stands for this binary's version. The script fits the schema in the state that it has during the call.
+// WriteMigration writes to w the SQL that [Client.MigrateTo] would run, as a script for psql, and changes nothing. If
+// version is 0, it stands for this binary's version. The script fits the schema in the state that it has during the
+// call.
 func (c *Client) WriteMigration(ctx context.Context, w io.Writer, version int) error {
 	return c.migrate(ctx, "WriteMigration", migrate.Options{To: version, Dry: w}, false)
 }
@@ -42,7 +43,7 @@ func (c *Client) WriteMigration(ctx context.Context, w io.Writer, version int) e
 // roles cannot call Pawl's functions. Each later Migrate keeps the grants up to date.
 //
 // The calling role must own the schema, and must be allowed to create roles unless they exist. CreateRoles returns a
-// *SchemaError if the schema is not at this binary's version: call Migrate first.
+// [*SchemaError] if the schema is not at this binary's version: call Migrate first.
 func (c *Client) CreateRoles(ctx context.Context) error {
 	if err := c.requirePool("CreateRoles"); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 // A Queue is a queue and its policy: limits, defaults and retention. The policy is stored in the database and applies
 // to every runner and consumer. A zero field means the default.
 //
-// A queue needs no PutQueue before its first job: until then it has the default policy.
+// A queue needs no [Client.PutQueue] before its first job: until then it has the default policy.
 type Queue struct {
 	// Name is the queue's name, from 1 to 255 bytes.
 	Name string
@@ -235,8 +235,8 @@ func (c *Client) setPaused(ctx context.Context, verb, name string, paused bool) 
 	return nil
 }
 
-// ResumeChannel continues an ordered channel that halted because the job at its head died (Queue.HaltOnDead). The dead
-// job stays dead. ResumeChannel returns ErrNotFound if the channel is not halted.
+// ResumeChannel continues an ordered channel that halted because the job at its head died (Queue.HaltOnDead). The
+// dead job stays dead. ResumeChannel returns [ErrNotFound] if the channel is not halted.
 func (c *Client) ResumeChannel(ctx context.Context, queue, channel string) error {
 	var halted bool
 	err := c.row(ctx, "select pawl.resume_channel($1::text, $2::text)", []any{queue, channel}, &halted)
@@ -250,8 +250,8 @@ func (c *Client) ResumeChannel(ctx context.Context, queue, channel string) error
 }
 
 // DeleteQueue deletes a queue's policy, its pause and the record of its halted channels. Finished jobs stay until
-// their retention ends. DeleteQueue returns ErrQueueInUse if the queue has live jobs or a live worker names it in its
-// Queues. It returns ErrNotFound if the queue was never configured.
+// their retention ends. DeleteQueue returns [ErrQueueInUse] if the queue has live jobs or a live worker names it in
+// its Queues. It returns [ErrNotFound] if the queue was never configured.
 func (c *Client) DeleteQueue(ctx context.Context, name string) error {
 	var result string
 	err := c.row(ctx, "select pawl.delete_queue($1::text)", []any{name}, &result)
@@ -270,7 +270,7 @@ func (c *Client) DeleteQueue(ctx context.Context, name string) error {
 }
 
 // PurgeQueue deletes the live jobs of a queue, including running ones, and returns how many it deleted. It works like
-// Delete with a Filter. Jobs inserted during the call stay. PurgeQueue returns ErrNotFound if the queue has no live
+// Delete with a Filter. Jobs inserted during the call stay. PurgeQueue returns [ErrNotFound] if the queue has no live
 // jobs, was never configured, and no live worker names it in its Queues.
 func (c *Client) PurgeQueue(ctx context.Context, name string) (int64, error) {
 	if err := checkQueueName("purge", name); err != nil {

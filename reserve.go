@@ -10,13 +10,13 @@ import (
 )
 
 // CommitReserved releases jobs that were inserted with JobSpec.Reserve, all or none, so that they can run. It returns
-// ErrExpired if one of them is no longer reserved. Then its time has passed, or it was committed or aborted before.
+// [ErrExpired] if one of them is no longer reserved. Then its time has passed, or it was committed or aborted before.
 func (c *Client) CommitReserved(ctx context.Context, ids ...ID) error {
 	err := c.query(ctx, "select pawl.commit_reserved($1::bigint[])", []any{integers(ids)}, nil)
 	return reservationError("commit reservation", err)
 }
 
-// AbortReserved removes reserved jobs, all or none. It returns ErrExpired in the same cases as
+// AbortReserved removes reserved jobs, all or none. It returns [ErrExpired] in the same cases as
 // [Client.CommitReserved].
 func (c *Client) AbortReserved(ctx context.Context, ids ...ID) error {
 	err := c.query(ctx, "select pawl.abort_reserved($1::bigint[])", []any{integers(ids)}, nil)
@@ -24,7 +24,7 @@ func (c *Client) AbortReserved(ctx context.Context, ids ...ID) error {
 }
 
 // ExtendReserved makes reservations last at least until d from now; it never shortens one. It extends all or none. It
-// returns ErrExpired in the same cases as [Client.CommitReserved].
+// returns [ErrExpired] in the same cases as [Client.CommitReserved].
 func (c *Client) ExtendReserved(ctx context.Context, d time.Duration, ids ...ID) error {
 	if d < 0 {
 		return errors.New("pawl: extend reservation: the duration is negative: want 0 or more")

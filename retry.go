@@ -9,7 +9,7 @@ import (
 
 // Retry makes scheduled, dead and cancelled jobs ready now and returns their number. A scheduled job may be waiting
 // for its first run or for its next attempt. A job that has used up its attempts gets one more. Retry returns
-// ErrNotFound if which is an [ID] and there is no such job.
+// [ErrNotFound] if which is an [ID] and there is no such job.
 //
 // Retry does not change jobs that are ready, running or completed. It does not change a finished job either if
 // another job has its unique key.

@@ -23,8 +23,8 @@ const countChannelsUpTo = 10_000
 // queue. Beyond that it estimates and sets Estimated. Stats is slower if a queue was paused or not vacuumed for a
 // long time, because it has to skip dead rows.
 //
-// Stats first reports this client's counters to the database, so that the rates include them. A client made by With
-// does not report them.
+// Stats first reports this client's counters to the database, so that the rates include them. A client made by
+// [Client.With] does not report them.
 func (c *Client) Stats(ctx context.Context) (pawlstats.Stats, error) {
 	if c.db == nil {
 		c.counters.report(ctx, c)

@@ -32,13 +32,13 @@ type JobUpdate struct {
 // the ready jobs, even if its time and priority stay the same. Without Delay or RunAt a scheduled job keeps its
 // time.
 //
-// For an ID, Update returns ErrNotFound if no such job is live, and ErrRunning if the job is running. Claimed jobs
-// are running. For several jobs, or a [Filter] in which only IDs is set, it returns a [JobErrors] with the jobs that
-// were not changed. The other jobs are changed. With any other Filter, Update skips running jobs and works in batches
-// as [Client.Cancel] does.
+// For an ID, Update returns [ErrNotFound] if no such job is live, and [ErrRunning] if the job is running. Claimed
+// jobs are running. For several jobs, or a [Filter] in which only IDs is set, it returns a [JobErrors] with the jobs
+// that were not changed. The other jobs are changed. With any other Filter, Update skips running jobs and works in
+// batches as [Client.Cancel] does.
 //
 // Update returns an [*InvalidError] if it would give an ordered job a priority or a job args of another kind. Then
-// nothing is changed; with a Filter, earlier batches stay changed. On a client made by With, roll back.
+// nothing is changed; with a Filter, earlier batches stay changed. On a client made by [Client.With], roll back.
 func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (int64, error) {
 	changes, err := c.encodeUpdate(update)
 	if err != nil {
