@@ -147,7 +147,7 @@ func (w *awaiter) begin(c *Client) {
 	w.joined, w.slots, w.listener = map[*awaited]struct{}{}, map[string]bool{}, l
 	var ctx context.Context
 	ctx, w.stop = context.WithCancel(context.Background())
-	go l.Run(ctx) // It ends when the last call of Await leaves.
+	go func() { _ = l.Run(ctx) }() // It ends when the last call of Await leaves, or at a transaction pooler.
 }
 
 func (w *awaiter) leave(a *awaited) {

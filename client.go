@@ -45,7 +45,7 @@ type Config struct {
 	// pooler, let ListenURL connect to the server directly or through a pooler in session mode. It defaults to the
 	// pool's connection settings.
 	ListenURL string
-	// Logger logs what the client's callers cannot see as an error. It defaults to slog.Default().
+	// Logger logs problems that no method can return as an error. It defaults to slog.Default().
 	Logger *slog.Logger
 	// Defaults holds the values for fields that an inserted job leaves zero: see JobSpec.
 	Defaults JobSpec

@@ -47,7 +47,7 @@ func (u *claimUndoer) run() {
 		if !ok {
 			return
 		}
-		claim.undo(claim.ctx, claim.lease) // If it fails, the lease expires.
+		_ = claim.undo(claim.ctx, claim.lease) // If it fails, the lease expires.
 		claim.end()
 	}
 }

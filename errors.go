@@ -35,7 +35,7 @@ var (
 type InvalidError struct {
 	Index  int    // Index is the job's place in the argument of InsertMany. It is 0 for Insert.
 	Field  string // Field is the name of a field of JobSpec.
-	Reason string // Reason says what is wrong and what is right.
+	Reason string // Reason says why the value was refused and which values are valid.
 }
 
 func (e *InvalidError) Error() string {

@@ -54,7 +54,7 @@ func (f *followupRunner) run(ctx context.Context, client *Client) {
 				}
 			}
 			if constrained {
-				client.runFollowups(ctx)
+				_ = client.runFollowups(ctx) // If it fails, a maintenance task runs them.
 			}
 		}
 	})

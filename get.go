@@ -72,7 +72,7 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 	if err := job.unpack(opts, errs, save); err != nil {
 		return nil, err
 	}
-	c.decode(job)
+	_ = c.decode(job) // If it fails, the args stay as stored.
 	return job, nil
 }
 

@@ -17,7 +17,7 @@ import (
 // checks.
 type Finding struct {
 	Check    string // Check names the check, such as "ticket-missing" or "xmin".
-	Problem  string // Problem says what is wrong: which object or session, how many, since when.
+	Problem  string // Problem describes the problem: which object or session, how many, since when.
 	Remedy   string // Remedy says what to do. Where possible it is a statement or a command to type.
 	Fatal    bool   // Fatal reports whether jobs do not run, or may be lost, until the problem is fixed.
 	Repaired bool   // Repaired reports whether Repair fixed the problem and did not find it again.

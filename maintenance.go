@@ -111,8 +111,8 @@ func (f *taskFailures) record(began time.Time, err error) {
 	}
 }
 
-// A rescuer rescues the jobs of stale workers and of expired leases. It knows when it was itself cut off from the
-// database.
+// A rescuer rescues the jobs of stale workers and of expired leases. It also records when it had no connection to the
+// database itself.
 type rescuer struct {
 	client     *Client
 	stale      time.Duration

@@ -92,7 +92,7 @@ type tailStep struct {
 	newest ID
 }
 
-// lasting returns an error that ends the Tail, and nil for one that another try may not meet.
+// lasting returns err if it ends the Tail, or nil if another try may succeed.
 func lasting(err error) error {
 	if err != nil && (errors.Is(err, errLoopEnded) || !pg.IsTransient(err)) {
 		return err
@@ -296,8 +296,8 @@ func (t *tail) finish(ctx context.Context, ids []ID) error {
 	return nil
 }
 
-// hearFinished passes on the ids of jobs that finish, until ctx ends. It says on listening whether it hears them,
-// once it knows and whenever that changes.
+// hearFinished sends the ids of jobs that finish, until ctx ends. It sends on listening whether it is notified of
+// them, first when that is known and then whenever it changes.
 func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listening chan<- bool) {
 	l := c.newListener("pawl.finished", awaitLockKey, "Tail")
 	every := []string{anySlot}

@@ -69,8 +69,8 @@ func (s *sleeper) poke() {
 	}
 }
 
-// announce says that the runner is about to sleep. It returns true once inserts see that. The runner looks once more
-// then.
+// announce says that the runner is about to sleep. It returns true when inserts see that. The runner then claims once
+// more before it sleeps.
 func (s *sleeper) announce(ctx context.Context) bool {
 	s.listener.Want(s.keys...)
 	ctx, cancel := context.WithTimeout(ctx, time.Second)

@@ -97,10 +97,10 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 
 // RegisterWorker makes a worker for a program that claims jobs itself instead of calling Run. Other processes see the
 // worker in Workers and can suspend or stop it. If the worker is silent for StaleAfter, its jobs are rescued and run
-// elsewhere.
+// on other workers.
 //
 // RegisterWorker reads Name, Host, Version, Queues and StaleAfter of worker and ignores the other fields. Queues is
-// shown to others and does not limit what the worker may claim.
+// shown by [Client.Workers] and does not limit which jobs the worker can claim.
 //
 // The worker has to call Heartbeat more often than every StaleAfter. A Claim outside a transaction is a heartbeat
 // too. The worker lives until [Client.StopWorker], or until it is silent for too long.
@@ -149,7 +149,7 @@ func (w *Worker) Claim(ctx context.Context, queue string, n int, lease time.Dura
 }
 
 // Heartbeat says that the worker is live and returns the state that it should be in: ready or suspended. It returns
-// [ErrNotFound] if the worker was stopped or was silent for too long. Its jobs run elsewhere then.
+// [ErrNotFound] if the worker was stopped or was silent for too long. Its jobs then run on other workers.
 func (w *Worker) Heartbeat(ctx context.Context) (state string, err error) {
 	if w.client == nil {
 		return "", w.unregistered("send heartbeat")

@@ -138,7 +138,7 @@ func (r *run) drainSome(ctx context.Context, last *int64, most int) (more bool, 
 	if err != nil {
 		return false, err
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx))
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // After a commit it does nothing.
 	page, err := r.readOutbox(ctx, tx, *last, most)
 	if err != nil || len(page.ids) == 0 {
 		return false, err
