@@ -15,7 +15,7 @@ import (
 type BatchSpec struct {
 	// Jobs are the jobs of the batch.
 	Jobs []JobSpec
-	// OnFinish is inserted once, when every job is completed, cancelled or dead.
+	// OnFinish is inserted once, when every job is completed, cancelled, deleted or dead.
 	OnFinish *JobSpec
 	// OnSuccess is inserted once, when every job has completed.
 	OnSuccess *JobSpec

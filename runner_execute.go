@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// An executor runs handlers and says what becomes of their jobs.
+// An executor runs handlers and returns the results of their attempts.
 type executor struct {
 	client *Client
 	mux    *Mux
 	log    *slog.Logger
-	drain  <-chan struct{} // Closed when no further handler is to start.
+	drain  <-chan struct{} // Closed when no further handler may start.
 }
 
 // unknownKindDelay is when a job whose kind has no handler in this process becomes ready again.

@@ -46,7 +46,7 @@ type Options struct {
 	// Schedules turns the other queue's schedules into crons. Only pg-boss has schedules in the database.
 	Schedules bool
 
-	// Backoff is the backoff of the imported jobs. If zero, it is the other queue's, as far as the database has it.
+	// Backoff is the backoff of the imported jobs. If zero, they keep the other queue's backoff if its database has one.
 	Backoff pawl.Backoff
 
 	// Progress, if not nil, is called after each transaction with the number of jobs imported so far.

@@ -8,8 +8,8 @@ import (
 	"text/tabwriter"
 )
 
-// A Report says what an import did, or what it would do if it was a dry run. Names and ids are the source's unless said
-// otherwise. Its slices are never nil.
+// A Report says what an import did, or what it would do if it was a dry run. Names and ids are the source's unless
+// said otherwise. The slices are never nil.
 type Report struct {
 	// Source is river, pg-boss or graphile-worker.
 	Source string `json:"source"`

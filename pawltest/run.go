@@ -103,10 +103,10 @@ func requireHandler(t testing.TB, mux *pawl.Mux, kind, verb string) {
 	}
 }
 
-// RunOne runs one job that is ready, and returns it in the state that it then has: completed, scheduled for a retry,
-// dead. It takes the queues in the order of their names, and the jobs of a queue in the order of a runner. If no job
-// is ready, RunOne ends the test and lists the jobs that exist. If the job's kind has no handler, it ends the test
-// and the job stays ready.
+// RunOne runs one ready job and returns it in its new state, such as completed, scheduled for a retry, or dead. It
+// takes the queues in the order of their names, and the jobs of a queue in a runner's order. If no job is ready,
+// RunOne ends the test and lists the jobs that exist. If the job's kind has no handler, it ends the test and the job
+// stays ready.
 func RunOne(t testing.TB, client *pawl.Client, mux *pawl.Mux) *pawl.JobInfo {
 	t.Helper()
 	queues, err := client.Queues(t.Context())
@@ -124,11 +124,11 @@ func RunOne(t testing.TB, client *pawl.Client, mux *pawl.Mux) *pawl.JobInfo {
 	return nil
 }
 
-const mostAttempts = 10_000 // By then handlers make work faster than they do it.
+const mostAttempts = 10_000 // More attempts mean that handlers insert jobs without end.
 
-// Drain runs the ready jobs of a queue until there is none, and returns the number of attempts. It also runs the
-// jobs that become ready because of these attempts. It does not run jobs that are scheduled for later when it
-// starts, or that the attempts schedule for later: see [Advance]. It ends the test after 10,000 attempts.
+// Drain runs the ready jobs of a queue until there is none, and returns the number of attempts. It also runs jobs
+// that these attempts make ready. It does not run jobs that are scheduled for a later time, even if that time comes
+// while Drain runs: see [Advance]. It ends the test after 10,000 attempts.
 func Drain(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue string) int {
 	t.Helper()
 	if queue == "" {
