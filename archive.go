@@ -102,8 +102,8 @@ func (c *Client) dropPartition(ctx context.Context, p archivePartition) error {
 	return c.query(ctx, "drop table if exists pawl."+p.name, nil, nil)
 }
 
-// outsideTx runs a statement that PostgreSQL refuses in a transaction. It uses the simple protocol because the pipelines
-// of the extended protocol are transactions too.
+// outsideTx runs a statement that PostgreSQL refuses in a transaction. It uses the simple protocol because a pipeline
+// of the extended protocol is a transaction too.
 func (c *Client) outsideTx(ctx context.Context, text string) error {
 	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		_, err := conn.Exec(ctx, c.source.Into(c.config.Schema, text), pgx.QueryExecModeSimpleProtocol)

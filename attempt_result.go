@@ -10,7 +10,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// An attemptResult says what becomes of a claimed job: it is completed, or one of the verbs of fail.sql applies.
+// An attemptResult is the result of a claimed job's attempt: the job is completed, or one of the verbs of fail.sql
+// applies.
 type attemptResult struct {
 	job       *JobInfo
 	verb      string
@@ -130,9 +131,9 @@ func truncate(s string, most int) string {
 	return s
 }
 
-// OutcomeOf returns the state that a job gets when its handler returns err, which may be nil, and whether that is a
-// failed attempt. A failed attempt whose state is pawlstate.Scheduled is retried; if it was the last one, the job
-// is dead instead.
+// OutcomeOf returns the state that a job gets if its handler returns err, and whether the attempt counts as failed.
+// err may be nil. If the attempt has failed and the state is [pawlstate.Scheduled], the job is retried. OutcomeOf
+// does not know how many attempts are left: after the last one the job is dead instead.
 func OutcomeOf(err error) (state pawlstate.State, failed bool) {
 	switch resultOf(nil, nil, err).verb {
 	case verbComplete:

@@ -12,14 +12,17 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// Await waits until a job has finished, whichever worker runs it, and returns the job: completed with its Result,
-// cancelled, or dead. To insert a job and wait for it, call Insert, then Await. It returns ErrNotFound if the job
-// does not exist. A finished job does not exist any more if its queue keeps none, or if it was deleted.
+// Await waits until a job has finished and returns the job. The job may run on any worker. Its State is completed,
+// cancelled or dead, and Result has the handler's result. Await returns [ErrNotFound] if the job does not exist. A
+// finished job does not exist if its queue keeps no finished jobs, or if the job was deleted.
 //
-// Await first looks for the job in the database, at intervals that grow from 1 ms to 100 ms. Each look reads one
-// index entry. If that is not enough, the client opens one connection (see Config.ListenURL) for all its calls of
-// Await. The server notifies it of each finish, and Await looks only once a second. The connection is closed after
-// the last call returns. Behind a transaction pooler, without a ListenURL, Await goes on looking every 100 ms.
+// Await first reads the job's state at intervals that grow from 1 ms. Each reading costs one index lookup. If the job
+// takes longer, the client opens one connection that serves all its calls of Await (see Config.ListenURL). On this
+// connection the server notifies the client when a job finishes, and Await reads the state only once a second. The
+// client closes the connection when the last call has returned.
+//
+// Behind a transaction pooler and without Config.ListenURL, Await reads the state every 100 ms until the job has
+// finished.
 func (c *Client) Await(ctx context.Context, id ID) (*JobInfo, error) {
 	if err := c.requirePool("Await"); err != nil {
 		return nil, err
@@ -27,7 +30,7 @@ func (c *Client) Await(ctx context.Context, id ID) (*JobInfo, error) {
 	a := &awaited{id: id, woken: make(chan struct{}, 1)}
 	defer c.awaiter.leave(a)
 	for wait := time.Millisecond; ; {
-		heard := c.awaiter.hears(a) // Asked before the look: a finish after the look is then notified.
+		heard := c.awaiter.hears(a) // Read before the job's state: the server notifies of a later finish.
 		job, err := c.findAwaited(ctx, id)
 		if job != nil || err != nil {
 			return job, err
@@ -74,7 +77,7 @@ func (c *Client) findAwaited(ctx context.Context, id ID) (*JobInfo, error) {
 	return job, nil
 }
 
-// awaited is the job of one call of Await.
+// An awaited is the job of one call of Await.
 type awaited struct {
 	id     ID
 	joined bool
@@ -89,8 +92,8 @@ func (a *awaited) wake() {
 	}
 }
 
-// awaiter hears of finished jobs for all calls of Await of a client: see wake_awaiting.sql. Its listener runs from
-// the first join to the last leave.
+// An awaiter receives the notifications of finished jobs for all calls of Await of a client: see wake_awaiting.sql.
+// Its listener runs from the first join to the last leave.
 type awaiter struct {
 	mu       sync.Mutex
 	joined   map[*awaited]struct{}
@@ -144,7 +147,7 @@ func (w *awaiter) begin(c *Client) {
 	w.joined, w.slots, w.listener = map[*awaited]struct{}{}, map[string]bool{}, l
 	var ctx context.Context
 	ctx, w.stop = context.WithCancel(context.Background())
-	go func() { _ = l.Run(ctx) }() // It ends when the last call of Await leaves.
+	go func() { _ = l.Run(ctx) }() // It ends when the last call of Await leaves, or at a transaction pooler.
 }
 
 func (w *awaiter) leave(a *awaited) {
@@ -157,7 +160,7 @@ func (w *awaiter) leave(a *awaited) {
 	}
 }
 
-// update finds out which calls of Await hear of their jobs now. Those for which that has changed look again.
+// update finds out which calls of Await are notified now. A call for which that has changed reads its job again.
 func (w *awaiter) update(l *pg.Listener) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -9,26 +9,28 @@ import (
 	"time"
 )
 
-// A BatchSpec is a batch to insert: jobs, and callbacks that are inserted as jobs when the jobs have finished. A
-// callback that is nil is not inserted. Callbacks carry the batch's id in the header "batch".
+// A BatchSpec is a batch to insert: jobs and callbacks. A callback is a job that is inserted when the batch's jobs
+// have finished in a certain way. A callback that is nil is not inserted. The header "batch" of a callback has the
+// batch's id.
 type BatchSpec struct {
+	// Jobs are the jobs of the batch.
 	Jobs []JobSpec
-	// OnFinish is inserted once, when every job has finished in any way.
+	// OnFinish is inserted once, when every job is completed, cancelled, deleted or dead.
 	OnFinish *JobSpec
 	// OnSuccess is inserted once, when every job has completed.
 	OnSuccess *JobSpec
-	// OnDeath is inserted once, when the first job is dead.
+	// OnDeath is inserted once, when the first job dies.
 	OnDeath *JobSpec
 }
 
-// A Batch is the progress of a batch. A retried job counts as not finished again.
+// A Batch is the progress of a batch. If a finished job is retried, it counts as unfinished again.
 type Batch struct {
-	ID         ID
-	Total      int // Total is the number of jobs that were inserted. Duplicates of a unique key are not among them.
-	Completed  int // Completed is the number of jobs that have completed.
-	Cancelled  int // Cancelled is the number of jobs that were cancelled or deleted.
-	Dead       int // Dead is the number of jobs that are dead.
-	CreatedAt  time.Time
+	ID         ID        // ID is the batch's id. It is never the id of a job.
+	Total      int       // Total is the number of jobs that were inserted. Duplicates of a unique key are not among them.
+	Completed  int       // Completed is the number of jobs that have completed.
+	Cancelled  int       // Cancelled is the number of jobs that were cancelled or deleted.
+	Dead       int       // Dead is the number of jobs that are dead.
+	CreatedAt  time.Time // CreatedAt is when the batch was inserted.
 	FinishedAt time.Time // FinishedAt is when the last job finished. It is zero while a job is live.
 }
 
@@ -38,9 +40,9 @@ var callbackNames = [3]string{"OnFinish", "OnSuccess", "OnDeath"}
 // headerBatch is the header of a callback that has the batch's id.
 const headerBatch = "batch"
 
-// InsertBatch inserts the jobs of a batch, all or none, and returns the batch's id. A batch without jobs is
-// finished and a success at once. If a finished job is retried, a callback that was inserted already is not
-// inserted again. Callbacks cannot be reserved.
+// InsertBatch inserts the jobs of a batch, all or none, and returns the batch's id. If the batch has no jobs,
+// OnFinish and OnSuccess are inserted at once. If a finished job is retried, a callback that was already inserted is
+// not inserted again. Callbacks cannot be reserved.
 func (c *Client) InsertBatch(ctx context.Context, batch BatchSpec) (ID, error) {
 	rows, err := c.prepareMany(batch.Jobs)
 	if err != nil {
@@ -154,8 +156,8 @@ func (r *insertRow) encodeCallback(batch ID) (string, error) {
 	return string(b), err
 }
 
-// GetBatch returns the progress of a batch. It returns ErrNotFound if there is no batch with this id, or if it is
-// no longer kept: a batch is kept for 30 days after it finished.
+// GetBatch returns the progress of a batch. It returns [ErrNotFound] if there is no batch with this id. A batch is
+// deleted 30 days after it has finished.
 func (c *Client) GetBatch(ctx context.Context, id ID) (*Batch, error) {
 	b := &Batch{ID: id}
 	var finished *time.Time

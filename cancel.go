@@ -8,21 +8,22 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Cancel finishes live jobs as cancelled, whatever their state, and returns their number. Finished jobs stay as
-// they are. It returns ErrNotFound if which is an ID and there is no such job.
+// Cancel finishes live jobs in any state as cancelled and returns their number. Finished jobs stay as they are.
+// Cancel returns [ErrNotFound] if which is an [ID] and there is no such job.
 //
-// A running handler is told at once, or behind a pooler at its worker's next heartbeat: its context ends with
-// ErrCancelled. The job stays cancelled, whatever the handler returns.
+// The context of a running handler ends with ErrCancelled. That happens at once, or behind a transaction pooler at
+// the worker's next heartbeat. The job stays cancelled, and the handler's result is discarded.
 //
-// The jobs of a Filter are cancelled in batches, newest first. Each batch is a transaction of its own, except on a
-// client made by With. A job that changes its state after it was found is cancelled too.
+// Cancel finds the jobs of a [Filter] newest first and cancels them in batches of 1,000. Each batch is a transaction
+// of its own, except on a client made by [Client.With]. A job that changes its state after Cancel has found it is
+// cancelled too.
 func (c *Client) Cancel(ctx context.Context, which Selector) (int64, error) {
 	return c.remove(ctx, "cancel", which, true)
 }
 
-// Delete removes jobs, live or finished, and returns their number. Nothing of them is kept, not even in the
-// archive. Claimed jobs whose claim is no longer valid are left alone and not counted. The context of a running
-// handler ends with ErrLeaseLost. Delete treats an ID and a Filter as Cancel does.
+// Delete removes live and finished jobs and returns their number. Deleted jobs are not kept in the archive. A claimed
+// job whose claim is no longer valid is not deleted and not counted. The context of a running handler ends with
+// ErrLeaseLost. Delete treats an ID and a [Filter] as [Client.Cancel] does.
 func (c *Client) Delete(ctx context.Context, which Selector) (int64, error) {
 	return c.remove(ctx, "delete", which, false)
 }

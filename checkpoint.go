@@ -9,24 +9,24 @@ import (
 	"unicode/utf8"
 )
 
-// A Checkpoint is what an attempt stores for the next one, in case it does not finish. A field that is nil or zero
-// changes nothing.
+// A Checkpoint holds values that an attempt stores for the next attempt. A field that is nil or zero changes nothing.
 type Checkpoint struct {
-	// Args replace the job's args. They are encoded as at the insert. Raw(kind, []byte("null")) removes them.
+	// Args replace the job's args. Config.Codec encodes them as in Insert. Raw(kind, []byte("null")) removes the args.
 	Args Args
-	// Data replaces the job's data. A slice that is empty but not nil removes it.
+	// Data replaces the job's data. A slice that is empty but not nil removes the data.
 	Data []byte
-	// Value becomes JobInfo.Checkpoint of the next attempt, as JSON. json.RawMessage("null") removes it.
+	// Value is stored as JSON. The next attempt finds it in JobInfo.Checkpoint. json.RawMessage("null") removes the
+	// stored value.
 	Value any
-	// Attempts is added to the job's MaxAttempts: 0 to 32767.
+	// Attempts is a number from 0 to 32767 that is added to the job's MaxAttempts.
 	Attempts int
 	// Extend extends a consumer's lease to at least this time from now. See Client.Extend.
 	Extend time.Duration
 }
 
-// Checkpoint stores what a claimed job has reached. The next attempt sees it, also after a crash. On a client made
-// by With it commits with the effects that it stands for. It returns ErrLeaseLost if the claim is no longer valid:
-// then roll back.
+// Checkpoint stores the progress of a claimed job. The next attempt finds it, even after a crash. On a client made by
+// [Client.With], the checkpoint commits together with the other changes of that transaction. Checkpoint returns
+// [ErrLeaseLost] if the claim is no longer valid; roll back then.
 func (c *Client) Checkpoint(ctx context.Context, job ClaimedJobs, checkpoint Checkpoint) error {
 	jobs := job.claimed()
 	if len(jobs) != 1 {
@@ -46,10 +46,10 @@ func (c *Client) Checkpoint(ctx context.Context, job ClaimedJobs, checkpoint Che
 // encodeCheckpoint checks a checkpoint and returns its changes as checkpoint.sql takes them.
 func (c *Client) encodeCheckpoint(kind string, checkpoint Checkpoint) (map[string]any, error) {
 	if n := checkpoint.Attempts; n < 0 || n > 32767 {
-		return nil, fmt.Errorf("Attempts is %d: want 0 to 32767, which are added", n)
+		return nil, fmt.Errorf("field Attempts is %d: want 0 to 32767", n)
 	}
 	if checkpoint.Extend < 0 {
-		return nil, fmt.Errorf("Extend is negative: %v", checkpoint.Extend)
+		return nil, fmt.Errorf("field Extend is %v: want 0 or more", checkpoint.Extend)
 	}
 	changes := map[string]any{}
 	if checkpoint.Args != nil {
@@ -113,9 +113,9 @@ func (c *Client) checkpoint(ctx context.Context, job *JobInfo, changes map[strin
 	return nil
 }
 
-// Progress records how far the job's handler is, for others to see: Get shows percent, 0 to 100, and message, of
-// which the first 1024 bytes are kept. It returns ErrLeaseLost if the job is no longer claimed, and an error if it
-// was not claimed but looked up.
+// Progress records how far the job's handler is. Get and List return it in the fields Percent and Message. percent is
+// 0 to 100. Only the first 1024 bytes of message are kept. Progress returns [ErrLeaseLost] if the claim is no longer
+// valid. It returns another error if the job was not claimed.
 func (j *JobInfo) Progress(ctx context.Context, percent int, message string) error {
 	if j.client == nil && !j.inMemory {
 		return errors.New("pawl: record progress: the job was not claimed: call it on the job of a handler or of Claim")
@@ -126,11 +126,12 @@ func (j *JobInfo) Progress(ctx context.Context, percent int, message string) err
 	return j.client.checkpoint(ctx, j, map[string]any{"percent": percent, "message": truncate(message, 1024)})
 }
 
-// Step runs a part of a handler's work once. It stores the result of do with the job; in a later attempt it returns
-// the stored result and does not call do. ctx is the handler's context, and the name is unique within the job.
+// Step runs do, which is a part of a handler's work, and stores its result with the job as JSON. In a later attempt
+// Step returns the stored result and does not call do. If do returns an error, Step returns that error and stores
+// nothing. ctx is the handler's context. name must be unique within the job.
 //
-// If the process crashes after do and before the result is stored, the next attempt calls do again. So what do
-// changes elsewhere must bear a repetition.
+// If the process crashes after do has returned and before the result is stored, the next attempt calls do again.
+// Therefore do must be idempotent.
 func Step[T any](ctx context.Context, name string, do func(context.Context) (T, error)) (result T, err error) {
 	job := JobFromContext(ctx)
 	if job == nil || job.client == nil && !job.inMemory {
@@ -156,7 +157,7 @@ func Step[T any](ctx context.Context, name string, do func(context.Context) (T, 
 	if err != nil {
 		return result, fmt.Errorf("pawl: run step %q: its result does not marshal to JSON: %w", name, err)
 	}
-	// The result is stored also if the handler is being stopped and ctx has ended.
+	// The result must be stored even if ctx has ended because the handler is being stopped.
 	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	changes := map[string]any{"step": name, "result": json.RawMessage(b)}

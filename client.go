@@ -21,10 +21,10 @@ import (
 // close.
 type Client struct {
 	*installation
-	db pg.DB // Where statements run. If nil, on the pool.
+	db pg.DB // db runs the statements. If nil, the pool runs them.
 }
 
-// installation is what a client of New shares with the clients that With makes of it.
+// An installation is the state that a client made by New shares with the clients that With makes from it.
 type installation struct {
 	pool          *pgxpool.Pool
 	config        Config
@@ -34,68 +34,71 @@ type installation struct {
 	consumer      consumer
 	awaiter       awaiter
 	counters      *counters
-	noListen      *atomic.Bool // Set once LISTEN met a transaction pooler: it is not tried again.
+	noListen      *atomic.Bool // Set when LISTEN has met a transaction pooler. LISTEN is not tried again.
 }
 
 // Config configures a client. Its zero value works.
 type Config struct {
 	// Schema is the name of the schema that has Pawl's tables and functions. It defaults to "pawl".
 	Schema string
-	// ListenURL is where to connect for LISTEN. Behind a transaction pooler, it should lead past the pooler, or
-	// through one in session mode. It defaults to connecting as the pool does.
+	// ListenURL is the connection string for connections that use LISTEN. If the pool connects through a transaction
+	// pooler, let ListenURL connect to the server directly or through a pooler in session mode. It defaults to the
+	// pool's connection settings.
 	ListenURL string
-	// Logger defaults to slog.Default().
+	// Logger logs problems that no method can return as an error. It defaults to slog.Default().
 	Logger *slog.Logger
-	// Defaults are the values for what an inserted job leaves zero.
+	// Defaults holds the values for fields that an inserted job leaves zero: see JobSpec.
 	Defaults JobSpec
 
-	// These fields bound what may be inserted; beyond them Insert and Update return an *InvalidError. All but
-	// MaxArgsBytes apply to the args of every kind as JSON, and not to Data.
+	// The next five fields limit what may be inserted. If a job exceeds a limit, Insert and Update return an
+	// *InvalidError. The limits apply to the args of every kind as JSON. Only MaxArgsBytes also applies to Data.
 
-	// MaxArgsBytes is the largest size of a job's args as JSON, before Codec, and of its Data. It defaults to 1 MiB.
+	// MaxArgsBytes is the largest size in bytes of a job's args, as JSON before Codec encodes them. It is also the
+	// largest size of the job's Data. It defaults to 1 MiB.
 	MaxArgsBytes int
-	// MaxStringBytes is the largest size of a string in the args, unescaped. The keys of objects are strings too. If
-	// zero, there is no limit.
+	// MaxStringBytes is the largest size in bytes of a string in the args, without JSON escapes. Keys of objects count
+	// as strings. If zero, there is no limit.
 	MaxStringBytes int
-	// MaxDepth is the largest number of objects and arrays inside each other: {"a":[1]} is 2 deep. If zero, there is
-	// no limit.
+	// MaxDepth is how deep objects and arrays may be nested in the args: {"a":[1]} has depth 2. If zero, there is no
+	// limit.
 	MaxDepth int
-	// ForbiddenKeys are keys that no object in the args may have, at any level.
+	// ForbiddenKeys are keys that no object in the args may have, at any depth.
 	ForbiddenKeys []string
-	// RequiredKeys are keys that the args must have at the top level; null is a value. Args that are not an object
-	// have no keys, nor has a job without args.
+	// RequiredKeys are keys that the args must have at the top level. A key with the value null counts. A job whose args
+	// are not an object, or that has no args, is refused.
 	RequiredKeys []string
 
-	// InsertRate limits how many jobs this client inserts, including its clients of With. If an insert exceeds it,
-	// Insert and InsertMany insert nothing and return a *RateError. Each client counts for itself, in memory: n
-	// processes insert n times as many. A job counts once it is valid, even if its transaction rolls back or the
-	// database fails.
+	// InsertRate limits how many jobs this client and the clients that With made from it insert. If an insert exceeds
+	// the rate, it inserts nothing and returns a *RateError. Each client made by New counts in memory: n processes can
+	// insert n times as many jobs. A valid job counts even if its transaction rolls back or the database fails.
 	//
-	// An InsertMany of more than Burst jobs succeeds only when all of Burst is unused, and later inserts wait longer
-	// for it. Beside steady inserts that may take long. For a bulk load, make a second client with New on the same
-	// pool, without a rate.
+	// An InsertMany of more than Burst jobs succeeds only when Burst is fully available. Later inserts are then refused
+	// until its jobs are paid off. If other inserts use the rate all the time, that may take long. For a bulk load, make
+	// a second client without a rate: call New with the same pool.
 	InsertRate Rate
 
 	// Codec encrypts or compresses args. If nil, args are stored as they are.
 	Codec Codec
 
-	// OnClaim, if not nil, is called after each claim that got jobs or failed, by a runner or Claim, and before the
-	// jobs start. The jobs wait for it. It must not keep or change them.
+	// OnClaim, if not nil, is called after each claim of a runner or of Claim that returned jobs or failed. took is the
+	// duration of the claim. The jobs start after OnClaim returns. OnClaim must not keep or change the jobs.
 	OnClaim func(ctx context.Context, jobs Jobs, took time.Duration, err error)
 
-	// InsertMiddleware runs around each Insert and InsertMany, the first outermost, before the jobs are checked and
-	// before InsertRate. It does not run for batches, sagas, cron and SQL.
+	// InsertMiddleware runs around each Insert and InsertMany, before the jobs are checked and before InsertRate
+	// applies. The first function is the outermost. InsertMiddleware does not run for batches, sagas, crons and SQL.
 	//
-	// It gets a copy of the jobs, with Defaults filled in and Headers not nil, and may change them in place. A field
-	// that it sets to zero gets no default. It calls next once, before it returns. Then the jobs are inserted, in a
-	// transaction if the client was made by With. To refuse the jobs, it returns an error without calling next. If it
-	// returns an error after next has succeeded, the jobs stay inserted, and the caller gets the results and the
-	// error. It cannot hide an error of next.
+	// A middleware function gets a copy of the jobs with defaults filled in and with Headers that are not nil. It may
+	// change the jobs in place. A field that it sets to zero gets no default. It must call next exactly once before it
+	// returns; next inserts the jobs.
+	//
+	// To refuse the jobs, the function returns an error without calling next. If it returns an error after next has
+	// succeeded, the jobs stay inserted, and the caller gets both the results and the error. It cannot hide an error of
+	// next. On a client made by With, the inserts are part of that transaction.
 	InsertMiddleware []func(ctx context.Context, jobs []JobSpec, next func(context.Context) error) error
 }
 
-// New makes a client. It does no I/O; an error says that config or the pool's settings are wrong. pool may be nil if
-// all statements go through With or WithSQL.
+// New returns a client that runs its statements on pool. It does no I/O. It returns an error if config or the pool's
+// settings are invalid. pool may be nil if the client is only used through [Client.With] or [Client.WithSQL].
 func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if config.Schema == "" {
 		config.Schema = "pawl"
@@ -115,8 +118,8 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 		}
 	}
 	if pool != nil && pool.Config().ConnConfig.DescriptionCacheCapacity == 0 {
-		return nil, errors.New("pawl: the pool's description_cache_capacity is 0, and Pawl has pgx describe statements" +
-			" instead of preparing them: leave that setting out")
+		return nil, errors.New("pawl: make client: the pool's description_cache_capacity is 0, but Pawl needs that cache:" +
+			" remove the setting")
 	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
@@ -133,15 +136,16 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	return c, nil
 }
 
-// Pool returns the pool that the client was made with, or nil if it was made without one. A client made by With has the
-// pool of the client it was made from.
+// Pool returns the pool that the client was made with, or nil if it was made without one. A client made by
+// [Client.With] has the pool of the client it was made from.
 func (c *Client) Pool() *pgxpool.Pool { return c.pool }
 
 // Schema returns the name of the schema that has the client's tables and functions.
 func (c *Client) Schema() string { return c.config.Schema }
 
-// With returns the same client with db in the place of the pool: if db is a transaction, what the client does is part
-// of it. With a transaction of database/sql, see WithSQL. With panics if db is nil.
+// With returns a client like c that runs its statements on db instead of the pool. If db is a transaction, everything
+// that the client does is part of that transaction. For a transaction of database/sql, use [Client.WithSQL]. With
+// panics if db is nil.
 //
 // What outlives a transaction (Run, Maintain, Wait, Migrate, Uninstall) returns an error on such a client.
 func (c *Client) With(db DB) *Client {
@@ -151,11 +155,11 @@ func (c *Client) With(db DB) *Client {
 	return c.withDB(pg.Pgx{Querier: db})
 }
 
-// WithSQL is With for a Tx, Conn or DB of database/sql, with any driver for PostgreSQL, and for their wrappers. It
-// panics if db is nil.
+// WithSQL is like [Client.With] for a Tx, Conn or DB of database/sql, or for a wrapper of one. Any driver for
+// PostgreSQL works. WithSQL panics if db is nil.
 //
-// If a wrapper embeds a *sql.Tx or *sql.Conn, as those of sqlx, bun and gorm do, statements run on that. Hooks and
-// loggers of the wrapper do not see them.
+// If a wrapper embeds a *sql.Tx or *sql.Conn, statements run on the embedded value. Examples are the wrappers of
+// sqlx, bun and gorm. Hooks and loggers of the wrapper do not see these statements.
 func (c *Client) WithSQL(db SQLDB) *Client {
 	if db == nil {
 		panic("pawl: WithSQL(nil): want a Tx, Conn or DB of database/sql")
@@ -168,8 +172,8 @@ func (c *Client) withDB(db pg.DB) *Client {
 	return &Client{installation: c.installation, db: db}
 }
 
-// query runs a statement and calls each, if it is not nil, for every row. The statement names the schema "pawl.".
-// Without With it runs on the pool, and an error that the state of the schema explains says so.
+// query runs a statement and calls each, if it is not nil, for every row. The statement names the schema "pawl.". On
+// the pool, query explains an error that the state of the schema caused.
 func (c *Client) query(ctx context.Context, text string, args []any, each func(scanner) error) error {
 	if each == nil {
 		each = func(scanner) error { return nil }
@@ -200,8 +204,8 @@ func (c *Client) inSchema(text string) string {
 	return strings.ReplaceAll(text, "pawl.", pgx.Identifier{c.config.Schema}.Sanitize()+".")
 }
 
-// noPartition is the SQLSTATE if the archive has no partition for a row: no worker did maintenance for a week, or a
-// retention is new.
+// noPartition is the SQLSTATE of an insert for which the archive has no partition. Then no worker has done
+// maintenance for a week, or a retention is new.
 const noPartition = "23514"
 
 // explainMissingSchema adds the state of the schema to the error of a missing table or function.
@@ -225,7 +229,7 @@ func (c *Client) row(ctx context.Context, text string, args []any, dest ...any) 
 	return err
 }
 
-// requirePool returns an error if the client was made by With, or has no pool. verb names what needs the pool.
+// requirePool returns an error if the client was made by With, or has no pool. verb names the operation in the error.
 func (c *Client) requirePool(verb string) error {
 	if c.db != nil {
 		return fmt.Errorf("pawl: %s outlives a transaction: call it on the client itself, not on one made by With", verb)

@@ -10,20 +10,20 @@ import (
 	"slices"
 )
 
-// A Codec changes args on their way into the database and back, for instance to encrypt or compress them. It is
-// called by many goroutines at once.
+// A Codec encodes args before they are stored and decodes them before they are used, for example to encrypt or
+// compress them. Its methods are called by several goroutines at once.
 //
-// Only args are encoded. Data, headers, channels, fingerprints, results, checkpoints, steps and the texts of errors
-// are stored as they are. Args that were inserted without a Codec, or by SQL, are not decoded and run as they are.
-// So a Codec does not prove where a job came from.
+// Only args are encoded. Data, headers, channels, fingerprints, results, checkpoints, steps and error texts are
+// stored as they are. Args that were inserted without a Codec, or by SQL, are used as they are stored. Therefore a
+// Codec does not prove where a job came from.
 type Codec interface {
-	// Encode returns the args of a job in the form to store. It gets them as JSON, after the checks of Config, and
-	// is not called for a job without args. If it returns an error, Insert returns that and inserts nothing. It
-	// must not change or keep the slice.
+	// Encode returns a job's args in the form to store. It gets them as JSON, after the checks of Config. It is not
+	// called for a job without args. If Encode returns an error, Insert inserts nothing and returns that error. Encode
+	// must not change or keep args.
 	Encode(kind string, args []byte) ([]byte, error)
-	// Decode returns the args that Encode got. kind is the job's kind at its insert, which may be one of
-	// KindOptions.Aliases. If it returns an error or panics, the job is dead with the reason "unprocessable";
-	// Client.Retry runs it again. It must not change or keep the slice.
+	// Decode returns the args that Encode got. kind is the job's kind when it was inserted, which may be one of
+	// KindOptions.Aliases. If Decode returns an error or panics, the job is dead with the reason "unprocessable";
+	// Client.Retry runs it again. Decode must not change or keep stored.
 	Decode(kind string, stored []byte) ([]byte, error)
 }
 
@@ -32,7 +32,7 @@ type Codec interface {
 // replaces args then copies or replaces the mark too.
 const encodedMark = `"pawl:codec:`
 
-// encode replaces a row's args by what the codec makes of them.
+// encode replaces a row's args by their encoded form.
 func (c *Client) encode(index int, r *insertRow) error {
 	codec := c.config.Codec
 	if codec == nil || r.args == nil {
@@ -49,7 +49,7 @@ func (c *Client) encode(index int, r *insertRow) error {
 	return nil
 }
 
-// decode replaces a job's args by what the codec makes of them. If it cannot, they stay as stored, and decodeArgs
+// decode replaces a job's args by their decoded form. If the codec fails, the args stay as stored, and decodeArgs
 // returns the error.
 func (c *Client) decode(job *JobInfo) error {
 	if job.undecoded != nil || !bytes.HasPrefix(job.Args, []byte(encodedMark)) {
@@ -69,7 +69,7 @@ func (c *Client) decode(job *JobInfo) error {
 			return fmt.Errorf("Config.Codec: %w", err)
 		}
 		if !json.Valid(args) {
-			return errors.New("Config.Codec: what Decode returned is not valid JSON")
+			return errors.New("Config.Codec: Decode returned invalid JSON")
 		}
 		job.Args = args
 		return nil

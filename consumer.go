@@ -12,7 +12,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// A consumer is what the clients of one New remember for Claim and Wait.
+// A consumer is the memory that the clients of one New use in Claim and Wait.
 type consumer struct {
 	undoer claimUndoer
 
@@ -22,8 +22,8 @@ type consumer struct {
 	emptyClaims map[string]emptyClaims // By queue.
 }
 
-// emptyClaims are claims of a queue in a row that found nothing. They make Wait slower to return: otherwise a
-// consumer would claim again and again while other consumers have all the jobs.
+// An emptyClaims counts the claims of a queue in a row that found nothing. They make Wait slower to return. Otherwise
+// a consumer would claim again and again while other consumers have all the jobs.
 type emptyClaims struct {
 	claims int
 	until  time.Time // Until then Wait does not expect a claim to find something.
@@ -49,7 +49,8 @@ func (co *consumer) recordClaim(queue string, jobs int) {
 	co.emptyClaims[queue] = e
 }
 
-// worthClaiming returns which of the queues are worth a look now, and in how long the next one is: 0 if all are.
+// worthClaiming returns the queues that a claim should look at now, and the time until the next one is due. The time
+// is 0 if all are due.
 func (co *consumer) worthClaiming(queues []string) (now []string, next time.Duration) {
 	co.mu.Lock()
 	defer co.mu.Unlock()
@@ -77,7 +78,7 @@ func (co *consumer) rescueDue() bool {
 	return due
 }
 
-// takeLanes returns what is remembered of a queue's lanes. Claims under way at the same time have a set each.
+// takeLanes returns a set of a queue's lanes from an earlier claim. Claims that run at the same time have a set each.
 func (co *consumer) takeLanes(queue string) *lanes.Set {
 	co.mu.Lock()
 	defer co.mu.Unlock()
@@ -106,25 +107,26 @@ func newLanes(queue string) *lanes.Set {
 	return set
 }
 
-// Claim claims up to n jobs of a queue. It does not wait: if no job is ready, it returns none.
+// Claim claims up to n jobs of a queue. If no job is ready, it returns no jobs and no error: use [Client.Wait] to
+// wait. Finish the jobs with [Client.Complete], [Client.Fail] or [Client.Release].
 //
-// lease is how long the jobs stay claimed. It defaults to the queue's lease, or else to 30 s. If the lease expires
-// before a job is finished, the job is given to another worker, and the result of this claim is discarded. A job that
-// lost its lease twice is claimed alone. When it loses a third lease, it is dead with the reason "poison".
+// lease is how long the jobs stay claimed. If it is 0, the lease is Queue.Lease, which defaults to 30 seconds. If the
+// lease expires before a job is finished, another worker can claim the job and the result of this claim is discarded.
+// A job that has lost two leases is claimed alone. When it loses a third lease, it is dead with the reason "poison".
 //
-// With kinds, Claim only claims jobs of these kinds, in the order of their priorities and channels. It reads the
-// queue's ready jobs from the first one until it has found enough. So if a kind is rare among many, a claim costs as
-// much as reading all of them.
+// If kinds are given, Claim only claims jobs of these kinds, in the order of their priorities and channels. It reads
+// the queue's ready jobs from the first one until it has found enough. If jobs of these kinds are rare, a claim may
+// read all ready jobs.
 //
-// If Config.Codec cannot decode the args of a job, Claim does not return the job: it is dead with the reason
-// "unprocessable".
+// If Config.Codec cannot decode the args of a job, the job is dead with the reason "unprocessable" and Claim does not
+// return it.
 //
-// On a client made by With, the jobs are claimed when the transaction commits.
+// On a client made by [Client.With], the jobs are claimed when the transaction commits.
 func (c *Client) Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (Jobs, error) {
 	return c.claimAs(ctx, nil, queue, n, lease, kinds)
 }
 
-// claimAs is Claim for a registered worker. If worker is nil, it is for none.
+// claimAs is Claim for a registered worker, or for no worker if worker is nil.
 func (c *Client) claimAs(
 	ctx context.Context, worker *Worker, queue string, n int, lease time.Duration, kinds []string,
 ) (Jobs, error) {
@@ -225,7 +227,7 @@ func claimPlanned(set *lanes.Set, n int, idle bool, take func(*lanes.Plan) (Jobs
 	return take(p)
 }
 
-// carryOutByHand makes a planned claim. If its result is lost, the claim is undone in the background.
+// carryOutByHand carries out a planned claim. If its result is lost, the claim is undone in the background.
 func (c *Client) carryOutByHand(ctx context.Context, set *lanes.Set, p *lanes.Plan, who claimer) (Jobs, error) {
 	id := newLeaseID()
 	jobs, _, err := c.claim(ctx, set, p, who, id)

@@ -10,12 +10,14 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// Extend lets claimed jobs keep their lease until lasting from now. It never shortens a lease.
+// Extend makes the leases of claimed jobs last for at least the time lasting from now. It never shortens a lease.
 //
-// If the jobs are a part of a claimed batch, Extend splits the lease: the other jobs' lease expires as before. A job
-// that a runner runs needs no Extend: its lease lasts as long as the worker lives.
+// The jobs of one Claim share a lease. If Extend gets only some of them, it splits the lease, and the other jobs'
+// lease expires as before. A job that a runner runs needs no Extend: its lease lasts while the runner sends
+// heartbeats.
 //
-// For a job that is not claimed any more, the error is ErrLeaseLost. The other jobs are extended.
+// If a job's claim is no longer valid, Extend returns ErrLeaseLost. For several jobs, it returns a [JobErrors] with
+// the errors of those jobs. The leases of the other jobs are extended.
 func (c *Client) Extend(ctx context.Context, which ClaimedJobs, lasting time.Duration) error {
 	jobs := which.claimed()
 	if len(jobs) == 0 {

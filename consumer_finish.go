@@ -11,20 +11,22 @@ import (
 
 // Complete finishes claimed jobs as completed.
 //
-// On a client made by With, the completion is part of the transaction. Effects that are written there commit together
-// with it, or not at all, so that the effects happen exactly once. If Complete returns ErrLeaseLost, roll back.
+// On a client made by [Client.With], the completion is part of that transaction. Effects that the transaction writes
+// commit together with the completion or not at all, so they happen exactly once. If Complete returns [ErrLeaseLost],
+// roll back.
 //
-// For a job that is not claimed any more, the error is ErrLeaseLost. Of several jobs, the error is a JobErrors with
-// those jobs, and the other jobs are completed.
+// If a job's claim is no longer valid, Complete returns ErrLeaseLost. For several jobs, it returns a [JobErrors] with
+// the errors of those jobs, and the other jobs are completed.
 //
-// A job with Keep set stays in the archive even if its queue keeps no completed jobs.
+// If JobInfo.Keep is true, the job stays in the archive even if its queue keeps no completed jobs.
 func (c *Client) Complete(ctx context.Context, jobs ClaimedJobs) error {
 	return c.finishClaimed(ctx, jobs, attemptResult{verb: verbComplete})
 }
 
-// Fail finishes an attempt of claimed jobs as failed. If err is an outcome (Snooze, RetryAfter, Cancel, Dead, …),
-// that decides instead. If Mux.Work ran the job's handler, the handler's KindOptions.Backoff and Delay apply. If err is
-// nil, Fail returns an error: to complete a job, call Complete.
+// Fail ends the attempts of claimed jobs as failed, with err as the reason. If err is or wraps an outcome, the
+// outcome decides instead: [Snooze], [RetryAfter], [Cancel], [Dead] or [ErrSkip]. If [Mux.Work] ran the job's
+// handler, the handler's KindOptions.Backoff and Delay apply. Fail returns errors as [Client.Complete] does. It also
+// returns an error if err is nil: to complete a job, call Complete.
 func (c *Client) Fail(ctx context.Context, jobs ClaimedJobs, err error) error {
 	if err == nil {
 		return errors.New("pawl: fail jobs: err is nil: complete jobs that succeeded with Complete")
@@ -34,8 +36,8 @@ func (c *Client) Fail(ctx context.Context, jobs ClaimedJobs, err error) error {
 	return c.finishClaimed(ctx, jobs, result)
 }
 
-// Release gives claimed jobs back. They become ready after the given time, and no attempt is used. If the time is 0,
-// they are ready at once and come before other jobs.
+// Release gives claimed jobs back without using an attempt. They become ready after the time after. If that is 0,
+// they are ready at once and run before other jobs. Release returns errors as [Client.Complete] does.
 func (c *Client) Release(ctx context.Context, jobs ClaimedJobs, after time.Duration) error {
 	return c.finishClaimed(ctx, jobs, releaseOf(nil, max(after, 0)))
 }
@@ -82,7 +84,7 @@ func (c *Client) finishClaimed(ctx context.Context, which ClaimedJobs, like atte
 	return failed.orNil(len(jobs))
 }
 
-// resultsByHand returns a result for each job, and the leases of which these are the last jobs. A job that is named
+// resultsByHand returns a result for each job, and the leases of which these are the last jobs. A job that occurs
 // twice has one result.
 func resultsByHand(jobs []*JobInfo, like attemptResult) (results []attemptResult, leases []string, err error) {
 	results = make([]attemptResult, 0, len(jobs))

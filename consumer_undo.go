@@ -9,8 +9,8 @@ import (
 // A claimUndoer undoes consumers' claims whose results were lost. The database may have carried out such a claim.
 // Then its jobs would stay claimed until the lease expires, although no consumer has them.
 //
-// It owns one goroutine, which lives while there are claims to undo. An outage of the database keeps that goroutine
-// alive for undoTime after the last claim.
+// It has one goroutine, which runs while there are claims to undo. If the database is down, the goroutine ends
+// undoTime after the last claim.
 type claimUndoer struct {
 	mu      sync.Mutex
 	lost    []lostClaim
@@ -25,7 +25,7 @@ type lostClaim struct {
 	undo  func(ctx context.Context, lease string) error
 }
 
-// undoTime is how long a claim is tried to be undone. After that its lease expires by itself.
+// undoTime is how long the undoer tries to undo a claim. After that the claim's lease expires.
 const undoTime = time.Minute
 
 // add undoes a claim in the background.

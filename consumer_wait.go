@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// Wait returns when a Claim of one of the queues may find something, or with ctx's error.
+// Wait waits until a [Client.Claim] of one of the queues may find a job. It returns nil then, or an error if ctx ends
+// or the database cannot be asked.
 //
-// A claim may find nothing although a job is there: other consumers have claimed it, or a limit holds it back. After
-// such claims Wait takes longer to return, up to 100 ms.
+// A claim after Wait may still find nothing, because another consumer has claimed the job or a limit keeps it from
+// starting. After such claims Wait returns up to 100 ms later.
 func (c *Client) Wait(ctx context.Context, queues ...string) error {
 	if err := c.requirePool("Wait"); err != nil {
 		return err
@@ -60,7 +61,7 @@ const (
 	waiterMaintenance = time.Second // The time between two rounds of maintenance.
 )
 
-// look reports whether a job is ready, and otherwise for how long the next look is not worth its cost at most.
+// look reports whether a job is ready. If none is, wait is the longest time until the next look.
 func (w *waiter) look(ctx context.Context) (ready bool, wait time.Duration, err error) {
 	wait = maxWaitCheck
 	now, soon := w.client.consumer.worthClaiming(w.queues)
@@ -80,7 +81,7 @@ func (w *waiter) look(ctx context.Context) (ready bool, wait time.Duration, err 
 	return ready, wait, nil
 }
 
-// maintain does the maintenance that makes jobs ready, once a second. Where only consumers work, nothing else does
+// maintain does the maintenance that makes jobs ready, once a second. If only consumers work, no other process may do
 // it.
 func (w *waiter) maintain(ctx context.Context) error {
 	if time.Since(w.maintained) < waiterMaintenance {
@@ -103,7 +104,7 @@ func (w *waiter) fallAsleep(ctx context.Context) {
 	w.check = firstCheck
 }
 
-// sleep waits until the next look is worth its cost, and for at most the given time.
+// sleep waits until an insert wakes the waiter or the next look is due, for at most the given time.
 func (w *waiter) sleep(ctx context.Context, most time.Duration) error {
 	timer := time.NewTimer(min(w.check, most))
 	defer timer.Stop()

@@ -11,9 +11,9 @@ import (
 	"github.com/pawlhq/pawl/pawlstats"
 )
 
-// Counters returns what this process did through this client, by queue and sorted by name. It includes the runners of
-// the client and the clients made from it by With. Counters are kept in memory and reading them makes no statement.
-// They start at zero with New. Stats has the figures of all processes.
+// Counters returns what this client has counted in this process, for each queue and sorted by name. It includes the
+// client's runners and the clients that With made from it. Counters are in memory and start at zero with New. Reading
+// them runs no statement. For figures of all processes, see [Client.Stats].
 func (c *Client) Counters() []pawlstats.Counters {
 	t := c.counters
 	t.mu.Lock()
@@ -26,9 +26,9 @@ func (c *Client) Counters() []pawlstats.Counters {
 	return list
 }
 
-// counters counts in memory what the clients of one New do. It reports the counts behind Stats to the database, in a
-// statement of its own, a few seconds after something was counted. Each process writes rows of its own, so processes
-// never wait for each other's rows.
+// counters counts in memory what the clients of one New do. A few seconds after a change it reports the counts that
+// Stats needs to the database, in a statement of its own. Each process writes its own rows, so processes never wait
+// for each other's rows.
 type counters struct {
 	id     string // id is the key of this process's rows.
 	client *Client
@@ -87,7 +87,7 @@ func (t *counters) inserted(rows []insertRow, results []InsertResult) {
 	t.reportSoon()
 }
 
-// finished counts the results of attempts. became returns the state that a job got, or "" if its result was discarded.
+// finished counts the results of attempts. became returns a job's new state, or "" if its result was discarded.
 func (t *counters) finished(results []attemptResult, became func(ID) string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -138,8 +138,7 @@ func (t *counters) report(ctx context.Context, c *Client) {
 	if len(changed) == 0 {
 		return
 	}
-	// A client made by With returns the bare error. The client itself would look for the schema's version as well,
-	// which a report, whose error is only logged, does not need.
+	// With keeps query from reading the schema's version to explain an error: the error of a report is only logged.
 	err := c.With(c.pool).query(ctx,
 		"select pawl.report_counters($1::uuid, $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])",
 		[]any{t.id, queues, counts[0], counts[1], counts[2]}, nil)

@@ -16,26 +16,27 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// A Cron is a schedule in the database. Each tick of the schedule becomes one job.
+// A Cron is a schedule that is stored in the database. A tick is a time at which the schedule inserts a job.
 //
-// Every process that calls Run or Maintain inserts the jobs of ticks that are due. It inserts the job and records the
-// next tick in one transaction, so no tick becomes two jobs, and none is lost when a process dies. docs/cron.md has the
-// rules and limits.
+// Every process that calls [Client.Run] or [Client.Maintain] inserts the jobs of due ticks. One transaction inserts
+// the job and stores the next tick. Therefore each tick becomes at most one job, and no tick is lost when a process
+// dies. docs/cron.md has the rules and limits.
 //
-// A job's RunAt is its tick plus Delay and Jitter. Its header "cron" holds the cron's name and its header "tick" the
-// tick in UTC, formatted as in RFC 3339.
+// A job's RunAt is its tick plus Delay and Jitter. The job's header "cron" has the cron's name. Its header "tick" has
+// the tick in UTC in the format of RFC 3339.
 type Cron struct {
 	// Name identifies the cron. It has 1 to 255 bytes.
 	Name string
 
-	// Spec says when the cron ticks. It has five fields (minute, hour, day of month, month, day of week), or six with
-	// seconds first, or is a macro such as @daily or @every 90s.
+	// Spec is the schedule. It has five fields: minute, hour, day of month, month and day of week. Six fields begin with
+	// seconds. A macro such as @daily or @every 90s is also valid.
 	Spec string
 
 	// Zone names the time zone of Spec, as in the time zone database: "Europe/Berlin". It defaults to UTC.
 	Zone string
 
-	// Job is the job that each tick becomes. PutCron marshals its Args and applies defaults. RunAt must be zero.
+	// Job is the job that each tick inserts. PutCron encodes its Args and fills in its defaults. RunAt and Reserve must
+	// be zero.
 	Job JobSpec
 
 	// Jitter delays each job by a random time up to Jitter, at most 365 days.
@@ -47,10 +48,10 @@ type Cron struct {
 	// Version protects a cron from older programs: PutCron does nothing if the stored Version is higher.
 	Version int
 
-	// Paused reports whether the cron is paused. It is read only, as are LastAt and NextAt.
+	// Paused reports whether the cron is paused. PutCron ignores Paused, LastAt and NextAt.
 	Paused bool
 
-	// LastAt is the last tick that became a job. It is zero if none did.
+	// LastAt is the last tick that inserted a job. It is zero if there is none.
 	LastAt time.Time
 
 	// NextAt is the next tick.
@@ -65,9 +66,9 @@ const (
 	headerTick = "tick"
 )
 
-// Next returns the first n ticks after from, in the cron's zone. An @every spec counts from from; of a cron in the
-// database it counts from the last tick. Next needs no database. It returns an error if the spec or the zone is
-// invalid, or if a tick would be after the year 9999; then it returns the ticks before that.
+// Next returns the first n ticks after from, in the cron's zone. Next needs no database. The ticks of an @every spec
+// are counted from from; those of a stored cron are counted from its last tick. Next returns an error if the spec or
+// the zone is invalid. If a tick would be after the year 9999, it returns an error and the ticks before that one.
 func (c Cron) Next(from time.Time, n int) ([]time.Time, error) {
 	schedule, err := cronspec.ParseSchedule(c.Spec, c.Zone)
 	if err != nil {
@@ -83,12 +84,12 @@ func (c Cron) Next(from time.Time, n int) ([]time.Time, error) {
 	return ticks, nil
 }
 
-// PutCron stores crons by name, all or none. It replaces a stored cron unless that has a higher Version. A replaced
-// cron keeps its pause and its last tick. It keeps its next tick too unless Spec or Zone changed; then its next tick is
-// the first one after the database's current time.
+// PutCron stores crons by name, all or none. A cron replaces the stored cron of the same name, unless the stored one
+// has a higher Version. It keeps the stored Paused and LastAt. It also keeps NextAt unless Spec or Zone has changed.
+// Otherwise its next tick is the first one after the database's current time.
 //
-// PutCron returns an error that names the field if a cron is invalid. If that is a field of Job, the error is an
-// *InvalidError whose Index is the cron's.
+// If a cron is invalid, PutCron returns an error that names the field. For a field of Job, the error is an
+// [*InvalidError] whose Index is the index of the cron.
 func (c *Client) PutCron(ctx context.Context, crons ...Cron) error {
 	if len(crons) == 0 {
 		return nil
@@ -148,7 +149,7 @@ func (c *Client) prepareCron(index int, cron *Cron) (job string, schedule cronsp
 		return "", schedule, err
 	case cron.Job.Reserve != 0:
 		return "", schedule, &InvalidError{
-			Index: index, Field: "Reserve", Reason: "is set; no one would commit the jobs of a cron: leave it zero",
+			Index: index, Field: "Reserve", Reason: "is set; the jobs of a cron cannot be reserved: leave it zero",
 		}
 	case r.runAt != nil:
 		return "", schedule, &InvalidError{
@@ -172,11 +173,11 @@ func (c *Cron) check() error {
 	case strings.ContainsRune(c.Name, 0):
 		return errors.New("the name contains a zero byte, which PostgreSQL's text cannot hold")
 	case c.Jitter < 0 || c.Jitter > maxJitter:
-		return fmt.Errorf("Jitter is %v: want 0 to %v", c.Jitter, maxJitter)
+		return fmt.Errorf("field Jitter is %v: want 0 to %v", c.Jitter, maxJitter)
 	case c.CatchUp < 0 || c.CatchUp > maxCatchUp:
-		return fmt.Errorf("CatchUp is %d: want 0 to %d", c.CatchUp, maxCatchUp)
+		return fmt.Errorf("field CatchUp is %d: want 0 to %d", c.CatchUp, maxCatchUp)
 	case c.Version < 0 || c.Version > math.MaxInt32:
-		return fmt.Errorf("Version is %d: want 0 to %d", c.Version, math.MaxInt32)
+		return fmt.Errorf("field Version is %d: want 0 to %d", c.Version, math.MaxInt32)
 	}
 	return nil
 }
@@ -220,15 +221,15 @@ func (c *Client) scanCron(s scanner) (cron Cron, err error) {
 	return cron, nil
 }
 
-// PauseCron stops a cron's ticks. Jobs that were inserted stay. Ticks during the pause are not missed ticks: CatchUp
-// does not insert them. PauseCron returns ErrNotFound if there is no cron of this name.
+// PauseCron stops a cron until [Client.ResumeCron]. Jobs that it has inserted stay. Ticks during the pause do not
+// count as missed: CatchUp does not insert them. PauseCron returns [ErrNotFound] if there is no cron of this name.
 func (c *Client) PauseCron(ctx context.Context, name string) error {
 	return c.cronRow(ctx, "pause", name,
 		"update pawl.cron set paused = true where name = $1::text returning true", new(bool))
 }
 
-// ResumeCron ends a pause. The next tick is the first one after the database's current time. Resuming a cron that is
-// not paused does nothing. ResumeCron returns ErrNotFound if there is no cron of this name.
+// ResumeCron resumes a paused cron. Its next tick is the first one after the database's current time. If the cron is
+// not paused, ResumeCron does nothing. ResumeCron returns [ErrNotFound] if there is no cron of this name.
 func (c *Client) ResumeCron(ctx context.Context, name string) error {
 	for {
 		resumed, err := c.resumeCron(ctx, name)
@@ -267,14 +268,14 @@ func (c *Client) resumeCron(ctx context.Context, name string) (resumed bool, err
 	return true, nil
 }
 
-// DeleteCron deletes a cron. Jobs that it inserted stay. DeleteCron returns ErrNotFound if there is no cron of this
+// DeleteCron deletes a cron. Jobs that it inserted stay. DeleteCron returns [ErrNotFound] if there is no cron of this
 // name.
 func (c *Client) DeleteCron(ctx context.Context, name string) error {
 	return c.cronRow(ctx, "delete", name, "delete from pawl.cron where name = $1::text returning true", new(bool))
 }
 
-// RunCron inserts a cron's job now, even if the cron is paused. It does not change the schedule or LastAt. The job's
-// tick header is the database's current time. RunCron returns ErrNotFound if there is no cron of this name.
+// RunCron inserts a cron's job now, even if the cron is paused. It does not change NextAt or LastAt. The job's header
+// "tick" has the database's current time. RunCron returns [ErrNotFound] if there is no cron of this name.
 func (c *Client) RunCron(ctx context.Context, name string) (InsertResult, error) {
 	var job string
 	var now time.Time
@@ -317,12 +318,12 @@ type takenCron struct {
 	now              time.Time  // The database's time.
 }
 
-// errCannotRead says that this binary cannot read a cron.
+// errCannotRead is the error of a cron that this binary cannot read.
 var errCannotRead = errors.New("unreadable")
 
-// jobs returns the rows to insert for the ticks that are due, the last of these ticks and the next tick to wait for.
-// Without rows, last is nil: the tick was missed. Its error is errCannotRead if the cron's spec, zone or job cannot be
-// read; a newer binary may have put it.
+// jobs returns the rows to insert for the due ticks, the last of these ticks, and the next tick. If there are no
+// rows, last is nil: the tick was missed. Its error is errCannotRead if the cron's spec, zone or job cannot be read;
+// a newer binary may have put it.
 func (t *takenCron) jobs() (rows []insertRow, last *time.Time, next time.Time, err error) {
 	schedule, err := cronspec.ParseSchedule(t.spec, t.zone)
 	var job cronJob

@@ -68,8 +68,9 @@ func (j cronJob) row(name string, tick time.Time, runAt *time.Time) (insertRow, 
 		o.Headers = map[string]string{}
 	}
 	o.Headers[headerCron], o.Headers[headerTick] = name, tick.UTC().Format(time.RFC3339)
-	text, err := jsonText(o)
-	r.opts = text
+	b, err := json.Marshal(o)
+	text := string(b)
+	r.opts = &text
 	return r, err
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// A cronTicker is the maintenance task that inserts the jobs of crons. It sleeps until the next tick, and looks for
-// new crons at intervals.
+// A cronTicker is the maintenance task that inserts the jobs of crons. It sleeps until the next tick and reads the
+// crons again at intervals.
 type cronTicker struct {
 	client *Client
 	broken map[cronKey]time.Time // Crons that are left out until a time, because this process cannot insert their job.
@@ -27,8 +27,8 @@ const (
 	cronLook    = time.Second            // The time between looks if there are crons.
 	cronIdle    = 5 * time.Second        // The time between looks if there are none.
 	cronLocked  = 250 * time.Millisecond // The time until the next look if another process has locked the due cron.
-	cronBroken  = 10 * time.Second       // The time until a cron is tried again whose job was refused.
-	cronUnknown = 24 * time.Hour         // The time until a cron is tried again that this binary cannot read.
+	cronBroken  = 10 * time.Second       // The time until the next try of a cron whose job was refused.
+	cronUnknown = 24 * time.Hour         // The time until the next try of a cron that this binary cannot read.
 	cronTimeout = 30 * time.Second       // The time for the transaction of one tick.
 )
 

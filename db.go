@@ -10,7 +10,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// DB is what With takes: a Tx, Conn or Pool of pgx, or a wrapper with these methods.
+// A DB is a Tx, Conn or Pool of pgx, or a wrapper with these methods. [Client.With] takes one.
 type DB interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
@@ -19,8 +19,8 @@ type DB interface {
 	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
 }
 
-// SQLDB is what WithSQL takes: a Tx, Conn or DB of database/sql, or a wrapper with these methods, such as those of
-// sqlx, bun and gorm.
+// An SQLDB is a Tx, Conn or DB of database/sql, or a wrapper with these methods, such as those of sqlx, bun and gorm.
+// [Client.WithSQL] takes one.
 type SQLDB interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)

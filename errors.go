@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// Errors that errors.Is finds, however they are wrapped.
+// Errors returned by this package. Compare them with [errors.Is], because they are usually wrapped.
 var (
-	// ErrLeaseLost is returned if a worker's lease of a job has expired or was released, or the job has finished. The
-	// result was discarded, and nothing was changed. A transaction with the job's effects should roll back. It is
-	// also the cause of a handler's context: see Handle.
-	ErrLeaseLost = errors.New("pawl: lease lost: the job is not held by this claim any more, nothing was changed")
-	// ErrNotFound is returned if nothing has this id or name.
+	// ErrLeaseLost is returned if the lease of a claimed job has expired or was released, or if the job has finished.
+	// The result was discarded and nothing was changed. Roll back a transaction that has effects of the job.
+	// ErrLeaseLost is also a cause of a handler's context: see Handle.
+	ErrLeaseLost = errors.New("pawl: lease lost: the job does not belong to this claim any more; nothing was changed")
+	// ErrNotFound is returned if there is no job, batch, queue, cron, channel or worker of the given id or name.
 	ErrNotFound = errors.New("pawl: not found")
 
-	// ErrRunning is returned if a running job was to be changed. Nothing was changed.
+	// ErrRunning is returned by Update if the job is running. Nothing was changed.
 	ErrRunning = errors.New("pawl: the job is running")
 	// ErrExpired is returned if a reservation has expired, or was committed or aborted before. Nothing was changed.
 	ErrExpired = errors.New("pawl: not reserved any more")
-	// ErrQueueInUse is returned if a queue is not deleted, because it has live jobs or workers that run it by name.
+	// ErrQueueInUse is returned by DeleteQueue if the queue has live jobs or a live worker names it in its Queues.
 	ErrQueueInUse = errors.New("pawl: the queue is in use: it has live jobs, or workers that run it by name")
 
 	// ErrCancelled, ErrTimeout and ErrShutdown are causes of a handler's context: see context.Cause.
@@ -31,20 +31,20 @@ var (
 	ErrShutdown  = errors.New("pawl: runner is shutting down")
 )
 
-// InvalidError says that a job was refused before the database saw it.
+// An InvalidError says that a job or an update was refused because a field is invalid.
 type InvalidError struct {
 	Index  int    // Index is the job's place in the argument of InsertMany. It is 0 for Insert.
 	Field  string // Field is the name of a field of JobSpec.
-	Reason string // Reason says what is wrong and what is right.
+	Reason string // Reason says why the value was refused and which values are valid.
 }
 
 func (e *InvalidError) Error() string {
 	return fmt.Sprintf("pawl: job %d: %s: %s", e.Index, e.Field, e.Reason)
 }
 
-// RateError says that an insert exceeded Config.InsertRate. Nothing was inserted.
+// A RateError says that an insert exceeded Config.InsertRate. Nothing was inserted.
 type RateError struct {
-	RetryAfter time.Duration // RetryAfter is when the same insert succeeds, unless others come before it.
+	RetryAfter time.Duration // RetryAfter is how long to wait. Other inserts may use up the rate meanwhile.
 }
 
 func (e *RateError) Error() string {
@@ -52,21 +52,22 @@ func (e *RateError) Error() string {
 		e.RetryAfter)
 }
 
-// PanicError is a handler's panic as an error.
+// A PanicError is a panic of a handler or of other code that was passed to Pawl.
 type PanicError struct {
-	Value any
-	Stack string
+	Value any    // Value is the value that was passed to panic.
+	Stack string // Stack is the stack of the goroutine as text.
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Unwrap returns the value of a panic if that is an error.
+// Unwrap returns Value if it is an error, else nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// SchemaError says that the schema of the database has another version than this binary needs.
+// A SchemaError says that the database's schema does not have the version that this binary needs. Have is the version
+// of the schema, or 0 if it is not installed. Want is this binary's version.
 type SchemaError struct{ Have, Want int }
 
 func (e *SchemaError) Error() string {
@@ -82,7 +83,7 @@ func (e *SchemaError) Error() string {
 	}
 }
 
-// JobErrors are the errors of several jobs. errors.Is and errors.As look into each.
+// JobErrors maps the ids of jobs to their errors. errors.Is and errors.As look at each of them.
 type JobErrors map[ID]error
 
 func (e JobErrors) Error() string {
@@ -98,5 +99,5 @@ func (e JobErrors) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the errors.
+// Unwrap returns the errors in no particular order.
 func (e JobErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }

@@ -12,17 +12,16 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A Filter chooses jobs by their properties. A job is chosen if it meets every field that is set, whether it is
-// live, dead or in the archive.
+// A Filter chooses live and finished jobs by their properties. A job is chosen if it meets every field that is set.
 //
-// Fingerprint and UniqueKey use an index for live jobs, and IDs uses one for all jobs. To find other rare
-// properties among many jobs, the database reads those jobs.
+// IDs uses an index for all jobs. Fingerprint and UniqueKey use an index for live jobs. For the other fields the
+// database reads the jobs one by one, so it is slow to find few jobs among many.
 type Filter struct {
-	// All confirms that every job is meant. Cancel, Delete, Retry and Update refuse a Filter that is empty without it.
+	// All chooses every job. Cancel, Delete, Retry and Update return an error for an empty Filter unless All is set.
 	All bool
 
-	// IDs, if not nil, chooses only the jobs with these ids. An empty slice that is not nil chooses no job.
-	// A Filter with no other field set acts on all its jobs in one statement.
+	// IDs, if not nil, chooses only the jobs with these ids. An empty slice that is not nil chooses no job. If no other
+	// field is set, one statement changes all the jobs.
 	IDs []ID
 
 	Queue       string // Queue is the name of the jobs' queue.
@@ -34,11 +33,11 @@ type Filter struct {
 	// Worker is the name of the worker that runs the job or, for a finished job, that ran it last.
 	Worker string
 
-	// States are the states to choose from. If empty, every state is.
+	// States are the states of the jobs. If empty, jobs of every state are chosen.
 	States []pawlstate.State
 
-	// Args is JSON that the job's args contain, as PostgreSQL's operator @> of jsonb defines it.
-	// Args that a Codec has encoded cannot be found this way.
+	// Args is JSON that the job's args contain, in the sense of PostgreSQL's operator @> for jsonb. It does not find
+	// args that a Codec has encoded.
 	Args json.RawMessage
 
 	CreatedBefore time.Time // CreatedBefore chooses jobs that were inserted before this time.
@@ -47,12 +46,12 @@ type Filter struct {
 	// RunBefore chooses jobs whose JobInfo.RunAt is before this time or, if they have none, whose CreatedAt is.
 	RunBefore time.Time
 
-	// Before chooses only jobs whose id is below it. For the next page of List, set it to the id of the last job of
-	// the page before.
+	// Before chooses jobs whose id is lower than Before. For the next page of List, set it to the id of the last job of
+	// the previous page.
 	Before ID
 
-	// Limit is the largest number of jobs, the newest first. If zero, List returns at most 100 jobs; other methods
-	// have no limit.
+	// Limit is the largest number of jobs; the newest are chosen. If zero, List returns at most 100 jobs, and other
+	// methods have no limit.
 	Limit int
 
 	// Progress, if not nil, is called by Cancel, Delete, Retry and Update after each batch with the number of jobs
@@ -166,8 +165,8 @@ func (f *Filter) check() error {
 const maxChangedAtOnce = 1000
 
 // each finds the jobs of a filter that are in one of the states, newest first, and calls do with batches of them.
-// Each batch is a transaction of its own if the client has none. It goes down by id: jobs that are inserted
-// meanwhile are not found, and none is found twice.
+// Each batch is a transaction of its own if the client has none. It goes down by id. So it finds no job twice, and no
+// job that is inserted meanwhile.
 func (c *Client) each(
 	ctx context.Context, filter Filter, among []pawlstate.State, do func(ids []int64) (int64, error),
 ) (total int64, err error) {

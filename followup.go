@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// A followupRunner does what follows from decided results: it runs the followups of constrained jobs, and gives
-// permits back. It does so beside the delivery of further results. If something fails here, a maintenance task does
-// it later.
+// A followupRunner does the work that follows from stored results. It runs the followups of constrained jobs and
+// gives permits back, while further results are delivered. If a statement fails, a maintenance task does its work
+// later.
 //
-// It has one goroutine, while there is something to do.
+// It has one goroutine, which runs while there is work.
 type followupRunner struct {
 	freed func() // Called after permits were given back. It may be nil.
 
@@ -21,7 +21,7 @@ type followupRunner struct {
 	permits     []*JobInfo // The jobs whose permits are to be given back.
 }
 
-// record notes what will follow from the end of a job.
+// record adds the followup and the permit of a finished job to the work.
 func (f *followupRunner) record(job *JobInfo) {
 	if !job.constrained && !job.permit {
 		return
@@ -34,7 +34,7 @@ func (f *followupRunner) record(job *JobInfo) {
 	}
 }
 
-// run does what was recorded. It does not wait.
+// run starts the recorded work. It does not wait for it.
 func (f *followupRunner) run(ctx context.Context, client *Client) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,13 +54,13 @@ func (f *followupRunner) run(ctx context.Context, client *Client) {
 				}
 			}
 			if constrained {
-				_ = client.runFollowups(ctx)
+				_ = client.runFollowups(ctx) // If it fails, a maintenance task runs them.
 			}
 		}
 	})
 }
 
-// take removes what was recorded. If that is nothing, the goroutine ends.
+// take returns the recorded work and removes it. If there is none, the goroutine ends.
 func (f *followupRunner) take() (constrained bool, permits []*JobInfo) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,10 +73,10 @@ func (f *followupRunner) take() (constrained bool, permits []*JobInfo) {
 // wait returns when the goroutine has ended.
 func (f *followupRunner) wait() { f.goroutine.Wait() }
 
-// maxFollowups is how many ended jobs one statement follows up, at most.
+// maxFollowups is the largest number of finished jobs whose followups one statement runs.
 const maxFollowups = 500
 
-// runFollowups does what follows from the ends of constrained jobs. It leaves out the jobs and channels that other
+// runFollowups runs the followups of constrained jobs that have finished. It skips jobs and channels that other
 // transactions have locked.
 func (c *Client) runFollowups(ctx context.Context) error {
 	for {
@@ -92,8 +92,8 @@ func (c *Client) runFollowups(ctx context.Context) error {
 	}
 }
 
-// runFollowupsSoon runs the followups of what this client has just committed. In a caller's transaction it does
-// nothing: there a maintenance task runs them, within a second of the commit.
+// runFollowupsSoon runs the followups of the changes that this client has just committed. In a caller's transaction
+// it does nothing. A maintenance task then runs them within a second after the commit.
 func (c *Client) runFollowupsSoon(ctx context.Context, constrained bool) {
 	if !constrained || c.db != nil {
 		return

@@ -8,8 +8,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Get returns a job, live, dead or in the archive. It returns ErrNotFound if there is no such job, or if it is no
-// longer kept. If Config.Codec cannot decode the args, they are as stored: a JSON string that begins with
+// Get returns a live or finished job. It returns [ErrNotFound] if there is no such job, or if its retention has
+// ended. If Config.Codec cannot decode the args, Args has them as stored: a JSON string that begins with
 // "pawl:codec:".
 func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
 	var job *JobInfo
@@ -72,17 +72,17 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 	if err := job.unpack(opts, errs, save); err != nil {
 		c.config.Logger.Warn("pawl: a stored column cannot be read and is left out", "job", job, "error", err)
 	}
-	_ = c.decode(job)
+	_ = c.decode(job) // If it fails, the args stay as stored.
 	return job, nil
 }
 
-// Claimed returns running jobs as the process that claimed them has them, in the order of ids. Complete, Fail,
-// Release, Extend, Checkpoint and Delete take them, so one process can claim a job and another finish it. Jobs that
-// are not running are left out. If a claim is no longer valid when the job is finished, that returns ErrLeaseLost
-// as ever.
+// Claimed returns jobs that are claimed now, in the order of ids, so that another process than the one that claimed
+// them can finish them. Pass the jobs to [Client.Complete], [Client.Fail], [Client.Release], [Client.Extend],
+// [Client.Checkpoint] or [Client.Delete]. These return [ErrLeaseLost] if the claim is no longer valid. Claimed leaves
+// out jobs that are not running.
 //
-// Compare Epoch with that of the claim that is meant: the job may have been claimed by another worker since. How
-// long such a job ran is not known, so it has no StartedAt when it is finished.
+// Compare [JobInfo.Epoch] with the epoch of the claim that you mean to finish: another worker may have claimed the
+// job since. Pawl does not know how long such a job ran, so StartedAt is zero after it has finished.
 func (c *Client) Claimed(ctx context.Context, ids ...ID) (Jobs, error) {
 	found := map[ID]*JobInfo{}
 	leases := map[string]*lease{}

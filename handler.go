@@ -10,43 +10,44 @@ import (
 	"time"
 )
 
-// A Mux maps kinds to handlers. The zero value is ready to use. Register all handlers before Run.
+// A Mux maps kinds to handlers. The zero value is ready to use. [Handle] registers a handler. Register all handlers
+// before [Client.Run].
 type Mux struct {
 	handlers   map[string]*handler
 	middleware []Middleware
 }
 
-// Middleware runs around a handler. It may read the job, change the context, and read and change what next returns.
-// If the handler panics, next returns a *PanicError.
+// A Middleware is a function that runs around a handler. It calls next to run the handler and returns the error that
+// decides the outcome. It may pass another context to next and may change the error that next returns. If the handler
+// panics, next returns a [*PanicError].
 type Middleware func(ctx context.Context, job *JobInfo, next func(context.Context) error) error
 
 // Use adds middleware around every handler. The first one is the outermost.
 func (m *Mux) Use(middleware ...Middleware) { m.middleware = append(m.middleware, middleware...) }
 
-// KindOptions are options of a handler. The zero value is ready to use.
+// KindOptions configures the handler of a kind. The zero value is ready to use.
 type KindOptions struct {
-	// Kind is the kind of the jobs. It defaults to the kind of T; a handler of RawArgs needs it. "*" stands for
-	// every kind that has no handler of its own.
+	// Kind is the kind of the handler's jobs. It defaults to the kind of the handler's args type. A handler of RawArgs
+	// must set it. The kind "*" stands for every kind without a handler of its own.
 	Kind string
 	// Aliases are former names of the kind. The handler also runs jobs that were inserted with them.
 	Aliases []string
-	// Timeout is the time for one attempt. The handler's context then ends with ErrTimeout. If zero, there is no
-	// timeout.
+	// Timeout is the longest time for one attempt. After it the handler's context ends with ErrTimeout. If zero, there
+	// is no timeout.
 	Timeout time.Duration
-	// Max is the number of jobs of the kind that run at the same time in this process. If zero, only the runner's
-	// limit counts.
+	// Max is the number of jobs of the kind that this process runs at once. If zero, only the runner's limit applies.
 	Max int
-	// Chunk is the largest number of jobs that HandleChunk gets at once. It defaults to 100.
+	// Chunk is the largest number of jobs that HandleChunk passes to one call of the handler. It defaults to 100.
 	Chunk int
-	// Backoff is the wait after a failed attempt of a job that has no Backoff of its own. It defaults to the queue's.
+	// Backoff applies to jobs that have no Backoff of their own. It defaults to Queue.Backoff.
 	Backoff Backoff
-	// Delay, if not nil, returns the wait after a failed attempt. If it returns 0, Backoff counts.
+	// Delay, if not nil, returns the time until the next attempt. If it returns 0, the backoff applies.
 	Delay func(job *JobInfo, err error) time.Duration
-	// Permit, if not nil, is called before the handler and may block. The function that it returns, if not nil, is
-	// called after the handler. If Permit returns an error, the handler is not called, and the error is taken as
-	// the handler's: with Snooze the job runs again later and no attempt is used.
+	// Permit, if not nil, is called before the handler and may block. If it returns a function, that is called after the
+	// handler. If it returns an error, the handler is not called, and the error decides the outcome as if the handler
+	// had returned it. For example, Snooze makes the job run again later without using an attempt.
 	Permit func(ctx context.Context, job *JobInfo) (release func(), err error)
-	// Use is middleware for this kind, inside that of Mux.Use. The first one is the outermost.
+	// Use is middleware for this kind. It runs inside the middleware of Mux.Use. The first function is the outermost.
 	Use []Middleware
 }
 
@@ -57,15 +58,16 @@ type handler struct {
 	slot chan struct{} // Has opts.Max places. If nil, there is no limit.
 }
 
-// Handle registers the handler of T's kind. It panics if the kind has a handler already, or if the kind is not known.
+// Handle registers handle as the handler of T's kind in mux. It panics if the kind already has a handler or if T does
+// not tell the kind. It uses at most one KindOptions.
 //
-// What the handler returns decides what becomes of the job. If it returns nil, the job is completed. If it returns
-// an error or panics, the attempt has failed: the job runs again after a backoff, until its attempts are used up
-// and it is dead. Snooze, RetryAfter, Cancel, Dead and ErrSkip mean something else, also if they are wrapped. If
-// the args do not decode into T, the job is dead at once with the reason "unprocessable".
+// If the handler returns nil, the job is completed. If it returns an error or panics, the attempt has failed. The job
+// then runs again after a [Backoff]. When its attempts are used up, it is dead. The errors of [Snooze], [RetryAfter],
+// [Cancel] and [Dead], and [ErrSkip], choose another outcome, even if they are wrapped. If the args do not decode
+// into T, the job is dead at once with the reason "unprocessable".
 //
-// The handler's context has the values of the context that was passed to Run. It ends with one of these causes
-// (context.Cause): ErrCancelled, ErrLeaseLost, ErrTimeout or ErrShutdown.
+// The handler's context has the values of the context that was passed to [Client.Run]. If it ends while the handler
+// runs, [context.Cause] returns [ErrCancelled], [ErrLeaseLost], [ErrTimeout] or ErrShutdown.
 func Handle[T Args](mux *Mux, handle func(context.Context, *Job[T]) error, options ...KindOptions) {
 	h := newHandler[T](options)
 	h.run = func(ctx context.Context, info *JobInfo) error {
@@ -78,9 +80,8 @@ func Handle[T Args](mux *Mux, handle func(context.Context, *Job[T]) error, optio
 	mux.register(h)
 }
 
-// HandleResult is Handle for a handler that returns a result. The result is kept with the finished job as JSON, in
-// JobInfo.Result, for as long as the job is kept. If the result does not marshal to JSON, or is larger than 1 MiB,
-// the attempt has failed.
+// HandleResult is like [Handle] for a handler that returns a result. The result is stored as JSON with the finished
+// job, in JobInfo.Result. If the result does not marshal to JSON or is larger than 1 MiB, the attempt has failed.
 func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T]) (R, error), options ...KindOptions) {
 	const most = 1 << 20
 	Handle(mux, func(ctx context.Context, job *Job[T]) error {
@@ -103,13 +104,15 @@ func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T])
 	}, options...)
 }
 
-// HandleChunk is Handle for a handler that gets several jobs of its kind at once: up to KindOptions.Chunk of those
-// that the runner has claimed when the first of them starts. It does not wait for more. If the handler returns nil,
-// all jobs are completed. If only some failed, it returns a JobErrors with an outcome for each of these. Any other
-// error counts for all jobs.
+// HandleChunk is like [Handle] for a handler that gets several jobs of its kind in one call. When a job starts, the
+// handler gets it and the jobs of the kind that the runner has already claimed, up to KindOptions.Chunk. The runner
+// does not wait for more jobs.
 //
-// The context ends when it has ended for every job of the chunk, or at the timeout, which counts for the whole
-// chunk. Middleware and Permit are called once, with the first job.
+// If the handler returns nil, all jobs are completed. If it returns a [JobErrors], each job in it gets its own
+// outcome and the other jobs are completed. Any other error applies to all jobs.
+//
+// KindOptions.Timeout applies to the whole call. The context ends at the timeout, or earlier if each of the jobs is
+// cancelled or has lost its lease. Middleware and Permit are called once, with the first job.
 func HandleChunk[T Args](mux *Mux, handle func(context.Context, []*Job[T]) error, options ...KindOptions) {
 	h := newHandler[T](options)
 	if h.opts.Chunk == 0 {
@@ -269,18 +272,18 @@ func (m *Mux) call(ctx context.Context, h *handler, jobs ...*JobInfo) (err error
 	return next(ctx)
 }
 
-// Kinds returns the kinds that have a handler, former names too, sorted. Among them is "*" if a handler takes every
-// other kind.
+// Kinds returns the sorted kinds that have a handler, including their aliases. It contains "*" if a handler runs all
+// other kinds.
 func (m *Mux) Kinds() []string { return slices.Sorted(maps.Keys(m.handlers)) }
 
-// Work runs the handler of a job's kind, in the calling goroutine, and returns what the handler returned. A panic
-// is returned as a *PanicError. Permit, Max, Timeout and middleware apply as in a runner. It returns an error if
-// there is no handler.
+// Work runs the handler of a job's kind in the calling goroutine and returns the handler's error. If the handler
+// panics, Work returns a [*PanicError]. Permit, Max, Timeout and middleware apply as in a runner. Work also returns
+// an error if the mux has no handler for the kind.
 //
-// Work does not change the state of the job. If it returns nil, call Client.Complete; otherwise call Client.Fail.
+// Work does not change the state of the job. If it returns nil, call [Client.Complete], otherwise [Client.Fail].
 //
-// The job is one that Claim returned. It may also be a JobInfo that was made without a database, for instance in a
-// test: then Progress, Checkpoint and Step store nothing. See package pawltest.
+// Get the job from [Client.Claim]. In a test you can also make a [JobInfo] without a database; Progress, Checkpoint
+// and Step then store nothing. See package pawltest.
 func (m *Mux) Work(ctx context.Context, job *JobInfo) error {
 	h := m.handler(job.Kind)
 	if h == nil {
@@ -298,7 +301,7 @@ func (m *Mux) Work(ctx context.Context, job *JobInfo) error {
 	job.handler, job.inMemory = h, job.lease == nil
 	inContext := job
 	if h.many != nil {
-		inContext = nil // As in a runner, where the handler has more jobs than one.
+		inContext = nil // As in a runner: JobFromContext returns nil in a chunk.
 	}
 	err := m.call(context.WithValue(ctx, jobKey{}, inContext), h, job)
 	if each, ok := jobErrors(err); ok && h.many != nil {

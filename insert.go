@@ -16,12 +16,14 @@ type InsertResult struct {
 	Duplicate bool
 }
 
-// Insert inserts one job. job is plain Args, or a JobSpec to set more. If Insert returns nil, the job is committed
-// and will not be lost. On a client made by With the job is part of that transaction and commits with it.
+// Insert inserts one job. job is plain [Args], or a [JobSpec] with settings. If Insert returns a nil error, the job
+// is committed and will not be lost. On a client made by [Client.With], the job commits with that transaction.
 //
-// Inserts by several goroutines share statements and commits. A job that the database refuses fails alone. An
-// *InvalidError and a *RateError are returned before the database sees the job. If the connection fails, or ctx
-// ends, while the statement is under way, the error says that the job may have been inserted.
+// Insert returns an [*InvalidError] if the job is invalid and a [*RateError] if Config.InsertRate is exceeded; then
+// the database has not seen the job. If the connection fails or ctx ends while the statement runs, the error says
+// that the job may have been inserted.
+//
+// Concurrent calls share statements and commits. If the database refuses one job, the others are inserted.
 func (c *Client) Insert(ctx context.Context, job Args) (InsertResult, error) {
 	if len(c.config.InsertMiddleware) == 0 {
 		return c.insertOne(ctx, job)
@@ -69,8 +71,9 @@ func (c *Client) insertOne(ctx context.Context, job Args) (InsertResult, error) 
 // copyFrom is the number of jobs from which COPY is faster than one statement with arrays.
 const copyFrom = 2000
 
-// InsertMany inserts all jobs or none, and returns the results in the order of jobs. InvalidError.Index is the
-// index of the job that was refused.
+// InsertMany inserts jobs, all or none, and returns their results in the order of jobs. If a job is invalid, it
+// returns an [*InvalidError] whose Index is the index of that job. It returns a [*RateError] if Config.InsertRate is
+// exceeded.
 func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult, error) {
 	if len(jobs) == 0 {
 		return nil, nil
@@ -117,7 +120,7 @@ func (c *Client) insertResolved(ctx context.Context, rows []insertRow) ([]Insert
 	return results, nil
 }
 
-// prepare returns the row of a job: checked and encoded. Only after it the insert takes from the rate.
+// prepare checks and encodes a job and returns its row. The rate is checked later, so that invalid jobs do not count.
 func (c *Client) prepare(index int, job Args) (insertRow, error) {
 	r, err := c.resolveSpec(index, job)
 	if err == nil {
@@ -139,8 +142,8 @@ func (c *Client) prepareMany(jobs []JobSpec) ([]insertRow, error) {
 	return rows, nil
 }
 
-// Validate returns the *InvalidError that Insert or InsertMany would return for these jobs, or nil. It inserts
-// nothing, calls no middleware and no Codec, and does not count for Config.InsertRate.
+// Validate returns the [*InvalidError] that [Client.Insert] or [Client.InsertMany] would return for these jobs, or
+// nil. It inserts nothing, calls no middleware and no Codec, and does not use Config.InsertRate.
 func (c *Client) Validate(jobs ...JobSpec) error {
 	for i := range jobs {
 		if _, err := c.resolveSpec(i, &jobs[i]); err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// An insertBatcher makes inserts of single jobs share statements. While statements are under way, the next jobs
-// gather; when one returns, they go together in the next. There is no timer: a job alone is inserted at once. Its
-// goroutines live only while there are jobs to insert.
+// An insertBatcher makes inserts of single jobs share statements. While statements run, it collects further jobs.
+// When a statement returns, the next one inserts the collected jobs. There is no timer: a single job is inserted at
+// once. Its goroutines run only while there are jobs to insert.
 type insertBatcher struct {
 	client     *Client
 	mu         sync.Mutex
@@ -27,7 +27,7 @@ type pendingInsert struct {
 	statement atomic.Pointer[insertStatement] // The statement that inserts it.
 }
 
-// An insertStatement is a statement under way. It is cancelled when the last caller has stopped waiting.
+// An insertStatement is a running statement. It is cancelled when the last caller has stopped waiting.
 type insertStatement struct {
 	cancel  context.CancelFunc
 	waiters atomic.Int32

@@ -12,9 +12,9 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// A constraintSpec is a job with constraints in the form that insert_constrained.sql takes: it is ordered, unique,
-// reserved, depends on other jobs, belongs to a batch, or has failed attempts. Jobs without constraints have none,
-// and insert.sql inserts them.
+// A constraintSpec is a job with constraints in the form that insert_constrained.sql takes. Such a job is ordered,
+// unique or reserved, depends on other jobs, belongs to a batch, or has failed attempts. A job without constraints
+// has no constraintSpec; insert.sql inserts it.
 type constraintSpec struct {
 	Queue       string          `json:"queue"`
 	Channel     string          `json:"channel"`
@@ -168,11 +168,11 @@ const (
 	maxDeadlockRetries   = 10   // Retries of an insert after a deadlock, without With.
 )
 
-// insertConstrained inserts rows of which some have constraints. They never share a statement with rows of another
-// caller.
+// insertConstrained inserts rows if one of them has constraints. The rows never share a statement with rows of
+// another caller.
 //
-// One statement locks keys and channels in order, but several statements of a transaction do not: two such inserts
-// can meet in a deadlock. Without With the insert is then tried again.
+// One statement locks keys and channels in order. Several statements in one transaction do not, so two inserts can
+// deadlock. On the pool, the insert is then retried.
 func (c *Client) insertConstrained(ctx context.Context, rows []insertRow) (results []InsertResult, err error) {
 	for try := 0; ; try++ {
 		if len(rows) <= maxConstrainedAtOnce {

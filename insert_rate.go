@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// InsertAllowance returns how many jobs Insert accepts at this moment under Config.InsertRate. It is at most the rate's
-// Burst. Without a rate it is -1.
+// InsertAllowance returns the number of jobs that Config.InsertRate lets through now, from 0 to the rate's Burst. It
+// returns -1 if there is no rate.
 func (c *Client) InsertAllowance() int {
 	if c.limiter == nil {
 		return -1

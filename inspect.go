@@ -17,24 +17,24 @@ import (
 // checks.
 type Finding struct {
 	Check    string // Check names the check, such as "ticket-missing" or "xmin".
-	Problem  string // Problem says what is wrong: which object or session, how many, since when.
+	Problem  string // Problem describes the problem: which object or session, how many, since when.
 	Remedy   string // Remedy says what to do. Where possible it is a statement or a command to type.
 	Fatal    bool   // Fatal reports whether jobs do not run, or may be lost, until the problem is fixed.
 	Repaired bool   // Repaired reports whether Repair fixed the problem and did not find it again.
 }
 
-// Verify finds what is broken. It reports tables, columns, indexes, functions and partitions that are missing or that
-// differ from what this binary makes. It also reports rows that break an invariant: each live job has exactly one
-// ticket or one place in a lease, and no row belongs to a deleted job.
+// Verify checks the schema and its rows and returns what is wrong. It reports tables, columns, indexes, functions and
+// partitions that are missing or that differ from this binary's. It also reports rows that break an invariant: each
+// live job has exactly one ticket or one place in a lease, and no row belongs to a deleted job.
 //
 // Verify changes nothing and may run while the queue is at work. If a part of the schema is missing, Verify returns a
 // finding, not an error.
 //
-// Verify reads all live jobs, all tickets and the ids of the archive in one statement. That takes several seconds per
-// million rows, uses work_mem and temporary files, and holds back vacuum meanwhile. Maintenance removes some leftover
-// permits and leases by itself; Verify looks for those twice, three seconds apart.
+// Verify reads all live jobs, all tickets and the ids of the archive in one statement. The statement takes several
+// seconds per million rows and uses work_mem and temporary files. Until it ends, vacuum cannot remove newly dead
+// rows. Maintenance removes some leftover permits and leases; Verify checks those twice, three seconds apart.
 //
-// On a client made by With, Verify sees what that transaction sees.
+// On a client made by [Client.With], Verify sees what that transaction sees.
 func (c *Client) Verify(ctx context.Context) ([]Finding, error) {
 	if c.db == nil {
 		if err := c.requirePool("Verify"); err != nil {
@@ -48,12 +48,12 @@ func (c *Client) Verify(ctx context.Context) ([]Finding, error) {
 	return findings(found), nil
 }
 
-// Repair repairs what Verify finds, as far as that is safe, and returns what it found. Finding.Repaired is true if a
-// second Verify did not find the problem again.
+// Repair repairs the problems that [Client.Verify] finds if that is safe, and returns them. Finding.Repaired is true
+// if a second check did not find the problem again.
 //
 // A job without a ticket gets a new ticket at a new epoch; a worker that still runs the job receives ErrLeaseLost.
-// Repair removes rows that belong to deleted jobs. It makes functions, indexes and partitions again without stopping
-// the queue. It does not make tables, and it does not change a schema of another version.
+// Repair removes rows that belong to deleted jobs. It creates missing functions, indexes and partitions and replaces
+// broken ones while workers run. It does not create tables, and it does not change a schema of another version.
 //
 // Repair may run while the queue is at work. It waits at most a few seconds for a lock. Building an index also waits
 // for all older transactions to end.
@@ -68,9 +68,9 @@ func (c *Client) Repair(ctx context.Context) ([]Finding, error) {
 	return findings(found), nil
 }
 
-// Doctor finds what slows, endangers or has stopped this installation. Examples are sessions that hold back vacuum,
-// queues without a worker, overdue maintenance, workers of several versions, settings that risk data, and a pooler that
-// breaks LISTEN. docs/doctor.md lists all checks.
+// Doctor looks for problems that slow, endanger or stop this installation, and returns them. Examples are sessions
+// that hold back vacuum, queues without a worker, overdue maintenance, workers of several versions, settings that
+// risk data, and a pooler that breaks LISTEN. docs/doctor.md lists all checks.
 //
 // Doctor changes nothing, reads no whole table and takes a second or two. A locked table does not make it slower. A
 // healthy installation has no findings. If the client's role may not see something, that is a finding too. Doctor does

@@ -12,13 +12,13 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// An ID identifies a job. It is never used again for another job. Batches have ids of the same sequence.
+// An ID identifies a job or a batch. Both draw their ids from one sequence, so no id is used twice.
 type ID int64
 
-// A Job is what a handler gets: the job and its decoded args.
+// A Job is a job with decoded args. A handler gets one.
 type Job[T Args] struct {
-	*JobInfo
-	Args T
+	*JobInfo   // JobInfo is the job. Its Args are JSON.
+	Args     T // Args are the decoded args.
 }
 
 // A JobInfo is a job: live or finished, claimed or looked up.
@@ -32,13 +32,13 @@ type JobInfo struct {
 	Worker      string          // Worker is the name of the worker that runs the job, or ran it last.
 	Args        json.RawMessage // Args are nil if the job has none.
 	Data        []byte
-	Checkpoint  json.RawMessage // Checkpoint is what an attempt stored for the next one: see Client.Checkpoint.
-	Result      json.RawMessage // Result is what the handler returned: see HandleResult.
-	Percent     int             // Percent is what Progress recorded, 0 to 100.
-	Message     string          // Message is what Progress recorded.
+	Checkpoint  json.RawMessage // Checkpoint is JSON that an earlier attempt stored: see Client.Checkpoint.
+	Result      json.RawMessage // Result is the handler's result as JSON: see HandleResult.
+	Percent     int             // Percent is the progress of the handler, 0 to 100: see JobInfo.Progress.
+	Message     string          // Message is the message of the last call of Progress.
 	Headers     map[string]string
 	Priority    int
-	Attempt     int // Attempt is the number of the running attempt, from 1, or of the attempts used.
+	Attempt     int // Attempt is the number of the running attempt, from 1, or else the number of attempts used.
 	MaxAttempts int
 	Keep        bool // Keep makes Complete keep the job in the archive, even if its queue keeps none.
 	Ordered     bool
@@ -46,10 +46,10 @@ type JobInfo struct {
 	State       pawlstate.State
 	Reason      string // Reason is why a job is dead: "attempts", "poison", "handler" or "unprocessable".
 	CreatedAt   time.Time
-	RunAt       time.Time      // RunAt is when the job became or becomes due. If zero, at CreatedAt.
+	RunAt       time.Time      // RunAt is when the job is due. If zero, the job was due at CreatedAt.
 	StartedAt   time.Time      // StartedAt is when the last attempt started, by the database's clock.
 	FinishedAt  time.Time      // FinishedAt is when the job finished. It is zero while the job is live.
-	LeaseUntil  time.Time      // LeaseUntil is set by Claimed: when a consumer's lease ends.
+	LeaseUntil  time.Time      // LeaseUntil is when a consumer's lease expires. Only Client.Claimed sets it.
 	Errors      []AttemptError // Errors are the errors of failed attempts, oldest first, at most the last ten.
 
 	epoch          int32
@@ -70,8 +70,8 @@ type JobInfo struct {
 	finishedByHand atomic.Bool     // By Complete, Fail or Delete, maybe in a transaction that has not committed.
 }
 
-// LogValue returns the job as it is logged, by this package and with slog's "job", job: its id, kind, queue,
-// channel, attempt and worker. It contains none of the args and data.
+// LogValue returns the job's id, kind, queue, channel, attempt and worker for package slog. It leaves out args and
+// data, so that they do not get into logs.
 func (j *JobInfo) LogValue() slog.Value {
 	if j == nil {
 		return slog.Value{}
@@ -88,13 +88,13 @@ func (j *JobInfo) waitedAt(began time.Time) time.Duration {
 	return max(j.waited+began.Sub(j.claimedAt), 1)
 }
 
-// Epoch returns the number of the job's claim. It changes each time the job becomes ready again, so a result with
-// an old epoch is refused: it is the fencing token. Together with the ID it names the claim in SQL and for Claimed.
-// It is 0 for a job that was looked up.
+// Epoch returns the epoch of the job's claim. The epoch is the fencing token: it changes each time the job becomes
+// ready again, and a result with an old epoch is refused. ID and epoch together identify a claim, also in SQL. Epoch
+// returns 0 for a job that is not claimed.
 func (j *JobInfo) Epoch() int32 { return j.epoch }
 
-// Lease returns the id of the lease of a claimed job, which the SQL function pawl.extend takes. It is empty for a
-// job that was looked up.
+// Lease returns the id of a claimed job's lease. The SQL function pawl.extend takes it. Lease returns "" for a job
+// that is not claimed.
 func (j *JobInfo) Lease() string {
 	if j.lease == nil {
 		return ""
@@ -130,27 +130,27 @@ func (j *JobInfo) unpack(options, errs, checkpoint []byte) error {
 	return nil
 }
 
-// An AttemptError is the error of a failed attempt.
+// An AttemptError describes a failed attempt.
 type AttemptError struct {
-	Attempt int       `json:"attempt"` // Attempt is the number of the attempt, from 1.
-	At      time.Time `json:"at"`
-	Worker  string    `json:"worker"`
+	Attempt int       `json:"attempt"`         // Attempt is the number of the attempt, from 1.
+	At      time.Time `json:"at"`              // At is when the attempt failed.
+	Worker  string    `json:"worker"`          // Worker is the name of the worker.
 	Error   string    `json:"error"`           // Error is the text of the error, at most 4096 bytes.
 	Stack   string    `json:"stack,omitempty"` // Stack is the stack of a panic, at most 8192 bytes.
 }
 
-// Jobs are several jobs. Those of Claim are in the order in which they were claimed. A slice of them can be passed on:
-// client.Complete(ctx, jobs[:10]).
+// Jobs are several jobs. [Client.Claim] returns them in the order in which they should run. A part of them is Jobs
+// too: client.Complete(ctx, jobs[:10]).
 type Jobs []*JobInfo
 
-// ClaimedJobs are jobs to complete, fail, release or extend: a *Job[T], a *JobInfo or Jobs.
+// ClaimedJobs are one or more claimed jobs: a *[Job], a [*JobInfo] or [Jobs].
 type ClaimedJobs interface{ claimed() []*JobInfo }
 
 func (j *JobInfo) claimed() []*JobInfo { return []*JobInfo{j} }
 
 func (j Jobs) claimed() []*JobInfo { return j }
 
-// A lease is the claim of one or more jobs. It is deleted with the last of them.
+// A lease is the claim of one or more jobs. It ends with the last of them.
 type lease struct {
 	id     atomic.Pointer[string] // Changes when a consumer's Extend splits the lease.
 	left   atomic.Int32           // Jobs whose result is not stored yet.

@@ -14,8 +14,8 @@ import (
 //
 //	Defaults() JobSpec
 //
-// on itself or on its pointer. Every insert of this kind then starts from these settings: see JobSpec. The field
-// Args of the returned JobSpec is ignored.
+// on itself or on its pointer. The returned [JobSpec] has the defaults for every insert of such args. Its field Args
+// is ignored.
 type Args interface {
 	// Kind returns the name that selects the handler for these args. It must not depend on the value.
 	Kind() string
@@ -24,8 +24,8 @@ type Args interface {
 // A defaulter is Args that have defaults.
 type defaulter interface{ Defaults() JobSpec }
 
-// RawArgs are args whose kind is known only at run time. Raw makes them. A handler of RawArgs gets the args as they
-// are stored.
+// RawArgs are args whose kind is known only at run time. [Raw] makes them. A handler of RawArgs gets the args as
+// JSON.
 type RawArgs struct {
 	JSON json.RawMessage // JSON is the args. If nil, the job has none.
 	kind string
@@ -37,15 +37,15 @@ func Raw(kind string, args []byte) RawArgs { return RawArgs{JSON: args, kind: ki
 // Kind returns the kind that was given to Raw.
 func (r RawArgs) Kind() string { return r.kind }
 
-// A JobSpec is a job to insert, with settings. It is itself Args, so that Insert takes either.
+// A JobSpec is a job to insert: its args and settings. It implements [Args], so that [Client.Insert] takes either.
 //
-// A field that is zero is not set. Its value then comes from the Defaults of the job's kind (see Args), then from
-// Config.Defaults. Each field is taken as a whole, Headers too, and Delay and RunAt count as one field. So a call
-// cannot set a default back to zero.
+// If a field is zero, its value comes from the method Defaults of the args (see [Args]), or else from
+// Config.Defaults. Headers are not merged: they come from one place. Delay and RunAt count as one field. A zero field
+// cannot override a default.
 type JobSpec struct {
-	// Args are the arguments of the job, and name its kind. For a job with Data alone, use Raw(kind, nil).
+	// Args are the arguments of the job and determine its kind. For a job with Data alone, use Raw(kind, nil).
 	Args Args
-	// Data is bytes that the job carries beside args or instead of them.
+	// Data is bytes that are stored with the job, beside args or instead of them. Their default limit is 1 MiB.
 	Data []byte
 	// Queue is the name of the job's queue, at most 255 bytes. It defaults to "default". A queue is created by its
 	// first job.
@@ -59,12 +59,12 @@ type JobSpec struct {
 	Delay time.Duration
 	// RunAt is the time when the job is due. A time in the past means now.
 	RunAt time.Time
-	// MaxAttempts is the number of attempts before the job is dead, 1 to 32767. It defaults to the queue's, which
-	// defaults to 20: with the default backoff that bridges an outage of about 8 hours.
+	// MaxAttempts is the number of attempts before the job is dead, 1 to 32767. It defaults to Queue.MaxAttempts, which
+	// defaults to 20. With the default backoff, 20 attempts take about 8 hours.
 	MaxAttempts int
-	// Backoff is the wait after a failed attempt. It defaults to the kind's, then to the queue's.
+	// Backoff is the wait after a failed attempt. It defaults to KindOptions.Backoff, then to Queue.Backoff.
 	Backoff Backoff
-	// Fingerprint is a label to find the job by, at most 255 bytes. See Filter.
+	// Fingerprint is a label of at most 255 bytes. Filter.Fingerprint finds the jobs that have it.
 	Fingerprint string
 	// Headers are for middleware and tracing. The handler gets them in JobInfo.
 	Headers map[string]string
@@ -78,42 +78,42 @@ type JobSpec struct {
 	// removed.
 	Reserve time.Duration
 
-	// AfterOK, AfterAny and AfterNotOK are jobs that this job depends on. It is blocked until all jobs of AfterOK
-	// have completed, all of AfterAny have finished in any way, and all of AfterNotOK are dead or cancelled. If
-	// that cannot happen any more, the job is cancelled.
+	// AfterOK, AfterAny and AfterNotOK are jobs that this job depends on. It is blocked until all jobs of AfterOK have
+	// completed, all of AfterAny have finished in any way, and all of AfterNotOK are dead or cancelled. If that has
+	// become impossible, the job is cancelled.
 	AfterOK, AfterAny, AfterNotOK []ID
-	// KeepWaiting keeps the job blocked instead, so that a dead job of AfterOK can be retried. When the dead job is
-	// no longer kept, the job is cancelled.
+	// KeepWaiting keeps the job blocked if a job of AfterOK dies, so that the dead job can be retried. When the dead job
+	// is deleted or its retention ends, this job is cancelled.
 	KeepWaiting bool
 
-	// Undo is the job that undoes this one. Only InsertSaga takes it. It has no default.
+	// Undo is the job that undoes the effects of this job. Only InsertSaga accepts it. It has no default.
 	Undo *JobSpec
 
-	// Attempt is the number of attempts that failed before the job was inserted, 0 to 32766. It is for jobs that
-	// are imported from elsewhere: the first run is attempt Attempt + 1. The job runs at least once, even if
-	// MaxAttempts is not larger.
+	// Attempt is the number of attempts that failed before the job was inserted, 0 to 32766. Set it for jobs that you
+	// import from another queue: their first run is attempt Attempt + 1. The job runs at least once, even if Attempt is
+	// not less than MaxAttempts.
 	Attempt int
 	// Errors are the errors of those attempts. The last ten are kept.
 	Errors []AttemptError
 }
 
-// Unique is a key that at most one live job has at a time: a job that is scheduled, ready, running, blocked or
-// waiting for a retry. To insert another job with the key is a success that inserts nothing: InsertResult.Duplicate
-// is true, and its ID is the id of the job that has the key.
+// A Unique gives a job a unique key: at most one live job has the key at a time. If a live job has the key, an insert
+// of another one inserts nothing and returns no error. Its InsertResult has Duplicate set and the ID of the job that
+// has the key.
 type Unique struct {
 	// Key is the unique key, at most 255 bytes.
 	Key string
-	// Period is the time from the insert for which the key stays taken, even if the job finishes earlier. If zero,
-	// the key is free when the job finishes. It limits a job to one in each period (throttling).
+	// Period is how long the key stays in use after the insert, even if the job finishes earlier. At most one job is
+	// then inserted in each period (throttling). If zero, the key is free when the job finishes.
 	Period time.Duration
 	// Global makes the key unique among all queues. If false, it is unique within the queue.
 	Global bool
 	// UntilStart frees the key when the job starts instead of when it finishes.
 	UntilStart bool
-	// Replace makes a duplicate replace the args, data and headers of the job that has the key, if that has not
-	// started and is of the same kind.
+	// Replace makes a duplicate replace the args, data and headers of the job that has the key. It does so only if that
+	// job has not started and has the same kind.
 	Replace bool
-	// Reschedule makes a duplicate with a Delay or RunAt move that job to its own time (debouncing).
+	// Reschedule makes a duplicate with a Delay or RunAt move the job that has the key to that time (debouncing).
 	Reschedule bool
 }
 

@@ -8,13 +8,12 @@ import (
 // maxListed is the largest number of jobs that List returns.
 const maxListed = 100_000
 
-// List returns the jobs that meet a filter, newest first: live jobs, dead jobs and jobs in the archive. It returns
-// at most Filter.Limit jobs, or 100 if that is zero, and never more than 100,000. If it returns fewer than that,
-// there are no more. For the next page, set Filter.Before to the id of the last job.
+// List returns the live and finished jobs that meet a filter, newest first. It returns at most Filter.Limit jobs, or
+// 100 if Limit is zero, and never more than 100,000. If it returns fewer, there are no more jobs. For the next page,
+// set Filter.Before to the id of the last job.
 //
-// A page is found quickly if its jobs are among the newest, whatever the size of the archive. To find that there
-// are few matching jobs, or none, List reads all jobs below Filter.Before. If Filter.States has no state of the
-// archive, it reads only live and dead jobs.
+// List is fast if a full page of matching jobs is among the newest jobs. If few jobs match, it reads all jobs below
+// Filter.Before. If Filter.States contains neither completed nor cancelled, it reads only live and dead jobs.
 func (c *Client) List(ctx context.Context, filter Filter) (Jobs, error) {
 	text, below, _, err := filter.stored(nil)
 	if err != nil {
@@ -38,9 +37,9 @@ func (c *Client) List(ctx context.Context, filter Filter) (Jobs, error) {
 	return jobs, nil
 }
 
-// Count returns the number of jobs that meet a filter, live, dead or in the archive, and at most Filter.Limit if
-// that is set. The number is exact: the database reads every job it counts, and whole tables if no index helps.
-// Stats returns figures of a queue that are cheap at any size.
+// Count returns the exact number of live and finished jobs that meet a filter. If Filter.Limit is set, it returns at
+// most that. The database reads every job that it counts, and whole tables if no index fits. For figures that are
+// cheap at any size, see [Client.Stats].
 func (c *Client) Count(ctx context.Context, filter Filter) (n int64, err error) {
 	text, below, _, err := filter.stored(nil)
 	if err == nil {

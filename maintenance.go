@@ -13,8 +13,8 @@ import (
 // Maintain does maintenance until ctx ends, and returns nil then: it rescues jobs, runs followups and crons, makes
 // partitions and applies retention. It runs no jobs.
 //
-// Every Run does the same beside its jobs, unless RunnerConfig.NoMaintenance is set. Call Maintain in a process that
-// only does maintenance, or where only consumers work. Maintenance needs no leader: each task is safe to run in many
+// Each [Client.Run] also does maintenance unless RunnerConfig.NoMaintenance is set. Call Maintain in a process that
+// does nothing else, or if all workers are consumers. Maintenance needs no leader: each task may run in many
 // processes at once, twice, or late.
 func (c *Client) Maintain(ctx context.Context) error {
 	if err := c.requirePool("Maintain"); err != nil {
@@ -47,7 +47,7 @@ func (c *Client) maintain(ctx context.Context, heartbeat time.Duration) {
 	running.Wait()
 }
 
-// A maintenanceTask is done at intervals, and for not more than a twentieth of the time.
+// A maintenanceTask runs at intervals, for at most a twentieth of the time.
 type maintenanceTask struct {
 	name  string
 	every time.Duration
@@ -111,8 +111,8 @@ func (f *taskFailures) record(began time.Time, err error) {
 	}
 }
 
-// A rescuer rescues the jobs of stale workers and of expired leases. It knows when it was itself cut off from the
-// database.
+// A rescuer rescues the jobs of stale workers and of expired leases. It also records when it had no connection to the
+// database itself.
 type rescuer struct {
 	client     *Client
 	stale      time.Duration

@@ -13,7 +13,7 @@ import (
 
 // Migrate brings the schema to this binary's version. It creates the schema if there is none, and it replaces every
 // function. If several processes call Migrate at once, they run one after the other. If the schema is newer than the
-// binary, Migrate changes nothing and returns a *SchemaError.
+// binary, Migrate changes nothing and returns a [*SchemaError].
 //
 // Migrate may run while workers of this version and of the version before run jobs (docs/upgrades.md). It is one
 // transaction, except for indexes that are built concurrently. It waits at most 100 milliseconds for a lock and tries
@@ -22,9 +22,9 @@ func (c *Client) Migrate(ctx context.Context) error {
 	return c.migrate(ctx, "Migrate", migrate.Options{}, false)
 }
 
-// MigrateTo is Migrate to an older version than this binary's, from 1 on. It creates that version's tables and indexes;
-// functions are only replaced by a Migrate to the newest version. It never goes back: if the schema is at a higher
-// version already, MigrateTo changes nothing.
+// MigrateTo is like [Client.Migrate] for an older version than this binary's, from 1. It creates that version's
+// tables and indexes; functions are only replaced by a Migrate to the newest version. It never goes back: if the
+// schema is at a higher version already, MigrateTo changes nothing.
 func (c *Client) MigrateTo(ctx context.Context, version int) error {
 	if version < 1 {
 		return fmt.Errorf("pawl: migrate to version %d: want 1 to %d", version, c.source.Version())
@@ -32,8 +32,9 @@ func (c *Client) MigrateTo(ctx context.Context, version int) error {
 	return c.migrate(ctx, "MigrateTo", migrate.Options{To: version}, false)
 }
 
-// WriteMigration writes to w the SQL that MigrateTo would run, as a script for psql, and changes nothing. If version is
-// 0, it is this binary's. The script suits the schema as it was at the time of the call.
+// WriteMigration writes to w the SQL that [Client.MigrateTo] would run, as a script for psql, and changes nothing. If
+// version is 0, it stands for this binary's version. The script fits the schema in the state that it has during the
+// call.
 func (c *Client) WriteMigration(ctx context.Context, w io.Writer, version int) error {
 	return c.migrate(ctx, "WriteMigration", migrate.Options{To: version, Dry: w}, false)
 }
@@ -42,7 +43,7 @@ func (c *Client) WriteMigration(ctx context.Context, w io.Writer, version int) e
 // roles cannot call Pawl's functions. Each later Migrate keeps the grants up to date.
 //
 // The calling role must own the schema, and must be allowed to create roles unless they exist. CreateRoles returns a
-// *SchemaError if the schema is not at this binary's version: call Migrate first.
+// [*SchemaError] if the schema is not at this binary's version: call Migrate first.
 func (c *Client) CreateRoles(ctx context.Context) error {
 	if err := c.requirePool("CreateRoles"); err != nil {
 		return err
@@ -53,7 +54,8 @@ func (c *Client) CreateRoles(ctx context.Context) error {
 	return c.migrate(ctx, "CreateRoles", migrate.Options{}, true)
 }
 
-// migrate migrates and sees to the archive's partitions and to the roles' grants in the same transaction.
+// migrate migrates the schema. In the same transaction it makes the archive's partitions and updates the roles'
+// grants.
 func (c *Client) migrate(ctx context.Context, verb string, o migrate.Options, createRoles bool) error {
 	if err := c.requirePool(verb); err != nil {
 		return err
@@ -77,8 +79,8 @@ func (c *Client) migrate(ctx context.Context, verb string, o migrate.Options, cr
 	})
 }
 
-// Uninstall drops the schema with everything in it, including all jobs. It refuses to if the schema has tables, views
-// or extensions that are not Pawl's.
+// Uninstall drops the schema with everything in it, including all jobs. It returns an error and drops nothing if the
+// schema has tables, views or extensions that are not Pawl's.
 func (c *Client) Uninstall(ctx context.Context) error {
 	if err := c.requirePool("Uninstall"); err != nil {
 		return err
@@ -102,9 +104,9 @@ func (c *Client) checkSchema(ctx context.Context) error {
 	})
 }
 
-// Ready returns nil if the database answers, accepts writes, and has a schema of this binary's version or a newer one.
-// Otherwise its error says what is wrong. If that is the schema, the error is a *SchemaError. Ready waits until ctx
-// ends for a connection of the pool.
+// Ready returns nil if the client can use the database: it responds, accepts writes, and its schema has this binary's
+// version or a newer one. If the schema is missing or too old, the error is a [*SchemaError]. Ready waits for a
+// connection of the pool until ctx ends.
 func (c *Client) Ready(ctx context.Context) error {
 	if err := c.requirePool("Ready"); err != nil {
 		return err

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// An outcome is an error that decides what becomes of a job.
+// An outcome is an error that decides the outcome of an attempt.
 type outcome struct {
 	verb  string // The outcome that fail.sql takes: snooze, retry, cancel or dead.
 	delay time.Duration
@@ -25,22 +25,23 @@ func (o *outcome) Error() string {
 
 func (o *outcome) Unwrap() error { return o.err }
 
-// Snooze makes the job run again after d. No attempt is used.
+// Snooze returns an error that makes the job run again after d. No attempt is used. A handler returns it, or a
+// consumer passes it to [Client.Fail].
 func Snooze(d time.Duration) error { return &outcome{verb: "snooze", delay: max(d, 0)} }
 
-// RetryAfter makes the attempt count as failed, with err as the reason, and the job run again after d instead of
-// the backoff.
+// RetryAfter returns an error that makes the attempt fail with err as the reason. The job is retried after d instead
+// of its backoff, if attempts are left.
 func RetryAfter(d time.Duration, err error) error {
 	return &outcome{verb: "retry", delay: max(d, 0), err: err}
 }
 
-// Cancel finishes the job as cancelled. err is the reason and may be nil.
+// Cancel returns an error that finishes the job as cancelled. err is the reason and may be nil.
 func Cancel(err error) error { return &outcome{verb: "cancel", err: err} }
 
-// Dead finishes the job as dead, even if attempts are left. err is the reason and may be nil.
+// Dead returns an error that finishes the job as dead, even if attempts are left. err is the reason and may be nil.
 func Dead(err error) error { return &outcome{verb: "dead", err: err} }
 
-// ErrSkip completes the job. A handler returns it if there is nothing to do, or nothing more.
+// ErrSkip completes the job. A handler returns it to say that it had nothing to do.
 var ErrSkip = errors.New("pawl: skip")
 
 // unprocessable is the error of args that do not decode.

@@ -12,19 +12,19 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A Queue is a queue and its policy: limits, defaults and retention. The policy is stored in the database and every
-// runner obeys it. A zero field means the default.
+// A Queue is a queue and its policy: limits, defaults and retention. The policy is stored in the database and applies
+// to every runner and consumer. A zero field means the default.
 //
-// A queue needs no PutQueue before its first job: until then it has the default policy.
+// A queue needs no [Client.PutQueue] before its first job: until then it has the default policy.
 type Queue struct {
 	// Name is the queue's name, from 1 to 255 bytes.
 	Name string
 
-	// Paused reports whether the queue is paused. It is read only: see PauseQueue and ResumeQueue.
+	// Paused reports whether the queue is paused. PutQueue ignores it: see PauseQueue and ResumeQueue.
 	Paused bool
 
-	// CreatedAt is the time at which the queue was first configured or paused. It is read only, and zero if the queue
-	// was only ever used.
+	// CreatedAt is the time at which the queue was first configured or paused. It is zero if the queue was neither
+	// configured nor paused. PutQueue ignores it.
 	CreatedAt time.Time
 
 	// MaxRunning is the number of jobs that may run at once in the whole cluster. If zero, there is no limit.
@@ -43,14 +43,14 @@ type Queue struct {
 	// Weights maps channels to their shares of a claim, from 1 to 1000. A channel that is not in the map has weight 1.
 	Weights map[string]int
 
-	// MaxAttempts is the number of attempts before a job is dead, at most 32,767. JobSpec.MaxAttempts and the kind's
-	// default take precedence. It defaults to 20.
+	// MaxAttempts is the number of attempts before a job is dead, at most 32,767. JobSpec.MaxAttempts and the defaults
+	// of the args take precedence. It defaults to 20.
 	MaxAttempts int
 
-	// Backoff is the time between attempts, for jobs that have none of their own or of their kind.
+	// Backoff is the wait after a failed attempt. JobSpec.Backoff and KindOptions.Backoff take precedence.
 	Backoff Backoff
 
-	// Lease is the lease of a Claim that names none. It defaults to 30 seconds.
+	// Lease is how long jobs stay claimed if Claim is called with a lease of 0. It defaults to 30 seconds.
 	Lease time.Duration
 
 	// HaltOnDead halts an ordered channel when the job at its head dies. ResumeChannel continues the channel, and so
@@ -65,11 +65,10 @@ type Queue struct {
 	RetainDead time.Duration
 }
 
-// PutQueue stores a queue's policy and replaces the one that was stored before. Fields of queue that are zero go back
-// to their defaults. It does not change whether the queue is paused. Runners obey a new policy within a second, and
-// limits at once.
+// PutQueue stores a queue's policy and replaces the stored one. Fields that are zero are reset to their defaults.
+// PutQueue does not pause or resume the queue. Limits take effect at once, the rest of the policy within a second.
 //
-// PutQueue does not check whether two callers change the same queue: the last one wins.
+// If several callers change the same queue at once, the last one wins.
 func (c *Client) PutQueue(ctx context.Context, queue Queue) error {
 	if err := checkQueueName("put", queue.Name); err != nil {
 		return err
@@ -118,19 +117,19 @@ func (q Queue) stored() (s storedQueue, err error) {
 		return s, err
 	}
 	if s.rate, err = q.Rate.stored(); err != nil {
-		return s, fmt.Errorf("Rate: %w", err)
+		return s, fmt.Errorf("field Rate: %w", err)
 	}
 	if s.channelRate, err = q.ChannelRate.stored(); err != nil {
-		return s, fmt.Errorf("ChannelRate: %w", err)
+		return s, fmt.Errorf("field ChannelRate: %w", err)
 	}
 	if len(q.Weights) > 0 {
 		if s.weights, err = jsonText(q.Weights); err != nil {
-			return s, fmt.Errorf("Weights: %w", err)
+			return s, fmt.Errorf("field Weights: %w", err)
 		}
 	}
 	if q.Backoff != (Backoff{}) {
 		if s.backoff, err = jsonText(q.Backoff.stored()); err != nil {
-			return s, fmt.Errorf("Backoff: %w", err)
+			return s, fmt.Errorf("field Backoff: %w", err)
 		}
 	}
 	if q.MaxAttempts > 0 {
@@ -153,16 +152,16 @@ func (q Queue) stored() (s storedQueue, err error) {
 
 func (q Queue) check() error {
 	if err := q.Backoff.check(); err != nil {
-		return fmt.Errorf("Backoff: %w", err)
+		return fmt.Errorf("field Backoff: %w", err)
 	}
 	if q.MaxAttempts < 0 || q.MaxAttempts > math.MaxInt16 {
-		return fmt.Errorf("MaxAttempts is %d: want 0 to %d", q.MaxAttempts, math.MaxInt16)
+		return fmt.Errorf("field MaxAttempts is %d: want 0 to %d", q.MaxAttempts, math.MaxInt16)
 	}
 	if q.Lease < 0 {
-		return fmt.Errorf("Lease is %v: want a positive time, or 0 for the default", q.Lease)
+		return fmt.Errorf("field Lease is %v: want a positive time, or 0 for the default", q.Lease)
 	}
 	if q.MaxRunning < 0 || q.ChannelMaxRunning < 0 {
-		return errors.New("MaxRunning or ChannelMaxRunning is negative: want 0 for no limit")
+		return errors.New("field MaxRunning or ChannelMaxRunning is negative: want 0 for no limit")
 	}
 	for channel, weight := range q.Weights {
 		if len(channel) > maxName {
@@ -209,13 +208,14 @@ func checkQueueName(verb, name string) error {
 	return nil
 }
 
-// PauseQueue stops claims of a queue in the whole cluster at once. Running jobs continue, and jobs can be inserted.
-// Pausing a paused queue does nothing.
+// PauseQueue stops all claims from a queue at once, in the whole cluster, until [Client.ResumeQueue]. Running jobs
+// continue, and jobs can be inserted. If the queue is paused already, PauseQueue does nothing.
 func (c *Client) PauseQueue(ctx context.Context, name string) error {
 	return c.setPaused(ctx, "pause", name, true)
 }
 
-// ResumeQueue lets a paused queue's jobs be claimed again. Resuming a queue that is not paused does nothing.
+// ResumeQueue resumes a paused queue: its jobs can be claimed again. If the queue is not paused, ResumeQueue does
+// nothing.
 func (c *Client) ResumeQueue(ctx context.Context, name string) error {
 	return c.setPaused(ctx, "resume", name, false)
 }
@@ -235,8 +235,8 @@ func (c *Client) setPaused(ctx context.Context, verb, name string, paused bool) 
 	return nil
 }
 
-// ResumeChannel continues an ordered channel that halted because the job at its head died (Queue.HaltOnDead). The dead
-// job stays dead. ResumeChannel returns ErrNotFound if the channel is not halted.
+// ResumeChannel continues an ordered channel that halted because the job at its head died (Queue.HaltOnDead). The
+// dead job stays dead. ResumeChannel returns [ErrNotFound] if the channel is not halted.
 func (c *Client) ResumeChannel(ctx context.Context, queue, channel string) error {
 	var halted bool
 	err := c.row(ctx, "select pawl.resume_channel($1::text, $2::text)", []any{queue, channel}, &halted)
@@ -249,9 +249,9 @@ func (c *Client) ResumeChannel(ctx context.Context, queue, channel string) error
 	return nil
 }
 
-// DeleteQueue deletes a queue's policy, its pause and the record of its halted channels. Finished jobs stay until their
-// retention ends. DeleteQueue returns ErrQueueInUse if the queue has live jobs or a live worker runs it by name. It
-// returns ErrNotFound if the queue was never configured.
+// DeleteQueue deletes a queue's policy, its pause and the record of its halted channels. Finished jobs stay until
+// their retention ends. DeleteQueue returns [ErrQueueInUse] if the queue has live jobs or a live worker names it in
+// its Queues. It returns [ErrNotFound] if the queue was never configured.
 func (c *Client) DeleteQueue(ctx context.Context, name string) error {
 	var result string
 	err := c.row(ctx, "select pawl.delete_queue($1::text)", []any{name}, &result)
@@ -270,8 +270,8 @@ func (c *Client) DeleteQueue(ctx context.Context, name string) error {
 }
 
 // PurgeQueue deletes the live jobs of a queue, including running ones, and returns how many it deleted. It works like
-// Delete with a Filter. Jobs inserted during the call stay. PurgeQueue returns ErrNotFound if the queue has no live
-// jobs, was never configured and no live worker runs it by name.
+// Delete with a Filter. Jobs inserted during the call stay. PurgeQueue returns [ErrNotFound] if the queue has no live
+// jobs, was never configured, and no live worker names it in its Queues.
 func (c *Client) PurgeQueue(ctx context.Context, name string) (int64, error) {
 	if err := checkQueueName("purge", name); err != nil {
 		return 0, err
@@ -294,8 +294,8 @@ func (c *Client) PurgeQueue(ctx context.Context, name string) (int64, error) {
 }
 
 // Queues returns the queues that were configured or paused and those with live jobs, sorted by name. A field is zero
-// where the queue has the default, and a retention is negative where jobs are deleted at once. So PutQueue of a Queue
-// returned by Queues changes nothing.
+// if the queue has the default. A retention is negative if jobs are deleted at once. Therefore [Client.PutQueue] with
+// a returned Queue changes nothing.
 func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	var queues []Queue
 	err := c.query(ctx, `select u.name, coalesce(q.paused, false), q.created_at,

@@ -7,24 +7,25 @@ import (
 	"time"
 )
 
-// A Rate is a number of events in a time. The zero Rate is no limit.
+// A Rate limits the number of events in a period. The zero Rate is no limit.
 type Rate struct {
-	// N is the number of events in Per. If zero, there is no limit, and Per and Burst must be zero too.
+	// N is the largest number of events in each period Per. If zero, there is no limit, and Per and Burst must be zero
+	// too.
 	N int
 
-	// Per is the time in which N events may happen. It defaults to 1 second.
+	// Per is the length of the period. It defaults to 1 second.
 	Per time.Duration
 
-	// Burst is the number of events that may happen at once after a time without events. It defaults to N.
+	// Burst is the number of events that may happen at once after an idle period. It defaults to N.
 	Burst int
 }
 
 func (r Rate) check() error {
 	switch {
 	case r.N < 0 || r.Per < 0 || r.Burst < 0:
-		return errors.New("N, Per or Burst is negative: want 0 or more")
+		return errors.New("N, Per or Burst is negative: want 0 or more") //nolint:staticcheck // It begins with a field.
 	case r.N == 0 && r != Rate{}:
-		return errors.New("N is zero, which is no limit, but Per or Burst is set: set N, or leave all of them zero")
+		return errors.New("field N is zero, which means no limit, but Per or Burst is set: set N, or leave all of them zero")
 	}
 	return nil
 }

@@ -9,21 +9,22 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// CommitReserved lets jobs run that were inserted with JobSpec.Reserve, all or none. It returns ErrExpired if one
-// of them is no longer reserved: its time has passed, or it was committed or aborted before.
+// CommitReserved releases jobs that were inserted with JobSpec.Reserve, all or none, so that they can run. It returns
+// [ErrExpired] if one of them is no longer reserved. Then its time has passed, or it was committed or aborted before.
 func (c *Client) CommitReserved(ctx context.Context, ids ...ID) error {
 	err := c.query(ctx, "select pawl.commit_reserved($1::bigint[])", []any{integers(ids)}, nil)
 	return reservationError("commit reservation", err)
 }
 
-// AbortReserved removes reserved jobs, all or none. It returns ErrExpired as CommitReserved does.
+// AbortReserved removes reserved jobs, all or none. It returns [ErrExpired] in the same cases as
+// [Client.CommitReserved].
 func (c *Client) AbortReserved(ctx context.Context, ids ...ID) error {
 	err := c.query(ctx, "select pawl.abort_reserved($1::bigint[])", []any{integers(ids)}, nil)
 	return reservationError("abort reservation", err)
 }
 
-// ExtendReserved makes reservations last at least until d from now; it never shortens one. It extends all or none,
-// and returns ErrExpired as CommitReserved does.
+// ExtendReserved makes reservations last at least until d from now; it never shortens one. It extends all or none. It
+// returns [ErrExpired] in the same cases as [Client.CommitReserved].
 func (c *Client) ExtendReserved(ctx context.Context, d time.Duration, ids ...ID) error {
 	if d < 0 {
 		return errors.New("pawl: extend reservation: the duration is negative: want 0 or more")

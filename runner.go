@@ -20,7 +20,7 @@ const (
 	unregisterTimeout = 2 * time.Second
 )
 
-// A runner is one call of Run. It makes the parts, starts them and ends them. Each part owns its state:
+// A runner is one call of Run. It makes the parts, starts them and ends them. Each part has its own state:
 //
 //   - The claim loop claims jobs.
 //   - The slots hold the claimed jobs, and run them with the executor.
@@ -49,7 +49,7 @@ type runner struct {
 //     and no attempt is used.
 //   - If handlers do not return even then, Run releases their jobs and returns an error.
 //
-// StopWorker makes Run drain from elsewhere.
+// [Client.StopWorker] makes Run drain too, from any process.
 //
 // If the database goes away, the runner keeps undelivered results in memory and retries with increasing delays. If
 // the worker has lost a lease by then, the results of its jobs are discarded.

@@ -61,7 +61,7 @@ func (c *chunk) work() {
 	jobs := make([]*JobInfo, len(c.runs))
 	for i, run := range c.runs {
 		jobs[i] = run.job
-		_ = e.client.decode(run.job)
+		_ = e.client.decode(run.job) // decodeArgs returns the error, so that middleware sees it.
 	}
 	c.began = time.Now()
 	defer func() { c.ran = time.Since(c.began) }()

@@ -25,8 +25,8 @@ import (
 // Asking, the last claim found nothing. The loop claims again at once, from the safe marks and also from lanes that
 // seemed empty, and then after 1, 2, 4, 8, … ms.
 //
-// Asleep, every insert notifies the loop. So a claim follows an insert at once, and no claim is made in vain. The
-// loop still claims by itself, at growing intervals up to PollInterval.
+// Asleep, every insert notifies the loop. A claim follows each insert at once. The loop still claims without a
+// notification, at growing intervals up to PollInterval.
 //
 // In a dense stream a loop does not sleep: a NOTIFY with every insert would cost far more than claims that find
 // nothing.
@@ -111,7 +111,7 @@ func (l *claimLoop) run(ctx context.Context) {
 	}
 }
 
-// begin enters the state awake, and forgets what the last run knew of time.
+// begin enters the state awake and resets the times of the last run.
 func (l *claimLoop) begin() {
 	l.state, l.check, l.emptySince, l.failures, l.owed = awake, firstCheck, time.Time{}, 0, false
 	l.discovered, l.surveyed, l.promoted = time.Time{}, time.Time{}, time.Time{}
@@ -147,8 +147,8 @@ func (l *claimLoop) waitForRoom(ctx context.Context) int {
 
 // claim makes due jobs ready, advances the marks, and claims up to n jobs.
 //
-// It looks for unknown lanes in two cases. One is that known lanes have nothing. The other is before a claim from
-// known lanes, at intervals: the first job of a channel must not wait for a million jobs of another one.
+// It looks for unknown lanes if known lanes have no jobs. It also does so at intervals before a claim from known
+// lanes: the first job of a channel must not wait for a million jobs of another channel.
 func (l *claimLoop) claim(ctx context.Context, now time.Time, n int) (got int, err error) {
 	idle := !l.emptySince.IsZero()
 	moved, err := l.promote(ctx, now, idle)

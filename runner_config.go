@@ -9,45 +9,45 @@ import (
 	"time"
 )
 
-// RunnerConfig configures Run. Its zero value works.
+// RunnerConfig configures [Client.Run]. The zero value is ready to use.
 type RunnerConfig struct {
-	// Queues are the queues to run, and the runner's shares of them. If nil, the runner runs all queues, also those
-	// that are made later.
+	// Queues maps the names of the queues to run to the runner's share of each. If nil, the runner runs all queues,
+	// including queues that are created later.
 	Queues map[string]RunnerQueue
 
-	// Max is the number of jobs that run at once, at most. It defaults to 32. The runner claims up to Max jobs when
-	// fewer than Min run. Min defaults to half of Max. A runner holds claimed jobs in memory: for long-running jobs,
+	// Max is the largest number of jobs that run at once. It defaults to 32. When fewer than Min jobs run, the runner
+	// claims more, up to Max. Min defaults to half of Max. A runner keeps claimed jobs in memory: for long-running jobs,
 	// set a small Max.
 	Min, Max int
 
 	// Name identifies the worker. It defaults to host:pid.
 	Name string
 
-	// Heartbeat is the time between two heartbeats. It defaults to 3 s, and is at least 100 ms. A worker that is
-	// silent for three heartbeats is stale, and its jobs run elsewhere.
+	// Heartbeat is the time between two heartbeats, at least 100 ms. It defaults to 3 s. If a worker misses three
+	// heartbeats, it is stale: its jobs are rescued and run on other workers.
 	Heartbeat time.Duration
 
 	// PollInterval is the longest time between two claims of an idle runner. It defaults to 1 s.
 	PollInterval time.Duration
 
-	// DrainTimeout is how long running handlers may go on after ctx has ended. Then their contexts end with
-	// ErrShutdown. It defaults to 30 s.
+	// DrainTimeout is how long running handlers may continue after Run's context has ended. After it, their contexts end
+	// with ErrShutdown. It defaults to 30 s.
 	DrainTimeout time.Duration
 
-	// NoMaintenance leaves rescue, cron and retention to other processes: see Maintain.
+	// NoMaintenance turns maintenance off in this runner, so that other processes have to do it: see Client.Maintain.
 	NoMaintenance bool
 
-	// OnFailure, if not nil, is called after each attempt that did not succeed. If final is true, the job has no
-	// other attempt.
+	// OnFailure, if not nil, is called after each attempt that did not complete its job. If final is true, the job is
+	// now dead or cancelled.
 	OnFailure func(ctx context.Context, job *JobInfo, err error, final bool)
 }
 
-// RunnerQueue is a runner's share of a queue.
+// A RunnerQueue is a runner's share of a queue.
 type RunnerQueue struct {
 	// Weight is the queue's share of claims, relative to the other queues. It defaults to 1.
 	Weight int
 
-	// Max is the number of jobs of the queue that run at once in this runner, at most. If zero, only RunnerConfig.Max
+	// Max is the largest number of jobs of the queue that run at once in this runner. If zero, only RunnerConfig.Max
 	// limits them.
 	Max int
 }

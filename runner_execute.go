@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// An executor runs handlers and says what becomes of their jobs.
+// An executor runs handlers and returns the results of their attempts.
 type executor struct {
 	client *Client
 	mux    *Mux
 	log    *slog.Logger
-	drain  <-chan struct{} // Closed when no further handler is to start.
+	drain  <-chan struct{} // Closed when no further handler may start.
 }
 
 // unknownKindDelay is when a job whose kind has no handler in this process becomes ready again.
@@ -29,7 +29,7 @@ func (e *executor) run(ctx context.Context, job *JobInfo) (attemptResult, error)
 	}
 	defer h.release()
 	began := time.Now()
-	_ = e.client.decode(job) // decodeArgs returns its error, so that middleware sees it like any other.
+	_ = e.client.decode(job) // decodeArgs returns the error, so that middleware sees it.
 	err := e.mux.call(ctx, h, job)
 	a := resultOf(job, h, err)
 	if a.verb == verbRetry && isShutdown(ctx) {

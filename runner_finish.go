@@ -12,11 +12,11 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A finisher delivers a runner's results by natural batching: while a statement is in flight, the next results
-// gather, and they go together with the next statement. There is no timer.
+// A finisher delivers a runner's results in batches. While a statement runs, it collects further results, and the
+// next statement delivers them together. There is no timer.
 //
-// Its goroutines live only while there is something to deliver. Each ends when its results are decided, or when ctx
-// ends.
+// Its goroutines run only while there are results to deliver. Each ends when its results are decided: stored,
+// discarded or refused. They all end when ctx ends.
 type finisher struct {
 	client    *Client
 	ctx       context.Context // Ends when the runner gives up.
@@ -274,7 +274,7 @@ func (f *finisher) notifyIdle() {
 // decided. If another transaction has locked a job's row, its result is delivered again after a while. Nothing waits
 // for that transaction in the database: neither other jobs nor a connection.
 //
-// If an attempt to deliver was ambiguous, it may have been carried out: then the finished jobs are looked for, too.
+// After an ambiguous delivery the results may be stored already. Then it also reads which jobs have finished.
 func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 	defer f.followups.run(f.ctx, f.client)
 	jobs := make([]*JobInfo, len(batch))
@@ -310,7 +310,7 @@ func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 	}
 }
 
-// waitForFollowups returns when nothing that follows from decided results is under way.
+// waitForFollowups returns when no followup of a decided result is running.
 func (f *finisher) waitForFollowups() { f.followups.wait() }
 
 // wait returns when all results are decided and all ended leases are deleted, or with the error of ctx.

@@ -11,8 +11,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// A heartbeat tells the database that a worker lives. It learns which jobs the worker has lost, and which state it is
-// to be in.
+// A heartbeat tells the database that a worker lives. The database's reply says which jobs the worker has lost, and
+// which state it should be in.
 type heartbeat struct {
 	client *Client
 	log    *slog.Logger
@@ -127,8 +127,8 @@ func (b *heartbeat) beat(ctx context.Context) {
 	b.leases.reconcile(ctx, worker)
 }
 
-// send sends a heartbeat with the running jobs. It returns the state that the worker is to be in, and the ids of the
-// jobs that are not the worker's any more. If the worker was found stale, the state is empty.
+// send sends a heartbeat with the running jobs. It returns the state that the worker should be in, and the ids of the
+// jobs that it has lost. If the worker was found stale, the state is empty.
 func (b *heartbeat) send(ctx context.Context, jobs []*JobInfo, count int) (state string, missing []int64, err error) {
 	worker, started := b.row()
 	ids, epochs := idsAndEpochs(jobs)

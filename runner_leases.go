@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// workerLeases are the leases that a worker knows it has. Its claims add them.
+// A workerLeases has the leases that a worker knows of. Its claims add them.
 //
-// The database may have more leases for the worker: of a claim whose result was lost and could not be asked for, or
-// of finishes that a failover took back. The jobs of such a lease would stay claimed for as long as the worker lives.
-// So the heartbeat calls reconcile, which gives them back.
+// The database may have more leases of the worker. One cause is a claim whose result was lost and that could not be
+// undone. Another is a failover that rolled finished jobs back. The jobs of such a lease would stay claimed while the
+// worker lives. Therefore the heartbeat calls reconcile, which gives them back.
 type workerLeases struct {
 	client *Client
 	every  time.Duration // The least time between two comparisons.

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// slots are the places of a runner's jobs. They own the claimed jobs, the counts of them, and the goroutines that run
+// slots are the places of a runner's jobs. They contain the claimed jobs, their counts, and the goroutines that run
 // them.
 //
 // A job takes a slot with start and leaves it with free. In between it is first pending, until a goroutine takes it,
@@ -26,7 +26,7 @@ type slots struct {
 	jobs  sync.WaitGroup // Counts the jobs.
 
 	mu       sync.Mutex
-	first    *running       // The first of a list. With a map instead, a tenth of the client's time went there.
+	first    *running       // The first of a linked list. A map took a tenth of the client's time.
 	count    int            // The jobs that take a slot.
 	perQueue map[string]int // The same by queue, if queues are chosen.
 	crashed  int            // The number of them that have crashed a worker before.
@@ -155,7 +155,7 @@ func (s *slots) runOne(run *running) {
 // free hands over the result of a job and frees its slot. err is what the handler returned.
 //
 // The job leaves the list before its result is handed over: a heartbeat must not take it for lost once it is
-// finished. It leaves the count afterwards: what is finished but not delivered holds up further claims.
+// finished. It leaves the count afterwards: undelivered results keep the runner from claiming more jobs.
 func (s *slots) free(run *running, a attemptResult, err error) {
 	job := run.job
 	a.cause = err

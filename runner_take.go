@@ -14,8 +14,8 @@ const claimTimeout = 30 * time.Second
 
 // take claims up to n jobs and starts them. It returns how many tickets it took.
 //
-// A suspect comes in a claim of its own, and only while no other job that has crashed a worker runs here. So if the
-// worker crashes, the job that did it is known.
+// A suspect comes in a claim of its own, and only while no other job that has crashed a worker runs here. If the
+// worker then crashes, that job is the cause.
 func (l *claimLoop) take(ctx context.Context, n int, idle bool) (got int, err error) {
 	crashed, suspect := l.slots.crashes()
 	if !crashed {
@@ -79,7 +79,7 @@ func (l *claimLoop) carryOut(ctx context.Context, p *lanes.Plan) (Jobs, int, err
 	l.leases.end(id, jobs)
 	if err != nil {
 		if pg.IsAmbiguous(err) {
-			l.undoing.Go(func() { _ = l.client.unclaim(l.undo, id) })
+			l.undoing.Go(func() { _ = l.client.unclaim(l.undo, id) }) // If it fails, the heartbeat gives the lease up.
 		}
 		return nil, 0, err
 	}

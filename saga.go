@@ -9,13 +9,15 @@ import (
 // InsertSaga inserts steps that run one after the other, and returns the id of the batch that they form. The steps
 // are all inserted, or none.
 //
-// If a step is dead or cancelled, the steps after it are cancelled. The jobs in the field Undo of the completed
-// steps before it then run in reverse order, each when the one before it has finished in any way. If all steps
-// complete, the Undo jobs are cancelled. A step whose Undo is nil has nothing to undo; the Undo of the last step
-// never runs. If the last step is deleted and not cancelled, nothing is undone.
+// If a step is dead or cancelled, the steps after it are cancelled. Then the Undo jobs of the completed steps run in
+// reverse order. Each Undo job runs when the previous one is completed, cancelled or dead. If all steps complete, the
+// Undo jobs are cancelled.
 //
-// The order of a saga's jobs is its own: they cannot depend on other jobs and cannot be reserved. If another job
-// has the unique key of a step, nothing is inserted and InsertSaga returns an error.
+// Undo may be nil if a step has nothing to undo. The Undo job of the last step never runs. If the last step is
+// deleted instead of cancelled, nothing is undone.
+//
+// The jobs of a saga cannot depend on other jobs and cannot be reserved. If another job has the unique key of a step,
+// InsertSaga returns an error and inserts nothing.
 func (c *Client) InsertSaga(ctx context.Context, steps ...JobSpec) (ID, error) {
 	if len(steps) == 0 {
 		return 0, errors.New("pawl: insert saga: no steps: give at least one")

@@ -7,13 +7,14 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A Selector chooses the jobs that Cancel, Delete, Retry and Update change: an ID, a Filter, or claimed jobs
-// (*Job[T], *JobInfo, Jobs). Claimed jobs are changed only while their claim is valid, as with Complete.
+// A Selector chooses the jobs that [Client.Cancel], [Client.Delete], [Client.Retry] and [Client.Update] change. It is
+// an [ID], a [Filter], or claimed jobs: a *[Job], a [*JobInfo] or [Jobs]. Claimed jobs are changed only while their
+// claim is valid.
 type Selector interface{ selection() ([]int64, []*int32) }
 
 func (id ID) selection() ([]int64, []*int32) { return []int64{int64(id)}, []*int32{nil} }
 
-// selection returns the ids of a Filter that has nothing else; other filters go through Client.each.
+// selection returns the ids of a Filter in which no other field is set. Client.each handles other filters.
 func (f Filter) selection() ([]int64, []*int32) { return integers(f.IDs), make([]*int32, len(f.IDs)) }
 
 func (j *JobInfo) selection() ([]int64, []*int32) { return Jobs{j}.selection() }

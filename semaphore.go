@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Semaphore returns a KindOptions.Permit that limits how many jobs with a key run at once in the whole cluster. Use it
-// for limits that are neither a queue's nor a channel's, such as calls to one API or work for one customer.
+// Semaphore returns a function for KindOptions.Permit that limits how many jobs with the same key run at once in the
+// whole cluster. Use it if the limit is not for a queue or a channel, for example for calls to one API.
 //
 // keys returns the keys that a job needs, for example "stripe" and "customer 42". A key has 1 to 255 bytes. The job
-// gets a permit for each of its keys or none at all; if one is missing, it is snoozed for a second without using an
-// attempt. A job without keys is not limited. At most n jobs hold a permit for the same key, so use the same n for a
-// key everywhere. If a worker crashes, its permits are freed when its lease ends.
+// gets a permit for each of its keys, or none at all. If a permit is missing, the job is snoozed for a second without
+// using an attempt. A job without keys is not limited. At most n jobs have a permit for the same key, so use the same
+// n for a key in every process. If a worker crashes, its permits are freed when its lease expires.
 func (c *Client) Semaphore(n int, keys func(job *JobInfo) []string) func(context.Context, *JobInfo) (func(), error) {
 	return func(ctx context.Context, job *JobInfo) (func(), error) {
 		if n < 1 {
@@ -65,8 +65,8 @@ func (c *Client) free(ctx context.Context, jobs []*JobInfo) error {
 	return c.query(ctx, "select pawl.free_permits($1::bigint[], $2::uuid[])", []any{ids, leases}, nil)
 }
 
-// freeAnswered gives back the permits of claimed jobs that were finished by hand. A runner gives back the permits of its
-// own jobs when their handlers end, even if those finished the jobs by hand.
+// freeAnswered gives back the permits of jobs that a consumer has finished. A runner gives back the permits of its
+// jobs when their handlers end, even if a handler has finished its job itself.
 func (c *Client) freeAnswered(ctx context.Context, results []attemptResult) error {
 	var jobs []*JobInfo
 	for _, r := range results {

@@ -17,13 +17,14 @@ const countUpTo = 5_000
 // countChannelsUpTo is how many jobs of a state Channels counts. See channel_stats.sql.
 const countChannelsUpTo = 10_000
 
-// Stats returns the figures of the whole installation.
+// Stats returns figures of all queues and workers of the client's schema.
 //
-// Stats is cheap at any size. It counts 5,000 jobs of each state, shared by the queues but at least 250 each. It
-// estimates the rest and sets Estimated. A queue that is paused or was not vacuumed for long may take longer, because
-// dead rows have to be skipped.
+// Stats is cheap at any size. It counts up to 5,000 jobs of each state over all queues, and at least 250 for each
+// queue. Beyond that it estimates and sets Estimated. Stats is slower if a queue was paused or not vacuumed for a
+// long time, because it has to skip dead rows.
 //
-// Stats first reports what this client has counted, so that the rates include it. A client made by With does not.
+// Stats first reports this client's counters to the database, so that the rates include them. A client made by
+// [Client.With] does not report them.
 func (c *Client) Stats(ctx context.Context) (pawlstats.Stats, error) {
 	if c.db == nil {
 		c.counters.report(ctx, c)
@@ -96,8 +97,8 @@ func (c *Client) Tables(ctx context.Context) ([]pawlstats.Table, error) {
 // Channels returns the figures of a queue's channels, sorted by name. Jobs without a channel count in the channel "".
 // A queue without jobs has no channels; that is not an error.
 //
-// Channels is about as cheap as Stats. If a queue has more than 10,000 jobs of a state, the figures are estimated from
-// some of the channels. If it has more than 10,000 channels, some are missing.
+// Channels is about as cheap as Stats. If the queue has more than 10,000 jobs of a state, the figures are estimated
+// from a part of the channels. If it has more than 10,000 channels, some are left out.
 func (c *Client) Channels(ctx context.Context, queue string) ([]pawlstats.Queue, error) {
 	var channels []pawlstats.Queue
 	err := c.query(ctx, "select * from pawl.channel_stats($1::text, $2::integer)", []any{queue, countChannelsUpTo},

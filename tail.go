@@ -15,20 +15,20 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// Tail yields jobs that meet the filter, from now on: a job when it is found to be new, and again each time it has
-// finished. FinishedAt is not zero then. It goes on until ctx ends, the loop ends, or an error is yielded. If the
-// database goes away, Tail waits for it. Before and Limit of the filter must be zero.
+// Tail yields jobs that meet the filter as they are inserted and as they finish. It yields a job once when it is new,
+// and again each time it finishes; FinishedAt is then not zero. Tail ends when ctx ends, when the loop ends, or after
+// it has yielded an error. If the database goes away, Tail waits for it. Filter.Before and Filter.Limit must be zero.
 //
-// Tail looks for new jobs twice a second. It can miss a new job until it finishes, if its transaction was open for
-// longer than 10 seconds, or while more than 1,000 others were inserted.
+// Tail looks for new jobs twice a second. It may yield a job only when the job finishes. That happens if the
+// transaction of the insert was open for longer than 10 seconds, or while more than 1,000 other jobs were inserted.
 //
-// The server notifies Tail of finished jobs, on a connection of its own (see Config.ListenURL). While Tail runs, each
-// statement that finishes jobs sends a notification. Behind a transaction pooler, without a ListenURL, and while that
-// connection is lost, Tail instead looks for the jobs that it knows: at most 10,000, those it has yielded and those
-// that run. It looks for them twice a second.
+// Tail opens a connection on which the server notifies it of finished jobs (see Config.ListenURL). While Tail runs,
+// each statement that finishes jobs sends a notification. If there is no such connection, Tail instead reads the
+// states of up to 10,000 known jobs twice a second. These are the live jobs that it has yielded and the running jobs.
+// There is no such connection behind a transaction pooler without Config.ListenURL, or while the connection is lost.
 //
-// Tail does not yield the finish of a job that is deleted then: because its queue keeps none, or by Delete. If the
-// loop is too slow, Tail leaves out finished jobs and logs how many.
+// Tail does not yield a finished job that is deleted at once, by Delete or because its queue keeps no finished jobs.
+// If the loop is too slow, Tail leaves out finished jobs and logs their number.
 func (c *Client) Tail(ctx context.Context, filter Filter) iter.Seq2[*JobInfo, error] {
 	return func(yield func(*JobInfo, error) bool) {
 		if err := c.checkTail(filter); err != nil {
@@ -92,7 +92,7 @@ type tailStep struct {
 	newest ID
 }
 
-// lasting returns an error that ends the Tail, and nil for one that another try may not meet.
+// lasting returns err if it ends the Tail, or nil if another try may succeed.
 func lasting(err error) error {
 	if err != nil && (errors.Is(err, errLoopEnded) || !pg.IsTransient(err)) {
 		return err
@@ -296,8 +296,8 @@ func (t *tail) finish(ctx context.Context, ids []ID) error {
 	return nil
 }
 
-// hearFinished passes on the ids of jobs that finish, until ctx ends. It says on listening whether it hears them,
-// once it knows and whenever that changes.
+// hearFinished sends the ids of jobs that finish, until ctx ends. It sends on listening whether it is notified of
+// them, first when that is known and then whenever it changes.
 func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listening chan<- bool) {
 	l := c.newListener("pawl.finished", awaitLockKey, "Tail")
 	every := []string{anySlot}
@@ -324,8 +324,8 @@ func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listeni
 		default:
 			// It must not wait: if a session does not read its notifications, the server's queue of them fills up,
 			// and commits fail.
-			c.config.Logger.Warn("pawl: Tail is too slow, finished jobs are left out", "jobs", len(ids))
+			c.config.Logger.Warn("pawl: the loop over Tail is too slow; finished jobs are left out", "jobs", len(ids))
 		}
 	}
-	_ = l.Run(ctx)
+	_ = l.Run(ctx) // It ends with ctx, or because of a transaction pooler: Changed has told the Tail.
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A JobUpdate is the change that Update makes. A field that is zero leaves the job's value as it is.
+// A JobUpdate has the new values for [Client.Update]. A field that is zero or nil changes nothing.
 type JobUpdate struct {
 	// Delay is the time until the job is due, counted from the database's clock.
 	Delay time.Duration
@@ -32,13 +32,13 @@ type JobUpdate struct {
 // the ready jobs, even if its time and priority stay the same. Without Delay or RunAt a scheduled job keeps its
 // time.
 //
-// For an ID, Update returns ErrNotFound if no such job is live, and ErrRunning if the job is running. Claimed jobs
-// are running. For several jobs, or a Filter that has only IDs, it returns a JobErrors with those that were not
-// changed; the others are. With any other Filter it leaves running jobs out, and changes the jobs in batches as
-// Cancel does.
+// For an ID, Update returns [ErrNotFound] if no such job is live, and [ErrRunning] if the job is running. Claimed
+// jobs are running. For several jobs, or a [Filter] in which only IDs is set, it returns a [JobErrors] with the jobs
+// that were not changed. The other jobs are changed. With any other Filter, Update skips running jobs and works in
+// batches as [Client.Cancel] does.
 //
-// A priority for an ordered job, or args of another kind, is an *InvalidError: nothing is changed, or with a Filter
-// only the batches before. In a transaction, roll back.
+// Update returns an [*InvalidError] if it would give an ordered job a priority or a job args of another kind. Then
+// nothing is changed; with a Filter, earlier batches stay changed. On a client made by [Client.With], roll back.
 func (c *Client) Update(ctx context.Context, which Selector, update JobUpdate) (int64, error) {
 	changes, err := c.encodeUpdate(update)
 	if err != nil {

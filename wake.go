@@ -9,7 +9,7 @@ import (
 )
 
 // A sleeper lets a runner sleep until an insert wakes it. While the runner sleeps, its listener holds a shared
-// advisory lock for each queue. The SQL function wake notifies only a queue whose lock somebody holds.
+// advisory lock for each queue. The SQL function wake notifies only for a queue whose lock is taken.
 //
 // Behind a transaction pooler the sleeper never announces itself, and the runner polls.
 type sleeper struct {
@@ -52,7 +52,7 @@ func newSleeper(c *Client, queues []string) *sleeper {
 	return s
 }
 
-// run listens until ctx ends, or until a transaction pooler is met.
+// run listens until ctx ends or LISTEN meets a transaction pooler. The listener logs its errors.
 func (s *sleeper) run(ctx context.Context) { _ = s.listener.Run(ctx) }
 
 func (s *sleeper) wake(queue string) {
@@ -69,8 +69,8 @@ func (s *sleeper) poke() {
 	}
 }
 
-// announce says that the runner is about to sleep. It returns true once inserts see that. The runner looks once more
-// then.
+// announce says that the runner is about to sleep. It returns true when inserts see that. The runner then claims once
+// more before it sleeps.
 func (s *sleeper) announce(ctx context.Context) bool {
 	s.listener.Want(s.keys...)
 	ctx, cancel := context.WithTimeout(ctx, time.Second)

@@ -12,10 +12,10 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// A Worker is a row in the database that stands for something that claims jobs: a call of Run, or a worker made with
-// RegisterWorker. Workers that are gone are listed for a day.
+// A Worker is an entry in the database for a call of [Client.Run], or for a program that claims jobs itself and has
+// called [Client.RegisterWorker]. The entry of a worker that has ended is kept for a day.
 //
-// Claim and Heartbeat are methods of a Worker that RegisterWorker or Workers returned.
+// Claim and Heartbeat are methods of a Worker that [Client.RegisterWorker] or Workers returned.
 type Worker struct {
 	// ID is the worker's number. It is never used for another worker.
 	ID int64
@@ -26,8 +26,8 @@ type Worker struct {
 	// Host is the name of the machine that the worker runs on, at most 255 bytes.
 	Host string
 
-	// State is ready, suspended or stopping; of a worker that is gone it is stopped or lost. A lost worker was silent
-	// for too long.
+	// State is "ready", "suspended" or "stopping" for a live worker. It is "stopped" after a regular end, or "lost" if
+	// the worker's heartbeats stopped.
 	State string
 
 	// Version is the version of the worker's program, at most 255 bytes.
@@ -97,13 +97,13 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 
 // RegisterWorker makes a worker for a program that claims jobs itself instead of calling Run. Other processes see the
 // worker in Workers and can suspend or stop it. If the worker is silent for StaleAfter, its jobs are rescued and run
-// elsewhere.
+// on other workers.
 //
 // RegisterWorker reads Name, Host, Version, Queues and StaleAfter of worker and ignores the other fields. Queues is
-// shown to others and does not limit what the worker may claim.
+// shown by [Client.Workers] and does not limit which jobs the worker can claim.
 //
-// The worker has to call Heartbeat more often than every StaleAfter. A Claim outside a transaction is a heartbeat too.
-// The worker lives until StopWorker, or until it is silent for too long.
+// The worker has to call Heartbeat more often than every StaleAfter. A Claim outside a transaction is a heartbeat
+// too. The worker lives until [Client.StopWorker], or until it is silent for too long.
 func (c *Client) RegisterWorker(ctx context.Context, worker Worker) (*Worker, error) {
 	for _, text := range append([]string{worker.Name, worker.Host, worker.Version}, worker.Queues...) {
 		if len(text) > maxName || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
@@ -136,11 +136,11 @@ func (c *Client) RegisterWorker(ctx context.Context, worker Worker) (*Worker, er
 	return registered, nil
 }
 
-// Claim claims jobs for the worker, as Client.Claim does. The jobs are given back when the lease ends or when the
-// worker is stale, whichever comes first. A suspended worker gets no jobs. Claim returns ErrNotFound if the worker is
-// gone.
+// Claim claims jobs for the worker, as [Client.Claim] does. The jobs are given back when the lease ends or when the
+// worker is stale, whichever comes first. A suspended worker gets no jobs. Claim returns [ErrNotFound] if the worker
+// is gone.
 //
-// To claim in a transaction, take the worker from the Workers of a client made by With.
+// To claim in a transaction, take the worker from the Workers of a client made by [Client.With].
 func (w *Worker) Claim(ctx context.Context, queue string, n int, lease time.Duration, kinds ...string) (Jobs, error) {
 	if w.client == nil {
 		return nil, w.unregistered("claim")
@@ -149,7 +149,7 @@ func (w *Worker) Claim(ctx context.Context, queue string, n int, lease time.Dura
 }
 
 // Heartbeat says that the worker is live and returns the state that it should be in: ready or suspended. It returns
-// ErrNotFound if the worker was stopped or was silent for too long. Its jobs run elsewhere then.
+// [ErrNotFound] if the worker was stopped or was silent for too long. Its jobs then run on other workers.
 func (w *Worker) Heartbeat(ctx context.Context) (state string, err error) {
 	if w.client == nil {
 		return "", w.unregistered("send heartbeat")
@@ -173,9 +173,9 @@ func (w *Worker) unregistered(verb string) error {
 // PurgeWorkers deletes workers that have been gone for longer than olderThan and returns how many it deleted. It keeps
 // a worker whose jobs are still to be rescued.
 //
-// With ids PurgeWorkers deletes only these workers and explains why it kept one. It returns ErrNotFound for an id that
-// does not exist. It returns another error for a worker that is live, was gone for less than olderThan, or has jobs to
-// be rescued. The other workers are deleted all the same.
+// With ids PurgeWorkers deletes only these workers and explains why it kept one. It returns [ErrNotFound] for an id
+// that does not exist. It returns another error for a worker that is live, was gone for less than olderThan, or has
+// jobs to be rescued. The other workers are deleted all the same.
 func (c *Client) PurgeWorkers(ctx context.Context, olderThan time.Duration, ids ...int64) (n int64, err error) {
 	if olderThan < 0 {
 		return 0, fmt.Errorf("pawl: purge workers: olderThan is %v: want 0 or a positive time", olderThan)
@@ -220,22 +220,22 @@ func (c *Client) whyKept(ctx context.Context, id int64) error {
 	}
 }
 
-// SuspendWorker stops a worker from claiming jobs until ResumeWorker. Jobs that it runs continue. The worker learns of
-// it at once, or with its next heartbeat if a connection pooler keeps notifications from it. It gives back the jobs of
-// a claim that is under way. SuspendWorker returns ErrNotFound if there is no live worker of this id.
+// SuspendWorker stops a worker from claiming jobs until ResumeWorker. Jobs that it runs continue. The worker is
+// notified at once, or behind a transaction pooler at its next heartbeat. It gives back the jobs of a claim that is
+// running at that moment. SuspendWorker returns [ErrNotFound] if there is no live worker of this id.
 func (c *Client) SuspendWorker(ctx context.Context, id int64) error {
 	return c.setWorkerState(ctx, "suspend", id, workerSuspended)
 }
 
-// ResumeWorker lets a suspended worker claim jobs again. It returns ErrNotFound if there is no live worker of this id,
-// and another error if the worker is stopping.
+// ResumeWorker lets a suspended worker claim jobs again. It returns [ErrNotFound] if there is no live worker of this
+// id, and another error if the worker is stopping.
 func (c *Client) ResumeWorker(ctx context.Context, id int64) error {
 	return c.setWorkerState(ctx, "resume", id, workerReady)
 }
 
 // StopWorker ends a worker as if the context of its Run had ended: it drains, and Run returns. This cannot be undone.
-// The worker learns of it as it does of SuspendWorker. A worker made with RegisterWorker is gone at once and its jobs
-// are given back. StopWorker returns ErrNotFound if there is no live worker of this id.
+// The worker is notified as by [Client.SuspendWorker]. A worker made with [Client.RegisterWorker] ends at once and
+// its jobs are given back. StopWorker returns [ErrNotFound] if there is no live worker of this id.
 func (c *Client) StopWorker(ctx context.Context, id int64) error {
 	return c.setWorkerState(ctx, "stop", id, workerStopping)
 }
@@ -256,10 +256,10 @@ func (c *Client) setWorkerState(ctx context.Context, verb string, id int64, stat
 	return nil
 }
 
-// ReleaseWorker gives back the jobs that a worker has claimed and returns how many. They run before all other jobs, no
-// attempt is used, and no crash is counted. The contexts of their handlers end with ErrLeaseLost and their results are
-// discarded. A live worker that is not suspended may claim the same jobs again. ReleaseWorker returns ErrNotFound if
-// there is no worker of this id.
+// ReleaseWorker gives back the jobs that a worker has claimed and returns how many. The jobs run before other jobs.
+// No attempt is used, and no crash is counted. The contexts of their handlers end with [ErrLeaseLost] and their
+// results are discarded. A live worker that is not suspended may claim the same jobs again. ReleaseWorker returns
+// [ErrNotFound] if there is no worker of this id.
 func (c *Client) ReleaseWorker(ctx context.Context, id int64) (n int64, err error) {
 	var exists bool
 	err = c.row(ctx, `select pawl.release_worker($1::bigint),

@@ -16,8 +16,8 @@ import (
 // to Pawl's.
 //
 // All jobs go into the queue "default", unless Options.RenameQueues maps "default" to another queue. What Graphile
-// Worker calls a job's queue becomes an ordered channel. Options.Queues chooses jobs by the name of this channel, or with
-// "default" those without one.
+// Worker calls a job's queue becomes an ordered channel. Options.Queues chooses jobs by the name of this channel. The
+// name "default" chooses jobs without one.
 //
 // GraphileWorker returns the report of what it did even if it returns an error. It returns an error and changes nothing
 // if the last migration of Graphile Worker's schema is not between 16 and 20.

@@ -46,7 +46,7 @@ type Options struct {
 	// Schedules turns the other queue's schedules into crons. Only pg-boss has schedules in the database.
 	Schedules bool
 
-	// Backoff is the backoff of the imported jobs. If zero, it is the other queue's, as far as the database has it.
+	// Backoff is the backoff of the imported jobs. If zero, they keep the other queue's backoff if its database has one.
 	Backoff pawl.Backoff
 
 	// Progress, if not nil, is called after each transaction with the number of jobs imported so far.
@@ -109,7 +109,7 @@ func (r *run) run(ctx context.Context) error {
 // open sets defaults and looks at both databases, so that problems are found before a job is moved.
 func (r *run) open(ctx context.Context) (err error) {
 	if r.options.Limit < 0 || r.options.Batch < 0 {
-		return errors.New("Options.Limit or Batch is negative: want 0 or more")
+		return errors.New("field Limit or Batch of Options is negative: want 0 or more")
 	}
 	if len(r.options.Queues) == 0 {
 		r.options.Queues = nil
@@ -134,7 +134,7 @@ func (r *run) open(ctx context.Context) (err error) {
 	})
 	missing := []string{"3F000", "42P01", "42883"} // A schema, a table, a function.
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && slices.Contains(missing, refused.Code) {
-		return fmt.Errorf("Pawl's database: %w: %w", &pawl.SchemaError{}, err)
+		return fmt.Errorf("pawl database: %w: %w", &pawl.SchemaError{}, err)
 	}
 	return err
 }

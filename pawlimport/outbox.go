@@ -138,7 +138,7 @@ func (r *run) drainSome(ctx context.Context, last *int64, most int) (more bool, 
 	if err != nil {
 		return false, err
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx))
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // After a commit it does nothing.
 	page, err := r.readOutbox(ctx, tx, *last, most)
 	if err != nil || len(page.ids) == 0 {
 		return false, err
@@ -150,7 +150,7 @@ func (r *run) drainSome(ctx context.Context, last *int64, most int) (more bool, 
 	b, settled, err := r.deliver(ctx, page)
 	switch {
 	case isData(err) && len(page.ids) > 1:
-		tx.Rollback(ctx) // The halves have to lock the same jobs.
+		_ = tx.Rollback(ctx) // The halves have to lock the same jobs. A broken connection fails them too.
 		for *last < page.upTo {
 			if more, err := r.drainSome(ctx, last, (most+1)/2); err != nil || !more {
 				return more, err

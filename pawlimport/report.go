@@ -8,8 +8,8 @@ import (
 	"text/tabwriter"
 )
 
-// A Report says what an import did, or what it would do if it was a dry run. Names and ids are the source's unless said
-// otherwise. Its slices are never nil.
+// A Report says what an import did, or what it would do if it was a dry run. Names and ids are the source's unless
+// said otherwise. The slices are never nil.
 type Report struct {
 	// Source is river, pg-boss or graphile-worker.
 	Source string `json:"source"`
@@ -125,7 +125,7 @@ func (r Report) String() string {
 	for _, m := range r.Moved {
 		fmt.Fprintf(table, "%s\t%s\t%d\n", m.Queue, m.Kind, m.Jobs)
 	}
-	_ = table.Flush()
+	_ = table.Flush() // A strings.Builder returns no error.
 	if len(r.Crons) > 0 {
 		fmt.Fprintf(&b, "\ncrons: %s\n", strings.Join(r.Crons, ", "))
 	}
@@ -150,7 +150,7 @@ func (r Report) String() string {
 		for _, l := range r.Left {
 			fmt.Fprintf(table, "- %s\t%d\t%s\n", l.State, l.Jobs, l.Why)
 		}
-		_ = table.Flush()
+		_ = table.Flush() // A strings.Builder returns no error.
 	}
 	if len(r.Remarks) > 0 {
 		b.WriteString("\nRemarks:\n")

@@ -119,8 +119,8 @@ var clientCounters = []counter[pawlstats.Counters]{
 }
 
 // Observe makes the meter provider read the client's figures: those of the whole installation from Client.Stats and
-// those of this process from Client.Counters. Each reading costs what Client.Stats costs. If Client.Stats fails, the
-// reading has only this process's figures. Unregister of the returned Registration ends the readings.
+// those of this process from Client.Counters. Each reading calls [pawl.Client.Stats] once. If Stats fails, the
+// reading has only this process's figures. To end the readings, call Unregister of the returned Registration.
 func (t Telemetry) Observe(client *pawl.Client) (metric.Registration, error) {
 	meter := t.meter()
 	var observables []metric.Observable

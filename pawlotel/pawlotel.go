@@ -32,7 +32,7 @@ import (
 
 const scope = "github.com/pawlhq/pawl/pawlotel"
 
-// Telemetry says where traces and metrics go. The zero value is ready to use.
+// A Telemetry has the destinations of traces and metrics. The zero value is ready to use.
 type Telemetry struct {
 	// TracerProvider defaults to OpenTelemetry's global provider.
 	TracerProvider trace.TracerProvider

@@ -24,8 +24,8 @@ import (
 
 // Options configure a Collector. The zero value is ready to use.
 type Options struct {
-	// OwnOnly leaves out the metrics of the installation, and makes no statement. Use it in processes beside one that
-	// reports them.
+	// OwnOnly leaves out the metrics of the installation, so that a collection runs no statement. Use it if another
+	// process reports them.
 	OwnOnly bool
 
 	// Queues are the queues to report. If nil, all are.
@@ -44,16 +44,16 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// A Collector is a prometheus.Collector of a client's metrics. Each collection makes three statements and one more for
-// each queue in Options.Channels. Client.Stats says what they cost. If a statement fails, pawl_stats_up is 0 and the
-// metrics of that statement and of later ones are missing.
+// A Collector is a prometheus.Collector of a client's metrics. Each collection runs three statements and one more for
+// each queue in Options.Channels. [pawl.Client.Stats] describes their cost. If a statement fails, pawl_stats_up is 0
+// and the metrics of that statement and of later ones are missing.
 type Collector struct {
 	client  *pawl.Client
 	options Options
 }
 
-// NewCollector returns a collector of a client's metrics. A registry can have one collector. To add a second client,
-// give its collector OwnOnly and labels of its own with prometheus.WrapRegistererWith.
+// NewCollector returns a collector of a client's metrics. A registry accepts one collector. For a second client, set
+// OwnOnly in its collector and add labels with prometheus.WrapRegistererWith.
 func NewCollector(client *pawl.Client, options Options) *Collector {
 	if options.Timeout == 0 {
 		options.Timeout = 5 * time.Second

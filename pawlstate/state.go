@@ -1,6 +1,7 @@
 // Package pawlstate names the states of a job.
 //
-// A job moves from an insert to one of the three final states. docs/states.md shows which call moves a job from one state to another.
+// A live job is reserved, waiting, scheduled, ready or running. A finished job is completed, cancelled or dead.
+// docs/states.md shows which call moves a job from one state to another.
 package pawlstate
 
 // A State says where a job is between its insert and its end.
@@ -9,7 +10,7 @@ type State string
 // The states of a live job.
 const (
 	Reserved  State = "reserved"  // The job waits for Client.CommitReserved.
-	Waiting   State = "waiting"   // The job waits for other jobs: those before it in an ordered channel, or its dependencies.
+	Waiting   State = "waiting"   // The job is blocked by dependencies or by its ordered channel.
 	Scheduled State = "scheduled" // The job waits for its time.
 	Ready     State = "ready"     // The job may be claimed.
 	Running   State = "running"   // A runner or a consumer has claimed the job.

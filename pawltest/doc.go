@@ -1,4 +1,4 @@
-// Package pawltest helps to test code that uses pawl, on a real PostgreSQL.
+// Package pawltest has functions for tests of code that uses package pawl. The tests run on a real PostgreSQL.
 //
 // A complete test:
 //

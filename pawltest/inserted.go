@@ -15,8 +15,8 @@ import (
 
 // RequireInserted returns the newest live job of T's kind that meets the filter. If there is none, it ends the test.
 //
-// To look in a transaction, also for jobs that it has inserted and not committed, pass client.With(tx) or
-// client.WithSQL(tx). For RawArgs, name the kind in the filter.
+// To find jobs that a transaction has inserted and not committed yet, pass client.With(tx) or client.WithSQL(tx). For
+// RawArgs, name the kind in the filter.
 func RequireInserted[T pawl.Args](t testing.TB, client *pawl.Client, filter pawl.Filter) *pawl.Job[T] {
 	t.Helper()
 	jobs, what := inserted[T](t, client, filter)

@@ -21,8 +21,8 @@ type WorkOptions struct {
 	Prepare func(job *pawl.JobInfo)
 }
 
-// Work runs the handler of the kind of args, without a database, and returns what the handler returned. A panic is
-// returned as a *pawl.PanicError. args may be a JobSpec. They are marshalled to JSON and back; middleware and
+// Work runs the handler of args without a database and returns the handler's error. If the handler panics, Work
+// returns a [*pawl.PanicError]. args may be a [pawl.JobSpec]. They are marshalled to JSON and back. Middleware and
 // KindOptions apply as in a runner.
 //
 // Progress and Checkpoint store nothing, and a Step always runs. For a handler that completes its job by hand or
@@ -103,10 +103,10 @@ func requireHandler(t testing.TB, mux *pawl.Mux, kind, verb string) {
 	}
 }
 
-// RunOne runs one job that is ready, and returns it in the state that it then has: completed, scheduled for a
-// retry, dead. It takes the queues in the order of their names, and the jobs of a queue in the order of a runner.
-// It ends the test if no job is ready, and says what jobs there are; or if the job's kind has no handler, and that
-// job stays ready.
+// RunOne runs one ready job and returns it in its new state, such as completed, scheduled for a retry, or dead. It
+// takes the queues in the order of their names, and the jobs of a queue in a runner's order. If no job is ready,
+// RunOne ends the test and lists the jobs that exist. If the job's kind has no handler, it ends the test and the job
+// stays ready.
 func RunOne(t testing.TB, client *pawl.Client, mux *pawl.Mux) *pawl.JobInfo {
 	t.Helper()
 	queues, err := client.Queues(t.Context())
@@ -124,11 +124,11 @@ func RunOne(t testing.TB, client *pawl.Client, mux *pawl.Mux) *pawl.JobInfo {
 	return nil
 }
 
-const mostAttempts = 10_000 // By then handlers make work faster than they do it.
+const mostAttempts = 10_000 // More attempts mean that handlers insert jobs without end.
 
-// Drain runs the ready jobs of a queue until there is none, and returns the number of attempts. It also runs the
-// jobs that become ready because of these attempts. It does not run jobs that are scheduled for later when it
-// starts, or that the attempts schedule for later: see [Advance]. It ends the test after 10,000 attempts.
+// Drain runs the ready jobs of a queue until there is none, and returns the number of attempts. It also runs jobs
+// that these attempts make ready. It does not run jobs that are scheduled for a later time, even if that time comes
+// while Drain runs: see [Advance]. It ends the test after 10,000 attempts.
 func Drain(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue string) int {
 	t.Helper()
 	if queue == "" {
@@ -162,7 +162,7 @@ func runOne(t testing.TB, client *pawl.Client, mux *pawl.Mux, queue, verb string
 	}
 	unfinished := &pawl.PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
 	run := attempt{client: client, job: job, result: unfinished}
-	defer func() { _ = run.finish(ctx) }() // Also if the handler ends the test.
+	defer func() { _ = run.finish(ctx) }() // It stores the result even if the handler ends the test.
 	if kinds := mux.Kinds(); !slices.Contains(kinds, job.Kind) && !slices.Contains(kinds, "*") {
 		if err := client.Release(ctx, job, 0); err != nil {
 			t.Errorf("pawltest: %s: %v", verb, err)
@@ -236,9 +236,9 @@ func (a *attempt) finish(ctx context.Context) error {
 	return err
 }
 
-// Permit returns a function for KindOptions.Permit that gives the answers one after the other, and the last one
-// from then on. nil lets the job run. An error or an outcome, such as pawl.Snooze(time.Minute), is taken as the
-// handler's. Without answers every job runs.
+// Permit returns a function for KindOptions.Permit that returns the given errors one after the other, and then the
+// last one again and again. nil lets the job run. An error or an outcome, such as pawl.Snooze(time.Minute), is
+// treated as if the handler had returned it. Without arguments every job runs.
 func Permit(answers ...error) func(ctx context.Context, job *pawl.JobInfo) (release func(), err error) {
 	var mu sync.Mutex
 	return func(context.Context, *pawl.JobInfo) (func(), error) {

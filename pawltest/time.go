@@ -12,10 +12,10 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// Advance lets d pass for all jobs of the client's schema: jobs that are due within d, first runs and retries, are
-// due when it returns, in the same order; the others are due earlier by d. Reservations, the periods of unique keys
-// and the leases of Claim also become older by d, and the rates of queues refill. Crons do not tick, and the
-// database's clock does not change.
+// Advance moves all jobs of the client's schema d ahead in time. Jobs that are due within d, for a first run or a
+// retry, are due when Advance returns, in the same order. All other scheduled jobs are due earlier by d.
+// Reservations, the periods of unique keys and the leases of Claim also become older by d, and the rates of queues
+// refill. Crons do not tick, and the database's clock does not change.
 //
 // Advance runs in a transaction of its own on the client's pool, also for a client made by With. So it does not
 // change jobs that are not committed.
@@ -72,7 +72,7 @@ var advanceTexts = []string{
 }
 
 // expire does what maintenance does when times have passed: it removes reservations and unique keys that have
-// expired, returns the jobs of expired leases to their queues, and does what follows from the jobs that finished.
+// expired, returns the jobs of expired leases to their queues, and runs the followups of finished jobs.
 func expire(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool) error {
 	for _, text := range []string{
 		"select pawl.expire(1000)",
