@@ -48,7 +48,10 @@ func checkJSON(b []byte) (reason string) {
 		case !inString && (c == '-' || c >= '0' && c <= '9'):
 			n := numberLength(b[i:])
 			if whole, fraction := digits(b[i : i+n]); whole > maxWholeDigits || fraction > maxFractionDigits {
-				return fmt.Sprintf("contain the number %s, which is out of the range of PostgreSQL's jsonb", truncate(string(b[i:i+n]), 32))
+				return fmt.Sprintf(
+					"contain the number %s, which is out of the range of PostgreSQL's jsonb",
+					truncate(string(b[i:i+n]), 32),
+				)
 			}
 			i += n - 1
 		}
@@ -93,7 +96,7 @@ const (
 // numberLength returns the length of the JSON number that b begins with.
 func numberLength(b []byte) int {
 	n := 0
-	for n < len(b) && (b[n] >= '0' && b[n] <= '9' || b[n] == '-' || b[n] == '+' || b[n] == '.' || b[n] == 'e' || b[n] == 'E') {
+	for n < len(b) && (b[n] >= '0' && b[n] <= '9' || bytes.IndexByte([]byte("-+.eE"), b[n]) >= 0) {
 		n++
 	}
 	return n

@@ -77,5 +77,5 @@ func conceptSQL(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mu
 func conceptMaintain(ctx context.Context, client *pawl.Client, pool *pgxpool.Pool, mux *pawl.Mux) error {
 	ctx, stop := context.WithTimeout(ctx, 100*time.Millisecond) // Or signal.NotifyContext.
 	defer stop()
-	return client.Maintain(ctx) // Beside runners with NoChores, or where consumers alone work.
+	return client.Maintain(ctx) // Beside runners with NoMaintenance, or where consumers alone work.
 }

@@ -7,8 +7,9 @@ import (
 	"runtime/debug"
 )
 
-// Code of the user can do anything: panic, end its goroutine as testing.T.FailNow does, or return an error whose methods
-// panic. Each call of it goes through one of the functions below, so that neither the process nor a runner ends with it.
+// Code of the user can do anything: panic, end its goroutine as testing.T.FailNow does, or return an error whose
+// methods panic. Each call of it goes through one of the functions below, so that neither the process nor a runner ends
+// with it.
 
 // caught calls do and returns a panic as a *PanicError. If do ends the goroutine, so it is: the caller has a deferred
 // call that finishes its work.

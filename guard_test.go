@@ -25,7 +25,8 @@ func (panickingError) As(any) bool          { panic("As") }
 func (panickingError) Unwrap() error        { panic("Unwrap") }
 func (panickingError) LogValue() slog.Value { panic("LogValue") }
 
-// misbehaviours are what a callback may do instead of returning. Those of a callback that returns no error cannot return a wrong one.
+// misbehaviours are what a callback may do instead of returning. Those of a callback that returns no error cannot
+// return a wrong one.
 var misbehaviours = map[string]func() error{
 	"panics":                             func() error { panic("on purpose") },
 	"panics with an error":               func() error { panic(panickingError{}) },
@@ -37,69 +38,108 @@ var misbehaviours = map[string]func() error{
 }
 
 // A callback sets one callback of the user's up so that it misbehaves for the job with N = 1.
-type callback func(bad func() error, config *pawl.Config, runner *pawl.RunnerConfig, kind *pawl.KindOptions, mux *pawl.Mux)
+type callback func(
+	bad func() error, config *pawl.Config, runner *pawl.RunnerConfig, kind *pawl.KindOptions, mux *pawl.Mux,
+)
 
 // wrongJob reports whether a callback is called for the job that is to suffer.
 func wrongJob(job *pawl.JobInfo) bool { return strings.Contains(string(job.Args), "1") }
 
-// callbacks are all callbacks that a runner calls. fails says whether the job's attempt fails by it; else the job completes.
+// callbacks are all callbacks that a runner calls. fails says whether the job's attempt fails by it; else the job
+// completes.
 var callbacks = map[string]struct {
 	fails  bool // The attempt of the job fails.
 	errors bool // What the callback returns is an error.
 	set    callback
 }{
 	"handler": {true, true, nil},
-	"Mux.Use": {true, true, func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, mux *pawl.Mux) {
-		mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
-			if wrongJob(job) {
-				return bad()
-			}
-			return next(ctx)
-		})
-	}},
-	"KindOptions.Use": {true, true, func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, _ *pawl.Mux) {
-		kind.Use = append(kind.Use, func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
-			if wrongJob(job) {
-				return bad()
-			}
-			return next(ctx)
-		})
-	}},
-	"KindOptions.Permit": {true, true, func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, _ *pawl.Mux) {
-		kind.Permit = func(_ context.Context, job *pawl.JobInfo) (func(), error) {
-			if wrongJob(job) {
-				return nil, bad()
-			}
-			return nil, nil
-		}
-	}},
-	"release of a Permit": {true, false, func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, _ *pawl.Mux) {
-		kind.Permit = func(_ context.Context, job *pawl.JobInfo) (func(), error) {
-			return func() {
+	"Mux.Use": {
+		true,
+		true,
+		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, mux *pawl.Mux) {
+			mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
 				if wrongJob(job) {
-					bad()
+					return bad()
 				}
-			}, nil
-		}
-	}},
-	"KindOptions.Delay": {true, false, func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, mux *pawl.Mux) {
-		kind.Delay = func(*pawl.JobInfo, error) time.Duration { bad(); return 0 }
-		failing(mux)
-	}},
-	"RunnerConfig.OnFailure": {true, false, func(bad func() error, _ *pawl.Config, runner *pawl.RunnerConfig, _ *pawl.KindOptions, mux *pawl.Mux) {
-		runner.OnFailure = func(context.Context, *pawl.JobInfo, error, bool) { bad() }
-		failing(mux)
-	}},
-	"Config.OnClaim": {false, false, func(bad func() error, config *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, _ *pawl.Mux) {
-		config.OnClaim = func(context.Context, pawl.Jobs, time.Duration, error) { bad() }
-	}},
-	"Config.Logger": {true, false, func(bad func() error, config *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, mux *pawl.Mux) {
-		config.Logger = slog.New(badHandler{bad})
-		failing(mux)
-	}},
-	"Codec.Decode": {true, true, func(bad func() error, config *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, _ *pawl.Mux) {
-		config.Codec = badCodec{bad}
-	}},
+				return next(ctx)
+			})
+		},
+	},
+	"KindOptions.Use": {
+		true,
+		true,
+		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, _ *pawl.Mux) {
+			kind.Use = append(kind.Use, func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
+				if wrongJob(job) {
+					return bad()
+				}
+				return next(ctx)
+			})
+		},
+	},
+	"KindOptions.Permit": {
+		true,
+		true,
+		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, _ *pawl.Mux) {
+			kind.Permit = func(_ context.Context, job *pawl.JobInfo) (func(), error) {
+				if wrongJob(job) {
+					return nil, bad()
+				}
+				return nil, nil
+			}
+		},
+	},
+	"release of a Permit": {
+		true,
+		false,
+		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, _ *pawl.Mux) {
+			kind.Permit = func(_ context.Context, job *pawl.JobInfo) (func(), error) {
+				return func() {
+					if wrongJob(job) {
+						bad()
+					}
+				}, nil
+			}
+		},
+	},
+	"KindOptions.Delay": {
+		true,
+		false,
+		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, mux *pawl.Mux) {
+			kind.Delay = func(*pawl.JobInfo, error) time.Duration { bad(); return 0 }
+			failing(mux)
+		},
+	},
+	"RunnerConfig.OnFailure": {
+		true,
+		false,
+		func(bad func() error, _ *pawl.Config, runner *pawl.RunnerConfig, _ *pawl.KindOptions, mux *pawl.Mux) {
+			runner.OnFailure = func(context.Context, *pawl.JobInfo, error, bool) { bad() }
+			failing(mux)
+		},
+	},
+	"Config.OnClaim": {
+		false,
+		false,
+		func(bad func() error, config *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, _ *pawl.Mux) {
+			config.OnClaim = func(context.Context, pawl.Jobs, time.Duration, error) { bad() }
+		},
+	},
+	"Config.Logger": {
+		true,
+		false,
+		func(bad func() error, config *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, mux *pawl.Mux) {
+			config.Logger = slog.New(badHandler{bad})
+			failing(mux)
+		},
+	},
+	"Codec.Decode": {
+		true,
+		true,
+		func(bad func() error, config *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, _ *pawl.Mux) {
+			config.Codec = badCodec{bad}
+		},
+	},
 }
 
 // failing has the handler of the wrong job return an error.
@@ -129,7 +169,8 @@ func (c badCodec) Decode(_ string, stored []byte) ([]byte, error) {
 	return stored, nil
 }
 
-// Whatever a callback does, the process and the runner go on, the job's attempt fails or is not touched, and the next job runs.
+// Whatever a callback does, the process and the runner go on, the job's attempt fails or is not touched, and the next
+// job runs.
 func TestNoCallbackStopsTheRunner(t *testing.T) {
 	t.Parallel()
 	for name, c := range callbacks {

@@ -43,8 +43,8 @@ func TestSQLInsertRefusesWhatAClaimCouldNotRead(t *testing.T) {
 	}
 }
 
-// Rows may come from anywhere: a restore, an import, another version. One that cannot be read becomes dead and says why; the others
-// of its claim run, and lists show all.
+// Rows may come from anywhere: a restore, an import, another version. One that cannot be read becomes dead and says
+// why; the others of its claim run, and lists show all.
 func TestAHostileRowStopsNoClaim(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{

@@ -23,7 +23,7 @@ type Rate struct {
 func (r Rate) check() error {
 	switch {
 	case r.N < 0 || r.Per < 0 || r.Burst < 0:
-		return errors.New("N, Per or Burst is negative: want 0 or more") //nolint:staticcheck // It begins with a field.
+		return errors.New("N, Per or Burst is negative: want 0 or more")
 	case r.N == 0 && r != Rate{}:
 		return errors.New("field N is zero, which means no limit, but Per or Burst is set: set N, or leave all of them zero")
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
-// A result that the database refuses becomes a failed attempt, whatever its neighbours in the lease do. The job is never left running
-// without a lease.
+// A result that the database refuses becomes a failed attempt, whatever its neighbours in the lease do. The job is
+// never left running without a lease.
 func TestARefusedResultIsAFailedAttempt(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
@@ -48,7 +48,12 @@ func TestResultsOfHugeNumbersAreRefused(t *testing.T) {
 	t.Parallel()
 	client, _ := install(t)
 	mux := new(pawl.Mux)
-	numbers := []string{"1e200000", "-1e-200000", "[" + strings.TrimSuffix(strings.Repeat("1e131071,", 20), ",") + "]", "1e999999999999999999999"}
+	numbers := []string{
+		"1e200000",
+		"-1e-200000",
+		"[" + strings.TrimSuffix(strings.Repeat("1e131071,", 20), ",") + "]",
+		"1e999999999999999999999",
+	}
 	pawl.HandleResult(mux, func(_ context.Context, job *pawl.Job[Note]) (json.RawMessage, error) {
 		return json.RawMessage(numbers[job.Args.N]), nil
 	})
@@ -69,7 +74,8 @@ func TestResultsOfHugeNumbersAreRefused(t *testing.T) {
 		}
 	}
 	for _, fine := range []string{"1e400", "-0.5e-300", "12345678901234567890123456789.5", "0e999999999"} {
-		if _, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("note", []byte(fine)), Queue: "fine"}); err != nil {
+		spec := pawl.JobSpec{Args: pawl.Raw("note", []byte(fine)), Queue: "fine"}
+		if _, err := client.Insert(t.Context(), spec); err != nil {
 			t.Errorf("%s: %v", fine, err)
 		}
 	}
@@ -82,11 +88,18 @@ func TestABackoffOutOfRangeFailsTheAttempt(t *testing.T) {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return context.DeadlineExceeded })
 	for _, backoff := range []string{
-		`{"base": 1e400}`, `{"base": 1e300, "max": 1e300}`, `{"base": "x"}`, `{"growth": -1}`, `{"power": 1e9}`, `{"jitter": 1e308}`, `[]`,
+		`{"base": 1e400}`, `{"base": 1e300, "max": 1e300}`, `{"base": "x"}`, `{"growth": -1}`, `{"power": 1e9}`,
+		`{"jitter": 1e308}`, `[]`,
 		`{"max": 0}`,
 	} {
 		id := insert(t, client, Note{1})
-		exec(t, pool, "update pawl.job set opts = jsonb_build_object('backoff', $1::text::jsonb) where id = $2", backoff, int64(id))
+		exec(
+			t,
+			pool,
+			"update pawl.job set opts = jsonb_build_object('backoff', $1::text::jsonb) where id = $2",
+			backoff,
+			int64(id),
+		)
 		stop := start(t, client, mux, pawl.RunnerConfig{})
 		job := await(t, client, id, pawlstate.Scheduled)
 		if wait := time.Until(job.RunAt); wait > 111*366*24*time.Hour {

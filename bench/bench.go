@@ -140,8 +140,8 @@ const (
 	mine = "made by pawl bench, dropped by it"
 )
 
-// ServerSettings are the settings of a private server. They are large enough that a run does not measure checkpoints and
-// reads from disk.
+// ServerSettings are the settings of a private server. They are large enough that a run does not measure checkpoints
+// and reads from disk.
 var ServerSettings = map[string]string{"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "200"}
 
 // Check returns an error if the config is invalid.
@@ -234,7 +234,8 @@ func (b *bench) connect(ctx context.Context) error {
 	}
 	defer conn.Close(ctx)
 	var foreign bool
-	if err := conn.QueryRow(ctx, `select coalesce(bool_or(shobj_description(oid, 'pg_database') is distinct from $2), false)
+	if err := conn.QueryRow(ctx, `
+		select coalesce(bool_or(shobj_description(oid, 'pg_database') is distinct from $2), false)
 		from pg_database where datname = $1`,
 		pgx.QueryExecModeExec, database, mine).Scan(&foreign); err != nil {
 		return fmt.Errorf("bench: %w", err)

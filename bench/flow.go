@@ -41,8 +41,8 @@ func (b *bench) under(ctx context.Context, name string, options pgx.TxOptions, f
 	return b.stream(ctx, name, 0)
 }
 
-// stream inserts jobs while runners work on them. The first attempt of every failing-th job fails; if failing is 0, none
-// does.
+// stream inserts jobs while runners work on them. The first attempt of every failing-th job fails; if failing is 0,
+// none does.
 func (b *bench) stream(ctx context.Context, name string, failing int64) (*Result, error) {
 	if err := b.settle(ctx); err != nil {
 		return nil, err

@@ -102,8 +102,8 @@ func (b *bench) startHolder(ctx context.Context) (*exec.Cmd, error) {
 	return child, nil
 }
 
-// restartMux returns handlers that close restarted when each job of the killed worker has started again. Jobs take 10 ms,
-// so that the backlog lasts while the rescue goes on.
+// restartMux returns handlers that close restarted when each job of the killed worker has started again. Jobs take 10
+// ms, so that the backlog lasts while the rescue goes on.
 func (b *bench) restartMux(restarted chan struct{}) *pawl.Mux {
 	var mu sync.Mutex
 	seen := map[int64]bool{}
@@ -130,8 +130,8 @@ func (b *bench) restartMux(restarted chan struct{}) *pawl.Mux {
 	return mux
 }
 
-// Hold runs the worker that the scenario rescue kills. It writes a line to standard output when it has claimed held jobs,
-// and then waits for its end.
+// Hold runs the worker that the scenario rescue kills. It writes a line to standard output when it has claimed held
+// jobs, and then waits for its end.
 func Hold(ctx context.Context, url string, held int) error {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {

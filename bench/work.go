@@ -151,8 +151,8 @@ func (b *bench) bare(ctx context.Context) (*Result, error) {
 	return r, b.spent(ctx, r, jobs, took, before)
 }
 
-// depth measures work in alternation without and with millions of other rows: ready jobs at a lower priority of the same
-// queue, scheduled jobs and archived jobs. The ratio is that of the medians of three runs each.
+// depth measures work in alternation without and with millions of other rows: ready jobs at a lower priority of the
+// same queue, scheduled jobs and archived jobs. The ratio is that of the medians of three runs each.
 func (b *bench) depth(ctx context.Context) (*Result, error) {
 	medians := [2]*Result{}
 	for deep := range 2 {

@@ -38,7 +38,11 @@ func migrate(ctx context.Context, url string) error {
 
 type importer func(ctx context.Context, pool *pgxpool.Pool, client *pawl.Client, options pawlimport.Options) (pawlimport.Report, error)
 
-var importers = map[string]importer{"river": pawlimport.River, "pg-boss": pawlimport.PgBoss, "graphile-worker": pawlimport.GraphileWorker}
+var importers = map[string]importer{
+	"river":           pawlimport.River,
+	"pg-boss":         pawlimport.PgBoss,
+	"graphile-worker": pawlimport.GraphileWorker,
+}
 
 // load puts what a source has left into a database.
 func load(t testing.TB, url, source string) *pgxpool.Pool {
@@ -171,15 +175,29 @@ func TestRiver(t *testing.T) {
 	if report.Imported != 12 || len(jobs) != 12 || report.Version != 8 {
 		t.Fatalf("%d jobs imported, %d there, version %d; want 12 and version 8", report.Imported, len(jobs), report.Version)
 	}
-	same(t, "left", left(report), map[string]int64{"pending": 1, "running": 1, "completed": 1, "cancelled": 1, "discarded": 1})
-	same(t, "states at the source", value[int](t, pool, "select count(*) from river_job where state in ('available', 'scheduled', 'retryable')"), 0)
+	same(
+		t,
+		"left",
+		left(report),
+		map[string]int64{"pending": 1, "running": 1, "completed": 1, "cancelled": 1, "discarded": 1},
+	)
+	same(
+		t,
+		"states at the source",
+		value[int](t, pool, "select count(*) from river_job where state in ('available', 'scheduled', 'retryable')"),
+		0,
+	)
 
 	bob := jobs["2"]
-	if bob.Kind != "email" || bob.Queue != "mail" || bob.Priority != 3 || bob.MaxAttempts != 3 || bob.Attempt != 0 || bob.State != pawlstate.Ready || !alike(t, pool, string(bob.Args), args) {
+	if bob.Kind != "email" || bob.Queue != "mail" || bob.Priority != 3 || bob.MaxAttempts != 3 || bob.Attempt != 0 ||
+		bob.State != pawlstate.Ready ||
+		!alike(t, pool, string(bob.Args), args) {
 		t.Errorf("job 2 is %+v", bob)
 	}
 	same(t, "tags", bob.Headers["import.tags"], `["bulk","two-words"]`)
-	if !alike(t, pool, bob.Headers["import.metadata"], `{"n": 1, "trace": "4bf92f35"}`) || bob.Headers["import.from"] != "river/2" || bob.Headers["import.created_at"] == "" {
+	if !alike(t, pool, bob.Headers["import.metadata"], `{"n": 1, "trace": "4bf92f35"}`) ||
+		bob.Headers["import.from"] != "river/2" ||
+		bob.Headers["import.created_at"] == "" {
 		t.Errorf("headers: %v", bob.Headers)
 	}
 	same(t, "priority of the default", jobs["1"].Priority, 0)
@@ -201,7 +219,8 @@ func TestRiver(t *testing.T) {
 		t.Fatalf("%d errors of %d", len(j.Errors), len(want))
 	}
 	for i, e := range j.Errors {
-		if e.Attempt != want[i].Attempt || e.Error != want[i].Error || !e.At.Equal(want[i].At) || !strings.Contains(e.Error, "«naïve» \"quoted\"") {
+		if e.Attempt != want[i].Attempt || e.Error != want[i].Error || !e.At.Equal(want[i].At) ||
+			!strings.Contains(e.Error, "«naïve» \"quoted\"") {
 			t.Errorf("error %d is %+v, want %+v", i, e, want[i])
 		}
 	}
@@ -213,7 +232,8 @@ func TestRiver(t *testing.T) {
 	}
 	// Unique keys.
 	for id, n := range map[string]string{"6": "1", "7": "2", "8": "3", "9": "4"} {
-		if j := jobs[id]; !strings.HasPrefix(j.UniqueKey, "river:") || len(j.UniqueKey) != 70 || string(j.Args) != `{"n": `+n+`}` {
+		if j := jobs[id]; !strings.HasPrefix(j.UniqueKey, "river:") || len(j.UniqueKey) != 70 ||
+			string(j.Args) != `{"n": `+n+`}` {
 			t.Errorf("job %s has the key %q and args %s", id, j.UniqueKey, j.Args)
 		}
 	}
@@ -245,12 +265,20 @@ func TestPgBoss(t *testing.T) {
 	t.Parallel()
 	pool, client := together(t, "pg-boss")
 	ids := map[string]string{}
-	rows, err := pool.Query(t.Context(), "select name || ' ' || coalesce(data ->> 'to', data ->> 'what', data ->> 'n', ''), id::text from pgboss.job")
+	rows, err := pool.Query(
+		t.Context(),
+		"select name || ' ' || coalesce(data ->> 'to', data ->> 'what', data ->> 'n', ''), id::text from pgboss.job",
+	)
 	must(t, err)
 	var what, id string
 	_, err = pgx.ForEachRow(rows, []any{&what, &id}, func() error { ids[what] = id; return nil })
 	must(t, err)
-	args := value[string](t, pool, "select data::text from pgboss.job where id = $1::text::uuid", ids["email bob@example.com"])
+	args := value[string](
+		t,
+		pool,
+		"select data::text from pgboss.job where id = $1::text::uuid",
+		ids["email bob@example.com"],
+	)
 	report, err := pawlimport.PgBoss(t.Context(), pool, client, pawlimport.Options{Schedules: true})
 	must(t, err)
 	t.Log(report)
@@ -268,7 +296,9 @@ func TestPgBoss(t *testing.T) {
 		return j
 	}
 	bob := job("email bob@example.com")
-	if bob.Kind != "email" || bob.Queue != "email" || bob.Priority != -5 || bob.MaxAttempts != 8 || bob.Attempt != 0 || bob.State != pawlstate.Ready || !alike(t, pool, string(bob.Args), args) {
+	if bob.Kind != "email" || bob.Queue != "email" || bob.Priority != -5 || bob.MaxAttempts != 8 || bob.Attempt != 0 ||
+		bob.State != pawlstate.Ready ||
+		!alike(t, pool, string(bob.Args), args) {
 		t.Errorf("bob is %+v", bob)
 	}
 	same(t, "dead letter", bob.Headers["import.dead_letter"], "rest")
@@ -277,17 +307,22 @@ func TestPgBoss(t *testing.T) {
 		t.Errorf("without data: args %s, priority %d", j.Args, j.Priority)
 	}
 	noted(t, report.Changed, "priority: cut", 1, ids["email "])
-	if j := job("email later@example.com"); j.State != pawlstate.Scheduled || !j.RunAt.Equal(later.Truncate(time.Millisecond)) {
+	if j := job("email later@example.com"); j.State != pawlstate.Scheduled ||
+		!j.RunAt.Equal(later.Truncate(time.Millisecond)) {
 		t.Errorf("later is %s at %v", j.State, j.RunAt)
 	}
-	if j := job("work fail"); j.Attempt != 1 || j.MaxAttempts != 5 || j.State != pawlstate.Scheduled || len(j.Errors) != 1 ||
-		j.Errors[0].Error != `attempt 1 went wrong: «naïve» "quoted"` || !strings.Contains(j.Errors[0].Stack, "boom") {
+	if j := job("work fail"); j.Attempt != 1 || j.MaxAttempts != 5 || j.State != pawlstate.Scheduled ||
+		len(j.Errors) != 1 ||
+		j.Errors[0].Error != `attempt 1 went wrong: «naïve» "quoted"` ||
+		!strings.Contains(j.Errors[0].Stack, "boom") {
 		t.Errorf("failed once: %+v", j)
 	}
-	if j := job("work fail twice"); j.Attempt != 3 || j.MaxAttempts != 5 || j.State != pawlstate.Ready || j.Errors[0].Error != "attempt 2" {
+	if j := job("work fail twice"); j.Attempt != 3 || j.MaxAttempts != 5 || j.State != pawlstate.Ready ||
+		j.Errors[0].Error != "attempt 2" {
 		t.Errorf("failed twice, and cancelled: %+v", j)
 	}
-	if j := job("rest dead@example.com"); j.Attempt != 0 || j.Priority != -9999 || !strings.HasPrefix(j.Headers["import.dead_of"], "email/") {
+	if j := job("rest dead@example.com"); j.Attempt != 0 || j.Priority != -9999 ||
+		!strings.HasPrefix(j.Headers["import.dead_of"], "email/") {
 		t.Errorf("the dead letter: %+v", j)
 	}
 	if j := job("big 2"); j.Channel != "tenant-1" || j.Headers["import.group_tier"] != "gold" {
@@ -302,7 +337,8 @@ func TestPgBoss(t *testing.T) {
 		j := job(what)
 		same(t, what, [3]string{j.UniqueKey, j.Channel, fmt.Sprint(j.Ordered)}, want)
 	}
-	if result, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("short", nil), Queue: "short", Unique: pawl.Unique{Key: "a"}}); err != nil || !result.Duplicate {
+	if result, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("short", nil), Queue: "short", Unique: pawl.Unique{Key: "a"}}); err != nil ||
+		!result.Duplicate {
 		t.Errorf("another short one: %+v, %v", result, err)
 	}
 	first, second := job("key_strict_fifo 1"), job("key_strict_fifo 2")
@@ -318,12 +354,18 @@ func TestPgBoss(t *testing.T) {
 	same(t, "crons", report.Crons, []string{"email/digest", "work"})
 	crons, err := client.Crons(t.Context())
 	must(t, err)
-	if len(crons) != 2 || crons[0].Spec != "30 8 * * 1-5" || crons[0].Zone != "Europe/Berlin" || crons[0].Job.Priority != -3 || crons[0].Job.MaxAttempts != 5 ||
-		crons[0].Job.Queue != "email" || crons[1].Job.MaxAttempts != 5 {
+	if len(crons) != 2 || crons[0].Spec != "30 8 * * 1-5" || crons[0].Zone != "Europe/Berlin" ||
+		crons[0].Job.Priority != -3 ||
+		crons[0].Job.MaxAttempts != 5 ||
+		crons[0].Job.Queue != "email" ||
+		crons[1].Job.MaxAttempts != 5 {
 		t.Errorf("crons: %+v", crons)
 	}
 	same(t, "schedules left", value[string](t, pool, "select string_agg(name, ',') from pgboss.schedule"), "big")
-	if !slices.ContainsFunc(report.Remarks, func(s string) bool { return strings.Contains(s, "big/rule") && strings.Contains(s, "recurrence rule") }) {
+	if !slices.ContainsFunc(
+		report.Remarks,
+		func(s string) bool { return strings.Contains(s, "big/rule") && strings.Contains(s, "recurrence rule") },
+	) {
 		t.Errorf("remarks: %q", report.Remarks)
 	}
 }
@@ -331,7 +373,12 @@ func TestPgBoss(t *testing.T) {
 func TestGraphileWorker(t *testing.T) {
 	t.Parallel()
 	pool, client := together(t, "graphile-worker")
-	report, err := pawlimport.GraphileWorker(t.Context(), pool, client, pawlimport.Options{RenameQueues: map[string]string{"default": "node"}})
+	report, err := pawlimport.GraphileWorker(
+		t.Context(),
+		pool,
+		client,
+		pawlimport.Options{RenameQueues: map[string]string{"default": "node"}},
+	)
 	must(t, err)
 	t.Log(report)
 	jobs := imported(t, client)
@@ -342,18 +389,29 @@ func TestGraphileWorker(t *testing.T) {
 	same(t, "left", left(report), map[string]int64{"available": 1, "failed": 1, "running": 2, "serial": 1})
 	noted(t, report.Refused, `\u0000`, 1, "13")
 	bob := jobs["7"]
-	if bob.Kind != "email" || bob.Queue != "node" || bob.Priority != -5 || bob.MaxAttempts != 3 || bob.Attempt != 0 || bob.State != pawlstate.Ready ||
-		!alike(t, pool, string(bob.Args), `{"to":"bob@example.com","text":"Grüße, 世界 😀 </script> \"\\\n","deep":[1.5e-7,null,true,[]]}`) {
+	if bob.Kind != "email" || bob.Queue != "node" || bob.Priority != -5 || bob.MaxAttempts != 3 || bob.Attempt != 0 ||
+		bob.State != pawlstate.Ready ||
+		!alike(
+			t,
+			pool,
+			string(bob.Args),
+			`{"to":"bob@example.com","text":"Grüße, 世界 😀 </script> \"\\\n","deep":[1.5e-7,null,true,[]]}`,
+		) {
 		t.Errorf("bob is %+v", bob)
 	}
 	if !alike(t, pool, bob.Headers["import.flags"], `{"bulk": true, "slow": true}`) {
 		t.Errorf("headers: %v", bob.Headers)
 	}
-	if !alike(t, pool, string(jobs["12"].Args), `{"b": 1.50, "a": 12345678901234567890.123}`) || string(jobs["14"].Args) != "null" || !alike(t, pool, string(jobs["11"].Args), `[1, "two", {"three": 3}]`) {
+	if !alike(t, pool, string(jobs["12"].Args), `{"b": 1.50, "a": 12345678901234567890.123}`) ||
+		string(jobs["14"].Args) != "null" ||
+		!alike(t, pool, string(jobs["11"].Args), `[1, "two", {"three": 3}]`) {
 		t.Errorf("args: %s, %s, %s", jobs["12"].Args, jobs["14"].Args, jobs["11"].Args)
 	}
 	if j := jobs["2"]; j.Attempt != 1 || j.MaxAttempts != 5 || j.Priority != 3 || j.State != pawlstate.Scheduled || !j.RunAt.Equal(later.Truncate(time.Millisecond)) ||
-		len(j.Errors) != 1 || j.Errors[0].Attempt != 1 || j.Errors[0].Error != `it went wrong: «naïve» "quoted"` || !j.Errors[0].At.IsZero() {
+		len(j.Errors) != 1 ||
+		j.Errors[0].Attempt != 1 ||
+		j.Errors[0].Error != `it went wrong: «naïve» "quoted"` ||
+		!j.Errors[0].At.IsZero() {
 		t.Errorf("failed once: %+v", j)
 	}
 	if j := jobs["5"]; string(j.Args) != "[1, 3]" || j.Attempt != 1 {
@@ -378,7 +436,8 @@ func TestGraphileWorker(t *testing.T) {
 	noted(t, report.Changed, "serial queue: an ordered channel", 5)
 	// A key keeps others out until the job starts, in every queue.
 	same(t, "key", jobs["9"].UniqueKey, "welcome:42")
-	if result, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("email", nil), Unique: pawl.Unique{Key: "welcome:42", Global: true}}); err != nil || !result.Duplicate {
+	if result, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("email", nil), Unique: pawl.Unique{Key: "welcome:42", Global: true}}); err != nil ||
+		!result.Duplicate {
 		t.Errorf("another of the key: %+v, %v", result, err)
 	}
 	if !slices.ContainsFunc(report.Remarks, func(s string) bool { return strings.Contains(s, "nightly") }) {

@@ -37,14 +37,21 @@ func more(t testing.TB, pool *pgxpool.Pool, n int) {
 // prints are of every table of a database: what they say when nothing was written.
 func prints(t testing.TB, pool *pgxpool.Pool) map[string]string {
 	t.Helper()
-	rows, err := pool.Query(t.Context(), `select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where c.relkind in ('r', 'p') and n.nspname not like 'pg\_%' and n.nspname <> 'information_schema'`)
+	rows, err := pool.Query(
+		t.Context(),
+		`select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where c.relkind in ('r', 'p') and n.nspname not like 'pg\_%' and n.nspname <> 'information_schema'`,
+	)
 	must(t, err)
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	must(t, err)
 	said := map[string]string{}
 	for _, table := range tables {
-		said[table] = value[string](t, pool, "select coalesce(md5(string_agg(xmin || ' ' || xmax || ' ' || t::text, ' ' order by ctid)), '') from "+table+" t")
+		said[table] = value[string](
+			t,
+			pool,
+			"select coalesce(md5(string_agg(xmin || ' ' || xmax || ' ' || t::text, ' ' order by ctid)), '') from "+table+" t",
+		)
 	}
 	return said
 }
@@ -107,11 +114,26 @@ func TestDryRun(t *testing.T) {
 func TestChoice(t *testing.T) {
 	t.Parallel()
 	pool, client := together(t, "river")
-	report, err := pawlimport.River(t.Context(), pool, client, pawlimport.Options{Queues: []string{"mail"}, RenameQueues: map[string]string{"mail": "post"}})
+	report, err := pawlimport.River(
+		t.Context(),
+		pool,
+		client,
+		pawlimport.Options{Queues: []string{"mail"}, RenameQueues: map[string]string{"mail": "post"}},
+	)
 	must(t, err)
 	same(t, "moved", report.Moved, []pawlimport.Moved{{Queue: "post", Kind: "email", Jobs: 2}})
 	same(t, "left", len(report.Left), 0)
-	report, err = pawlimport.River(t.Context(), pool, client, pawlimport.Options{Kinds: []string{"report"}, RenameKinds: map[string]string{"report": "account"}, Limit: 3, Batch: 2})
+	report, err = pawlimport.River(
+		t.Context(),
+		pool,
+		client,
+		pawlimport.Options{
+			Kinds:       []string{"report"},
+			RenameKinds: map[string]string{"report": "account"},
+			Limit:       3,
+			Batch:       2,
+		},
+	)
 	must(t, err)
 	same(t, "moved", report.Moved, []pawlimport.Moved{{Queue: "default", Kind: "account", Jobs: 3}})
 	same(t, "left", left(report), map[string]int64{"scheduled": 1})
@@ -120,10 +142,20 @@ func TestChoice(t *testing.T) {
 	same(t, "moved", report.Imported, int64(0))
 
 	pool, client = together(t, "graphile-worker")
-	report, err = pawlimport.GraphileWorker(t.Context(), pool, client, pawlimport.Options{Queues: []string{"serial"}, Backoff: pawl.Backoff{Base: 1}})
+	report, err = pawlimport.GraphileWorker(
+		t.Context(),
+		pool,
+		client,
+		pawlimport.Options{Queues: []string{"serial"}, Backoff: pawl.Backoff{Base: 1}},
+	)
 	must(t, err)
 	same(t, "moved", report.Imported, int64(4))
-	report, err = pawlimport.GraphileWorker(t.Context(), pool, client, pawlimport.Options{Queues: []string{"default"}, Kinds: []string{"email", "array"}})
+	report, err = pawlimport.GraphileWorker(
+		t.Context(),
+		pool,
+		client,
+		pawlimport.Options{Queues: []string{"default"}, Kinds: []string{"email", "array"}},
+	)
 	must(t, err)
 	same(t, "moved", report.Imported, int64(6))
 }
@@ -139,7 +171,10 @@ func TestRunning(t *testing.T) {
 		report, err := importers[source](t.Context(), pool, client, pawlimport.Options{Running: true})
 		must(t, err)
 		same(t, source, report.Imported, want.imported)
-		jobs, err := client.List(t.Context(), pawl.Filter{Args: []byte(map[string]string{"graphile-worker": `{"n": 2}`}[source])})
+		jobs, err := client.List(
+			t.Context(),
+			pawl.Filter{Args: []byte(map[string]string{"graphile-worker": `{"n": 2}`}[source])},
+		)
 		if source != "graphile-worker" {
 			jobs, err = client.List(t.Context(), pawl.Filter{Args: []byte(`{"what": "hang"}`)})
 		}
@@ -155,7 +190,11 @@ func TestRunning(t *testing.T) {
 func TestRunningAndCancelled(t *testing.T) {
 	t.Parallel()
 	pool, client := together(t, "river")
-	exec(t, pool, `update river_job set metadata = '{"cancel_attempted_at": "2026-01-01T00:00:00Z"}' where state = 'running'`)
+	exec(
+		t,
+		pool,
+		`update river_job set metadata = '{"cancel_attempted_at": "2026-01-01T00:00:00Z"}' where state = 'running'`,
+	)
 	report, err := pawlimport.River(t.Context(), pool, client, pawlimport.Options{Running: true})
 	must(t, err)
 	same(t, "imported", report.Imported, int64(12))
@@ -233,7 +272,11 @@ func TestEndedAndBegunAgain(t *testing.T) {
 // fault makes a table refuse something.
 func fault(t testing.TB, pool *pgxpool.Pool, table, event string) (mend func()) {
 	t.Helper()
-	exec(t, pool, "create or replace function public.fault() returns trigger language plpgsql as $$ begin raise 'no more' using errcode = '57P01'; end $$")
+	exec(
+		t,
+		pool,
+		"create or replace function public.fault() returns trigger language plpgsql as $$ begin raise 'no more' using errcode = '57P01'; end $$",
+	)
 	exec(t, pool, "create trigger fault before "+event+" on "+table+" for each statement execute function public.fault()")
 	return func() { t.Helper(); exec(t, pool, "drop trigger fault on "+table) }
 }
@@ -246,7 +289,12 @@ func TestTwoDatabasesAndEachStepFailing(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			pool, client, target := apart(t, "river")
-			_, err := pawlimport.River(t.Context(), pool, client, pawlimport.Options{Queues: []string{"nobody's"}}) // Makes the tables.
+			_, err := pawlimport.River(
+				t.Context(),
+				pool,
+				client,
+				pawlimport.Options{Queues: []string{"nobody's"}},
+			) // Makes the tables.
 			must(t, err)
 			event, where := "delete", pool
 			if table[0] == "target" {
@@ -259,7 +307,11 @@ func TestTwoDatabasesAndEachStepFailing(t *testing.T) {
 			}
 			places := func() map[string]int {
 				return map[string]int{
-					"source": value[int](t, pool, "select count(*) from river_job where state in ('available', 'scheduled', 'retryable')"),
+					"source": value[int](
+						t,
+						pool,
+						"select count(*) from river_job where state in ('available', 'scheduled', 'retryable')",
+					),
 					"outbox": value[int](t, pool, "select count(*) from pawl_import"),
 					"pawl":   value[int](t, target, "select count(*) from pawl.job"),
 				}
@@ -291,7 +343,10 @@ func TestTwoDatabasesAndEachStepFailing(t *testing.T) {
 func TestTwoDatabasesAndATakenKey(t *testing.T) {
 	t.Parallel()
 	pool, client, _ := apart(t, "graphile-worker")
-	result, err := client.Insert(t.Context(), pawl.JobSpec{Args: pawl.Raw("mine", nil), Unique: pawl.Unique{Key: "once", Global: true}})
+	result, err := client.Insert(
+		t.Context(),
+		pawl.JobSpec{Args: pawl.Raw("mine", nil), Unique: pawl.Unique{Key: "once", Global: true}},
+	)
 	must(t, err)
 	for range 2 {
 		report, err := pawlimport.GraphileWorker(t.Context(), pool, client, pawlimport.Options{Batch: 4})
@@ -356,7 +411,12 @@ func TestBesideWorkersAndAnotherImport(t *testing.T) {
 			var imports sync.WaitGroup
 			for range 2 {
 				imports.Go(func() {
-					report, err := pawlimport.River(t.Context(), pool, client, pawlimport.Options{Batch: 100, Queues: []string{"more"}})
+					report, err := pawlimport.River(
+						t.Context(),
+						pool,
+						client,
+						pawlimport.Options{Batch: 100, Queues: []string{"more"}},
+					)
 					if err != nil {
 						t.Error(err)
 					}
@@ -392,9 +452,15 @@ func TestBesideWorkersAndAnotherImport(t *testing.T) {
 func TestWhatIsNotKnown(t *testing.T) {
 	t.Parallel()
 	bumps := map[string][2]string{
-		"river":           {"update river_migration set version = version + 100", "version 108; supported are versions 6 to 8"},
-		"pg-boss":         {"update pgboss.version set version = 44", "version 44; supported are versions 34 to 43"},
-		"graphile-worker": {"insert into graphile_worker.migrations (id) values (21)", "version 21; supported are migrations 16 to 20"},
+		"river": {
+			"update river_migration set version = version + 100",
+			"version 108; supported are versions 6 to 8",
+		},
+		"pg-boss": {"update pgboss.version set version = 44", "version 44; supported are versions 34 to 43"},
+		"graphile-worker": {
+			"insert into graphile_worker.migrations (id) values (21)",
+			"version 21; supported are migrations 16 to 20",
+		},
 	}
 	for source, bump := range bumps {
 		pool, client := together(t, source)
@@ -405,22 +471,26 @@ func TestWhatIsNotKnown(t *testing.T) {
 		}
 		// Another source's database, and a schema that is not there.
 		for other := range maps.Keys(bumps) {
-			if _, err := importers[other](t.Context(), pool, client, pawlimport.Options{}); other != source && (err == nil || !strings.Contains(err.Error(), "there is no table")) {
+			if _, err := importers[other](t.Context(), pool, client, pawlimport.Options{}); other != source &&
+				(err == nil || !strings.Contains(err.Error(), "there is no table")) {
 				t.Errorf("%s from that of %s: %v", other, source, err)
 			}
 		}
-		if _, err := importers[source](t.Context(), pool, client, pawlimport.Options{Schema: `no "such`}); err == nil || !strings.Contains(err.Error(), "there is no table") {
+		if _, err := importers[source](t.Context(), pool, client, pawlimport.Options{Schema: `no "such`}); err == nil ||
+			!strings.Contains(err.Error(), "there is no table") {
 			t.Errorf("%s: %v", source, err)
 		}
 	}
 	pool := load(t, pgtest.Empty(t), "river")
 	client, err := pawl.New(pool, pawl.Config{})
 	must(t, err)
-	if _, err := pawlimport.River(t.Context(), pool, client, pawlimport.Options{}); err == nil || !strings.Contains(err.Error(), "not installed") {
+	if _, err := pawlimport.River(t.Context(), pool, client, pawlimport.Options{}); err == nil ||
+		!strings.Contains(err.Error(), "not installed") {
 		t.Errorf("without Pawl: %v", err)
 	}
 	exec(t, pool, "drop table river_migration")
-	if _, err := pawlimport.River(t.Context(), pool, client, pawlimport.Options{}); err == nil || !strings.Contains(err.Error(), "cannot be told") {
+	if _, err := pawlimport.River(t.Context(), pool, client, pawlimport.Options{}); err == nil ||
+		!strings.Contains(err.Error(), "cannot be told") {
 		t.Errorf("without migrations: %v", err)
 	}
 }

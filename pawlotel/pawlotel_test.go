@@ -41,9 +41,11 @@ func traced(t *testing.T, telemetry pawlotel.Telemetry) (*pawl.Client, *pawl.Mux
 		telemetry.MeterProvider = metric.NewMeterProvider()
 	}
 	client, err := pawl.New(pawltest.Pool(t, pawltest.New(t)), pawl.Config{
-		Logger:           slog.New(slog.NewTextHandler(t.Output(), nil)),
-		InsertMiddleware: []func(context.Context, []pawl.JobSpec, func(context.Context) error) error{telemetry.InsertMiddleware()},
-		OnClaim:          telemetry.OnClaim,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		InsertMiddleware: []func(context.Context, []pawl.JobSpec, func(context.Context) error) error{
+			telemetry.InsertMiddleware(),
+		},
+		OnClaim: telemetry.OnClaim,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +96,10 @@ func TestTraceFromInsertToRun(t *testing.T) {
 		}
 		return nil
 	})
-	result, err := client.Insert(t.Context(), pawl.JobSpec{Args: note{1}, Queue: "mail", Channel: "acme", Headers: map[string]string{"mine": "kept"}})
+	result, err := client.Insert(
+		t.Context(),
+		pawl.JobSpec{Args: note{1}, Queue: "mail", Channel: "acme", Headers: map[string]string{"mine": "kept"}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,27 +111,43 @@ func TestTraceFromInsertToRun(t *testing.T) {
 	if len(inserts) != 1 || len(runs) != 3 {
 		t.Fatalf("%d inserts and %d runs", len(inserts), len(runs))
 	}
-	require(t, inserts[0], map[attribute.Key]any{"messaging.system": "pawl", "messaging.destination.name": "mail", "messaging.batch.message_count": int64(1), "pawl.kind": "note"})
+	require(
+		t,
+		inserts[0],
+		map[attribute.Key]any{
+			"messaging.system":              "pawl",
+			"messaging.destination.name":    "mail",
+			"messaging.batch.message_count": int64(1),
+			"pawl.kind":                     "note",
+		},
+	)
 	for i, run := range runs[:2] {
-		if run.Parent().SpanID() != inserts[0].SpanContext().SpanID() || run.SpanContext().TraceID() != inserts[0].SpanContext().TraceID() {
+		if run.Parent().SpanID() != inserts[0].SpanContext().SpanID() ||
+			run.SpanContext().TraceID() != inserts[0].SpanContext().TraceID() {
 			t.Errorf("run %d is not a child of the insert", i)
 		}
 		require(t, run, map[attribute.Key]any{
-			"messaging.message.id": strconv.FormatInt(int64(result.ID), 10), "messaging.destination.name": "mail", "pawl.kind": "note", "pawl.channel": "acme",
+			"messaging.message.id": strconv.FormatInt(
+				int64(result.ID),
+				10,
+			), "messaging.destination.name": "mail", "pawl.kind": "note", "pawl.channel": "acme",
 			"pawl.attempt": int64(i + 1), "pawl.outcome": []string{"retry", "complete"}[i],
 		})
 	}
-	if runs[0].Status().Code != codes.Error || runs[0].Status().Description != "boom" || len(runs[0].Events()) != 1 || runs[1].Status().Code != codes.Unset {
+	if runs[0].Status().Code != codes.Error || runs[0].Status().Description != "boom" || len(runs[0].Events()) != 1 ||
+		runs[1].Status().Code != codes.Unset {
 		t.Errorf("the runs are %+v and %+v", runs[0].Status(), runs[1].Status())
 	}
 	// The job that a handler inserted goes on in the same trace.
 	inner := named(recorder, "insert default")
-	if len(inner) != 1 || inner[0].Parent().SpanID() != runs[1].SpanContext().SpanID() || runs[2].Parent().SpanID() != inner[0].SpanContext().SpanID() ||
+	if len(inner) != 1 || inner[0].Parent().SpanID() != runs[1].SpanContext().SpanID() ||
+		runs[2].Parent().SpanID() != inner[0].SpanContext().SpanID() ||
 		runs[2].SpanContext().TraceID() != inserts[0].SpanContext().TraceID() {
 		t.Errorf("the handler's insert and its run are not in the trace: %+v", inner)
 	}
 	job, err := client.Get(t.Context(), result.ID)
-	if err != nil || job.Headers["mine"] != "kept" || !regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-01$`).MatchString(job.Headers["traceparent"]) {
+	if err != nil || job.Headers["mine"] != "kept" ||
+		!regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-01$`).MatchString(job.Headers["traceparent"]) {
 		t.Errorf("headers are %v, %v", job.Headers, err)
 	}
 
@@ -141,7 +162,10 @@ func TestTraceFromInsertToRun(t *testing.T) {
 	if runs[0].Status().Code != codes.Error || len(runs[0].Events()) != 1 || runs[1].Status().Code != codes.Unset {
 		t.Errorf("the runs are %+v and %+v", runs[0].Status(), runs[1].Status())
 	}
-	if stack := runs[0].Events()[0].Attributes; !slices.ContainsFunc(stack, func(a attribute.KeyValue) bool { return a.Key == "exception.stacktrace" }) {
+	if stack := runs[0].Events()[0].Attributes; !slices.ContainsFunc(
+		stack,
+		func(a attribute.KeyValue) bool { return a.Key == "exception.stacktrace" },
+	) {
 		t.Errorf("the panic has no stack: %v", stack)
 	}
 }
@@ -161,7 +185,15 @@ func TestTraceOfMany(t *testing.T) {
 	if len(inserts) != 1 {
 		t.Fatalf("%d spans of one InsertMany into two queues", len(inserts))
 	}
-	require(t, inserts[0], map[attribute.Key]any{"messaging.batch.message_count": int64(50), "messaging.destination.name": nil, "pawl.kind": "note"})
+	require(
+		t,
+		inserts[0],
+		map[attribute.Key]any{
+			"messaging.batch.message_count": int64(50),
+			"messaging.destination.name":    nil,
+			"pawl.kind":                     "note",
+		},
+	)
 
 	if jobs, err := client.Claim(t.Context(), "q0", 40, time.Minute); err != nil || len(jobs) != 40 {
 		t.Fatal(jobs, err)
@@ -174,8 +206,17 @@ func TestTraceOfMany(t *testing.T) {
 		t.Fatalf("%d claims, want one: the other found nothing", len(claims))
 	}
 	claim := claims[0]
-	require(t, claim, map[attribute.Key]any{"messaging.batch.message_count": int64(40), "messaging.destination.name": "q0", "messaging.operation.type": "receive"})
-	if took := claim.EndTime().Sub(claim.StartTime()); took <= 0 || took > time.Minute || claim.StartTime().After(time.Now()) {
+	require(
+		t,
+		claim,
+		map[attribute.Key]any{
+			"messaging.batch.message_count": int64(40),
+			"messaging.destination.name":    "q0",
+			"messaging.operation.type":      "receive",
+		},
+	)
+	if took := claim.EndTime().Sub(claim.StartTime()); took <= 0 || took > time.Minute ||
+		claim.StartTime().After(time.Now()) {
 		t.Errorf("the claim took %v, from %v", took, claim.StartTime())
 	}
 	if links := claim.Links(); len(links) != 32 || links[0].SpanContext.SpanID() != inserts[0].SpanContext().SpanID() {
@@ -184,7 +225,8 @@ func TestTraceOfMany(t *testing.T) {
 
 	pawltest.RunOne(t, client, mux)
 	runs := named(recorder, "run note")
-	if len(runs) != 1 || runs[0].Parent().IsValid() || len(runs[0].Links()) != 1 || runs[0].Links()[0].SpanContext.SpanID() != inserts[0].SpanContext().SpanID() ||
+	if len(runs) != 1 || runs[0].Parent().IsValid() || len(runs[0].Links()) != 1 ||
+		runs[0].Links()[0].SpanContext.SpanID() != inserts[0].SpanContext().SpanID() ||
 		runs[0].SpanContext().TraceID() == inserts[0].SpanContext().TraceID() {
 		t.Errorf("the run is not a trace of its own, linked to the insert: %+v", runs)
 	}
@@ -312,8 +354,10 @@ func Example() {
 	var pool *pgxpool.Pool           // From pgxpool.New.
 	var telemetry pawlotel.Telemetry // OpenTelemetry's global providers.
 	client, err := pawl.New(pool, pawl.Config{
-		InsertMiddleware: []func(context.Context, []pawl.JobSpec, func(context.Context) error) error{telemetry.InsertMiddleware()},
-		OnClaim:          telemetry.OnClaim,
+		InsertMiddleware: []func(context.Context, []pawl.JobSpec, func(context.Context) error) error{
+			telemetry.InsertMiddleware(),
+		},
+		OnClaim: telemetry.OnClaim,
 	})
 	if err != nil {
 		fmt.Println(err)

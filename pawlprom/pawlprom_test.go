@@ -119,7 +119,8 @@ func TestCollect(t *testing.T) {
 	if n := testutil.CollectAndCount(c, "pawl_channel_jobs", "pawl_semaphore_permits"); n != 0 {
 		t.Errorf("%d series of channels and semaphores that nobody asked for", n)
 	}
-	if age := value(t, c, "pawl_queue_newest_job_timestamp_seconds", "mail") - float64(time.Now().Unix()); age < -300 || age > 300 {
+	if age := value(t, c, "pawl_queue_newest_job_timestamp_seconds", "mail") - float64(time.Now().Unix()); age < -300 ||
+		age > 300 {
 		t.Errorf("the newest job is of %v s from now", age)
 	}
 }
@@ -151,7 +152,8 @@ func TestCollectOptions(t *testing.T) {
 	t.Parallel()
 	client := worked(t)
 	own := pawlprom.NewCollector(client, pawlprom.Options{OwnOnly: true})
-	if installation, client := testutil.CollectAndCount(own, "pawl_stats_up", "pawl_queue_jobs"), testutil.CollectAndCount(own, "pawl_client_wait_seconds"); installation != 0 || client != 2 {
+	if installation, client := testutil.CollectAndCount(own, "pawl_stats_up", "pawl_queue_jobs"), testutil.CollectAndCount(own, "pawl_client_wait_seconds"); installation != 0 ||
+		client != 2 {
 		t.Errorf("%d series of the installation and %d of this process", installation, client)
 	}
 	one := pawlprom.NewCollector(client, pawlprom.Options{Queues: []string{"mail"}, Channels: []string{"mail"}})
@@ -276,7 +278,8 @@ func TestDashboard(t *testing.T) {
 		for _, match := range named {
 			name := match[1]
 			for _, end := range []string{"_bucket", "_sum", "_count"} {
-				if base := strings.TrimSuffix(name, end); strings.HasSuffix(base, "_seconds") && have[base] != nil && strings.HasPrefix(base, "pawl_client_") {
+				if base := strings.TrimSuffix(name, end); strings.HasSuffix(base, "_seconds") && have[base] != nil &&
+					strings.HasPrefix(base, "pawl_client_") {
 					name = base
 				}
 			}

@@ -40,11 +40,15 @@ func TestRequireInserted(t *testing.T) {
 			t.Errorf("by %s: note %d", name, job.Args.N)
 		}
 	}
-	if job := pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{}); job.Args.N != 2 || job.State != pawlstate.Scheduled {
+	if job := pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{}); job.Args.N != 2 ||
+		job.State != pawlstate.Scheduled {
 		t.Errorf("the newest is note %d, %s", job.Args.N, job.State)
 	}
 	pawltest.RequireInserted[*other](t, client.With(tx), pawl.Filter{})
-	if job := pawltest.RequireInserted[pawl.RawArgs](t, client.With(tx), pawl.Filter{Kind: "note", Queue: "b"}); string(job.Args.JSON) != `{"N": 2}` || job.Args.Kind() != "note" {
+	if job := pawltest.RequireInserted[pawl.RawArgs](t, client.With(tx), pawl.Filter{Kind: "note", Queue: "b"}); string(
+		job.Args.JSON,
+	) != `{"N": 2}` ||
+		job.Args.Kind() != "note" {
 		t.Errorf("raw args are %s of %q", job.Args.JSON, job.Args.Kind())
 	}
 	pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"})
@@ -52,13 +56,30 @@ func TestRequireInserted(t *testing.T) {
 	pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{States: []pawlstate.State{pawlstate.Completed}})
 	pawltest.RequireNotInserted[note](t, client, pawl.Filter{}) // Not committed.
 
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) }),
-		`kind "note", queue c`, `kind "note", queue "a", channel "acme", ready, args {"N": 1}`, `scheduled until`, `kind "other"`)
-	if text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) }); !regexp.MustCompile(`, in (1h0m0s|59m\d+s), args`).MatchString(text) {
+	contains(
+		t,
+		ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) }),
+		`kind "note", queue c`,
+		`kind "note", queue "a", channel "acme", ready, args {"N": 1}`,
+		`scheduled until`,
+		`kind "other"`,
+	)
+	if text := ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Queue: "c"}) }); !regexp.MustCompile(`, in (1h0m0s|59m\d+s), args`).
+		MatchString(text) {
 		t.Errorf("it does not say when it is due: %s", text)
 	}
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{}) }), "should not have been", `"a"`, `"b"`)
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client, pawl.Filter{}) }), "no live job at all")
+	contains(
+		t,
+		ends(t, func(t testing.TB) { pawltest.RequireNotInserted[note](t, client.With(tx), pawl.Filter{}) }),
+		"should not have been",
+		`"a"`,
+		`"b"`,
+	)
+	contains(
+		t,
+		ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client, pawl.Filter{}) }),
+		"no live job at all",
+	)
 
 	many := make([]pawl.JobSpec, 20)
 	for i := range many {
@@ -69,7 +90,11 @@ func TestRequireInserted(t *testing.T) {
 	if len(text) > 5000 || !strings.Contains(text, "and more") {
 		t.Errorf("of many long jobs the message has %d bytes", len(text))
 	}
-	contains(t, ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Kind: "long"}) }), "do not decode")
+	contains(
+		t,
+		ends(t, func(t testing.TB) { pawltest.RequireInserted[note](t, client.With(tx), pawl.Filter{Kind: "long"}) }),
+		"do not decode",
+	)
 }
 
 func TestRequireInsertedDatabaseSQL(t *testing.T) {

@@ -45,7 +45,16 @@ func TestRunOne(t *testing.T) {
 		id := insert(t, client, pawl.JobSpec{Args: note{test.n}})[0]
 		job := pawltest.RunOne(t, client, mux)
 		if job.ID != id || job.State != test.state || job.Attempt != test.attempt {
-			t.Errorf("note %d: job %d is %s after %d attempts, want job %d %s after %d", test.n, job.ID, job.State, job.Attempt, id, test.state, test.attempt)
+			t.Errorf(
+				"note %d: job %d is %s after %d attempts, want job %d %s after %d",
+				test.n,
+				job.ID,
+				job.State,
+				job.Attempt,
+				id,
+				test.state,
+				test.attempt,
+			)
 		}
 		if test.failure != "" && (len(job.Errors) != 1 || job.Errors[0].Error != test.failure) {
 			t.Errorf("note %d: errors %v", test.n, job.Errors)
@@ -111,7 +120,11 @@ func TestRunOneFinishedElsewhere(t *testing.T) {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[note]) error {
 		if job.Args.N == 1 {
-			return pgx.BeginFunc(ctx, pawltest.Pool(t, client), func(tx pgx.Tx) error { return client.With(tx).Complete(ctx, job) })
+			return pgx.BeginFunc(
+				ctx,
+				pawltest.Pool(t, client),
+				func(tx pgx.Tx) error { return client.With(tx).Complete(ctx, job) },
+			)
 		}
 		_, err := client.Cancel(ctx, job.ID)
 		return err
@@ -199,7 +212,14 @@ func TestLimits(t *testing.T) {
 	if err := client.PutQueue(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
-	insert(t, client, pawl.JobSpec{Args: note{1}}, pawl.JobSpec{Args: note{2}}, pawl.JobSpec{Args: note{3}}, pawl.JobSpec{Args: note{4}})
+	insert(
+		t,
+		client,
+		pawl.JobSpec{Args: note{1}},
+		pawl.JobSpec{Args: note{2}},
+		pawl.JobSpec{Args: note{3}},
+		pawl.JobSpec{Args: note{4}},
+	)
 	if n := pawltest.Drain(t, client, mux, "default"); n != 2 {
 		t.Errorf("%d attempts, want 2", n)
 	}

@@ -35,7 +35,8 @@ func TestWork(t *testing.T) {
 		}
 		switch job.Args.N {
 		case 1:
-			if job.Attempt != 1 || job.MaxAttempts != 20 || job.Queue != "q" || job.Headers["h"] != "v" || string(job.Data) != "d" {
+			if job.Attempt != 1 || job.MaxAttempts != 20 || job.Queue != "q" || job.Headers["h"] != "v" ||
+				string(job.Data) != "d" {
 				t.Errorf("the job is %+v", job.JobInfo)
 			}
 			if err := job.Progress(ctx, 50, "half"); err != nil {
@@ -82,12 +83,17 @@ func TestWork(t *testing.T) {
 	if err == nil || err.Error() != `attempt 3, shared, "here"` {
 		t.Errorf("prepared: %v", err)
 	}
-	if err := pawltest.Work(t, mux, pawl.Raw("note", []byte(`[]`))); err == nil || !strings.Contains(err.Error(), "do not decode") {
+	if err := pawltest.Work(t, mux, pawl.Raw("note", []byte(`[]`))); err == nil ||
+		!strings.Contains(err.Error(), "do not decode") {
 		t.Errorf("args that do not decode: %v", err)
 	}
 	contains(t, ends(t, func(t testing.TB) { pawltest.Work(t, mux, &other{}) }), `no handler for kind "other"`, `"note"`)
 	contains(t, ends(t, func(t testing.TB) { pawltest.Work(t, mux, nil) }), "Args", "nil")
-	contains(t, ends(t, func(t testing.TB) { pawltest.Work(t, mux, pawl.JobSpec{Args: note{1}, MaxAttempts: -1}) }), "MaxAttempts")
+	contains(
+		t,
+		ends(t, func(t testing.TB) { pawltest.Work(t, mux, pawl.JobSpec{Args: note{1}, MaxAttempts: -1}) }),
+		"MaxAttempts",
+	)
 }
 
 func TestPermit(t *testing.T) {

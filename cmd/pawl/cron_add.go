@@ -29,7 +29,7 @@ SPEC may also be @hourly, @daily, @weekly, @monthly, @yearly or "@every 90s". pa
 ticks of a spec. ARGS and the job flags are those of pawl job insert.
 
 Jobs are inserted while a worker runs: pawl serve, pawl consume, or a Go program that runs jobs or maintenance.`,
-		Example: `  pawl cron add digest '30 8 * * mon-fri' digest '{"to": "all"}' --zone Europe/Berlin --queue mail --catch-up 1
+		Example: `  pawl cron add digest '30 8 * * mon-fri' digest '{"to": "all"}' --zone Europe/Berlin --catch-up 1
   pawl cron add cleanup '@every 15m' cleanup --unique cleanup`,
 		Args: cobra.RangeArgs(3, 4),
 		RunE: func(command *cobra.Command, args []string) error {

@@ -30,7 +30,8 @@ func bank(t *testing.T) (*pawl.Client, *pgxpool.Pool) {
 func balance(t *testing.T, pool *pgxpool.Pool, account int64, want int64) {
 	t.Helper()
 	var cents int64
-	if err := pool.QueryRow(t.Context(), "select cents from account where id = $1", account).Scan(&cents); err != nil || cents != want {
+	if err := pool.QueryRow(t.Context(), "select cents from account where id = $1", account).Scan(&cents); err != nil ||
+		cents != want {
 		t.Errorf("account %d has %d, %v; want %d", account, cents, err, want)
 	}
 }

@@ -73,8 +73,12 @@ func start(t *testing.T, client *pawl.Client, server *localpg.Server) {
 		t.Fatal(err)
 	}
 	pool := pawltest.Pool(t, client)
-	pool.Reset()                                                                                     // Or each connection from before costs one more failure.
-	pgtest.Wait(t, "the server to be reached", func() bool { return pool.Ping(t.Context()) == nil }) // A pooler looks for it once a second.
+	pool.Reset() // Or each connection from before costs one more failure.
+	pgtest.Wait(
+		t,
+		"the server to be reached",
+		func() bool { return pool.Ping(t.Context()) == nil },
+	) // A pooler looks for it once a second.
 }
 
 // visited runs all visits and returns their pages.
@@ -186,11 +190,14 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: spooled %v, %v", name, spooled, err)
 		}
 	}
-	refusing, err := pawl.New(pawltest.Pool(t, client), pawl.Config{InsertMiddleware: []func(context.Context, []pawl.JobSpec, func(context.Context) error) error{
-		func(context.Context, []pawl.JobSpec, func(context.Context) error) error {
-			return errors.New("not today")
-		},
-	}})
+	refusing, err := pawl.New(
+		pawltest.Pool(t, client),
+		pawl.Config{InsertMiddleware: []func(context.Context, []pawl.JobSpec, func(context.Context) error) error{
+			func(context.Context, []pawl.JobSpec, func(context.Context) error) error {
+				return errors.New("not today")
+			},
+		}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +209,10 @@ func TestRefused(t *testing.T) {
 	if spooled, err := spool.Insert(ctx, pawl.JobSpec{Args: Visit{}}); spooled || !errors.Is(err, context.Canceled) {
 		t.Errorf("a caller that has gone: spooled %v, %v", spooled, err)
 	}
-	spool.waiting = []spooled{{Key: "spool:x", Kind: "visit", MaxAttempts: -1}, {Key: "spool:y", Kind: "visit", Args: []byte(`{"Page":"good"}`)}}
+	spool.waiting = []spooled{
+		{Key: "spool:x", Kind: "visit", MaxAttempts: -1},
+		{Key: "spool:y", Kind: "visit", Args: []byte(`{"Page":"good"}`)},
+	}
 	if n, err := spool.Replay(t.Context()); n != 2 || err == nil || !strings.Contains(fmt.Sprint(err), "given up") {
 		t.Errorf("replay beside a bad job: %d, %v", n, err)
 	}
@@ -228,7 +238,8 @@ func TestKept(t *testing.T) {
 	replay(t, open(t, client, path, 10), 1)
 	got := pawltest.RequireInserted[Visit](t, client, pawl.Filter{Queue: "q", Channel: "c", Fingerprint: "f"})
 	if got.Args.Page != "a" || string(got.Data) != "\x00\x01" || got.Priority != 3 || got.MaxAttempts != 4 || got.Headers["h"] != "v" ||
-		got.State != pawlstate.Scheduled || time.Until(got.RunAt) < 50*time.Minute {
+		got.State != pawlstate.Scheduled ||
+		time.Until(got.RunAt) < 50*time.Minute {
 		t.Errorf("it came back as %+v of %s", got.JobInfo, got.JobInfo.Args)
 	}
 }

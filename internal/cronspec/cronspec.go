@@ -1,18 +1,18 @@
 // Package cronspec reads cron's way of writing points in time, and finds the next one.
 //
-// A spec has five fields (minute, hour, day of month, month, day of week) or six with seconds first. A field is *, a value, a
-// range a-b, any of these with a step (*/n, a-b/n, a/n: from a to the end), or a list of them. ? means *. Months and days of the week
-// may be named by three letters; Sunday is 0 or 7. Macros: @yearly (@annually), @monthly, @weekly, @daily (@midnight), @hourly,
-// and @every with a duration of whole seconds.
+// A spec has five fields (minute, hour, day of month, month, day of week) or six with seconds first. A field is *, a
+// value, a range a-b, any of these with a step (*/n, a-b/n, a/n: from a to the end), or a list of them. ? means *.
+// Months and days of the week may be named by three letters; Sunday is 0 or 7. Macros: @yearly (@annually), @monthly,
+// @weekly, @daily (@midnight), @hourly, and @every with a duration of whole seconds.
 //
-// When both day fields are restricted, a day that meets either of them will do; a field that begins with * does not restrict in this
-// sense (*/2 neither), and then both must be met: as in Vixie cron.
+// When both day fields are restricted, a day that meets either of them will do; a field that begins with * does not
+// restrict in this sense (*/2 neither), and then both must be met: as in Vixie cron.
 //
 // # Daylight saving
 //
-// A spec that names hours ticks once for each of its wall times: when the clock jumps over it, at the first moment after the gap (several
-// skipped ones together once), and when the clock shows it twice, at the first. A spec of all hours ticks whenever the clock
-// shows a matching time: an hourly one keeps ticking every hour through both changes.
+// A spec that names hours ticks once for each of its wall times: when the clock jumps over it, at the first moment
+// after the gap (several skipped ones together once), and when the clock shows it twice, at the first. A spec of all
+// hours ticks whenever the clock shows a matching time: an hourly one keeps ticking every hour through both changes.
 package cronspec
 
 import (
@@ -193,8 +193,8 @@ func (s *Spec) possible() bool {
 // lastYear bounds every search: nothing is said of later years.
 const lastYear = 9999
 
-// Next is the first tick after a moment, by the clock of a zone; the zero time if that is not before the year 10000. An @every spec
-// ticks that long after the moment, which is taken down to a whole second.
+// Next is the first tick after a moment, by the clock of a zone; the zero time if that is not before the year 10000. An
+// @every spec ticks that long after the moment, which is taken down to a whole second.
 func (s *Spec) Next(after time.Time, zone *time.Location) time.Time {
 	second := time.Unix(after.Unix(), 0).In(zone)
 	if y := second.Year(); y < 1 || y > lastYear {
@@ -210,8 +210,8 @@ func (s *Spec) Next(after time.Time, zone *time.Location) time.Time {
 	}
 }
 
-// nextShown is the first moment from t on when the clock shows a matching time. Within a period of one offset that is plain
-// arithmetic; the clock's changes are the borders between periods.
+// nextShown is the first moment from t on when the clock shows a matching time. Within a period of one offset that is
+// plain arithmetic; the clock's changes are the borders between periods.
 func (s *Spec) nextShown(t time.Time) time.Time {
 	for {
 		_, offset := t.Zone()
@@ -242,7 +242,8 @@ func (s *Spec) nextReached(t time.Time, zone *time.Location) time.Time {
 	}
 }
 
-// reach is the first moment when a zone's clock shows a wall time or a later one. Wall times are seconds since 1970 as if they were UTC.
+// reach is the first moment when a zone's clock shows a wall time or a later one. Wall times are seconds since 1970 as
+// if they were UTC.
 func reach(wall int64, zone *time.Location) time.Time {
 	t := time.Unix(wall, 0).Add(-36 * time.Hour).In(zone) // No offset is that large: the wall time is still to come.
 	for {
@@ -315,8 +316,8 @@ func next(set uint64, from int) int {
 	return from + bits.TrailingZeros64(set)
 }
 
-// Last are the latest ticks, at most n, after one moment and not after another, oldest first. Its cost does not grow with
-// the number of ticks in between.
+// Last are the latest ticks, at most n, after one moment and not after another, oldest first. Its cost does not grow
+// with the number of ticks in between.
 func (s *Spec) Last(after, until time.Time, n int, zone *time.Location) []time.Time {
 	if n <= 0 || !after.Before(until) {
 		return nil

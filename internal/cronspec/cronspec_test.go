@@ -254,7 +254,17 @@ func TestLast(t *testing.T) {
 // TestAgainstTheClock compares ticks with what a watcher of the zone's clock sees who looks at it every minute.
 func TestAgainstTheClock(t *testing.T) {
 	t.Parallel()
-	zones := []string{"UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Beirut", "America/Havana", "Pacific/Apia", "Africa/Casablanca", "Asia/Kathmandu"}
+	zones := []string{
+		"UTC",
+		"Europe/Berlin",
+		"America/New_York",
+		"Australia/Lord_Howe",
+		"Asia/Beirut",
+		"America/Havana",
+		"Pacific/Apia",
+		"Africa/Casablanca",
+		"Asia/Kathmandu",
+	}
 	rapid.Check(t, func(r *rapid.T) {
 		z := zone(t, rapid.SampledFrom(zones).Draw(r, "zone"))
 		field := func(name string, low, high int) string {

@@ -61,7 +61,12 @@ or set %s to the folder that has initdb and postgres, or give a server of your o
 func named(dir, origin string) (string, error) {
 	found, err := programs(dir)
 	if err != nil {
-		return "", fmt.Errorf("%s, %s, is not PostgreSQL's program folder: %w; name the folder that has initdb and postgres", origin, dir, err)
+		return "", fmt.Errorf(
+			"%s, %s, is not PostgreSQL's program folder: %w; name the folder that has initdb and postgres",
+			origin,
+			dir,
+			err,
+		)
 	}
 	return found, nil
 }

@@ -109,7 +109,11 @@ func (s *Server) temporary(owner *owner, roots []string) (string, error) {
 		}
 		return dir, nil
 	}
-	return "", fmt.Errorf("no place for a temporary folder for PostgreSQL: %w; set TMPDIR to a folder with a short name that everyone may enter", errors.Join(failures...))
+	return "", fmt.Errorf(
+		"no place for a temporary folder for PostgreSQL: %w; "+
+			"set TMPDIR to a folder with a short name that everyone may enter",
+		errors.Join(failures...),
+	)
 }
 
 // settings returns the text of the server's configuration file.
@@ -127,10 +131,17 @@ func (s *Server) settings(config Config) (string, error) {
 	for name, value := range config.Settings {
 		name = strings.ToLower(name)
 		if !settingName.MatchString(name) || strings.ContainsAny(value, "\n\r\x00") {
-			return "", fmt.Errorf("setting %q = %q cannot be written to PostgreSQL's configuration; give a setting's name and a value of one line", name, value)
+			return "", fmt.Errorf(
+				"setting %q = %q cannot be written to PostgreSQL's configuration; give a setting's name and a value of one line",
+				name,
+				value,
+			)
 		}
 		if slices.Contains(private, name) {
-			return "", fmt.Errorf("setting %s of a private PostgreSQL server cannot be changed; leave it out, or use a server of your own", name)
+			return "", fmt.Errorf(
+				"setting %s of a private PostgreSQL server cannot be changed; leave it out, or use a server of your own",
+				name,
+			)
 		}
 		settings[name] = value
 	}

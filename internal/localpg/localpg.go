@@ -56,7 +56,15 @@ var supervise string
 var signals = map[string]string{Fast: "INT", Immediate: "QUIT"}
 
 // private settings are not for callers to change: they keep others out.
-var private = []string{"listen_addresses", "port", "unix_socket_directories", "unix_socket_permissions", "unix_socket_group", "hba_file", "data_directory"}
+var private = []string{
+	"listen_addresses",
+	"port",
+	"unix_socket_directories",
+	"unix_socket_permissions",
+	"unix_socket_group",
+	"hba_file",
+	"data_directory",
+}
 
 var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 
@@ -240,7 +248,10 @@ func (s *Server) stop() error {
 		_ = s.replies.SetReadDeadline(time.Now().Add(stopTimeout))
 		if _, err := io.Copy(io.Discard, s.lines); err != nil {
 			_ = s.cmd.Process.Kill()
-			failures = append(failures, fmt.Errorf("stop PostgreSQL: it did not stop within %v; look for process %d", stopTimeout, s.PID()))
+			failures = append(
+				failures,
+				fmt.Errorf("stop PostgreSQL: it did not stop within %v; look for process %d", stopTimeout, s.PID()),
+			)
 		}
 		s.replies.Close()
 		if err := s.cmd.Wait(); err != nil {

@@ -29,7 +29,12 @@ const EnvPgBouncer = "PAWL_PGBOUNCER"
 var ErrNoPgBouncer = errors.New("no program pgbouncer found")
 
 // PgBouncer's package puts it where the PATH of ordinary users does not lead.
-var bouncers = []string{"/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer", "/usr/local/bin/pgbouncer"}
+var bouncers = []string{
+	"/usr/sbin/pgbouncer",
+	"/usr/bin/pgbouncer",
+	"/opt/homebrew/bin/pgbouncer",
+	"/usr/local/bin/pgbouncer",
+}
 
 const poolerPort = "6432" // only part of a file name
 

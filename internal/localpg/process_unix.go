@@ -38,7 +38,10 @@ func serverOwner() (*owner, error) {
 			return &owner{name: name, uid: uid, gid: gid}, nil
 		}
 	}
-	return nil, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as; add one of them or run as an ordinary user")
+	return nil, errors.New(
+		"PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as; " +
+			"add one of them or run as an ordinary user",
+	)
 }
 
 // take gives path to the owner. A nil owner has it already.
@@ -67,7 +70,11 @@ func (o *owner) reach(path string) error {
 			pass = 0o010
 		}
 		if info.Mode()&pass == 0 {
-			return fmt.Errorf("user %s, as whom PostgreSQL runs here because it refuses to run as root, may not enter %s", o.name, dir)
+			return fmt.Errorf(
+				"user %s, as whom PostgreSQL runs here because it refuses to run as root, may not enter %s",
+				o.name,
+				dir,
+			)
 		}
 		if dir == filepath.Dir(dir) {
 			return nil

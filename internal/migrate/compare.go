@@ -56,7 +56,9 @@ func Dump(objects []Object) string {
 }
 
 var (
-	dumped       = regexp.MustCompile(`^(table|sequence|function|CREATE(?: UNIQUE)? INDEX) (?:IF NOT EXISTS )?"?([^\s("]+)`)
+	dumped = regexp.MustCompile(
+		`^(table|sequence|function|CREATE(?: UNIQUE)? INDEX) (?:IF NOT EXISTS )?"?([^\s("]+)`,
+	)
 	dumpedWith   = regexp.MustCompile(`(?s)^(table .*?) with \(([^()]*)\)$`)
 	functionOf   = regexp.MustCompile(`(?s)create or replace function \w+\.(\w+)\(.*?\$\$(.*)\$\$`)
 	indexedTable = regexp.MustCompile(`\sON (?:ONLY )?\w+\.(\w+) `)

@@ -17,7 +17,9 @@ import (
 // indexed returns a source whose second step builds an index outside a transaction.
 func indexed(t *testing.T) *Source {
 	return load(t, func(f fstest.MapFS) {
-		f["migration/0002_two.sql"] = &fstest.MapFile{Data: []byte("-- outside a transaction\n-- For the looks of it.\ncreate index concurrently one_n on thing.one (n);")}
+		f["migration/0002_two.sql"] = &fstest.MapFile{
+			Data: []byte("-- outside a transaction\n-- For the looks of it.\ncreate index concurrently one_n on thing.one (n);"),
+		}
 	})
 }
 
@@ -236,7 +238,9 @@ func TestAKilledMigrator(t *testing.T) {
 	conn, migrator := connect(t, url), connect(t, url)
 	good := load(t, nil)
 	slow := load(t, func(f fstest.MapFS) {
-		f["migration/0003_three.sql"] = &fstest.MapFile{Data: []byte("create table thing.three (n int); select pg_sleep(600);")}
+		f["migration/0003_three.sql"] = &fstest.MapFile{
+			Data: []byte("create table thing.three (n int); select pg_sleep(600);"),
+		}
 	})
 	if err := good.Up(t.Context(), conn, "thing", Options{To: 1}); err != nil {
 		t.Fatal(err)
@@ -244,7 +248,12 @@ func TestAKilledMigrator(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- slow.Up(t.Context(), migrator, "thing", Options{}) }()
 	pgtest.Wait(t, "the migrator to be in the middle", func() bool {
-		return value[bool](t, conn, "select exists (select from pg_stat_activity where pid = $1 and wait_event = 'PgSleep')", int32(migrator.PgConn().PID()))
+		return value[bool](
+			t,
+			conn,
+			"select exists (select from pg_stat_activity where pid = $1 and wait_event = 'PgSleep')",
+			int32(migrator.PgConn().PID()),
+		)
 	})
 	second := make(chan error, 1)
 	other := connect(t, url)

@@ -273,7 +273,11 @@ func (s *Source) next(schema string, have int, exists bool, o Options) part {
 // record returns the statement that records that a step was applied.
 func (s *Source) record(schema string, step *Step) statement {
 	return statement{step.String(), s.Into(schema, fmt.Sprintf(
-		"insert into %smigration (version, name) values (%d, '%s');", s.Prefix, step.Version, strings.ReplaceAll(step.Name, "'", "''")))}
+		"insert into %smigration (version, name) values (%d, '%s');",
+		s.Prefix,
+		step.Version,
+		strings.ReplaceAll(step.Name, "'", "''"),
+	))}
 }
 
 // lock returns the statement that takes the lock of a schema's migrators until the end of the transaction.

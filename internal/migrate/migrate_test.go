@@ -22,8 +22,14 @@ func files() fstest.MapFS {
 		"migration/0001_one.sql":   {Data: []byte("create table thing.one (n int);")},
 		"migration/0002_two.sql":   {Data: []byte("create table thing.two (n int); insert into thing.one values (2);")},
 		"migration/0003_three.sql": {Data: []byte("create table thing.three (n int);")},
-		"function/x/b.sql":         {Data: []byte("create or replace function thing.b() returns int language sql as 'select thing.a() + 1'")},
-		"function/x/a.sql":         {Data: []byte("create or replace function thing.a() returns int language sql as 'select count(*)::int from thing.three'")},
+		"function/x/b.sql": {
+			Data: []byte("create or replace function thing.b() returns int language sql as 'select thing.a() + 1'"),
+		},
+		"function/x/a.sql": {
+			Data: []byte(
+				"create or replace function thing.a() returns int language sql as 'select count(*)::int from thing.three'",
+			),
+		},
 	}
 }
 
@@ -131,7 +137,9 @@ func TestAStepThatFailsLeavesTheSchemaAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := load(t, func(f fstest.MapFS) {
-		f["migration/0003_three.sql"] = &fstest.MapFile{Data: []byte("create table thing.half (n int);\nselect no_such_thing();")}
+		f["migration/0003_three.sql"] = &fstest.MapFile{
+			Data: []byte("create table thing.half (n int);\nselect no_such_thing();"),
+		}
 	})
 	err := broken.Up(t.Context(), conn, "thing", Options{})
 	if err == nil || !strings.Contains(err.Error(), `migration 3 (three), at "select no_such_thing();"`) {
@@ -157,7 +165,9 @@ func TestANewerSchemaIsLeftAlone(t *testing.T) {
 	}
 	older := load(t, func(f fstest.MapFS) {
 		delete(f, "migration/0003_three.sql")
-		f["function/x/b.sql"] = &fstest.MapFile{Data: []byte("create or replace function thing.b() returns int language sql as 'select 1000'")}
+		f["function/x/b.sql"] = &fstest.MapFile{
+			Data: []byte("create or replace function thing.b() returns int language sql as 'select 1000'"),
+		}
 	})
 	err := older.Up(t.Context(), conn, "thing", Options{})
 	if version, ok := errors.AsType[*VersionError](err); !ok || version.Have != 3 || version.Want != 2 {

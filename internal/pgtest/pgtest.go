@@ -218,7 +218,11 @@ func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.P
 	}
 	t.Cleanup(func() {
 		if !closePool(pool, closeTime) {
-			t.Errorf("pgtest: the test ended %v ago and still holds %d connections of its pool; release them", closeTime, pool.Stat().AcquiredConns())
+			t.Errorf(
+				"pgtest: the test ended %v ago and still holds %d connections of its pool; release them",
+				closeTime,
+				pool.Stat().AcquiredConns(),
+			)
 		}
 	})
 	return pool
@@ -246,7 +250,10 @@ func closePool(pool *pgxpool.Pool, limit time.Duration) bool {
 func Server(t testing.TB) *localpg.Server {
 	t.Helper()
 	// With fsync off commits survive the server's crash, if not the machine's.
-	server, err := localpg.Start(context.Background(), localpg.Config{Settings: map[string]string{"synchronous_commit": "on"}})
+	server, err := localpg.Start(
+		context.Background(),
+		localpg.Config{Settings: map[string]string{"synchronous_commit": "on"}},
+	)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}

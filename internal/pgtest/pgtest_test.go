@@ -244,7 +244,8 @@ func TestGivenServer(t *testing.T) {
 
 	t.Setenv(EnvURL, "host=/tmp dbname=home")
 	r := newRun(migrate)
-	if _, err := r.newDatabase(); err == nil || !strings.Contains(err.Error(), EnvURL) || !strings.Contains(err.Error(), "postgres://") {
+	if _, err := r.newDatabase(); err == nil || !strings.Contains(err.Error(), EnvURL) ||
+		!strings.Contains(err.Error(), "postgres://") {
 		t.Errorf("a value that is no URL returned %v", err)
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// EnvRecord is the environment variable with the path of a file to which each statement that a [Pool] sends is added once, as a line of JSON.
+// EnvRecord is the environment variable with the path of a file to which each statement that a [Pool] sends is added
+// once, as a line of JSON.
 const EnvRecord = "PAWL_TEST_RECORD"
 
 // A Recorded statement is one of the lines of the file of [EnvRecord].
@@ -56,7 +57,11 @@ func (sentRecorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.T
 
 func (sentRecorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-func (sentRecorder) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
+func (sentRecorder) TraceCopyFromStart(
+	ctx context.Context,
+	_ *pgx.Conn,
+	data pgx.TraceCopyFromStartData,
+) context.Context {
 	record(Recorded{SQL: data.TableName.Sanitize(), Columns: data.ColumnNames})
 	return ctx
 }

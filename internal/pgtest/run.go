@@ -56,7 +56,11 @@ func (r *run) open() error {
 	defer cancel()
 	if given := os.Getenv(EnvURL); given != "" {
 		if Pooled() {
-			return fmt.Errorf("%s is set, and %s puts a PgBouncer in front of a server of our own: unset one of them", EnvURL, EnvPgBouncer)
+			return fmt.Errorf(
+				"%s is set, and %s puts a PgBouncer in front of a server of our own: unset one of them",
+				EnvURL,
+				EnvPgBouncer,
+			)
 		}
 		if err := r.openGiven(ctx, given); err != nil {
 			return fmt.Errorf("use the server of %s: %w", EnvURL, err)

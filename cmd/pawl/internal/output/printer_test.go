@@ -20,8 +20,8 @@ type sample struct {
 	sampleSize
 	Lag   time.Duration     `json:"lag"`
 	At    time.Time         `json:"at"`
-	Args  json.RawMessage   `json:"args" table:"-"`
-	Data  []byte            `json:"data" table:"-"`
+	Args  json.RawMessage   `json:"args"  table:"-"`
+	Data  []byte            `json:"data"  table:"-"`
 	Tags  []string          `json:"tags"`
 	Heads map[string]string `json:"heads"`
 	Limit *int              `json:"limit"`
