@@ -1221,12 +1221,13 @@ end $$;
 
 -- validate_spec returns what is wrong with a job that SQL inserts ({kind, args, opts}); null if nothing is. It
 -- checks what the Go client's Insert checks, so that no job is inserted that a claim could not read.
-create or replace function "pawl".validate_spec(job jsonb) returns text language plpgsql immutable parallel safe as $$
+create or replace function "pawl".validate_spec(job jsonb) returns text language plpgsql stable parallel safe as $$
 #variable_conflict use_variable
 declare
   opts jsonb := jsonb_strip_nulls(coalesce(nullif(job -> 'opts', 'null'), '{}'));
   one  record;
   bad  text;
+  moment timestamptz;
 begin
   if jsonb_typeof(job -> 'kind') is distinct from 'string' or job ->> 'kind' = '' then
     return 'it has no kind';
@@ -1273,29 +1274,47 @@ begin
     end if;
   end loop;
   select o.key into bad from jsonb_each(opts) as o (key, value)
-  where o.key in ('priority', 'max_attempts', 'attempt') and o.value::numeric <> trunc(o.value::numeric) limit 1;
+  where o.key in ('priority', 'max_attempts', 'attempt') and o.value::text !~ '^-?[0-9]{1,9}$' limit 1;
   if found then
-    return format('%s is no whole number', bad);
+    return format('%s is no whole number of at most nine digits, written without a decimal point', bad);
+  end if;
+  if opts ? 'run_at' then
+    begin
+      moment := (opts ->> 'run_at')::timestamptz;
+    exception when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+      return format('run_at: %s is no time; want one such as 2030-01-31 12:00:00+00',
+                    quote_literal(left(opts ->> 'run_at', 64)));
+    end;
+    if not isfinite(moment) or extract(year from moment) not between 1900 and 9999 then
+      return format('run_at is %s; want a time in the years 1900 to 9999', left(opts ->> 'run_at', 64));
+    end if;
+  end if;
+  if octet_length((job -> 'args')::text) > 67108864 then
+    return format('its args are %s bytes of JSON; at most 67108864', octet_length((job -> 'args')::text));
   end if;
   select b.key into bad from jsonb_each(coalesce(opts -> 'backoff', '{}')) as b (key, value)
   where b.key <> all ('{base,max,growth,power,jitter}') or jsonb_typeof(b.value) <> 'number'
-     or b.key in ('base', 'max', 'growth') and b.value::numeric <= 0
+     or b.key in ('base', 'max', 'growth') and (b.value::numeric <= 0 or b.value::numeric > 3155760000)
      or b.key = 'power' and abs(b.value::numeric) > 100
      or b.key = 'jitter' and b.value::numeric not between 0 and 1
   limit 1;
   return case
     when bad is not null
-      then format('backoff.%s: want base, max and growth above 0, power from -100 to 100, jitter from 0 to 1', bad)
+      then format('backoff.%s: want base, max and growth above 0 and up to 3155760000 (100 years), '
+                  'power from -100 to 100, jitter from 0 to 1', bad)
     when opts ->> 'queue' = '' then 'queue is empty'
     when (opts ->> 'priority')::numeric not between -32768 and 32767 then 'want a priority from -32768 to 32767'
     when (opts ->> 'max_attempts')::numeric not between 1 and 32767 then 'want max_attempts from 1 to 32767'
     when (opts ->> 'attempt')::numeric not between 0 and 32766 then 'want attempt, those used already, from 0 to 32766'
-    when (opts ->> 'delay')::numeric < 0 then 'delay is negative'
-    when (opts ->> 'reserve')::numeric <= 0 then 'want a reserve above 0'
+    when (opts ->> 'delay')::numeric not between 0 and 3155760000
+      then 'want a delay from 0 to 3155760000 seconds (100 years)'
+    when (opts ->> 'reserve')::numeric <= 0 or (opts ->> 'reserve')::numeric > 3155760000
+      then 'want a reserve above 0 and up to 3155760000 seconds (100 years)'
     when opts ? 'delay' and opts ? 'run_at' then 'delay beside run_at: one of them'
     when (opts -> 'ordered')::boolean and (opts ->> 'priority')::numeric <> 0 then 'an ordered job has no priority'
     when opts ? 'unique' and coalesce(opts -> 'unique' ->> 'key', '') = '' then 'unique has no key'
-    when (opts -> 'unique' ->> 'period')::numeric < 0 then 'unique.period is negative'
+    when (opts -> 'unique' ->> 'period')::numeric not between 0 and 3155760000
+      then 'want a unique.period from 0 to 3155760000 seconds (100 years)'
     when exists (select from jsonb_each(coalesce(opts -> 'headers', '{}')) as h (key, value)
                  where jsonb_typeof(h.value) <> 'string')
       then 'headers are strings by name'
@@ -1762,7 +1781,7 @@ language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = o
 begin
   return query
   select coalesce(bool_or(r.any or s.run_at <= clock_timestamp()), false),
-         extract(epoch from min(s.run_at) - clock_timestamp())::double precision
+         extract(epoch from min(s.run_at) filter (where isfinite(s.run_at)) - clock_timestamp())::double precision
   from unnest(peek.queues) as u (queue)
   cross join lateral (
     select exists (select from "pawl".ready t where t.queue = u.queue)
@@ -1828,7 +1847,8 @@ begin
     select j.pos, j.id, j.epoch, "pawl".lane_priority(j.priority, j.crashes, false), j.queue, j.channel
     from job j
   )
-  select u.queue, d.moved, d.moved >= promote.most, extract(epoch from n.run_at - moment)::double precision, moment
+  select u.queue, d.moved, d.moved >= promote.most,
+         case when isfinite(n.run_at) then extract(epoch from n.run_at - moment)::double precision end, moment
   from unnest(promote.queues, promote.floors) as u (queue, floor)
   cross join lateral (select count(*) as moved from due d where d.queue = u.queue) d
   left join lateral (
@@ -2687,18 +2707,23 @@ $$;
 
 -- backoff returns the seconds to wait after the given attempt n: base · growth^(n-1) · n^power, at most max, ±
 -- jitter. It computes with logarithms, so that no exponent overflows. The default is 1 s, doubled up to 1 h, ± 10
--- %.
+-- %. It never fails: it takes the default for what is no number, and the nearest number in range for the others. Base
+-- and max are at most 100 years.
 create or replace function "pawl".backoff(backoff jsonb, attempt integer) returns double precision
 language sql volatile parallel safe as $$
   select case when b.base <= 0 then 0
               else exp(greatest(-20, least(ln(b.base) + (n - 1) * ln(b.growth) + b.power * ln(n), ln(b.most))))
                    * (1 + b.jitter * (2 * random() - 1)) end
   from (select greatest(attempt, 1)::double precision) a (n),
-       (select coalesce((backoff ->> 'base')::double precision, 1),
-               coalesce((backoff ->> 'max')::double precision, 3600),
-               coalesce((backoff ->> 'growth')::double precision, 2),
-               coalesce((backoff ->> 'power')::double precision, 0),
-               coalesce((backoff ->> 'jitter')::double precision, 0.1)) b (base, most, growth, power, jitter)
+       (select coalesce(max(s.value) filter (where s.name = 'base'), 1),
+               coalesce(max(s.value) filter (where s.name = 'max'), 3600),
+               coalesce(max(s.value) filter (where s.name = 'growth'), 2),
+               coalesce(max(s.value) filter (where s.name = 'power'), 0),
+               coalesce(max(s.value) filter (where s.name = 'jitter'), 0.1)
+        from (select l.name, greatest(l.least, least(l.most, (backoff ->> l.name)::numeric))::double precision as value
+              from (values ('base', 0, 3155760000), ('max', 1e-9, 3155760000), ('growth', 1e-9, 1e9), ('power', -100, 100),
+                           ('jitter', 0, 1)) as l (name, least, most)
+              where jsonb_typeof(backoff -> l.name) = 'number') s) b (base, most, growth, power, jitter)
 $$;
 
 -- checkpoint saves what an attempt of a running job has reached, for the next attempt and for readers.
@@ -2831,6 +2856,14 @@ begin
   ended as (
     delete from "pawl".lease l
     where l.id = any (complete.leases) and (select count(*) from gone) = cardinality(complete.ids)
+      -- The caller counts results; only the rows say whether a live job of the lease is left. The jobs that finish
+      -- here need no look.
+      and not exists (
+        select
+        from unnest(l.jobs, l.epochs) as u (id, epoch),
+             lateral (select from "pawl".job j where j.id = u.id and j.epoch = u.epoch) j
+        where u.id not in (select g.id from gone g)
+      )
   )
   select array_agg(g.id), jsonb_agg("pawl".followup_of(g.id, g.queue, g.channel, g.opts)) filter (where g.constrained)
   into done, ended
@@ -2966,7 +2999,9 @@ begin
                 else 'ready' end as became,
            clock_timestamp() + coalesce(u.delay, d.seconds) * interval '1 second' as run_at,
            case when u.error is null then j.errors
-                else case when jsonb_array_length(j.errors) >= 10 then j.errors - 0 else coalesce(j.errors, '[]') end
+                else case when jsonb_typeof(j.errors) = 'array'
+                           then case when jsonb_array_length(j.errors) >= 10 then j.errors - 0 else j.errors end
+                           else '[]' end
                      || (jsonb_build_object('attempt', a.attempt, 'at', clock_timestamp(), 'worker', fail.worker)
                          || u.error)
                 end as errors
@@ -2978,7 +3013,7 @@ begin
     left join "pawl".queue q on q.name = j.queue
     left join lateral (
       select "pawl".backoff(coalesce(j.opts -> 'backoff', u.backoff, q.backoff), a.attempt) as seconds
-      where u.outcome = 'retry'
+      where u.outcome = 'retry' and u.delay is null
     ) d on true
   ),
   back as (
@@ -3483,6 +3518,12 @@ begin
   return coalesce(array_to_string(parts, ' and '), 'true');
 end $$;
 
+-- finite returns a time, or the first day of the year 1 or the last day of the year 9999 if it is outside of these. A
+-- client cannot read an infinite time, and one such row would keep a list from being read.
+create or replace function "pawl".finite(moment timestamptz) returns timestamptz language sql stable parallel safe as $$
+  select greatest('0001-01-01 00:00:00+00', least('9999-12-31 00:00:00+00', moment))
+$$;
+
 -- get returns jobs by id: live, archived or dead ones. Moves nothing.
 -- Index: primary keys; archive's BRIN for ids that are found nowhere else.
 create or replace function "pawl".get(ids bigint[]) returns table (
@@ -3523,7 +3564,7 @@ begin
     where u.id not in (select l.id from live l) and u.id not in (select d.id from dead d)
   )
   select l.id, l.state, null::text, l.queue, l.channel, l.kind, l.args, l.data, l.priority, l.attempt, l.max_attempts,
-         l.created_at, l.run_at, null::timestamptz, null::bigint, null::bigint,
+         "pawl".finite(l.created_at), "pawl".finite(l.run_at), null::timestamptz, null::bigint, null::bigint,
          (select w.name
           from "pawl".lease h
           join "pawl".worker w on w.id = h.worker_id
@@ -3534,13 +3575,14 @@ begin
   from live l
   union all
   select d.id, 'dead', d.reason, d.queue, d.channel, d.kind, d.args, d.data, d.priority, d.attempt, d.most,
-         d.created_at, d.run_at, d.finished_at, d.waited_ms, d.ran_ms, d.worker, d.fingerprint, d.opts, d.errors,
-         d.unique_key, d.checkpoint, null
+         "pawl".finite(d.created_at), "pawl".finite(d.run_at), d.finished_at, d.waited_ms, d.ran_ms, d.worker,
+         d.fingerprint, d.opts, d.errors, d.unique_key, d.checkpoint, null
   from dead d
   union all
   select a.id, a.state, null, a.queue, a.channel, a.kind, a.args, a.data, a.priority, a.attempt,
-         coalesce(a.max_attempts, q.max_attempts, 20::smallint), a.created_at, a.run_at, a.finished_at, a.waited_ms,
-         a.ran_ms, a.worker, a.fingerprint, a.opts, a.errors, a.unique_key, a.checkpoint, a.result
+         coalesce(a.max_attempts, q.max_attempts, 20::smallint), "pawl".finite(a.created_at), "pawl".finite(a.run_at),
+         a.finished_at, a.waited_ms, a.ran_ms, a.worker, a.fingerprint, a.opts, a.errors, a.unique_key, a.checkpoint,
+         a.result
   from "pawl".archive a
   left join "pawl".queue q on q.name = a.queue
   where a.id = any (array(select r.id from rest r)) and a.expires_at > clock_timestamp();
@@ -3567,7 +3609,8 @@ declare
   dead     constant text := "pawl".filter(list.filter, 'dead');
   archived constant text := "pawl".filter(list.filter, 'archive');
   common   constant text := 't.queue, t.channel, t.kind, t.args, t.data, t.priority, t.attempt, '
-    'coalesce(t.max_attempts, q.max_attempts, 20::smallint), t.created_at, t.run_at';
+    'coalesce(t.max_attempts, q.max_attempts, 20::smallint), "pawl".finite(t.created_at), '
+    '"pawl".finite(t.run_at)';
   source   constant text := '(select t.* from "pawl".%I t where t.id >= $1 and t.id < $2 and %s '
     'order by t.id desc limit $3) t left join "pawl".queue q on q.name = t.queue';
   parts    text[];

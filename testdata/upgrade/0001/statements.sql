@@ -205,7 +205,7 @@ select coalesce(max(m.version), 0) from pawl.migration m;
 -- takes 
 -- gives coalesce integer
 
-select coalesce(max(version), 0) from pawl.migration;
+select coalesce(max(version), 0) from pawl."migration";
 -- takes 
 -- gives coalesce integer
 
@@ -261,7 +261,7 @@ select job::text, clock_timestamp() from pawl.cron where name = $1::text;
 -- takes text
 -- gives job text, clock_timestamp timestamp with time zone
 
-select json_build_object( 'reserved_until', (select p.expires_at from pawl.blocked p where p.job_id = j.id), 'head', coalesce((select nullif(h.job_id, j.id) from pawl.ordered_job t, lateral (select h.job_id from pawl.ordered_job h where h.queue = t.queue and h.channel = t.channel order by h.pos limit 1) h where t.job_id = j.id), 0), 'halted', exists (select from pawl.ordered_job t join pawl.halted_channel h on h.queue = t.queue and h.channel = t.channel where t.job_id = j.id), 'after_ok', array(select w.parent_id from pawl.dependency w where w.child_id = j.id and w.on_state = 'ok' order by 1), 'after_any', array(select w.parent_id from pawl.dependency w where w.child_id = j.id and w.on_state = 'any' order by 1), 'after_not_ok', array(select w.parent_id from pawl.dependency w where w.child_id = j.id and w.on_state = 'not_ok' order by 1), 'followers', array(select distinct w.child_id from pawl.dependency w where w.parent_id = j.id order by 1 limit 1000))::text from pawl.job j where j.id = $1::bigint;
+select json_build_object( 'reserved_until', (select b.expires_at from pawl.blocked b where b.job_id = j.id), 'head', coalesce(( select nullif(head.job_id, j.id) from pawl.ordered_job o, lateral ( select h.job_id from pawl.ordered_job h where h.queue = o.queue and h.channel = o.channel order by h.pos limit 1 ) head where o.job_id = j.id), 0), 'halted', exists ( select from pawl.ordered_job o join pawl.halted_channel h on h.queue = o.queue and h.channel = o.channel where o.job_id = j.id), 'after_ok', array( select d.parent_id from pawl.dependency d where d.child_id = j.id and d.on_state = 'ok' order by 1), 'after_any', array( select d.parent_id from pawl.dependency d where d.child_id = j.id and d.on_state = 'any' order by 1), 'after_not_ok', array( select d.parent_id from pawl.dependency d where d.child_id = j.id and d.on_state = 'not_ok' order by 1), 'followers', array( select distinct d.child_id from pawl.dependency d where d.parent_id = j.id order by 1 limit 1000))::text from pawl.job j where j.id = $1::bigint;
 -- takes bigint
 -- gives json_build_object text
 
