@@ -150,7 +150,7 @@ func (panicking) Decode(kind string, stored []byte) ([]byte, error) { panic("los
 func TestDecodeFails(t *testing.T) {
 	for name, codec := range map[string]pawl.Codec{
 		"lost the key":      xor{decode: errors.New("lost the key")},
-		"invalid JSON":    unreadable{},
+		"invalid JSON":      unreadable{},
 		"panic: lost the k": panicking{},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -73,6 +73,9 @@ func TestAHostileRowStopsNoClaim(t *testing.T) {
 			if jobs, err := client.List(t.Context(), pawl.Filter{}); len(jobs) != 3 || err != nil {
 				t.Errorf("listed %d of 3, %v", len(jobs), err)
 			}
+			if job, err := client.Get(t.Context(), results[0].ID); err != nil || !job.RunAt.IsZero() {
+				t.Errorf("a job that was due at once is due at %v, %v", job.RunAt, err)
+			}
 			start(t, client, mux, pawl.RunnerConfig{})
 			await(t, client, results[0].ID, pawlstate.Completed)
 			await(t, client, results[2].ID, pawlstate.Completed)

@@ -155,6 +155,9 @@ type lease struct {
 	id     atomic.Pointer[string] // Changes when a consumer's Extend splits the lease.
 	left   atomic.Int32           // Jobs whose result is not stored yet.
 	manual bool                   // Claimed by a consumer, not by a runner.
+
+	// doubtful is set once a result is not a plain success. Such a lease is deleted only if the rows agree.
+	doubtful atomic.Bool
 }
 
 type jobKey struct{}

@@ -30,6 +30,7 @@ type finisher struct {
 	completed   []attemptResult
 	failed      []attemptResult
 	endedLeases []string      // Leases whose last job is decided. They are still to be deleted.
+	doubtful    []string      // The same, of doubtful leases.
 	statements  int           // Statements in flight.
 	undecided   int           // Results that are not decided yet.
 	idle        chan struct{} // Receives a value when nothing is undecided and no statement is in flight.
@@ -76,17 +77,20 @@ func (f *finisher) backlog() int {
 // run delivers one batch after the other, until there is nothing left to deliver.
 func (f *finisher) run() {
 	for {
-		batch, leases := f.next()
-		if len(batch) == 0 && len(leases) == 0 {
+		batch, leases, doubtful := f.next()
+		if len(batch) == 0 && len(leases) == 0 && len(doubtful) == 0 {
 			return
 		}
-		f.deliver(batch, leases)
+		f.endLeases(doubtful)
+		if len(batch) > 0 || len(leases) > 0 {
+			f.deliver(batch, leases)
+		}
 	}
 }
 
 // next takes the next batch: results of one kind, and the leases to delete with them. If there is nothing left, the
 // statement of the caller is over.
-func (f *finisher) next() (batch []attemptResult, leases []string) {
+func (f *finisher) next() (batch []attemptResult, leases, doubtful []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.failed) > 0 && (len(f.completed) == 0 || len(f.failed) >= len(f.completed)) {
@@ -97,11 +101,12 @@ func (f *finisher) next() (batch []attemptResult, leases []string) {
 	if len(batch) == 0 || batch[0].verb == verbComplete {
 		leases, f.endedLeases = f.endedLeases, nil
 	}
-	if len(batch) == 0 && len(leases) == 0 {
+	doubtful, f.doubtful = f.doubtful, nil
+	if len(batch) == 0 && len(leases) == 0 && len(doubtful) == 0 {
 		f.statements--
 		f.notifyIdle()
 	}
-	return batch, leases
+	return batch, leases, doubtful
 }
 
 // takeResults removes the first results, as many as fit into one statement.
@@ -194,7 +199,7 @@ func (f *finisher) endingLeases(batch []attemptResult) (ids []string) {
 		counts[a.job.lease]++
 	}
 	for l, n := range counts {
-		if l.left.Load() == n {
+		if l.left.Load() == n && !l.doubtful.Load() {
 			ids = append(ids, *l.id.Load())
 		}
 	}
@@ -206,16 +211,23 @@ func (f *finisher) endingLeases(batch []attemptResult) (ids []string) {
 // If the last jobs of a lease were in two batches at once, neither deleted the lease. Then the next statement does.
 func (f *finisher) decideAll(batch []attemptResult, became string, ending []string) {
 	f.client.counters.finished(batch, func(ID) string { return became })
-	var ended []string
+	var ended, doubtful []string
 	for _, a := range batch {
 		if a.job.lease.left.Add(-1) == 0 {
-			if id := *a.job.lease.id.Load(); !slices.Contains(ending, id) {
+			id := *a.job.lease.id.Load()
+			switch {
+			case a.job.lease.doubtful.Load():
+				doubtful = append(doubtful, id)
+			case !slices.Contains(ending, id):
 				ended = append(ended, id)
 			}
 		}
 		f.decided(a, became, nil)
 	}
 	f.deleteLater(ended)
+	for _, id := range doubtful {
+		f.deleteSoon(id)
+	}
 	f.subtract(len(batch))
 }
 
@@ -226,6 +238,7 @@ func (f *finisher) decide(a attemptResult, became string, err error) {
 		f.client.counters.finished([]attemptResult{a}, func(ID) string { return became })
 	}
 	// If it is not known what became of the job, the job may be live. Then its lease stays, and it is rescued with it.
+	a.job.lease.doubtful.Store(true)
 	if known && a.job.lease.left.Add(-1) == 0 {
 		f.deleteSoon(*a.job.lease.id.Load())
 	}
@@ -233,10 +246,10 @@ func (f *finisher) decide(a attemptResult, became string, err error) {
 	f.subtract(1)
 }
 
-// deleteSoon deletes a lease with the next statement, and starts one if none is in flight.
+// deleteSoon deletes a doubtful lease with the next statement, and starts one if none is in flight.
 func (f *finisher) deleteSoon(lease string) {
 	f.mu.Lock()
-	f.endedLeases = append(f.endedLeases, lease)
+	f.doubtful = append(f.doubtful, lease)
 	start := f.statements == 0
 	if start {
 		f.statements++
@@ -245,6 +258,16 @@ func (f *finisher) deleteSoon(lease string) {
 	if start {
 		go f.run()
 	}
+}
+
+// endLeases deletes doubtful leases. If it fails, the heartbeat finds them.
+func (f *finisher) endLeases(leases []string) {
+	if len(leases) == 0 {
+		return
+	}
+	_ = pg.RetryUntil(f.ctx, func() error {
+		return f.client.query(f.ctx, "select pawl.end_leases($1::uuid[])", []any{leases}, nil)
+	})
 }
 
 // decided passes a decided result on.

@@ -221,7 +221,7 @@ func TestWhatCannotGoStays(t *testing.T) {
 	same(t, "imported", report.Imported, int64(13))
 	same(t, "left", left(report)["available"], int64(1+2+3)) // The zero byte; the locked; the big, the long, the key.
 	same(t, "left", left(report)["scheduled"], int64(1))
-	noted(t, report.Refused, "overflow", 1)
+	noted(t, report.Refused, "out of the range", 1)
 	noted(t, report.Refused, "infinity", 1)
 	noted(t, report.Refused, "bytes of JSON", 1)
 	noted(t, report.Refused, "Key of 300 bytes", 1)

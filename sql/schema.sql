@@ -421,6 +421,10 @@ function due_cron(names text[], specs text[], zones text[])
   returns double precision
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
+function end_leases(leases uuid[])
+  returns void
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
 function estimate_counts(names text[], counts bigint[], most bigint, relation regclass, condition text)
   returns bigint[]
   language plpgsql stable set jit=off;

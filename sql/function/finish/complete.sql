@@ -4,7 +4,8 @@
 --   results       json or null
 --   worker        name of the worker that ran them
 --   keep          ids of jobs to archive even if the queue's retention is zero
---   leases        leases to delete if every one of the jobs is finished here
+--   leases        leases to delete if every one of the jobs is finished here: those whose other results were plain
+--                 successes of earlier calls; see end_leases for the others
 -- Moves: job rows into archive, or nowhere; record_followups for constrained jobs.
 -- Returns the ids of the finished jobs. A job that is missing is locked by another transaction, or is not live at
 -- its epoch.
@@ -58,14 +59,6 @@ begin
   ended as (
     delete from pawl.lease l
     where l.id = any (complete.leases) and (select count(*) from gone) = cardinality(complete.ids)
-      -- The caller counts results; only the rows say whether a live job of the lease is left. The jobs that finish
-      -- here need no look.
-      and not exists (
-        select
-        from unnest(l.jobs, l.epochs) as u (id, epoch),
-             lateral (select from pawl.job j where j.id = u.id and j.epoch = u.epoch) j
-        where u.id not in (select g.id from gone g)
-      )
   )
   select array_agg(g.id), jsonb_agg(pawl.followup_of(g.id, g.queue, g.channel, g.opts)) filter (where g.constrained)
   into done, ended

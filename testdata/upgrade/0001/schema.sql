@@ -576,7 +576,7 @@ declare
     insert_many,report_counters}';
   worker   constant text[] := producer || '{
     acquire_permits,apply_retention,checkpoint,claim,complete,discover_lanes,drop_partition,
-    drop_stale_permits,due_cron,expire,extend,fail,find_finished,find_missing,find_tickets,
+    drop_stale_permits,due_cron,end_leases,expire,extend,fail,find_finished,find_missing,find_tickets,
     free_permits,heartbeat,lock_jobs,make_partitions,peek,promote,read_marks,register_worker,release,
     remove_claimed,rescue,run_followups,sleep_key,take_cron,tick_cron,unclaim,unregister_worker,
     worker_leases,worker_started_at}';
@@ -2802,7 +2802,8 @@ end $$;
 --   results       json or null
 --   worker        name of the worker that ran them
 --   keep          ids of jobs to archive even if the queue's retention is zero
---   leases        leases to delete if every one of the jobs is finished here
+--   leases        leases to delete if every one of the jobs is finished here: those whose other results were plain
+--                 successes of earlier calls; see end_leases for the others
 -- Moves: job rows into archive, or nowhere; record_followups for constrained jobs.
 -- Returns the ids of the finished jobs. A job that is missing is locked by another transaction, or is not live at
 -- its epoch.
@@ -2856,14 +2857,6 @@ begin
   ended as (
     delete from "pawl".lease l
     where l.id = any (complete.leases) and (select count(*) from gone) = cardinality(complete.ids)
-      -- The caller counts results; only the rows say whether a live job of the lease is left. The jobs that finish
-      -- here need no look.
-      and not exists (
-        select
-        from unnest(l.jobs, l.epochs) as u (id, epoch),
-             lateral (select from "pawl".job j where j.id = u.id and j.epoch = u.epoch) j
-        where u.id not in (select g.id from gone g)
-      )
   )
   select array_agg(g.id), jsonb_agg("pawl".followup_of(g.id, g.queue, g.channel, g.opts)) filter (where g.constrained)
   into done, ended
@@ -2875,6 +2868,25 @@ begin
     perform "pawl".wake_awaiting(done);
   end if;
   return query select unnest(done);
+end $$;
+
+-- end_leases deletes leases whose results are all stored, of which some were not plain successes.
+--   leases   ids of leases; one that still has a live job stays, and its jobs are rescued with it
+-- Moves: lease rows away.
+-- Index: lease's primary key; job's primary key, once for each job of a lease.
+-- Survives: a caller that counted wrong (only the rows say whether a live job of the lease is left).
+create or replace function "pawl".end_leases(leases uuid[]) returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
+set enable_hashjoin = off set enable_bitmapscan = off as $$
+begin
+  delete from "pawl".lease l
+  where l.id = any (leases)
+    and not exists (
+      select
+      from unnest(l.jobs, l.epochs) as u (id, epoch),
+           lateral (select from "pawl".job j where j.id = u.id and j.epoch = u.epoch) j
+    );
 end $$;
 
 -- extend extends the lease of claimed jobs until now + lasting. It never shortens a lease.

@@ -345,6 +345,10 @@ select pawl.due_cron($1::text[], $2::text[], $3::text[]);
 -- takes text[], text[], text[]
 -- gives due_cron double precision
 
+select pawl.end_leases($1::uuid[]);
+-- takes uuid[]
+-- gives end_leases void
+
 select pawl.expire($1::integer);
 -- takes integer
 -- gives expire bigint
