@@ -27,22 +27,22 @@ type Config struct {
 	Duration    time.Duration   // Duration is how long scenarios run that have no number of jobs.
 	ArgsBytes   int             // ArgsBytes is the size of a job's args, at least 20 bytes.
 	Runners     int             // Runners is the number of calls of Run, at least 1.
-	Min, Max    int             // Min and Max are each runner's. If zero, they suit the scenario.
+	Min, Max    int             // Min and Max are RunnerConfig.Min and Max. If zero, they suit the scenario.
 	Defaults    bool            // Defaults uses the defaults of RunnerConfig instead.
 	DatabaseURL string          // DatabaseURL is the server to measure.
 	JSON        bool            // JSON writes a line of JSON for each Result instead of text.
 	Rate        int             // Rate is the number of inserts per second in latency, at least 1.
 	Window      time.Duration   // Window is the length of the windows that pinned scenarios compare.
 	Depth       int             // Depth is the number of rows around the jobs in depth and stats.
-	Held        int             // Held is the number of jobs that the killed worker of rescue has claimed, at least 1.
+	Claimed     int             // Claimed is the number of jobs that the killed worker of rescue has claimed, at least 1.
 	Channels    int             // Channels is the number of channels, at least 1.
 	Repeat      int             // Repeat is how often each scenario runs, at least 1.
 	Out         io.Writer       // Out receives the results.
 	Progress    io.Writer       // Progress receives the rate every second. If nil, it is not written.
-	Rescue      func() []string // Rescue returns the command line of the worker that rescue kills. It must call Hold.
+	Rescue      func() []string // Rescue returns the command line of the worker that rescue kills. It must call ClaimJobs.
 }
 
-// A scenario is what a name in Config.Scenarios stands for.
+// A scenario is one measurement. Config.Scenarios selects it by name.
 type scenario struct {
 	about string
 	short bool
@@ -75,7 +75,7 @@ var scenarios = map[string]scenario{
 	"rescue": {"kill -9 of a worker to the restart of its last job", false, (*bench).rescue},
 }
 
-// Names returns the names of the scenarios and what they do, a line each.
+// Names returns one line for each scenario: its name and what it does.
 func Names() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
@@ -136,7 +136,7 @@ const (
 	// database is the database that a run creates and drops.
 	database = "pawl_bench"
 
-	// mine is the comment on the database. A database without it was not made by a benchmark and is left alone.
+	// mine is the comment on the database. A run refuses to drop a database without this comment.
 	mine = "made by pawl bench, dropped by it"
 )
 
@@ -151,8 +151,8 @@ func (c Config) Check() error {
 			return fmt.Errorf("bench: check config: no scenario %q; there are:\n%s", name, strings.TrimRight(Names(), "\n"))
 		}
 	}
-	if min(c.Jobs, c.Runners, c.Rate, c.Repeat, c.Held, c.Channels) < 1 || c.Duration <= 0 {
-		return errors.New("bench: check config: want jobs, duration, runners, rate, repeat, held and channels above 0")
+	if min(c.Jobs, c.Runners, c.Rate, c.Repeat, c.Claimed, c.Channels) < 1 || c.Duration <= 0 {
+		return errors.New("bench: check config: want jobs, duration, runners, rate, repeat, claimed and channels above 0")
 	}
 	if c.ArgsBytes < 20 || c.Depth < 0 {
 		return errors.New("bench: check config: want args-bytes from 20 and depth from 0")
@@ -281,8 +281,8 @@ func (b *bench) fresh(ctx context.Context) error {
 	return b.client.Migrate(ctx)
 }
 
-// settle makes runs comparable: it analyzes the tables, sets hint bits and makes a checkpoint.
-func (b *bench) settle(ctx context.Context) error {
+// prepare makes runs comparable: it analyzes the tables, sets hint bits and makes a checkpoint.
+func (b *bench) prepare(ctx context.Context) error {
 	for _, text := range []string{
 		"vacuum analyze pawl.job", "vacuum analyze pawl.ready", "vacuum analyze pawl.scheduled", "checkpoint",
 	} {
@@ -357,7 +357,7 @@ func (r *Result) write(w io.Writer, asJSON bool) error {
 	return err
 }
 
-// progress writes the rate of a counter every second.
+// progress writes the rate of a counter at every interval. stop ends it and returns the rates.
 func (b *bench) progress(name string, each time.Duration, count func() int64) (stop func() []float64) {
 	done := make(chan chan []float64)
 	go func() {
@@ -374,18 +374,18 @@ func (b *bench) progress(name string, each time.Duration, count func() int64) (s
 				if b.Progress != nil {
 					fmt.Fprintf(b.Progress, "%s %4.0f s %9.0f jobs/s\r", name, float64(len(rates))*each.Seconds(), rate)
 				}
-			case answer := <-done:
+			case reply := <-done:
 				if b.Progress != nil {
 					fmt.Fprintf(b.Progress, "%60s\r", "")
 				}
-				answer <- rates
+				reply <- rates
 				return
 			}
 		}
 	}()
 	return func() []float64 {
-		answer := make(chan []float64)
-		done <- answer
-		return <-answer
+		reply := make(chan []float64)
+		done <- reply
+		return <-reply
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A line is one result, of Pawl or of another queue, as far as Compare reads it.
+// A line holds the fields of one result of Pawl or River that Compare reads.
 type line struct {
 	System        string   `json:"system"`
 	Profile       string   `json:"profile"`
@@ -38,7 +38,7 @@ func (l line) column() string {
 	}
 }
 
-// jobsPerSecond, cpu, p50 and p99 are figures of a result. cpu is in seconds for 1,000 jobs, of client and server.
+// jobsPerSecond, p50, p99 and cpu return one figure of a result. cpu adds client and server, in seconds per 1,000 jobs.
 func (l line) jobsPerSecond() float64 { return l.JobsPerSecond }
 func (l line) p50() float64           { return *l.P50 }
 func (l line) p99() float64           { return *l.P99 }
@@ -95,7 +95,7 @@ func (c *comparison) read(name string) error {
 	return lines.Err()
 }
 
-// median returns the median of a figure and the number of results it is made of.
+// median returns the median of a figure and the number of results.
 func (c *comparison) median(scenario, column string, figure func(line) float64) (median float64, n int) {
 	var values []float64
 	for _, l := range c.lines[scenario][column] {

@@ -23,7 +23,7 @@ func (b *bench) fair(ctx context.Context) (*Result, error) {
 	return r, err
 }
 
-// ordered measures the same with ordered channels: one job at a time runs in each.
+// ordered measures work in ordered channels. Each channel runs one job at a time.
 func (b *bench) ordered(ctx context.Context) (*Result, error) {
 	err := b.spread(ctx, func(spec *pawl.JobSpec, i int) { spec.Channel, spec.Ordered = fmt.Sprint(i%b.Channels), true })
 	if err != nil {
@@ -74,7 +74,7 @@ func (b *bench) crowd(ctx context.Context) (*Result, error) {
 	if err := b.spread(ctx, func(spec *pawl.JobSpec, _ int) { spec.Channel = "crowd" }); err != nil {
 		return nil, err
 	}
-	if err := b.settle(ctx); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	config := b.runnerConfig(true)

@@ -12,7 +12,8 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-const backlog = 20_000 // Most unfinished jobs in a flow.
+// backlog is the largest number of unfinished jobs in a flow.
+const backlog = 20_000
 
 func (b *bench) flow(ctx context.Context) (*Result, error) { return b.stream(ctx, "flow", 0) }
 
@@ -41,10 +42,10 @@ func (b *bench) under(ctx context.Context, name string, options pgx.TxOptions, f
 	return b.stream(ctx, name, 0)
 }
 
-// stream inserts jobs while runners work on them. The first attempt of every failing-th job fails; if failing is 0,
-// none does.
+// stream inserts jobs while runners work on them. If failing is not 0, one job in failing fails at its first
+// attempt.
 func (b *bench) stream(ctx context.Context, name string, failing int64) (*Result, error) {
-	if err := b.settle(ctx); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	var inserted, worked atomic.Int64

@@ -13,10 +13,10 @@ import (
 
 // A task is the args of the jobs of all scenarios. Its JSON has a given size.
 type task struct {
-	N    int64  `json:"n"`
-	Fail bool   `json:"fail,omitempty"`
-	Held bool   `json:"held,omitempty"`
-	Pad  string `json:"pad"`
+	N       int64  `json:"n"`
+	Fail    bool   `json:"fail,omitempty"`
+	Claimed bool   `json:"claimed,omitempty"` // Claimed marks a job of the worker that rescue kills.
+	Pad     string `json:"pad"`
 }
 
 func (task) Kind() string { return "bench" }
@@ -44,7 +44,7 @@ func (b *bench) fill(ctx context.Context, n int64) error {
 }
 
 func (b *bench) insertMany(ctx context.Context) (*Result, error) {
-	if err := b.settle(ctx); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	before, err := b.usage(ctx)
@@ -60,7 +60,7 @@ func (b *bench) insertMany(ctx context.Context) (*Result, error) {
 }
 
 func (b *bench) insertConcurrent(ctx context.Context) (*Result, error) {
-	if err := b.settle(ctx); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	before, err := b.usage(ctx)

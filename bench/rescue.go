@@ -16,12 +16,12 @@ import (
 )
 
 // rescue measures the time from kill -9 of a worker to the restart of the last job that it had claimed. The worker is a
-// child process that has claimed Config.Held jobs. Another worker runs beside it, with a backlog of 100,000 jobs.
+// child process that has claimed Config.Claimed jobs. Another worker runs beside it, with a backlog of 100,000 jobs.
 func (b *bench) rescue(ctx context.Context) (*Result, error) {
-	if err := b.insertHeld(ctx); err != nil {
+	if err := b.insertClaimed(ctx); err != nil {
 		return nil, err
 	}
-	child, err := b.startHolder(ctx)
+	child, err := b.startClaimer(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (b *bench) rescue(ctx context.Context) (*Result, error) {
 	select {
 	case <-restarted:
 	case <-limit.C:
-		return nil, fmt.Errorf("not all %d jobs of the killed worker have started again after two minutes", b.Held)
+		return nil, fmt.Errorf("not all %d jobs of the killed worker have started again after two minutes", b.Claimed)
 	case err := <-ended:
 		return nil, errors.Join(errors.New("the runners ended early"), err)
 	case <-ctx.Done():
@@ -54,7 +54,7 @@ func (b *bench) rescue(ctx context.Context) (*Result, error) {
 	}
 	took := time.Since(killed)
 	r := b.result(config)
-	if err := b.spent(ctx, r, int64(b.Held), took, before); err != nil {
+	if err := b.spent(ctx, r, int64(b.Claimed), took, before); err != nil {
 		return nil, err
 	}
 	stop()
@@ -65,27 +65,28 @@ func (b *bench) rescue(ctx context.Context) (*Result, error) {
 	return r, nil
 }
 
-// insertHeld inserts the jobs for the worker that is killed, which are claimed first, and the backlog.
-func (b *bench) insertHeld(ctx context.Context) error {
-	held := make([]pawl.JobSpec, b.Held)
-	for i := range held {
+// insertClaimed inserts the jobs of the worker that rescue kills, and the backlog. The worker's jobs have the higher
+// priority.
+func (b *bench) insertClaimed(ctx context.Context) error {
+	jobs := make([]pawl.JobSpec, b.Claimed)
+	for i := range jobs {
 		t := b.task(int64(i))
-		t.Held = true
-		held[i] = pawl.JobSpec{Args: t, Priority: -1}
+		t.Claimed = true
+		jobs[i] = pawl.JobSpec{Args: t, Priority: -1}
 	}
-	if _, err := b.client.InsertMany(ctx, held); err != nil {
+	if _, err := b.client.InsertMany(ctx, jobs); err != nil {
 		return err
 	}
 	const backlog = 100_000
 	return b.fill(ctx, backlog)
 }
 
-// startHolder starts the worker that is killed and waits until it has claimed its jobs.
-func (b *bench) startHolder(ctx context.Context) (*exec.Cmd, error) {
+// startClaimer starts the worker that rescue kills and waits until it has claimed its jobs.
+func (b *bench) startClaimer(ctx context.Context) (*exec.Cmd, error) {
 	command := b.Rescue()
 	child := exec.CommandContext(ctx, command[0], command[1:]...)
 	// The URL is not an argument, because it may have a password and every user can see arguments.
-	child.Env = append(os.Environ(), fmt.Sprintf("PAWL_BENCH_HELD=%d", b.Held), "PAWL_BENCH_URL="+b.DatabaseURL)
+	child.Env = append(os.Environ(), fmt.Sprintf("PAWL_BENCH_CLAIMED=%d", b.Claimed), "PAWL_BENCH_URL="+b.DatabaseURL)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err != nil {
@@ -109,11 +110,11 @@ func (b *bench) restartMux(restarted chan struct{}) *pawl.Mux {
 	seen := map[int64]bool{}
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, job *pawl.Job[task]) error {
-		if job.Args.Held {
+		if job.Args.Claimed {
 			mu.Lock()
 			if !seen[job.Args.N] {
 				seen[job.Args.N] = true
-				if len(seen) == b.Held {
+				if len(seen) == b.Claimed {
 					close(restarted)
 				}
 			}
@@ -130,9 +131,9 @@ func (b *bench) restartMux(restarted chan struct{}) *pawl.Mux {
 	return mux
 }
 
-// Hold runs the worker that the scenario rescue kills. It writes a line to standard output when it has claimed held
-// jobs, and then waits for its end.
-func Hold(ctx context.Context, url string, held int) error {
+// ClaimJobs runs the worker that the scenario rescue kills. It writes a line to standard output once it has
+// claimed the given number of jobs. It then runs until ctx ends or the process is killed.
+func ClaimJobs(ctx context.Context, url string, jobs int) error {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return err
@@ -151,12 +152,12 @@ func Hold(ctx context.Context, url string, held int) error {
 	mux := new(pawl.Mux)
 	pawl.Handle(mux, func(ctx context.Context, _ *pawl.Job[task]) error {
 		mu.Lock()
-		if count++; count == held {
-			fmt.Println("holding")
+		if count++; count == jobs {
+			fmt.Println("claimed")
 		}
 		mu.Unlock()
 		<-ctx.Done()
 		return ctx.Err()
 	})
-	return client.Run(ctx, mux, pawl.RunnerConfig{Min: held, Max: held})
+	return client.Run(ctx, mux, pawl.RunnerConfig{Min: jobs, Max: jobs})
 }

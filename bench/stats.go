@@ -39,7 +39,7 @@ func (b *bench) stats(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	if err := b.settle(ctx); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	if _, err := b.pool.Exec(ctx, "analyze pawl.archive"); err != nil {
@@ -54,7 +54,7 @@ func (b *bench) stats(ctx context.Context) (*Result, error) {
 		}
 		return took, err
 	}
-	for range 100 { // Of every connection: plans made, pages read.
+	for range 100 { // The first calls on each connection plan the queries and read the pages.
 		if _, err := call(); err != nil {
 			return nil, err
 		}

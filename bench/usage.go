@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Warnings are shown because they spoil a measurement.
+// quiet logs warnings and errors only. A warning tells that the measurement is spoilt.
 var quiet = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 
-// A usage is what was spent up to a moment. The difference of two is a measurement.
+// A usage holds the resources spent so far. The difference between two usages is a measurement.
 type usage struct {
 	wal, transactions int64
 	client, server    time.Duration
@@ -31,7 +31,7 @@ func (b *bench) usage(ctx context.Context) (u usage, err error) {
 	return u, err
 }
 
-// spent sets in r what a number of jobs took since before.
+// spent fills in r: the jobs, the time they took and the resources used since before.
 func (b *bench) spent(ctx context.Context, r *Result, jobs int64, took time.Duration, before usage) error {
 	after, err := b.usage(ctx)
 	if err != nil {

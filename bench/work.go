@@ -22,7 +22,7 @@ func (b *bench) work(ctx context.Context) (*Result, error) {
 
 // burn measures the time from the start of the runners until all ready jobs are committed as completed.
 func (b *bench) burn(ctx context.Context, name string) (*Result, error) {
-	if err := b.settle(ctx); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	var started atomic.Int64
@@ -48,7 +48,7 @@ func (b *bench) burn(ctx context.Context, name string) (*Result, error) {
 	select {
 	case <-done:
 		stop()
-		runErr = <-ended // Run returns when its answers are committed.
+		runErr = <-ended // Run returns when its results are committed.
 	case runErr = <-ended:
 		runErr = errors.Join(errors.New("the runners ended early"), runErr)
 	}
@@ -91,7 +91,7 @@ func (b *bench) bare(ctx context.Context) (*Result, error) {
 	if err := b.fill(ctx, int64(b.Jobs)); err != nil {
 		return nil, err
 	}
-	if err := b.settle(ctx); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	conn, err := b.pool.Acquire(ctx)
@@ -152,7 +152,8 @@ func (b *bench) bare(ctx context.Context) (*Result, error) {
 }
 
 // depth measures work in alternation without and with millions of other rows: ready jobs at a lower priority of the
-// same queue, scheduled jobs and archived jobs. The ratio is that of the medians of three runs each.
+// same queue, scheduled jobs and archived jobs. The ratio compares the medians of three
+// runs each.
 func (b *bench) depth(ctx context.Context) (*Result, error) {
 	medians := [2]*Result{}
 	for deep := range 2 {
@@ -201,7 +202,7 @@ func (b *bench) burnTop(ctx context.Context, deep bool) (*Result, error) {
 	if !deep {
 		return b.burn(ctx, "depth: none")
 	}
-	if err := b.settle(ctx); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	var top, below atomic.Int64
@@ -266,5 +267,5 @@ func (b *bench) deepen(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.settle(ctx)
+	return b.prepare(ctx)
 }

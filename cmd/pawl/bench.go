@@ -51,12 +51,12 @@ func benchCommand(p *program.Program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			config.Rescue = func() []string { return []string{self, "bench", "hold"} }
+			config.Rescue = func() []string { return []string{self, "bench", "claim"} }
 			return bench.Run(command.Context(), config)
 		},
 	}
 	addBenchFlags(command.Flags(), &config)
-	command.AddCommand(benchHoldCommand(), benchServerCommand(), benchCompareCommand())
+	command.AddCommand(benchClaimCommand(), benchServerCommand(), benchCompareCommand())
 	return command
 }
 
@@ -72,20 +72,20 @@ func addBenchFlags(flags *pflag.FlagSet, config *bench.Config) {
 	flags.DurationVar(&config.Window, "window", time.Minute,
 		"length of the first and the last window of pinned, at most half of --duration")
 	flags.IntVar(&config.Depth, "depth", 5_000_000, "number of rows of each kind in depth, and of archived jobs in stats")
-	flags.IntVar(&config.Held, "held", 500, "number of jobs that the killed worker in rescue has claimed")
+	flags.IntVar(&config.Claimed, "claimed", 500, "number of jobs that the killed worker in rescue has claimed")
 	flags.IntVar(&config.Channels, "channels", 100, "number of channels in fair and ordered, and in each queue of stats")
 	flags.IntVar(&config.Repeat, "repeat", 1, "run each scenario this many times and print the median")
 }
 
-func benchHoldCommand() *cobra.Command {
+func benchClaimCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "hold", Hidden: true, Args: cobra.NoArgs, Short: "Claim jobs until the process is killed",
+		Use: "claim", Hidden: true, Args: cobra.NoArgs, Short: "Claim jobs until the process is killed",
 		RunE: func(command *cobra.Command, _ []string) error {
-			jobs, err := strconv.Atoi(os.Getenv("PAWL_BENCH_HELD"))
+			jobs, err := strconv.Atoi(os.Getenv("PAWL_BENCH_CLAIMED"))
 			if err != nil {
 				return err
 			}
-			return bench.Hold(command.Context(), os.Getenv("PAWL_BENCH_URL"), jobs)
+			return bench.ClaimJobs(command.Context(), os.Getenv("PAWL_BENCH_URL"), jobs)
 		},
 	}
 }

@@ -127,7 +127,7 @@ func (s *Spool) Waiting() int {
 func (s *Spool) Insert(ctx context.Context, job pawl.JobSpec) (isSpooled bool, err error) {
 	if job.Unique != (pawl.Unique{}) || job.Ordered || job.Reserve != 0 || job.Undo != nil ||
 		len(job.AfterOK)+len(job.AfterAny)+len(job.AfterNotOK) > 0 {
-		return false, errors.New("spool: a spooled job has no ties: leave out Unique, Ordered, Reserve and After")
+		return false, errors.New("spool: a spooled job has no constraints: leave out Unique, Ordered, Reserve and After")
 	}
 	one, err := keep(job)
 	if err != nil {

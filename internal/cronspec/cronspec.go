@@ -1,18 +1,27 @@
-// Package cronspec reads cron's way of writing points in time, and finds the next one.
+// Package cronspec parses cron specs and finds their ticks. A tick is a moment that matches a spec.
 //
-// A spec has five fields (minute, hour, day of month, month, day of week) or six with seconds first. A field is *, a
-// value, a range a-b, any of these with a step (*/n, a-b/n, a/n: from a to the end), or a list of them. ? means *.
-// Months and days of the week may be named by three letters; Sunday is 0 or 7. Macros: @yearly (@annually), @monthly,
-// @weekly, @daily (@midnight), @hourly, and @every with a duration of whole seconds.
+// A spec has five fields: minute, hour, day of month, month and day of week. It has six fields if it begins with
+// seconds. A field is one of the following, or a list of them with commas:
 //
-// When both day fields are restricted, a day that meets either of them will do; a field that begins with * does not
-// restrict in this sense (*/2 neither), and then both must be met: as in Vixie cron.
+//   - * or ?: every value
+//   - a: one value
+//   - a-b: a range
+//   - */n, a-b/n or a/n: every n-th value; a/n goes from a to the largest value
+//
+// Months and days of the week also have names of three letters. Sunday is 0 or 7. The macros are @yearly (@annually),
+// @monthly, @weekly, @daily (@midnight), @hourly, and @every with a duration of whole seconds.
+//
+// If both day fields are restricted, a day must match one of them. Otherwise a day must match both. A field that begins
+// with * is not restricted, not even */2. Vixie cron has the same rule.
 //
 // # Daylight saving
 //
-// A spec that names hours ticks once for each of its wall times: when the clock jumps over it, at the first moment
-// after the gap (several skipped ones together once), and when the clock shows it twice, at the first. A spec of all
-// hours ticks whenever the clock shows a matching time: an hourly one keeps ticking every hour through both changes.
+// A spec that restricts the hours ticks once for each matching wall time. If the clock jumps over a matching time, the
+// tick is the first moment after the gap; several skipped times make one tick. If the clock shows a matching time
+// twice, the tick is the first of them.
+//
+// A spec that allows every hour ticks whenever the clock shows a matching time. An hourly spec therefore ticks every
+// hour, through both changes of the clock.
 package cronspec
 
 import (
@@ -24,17 +33,17 @@ import (
 	"time"
 )
 
-// Spec is a spec that was read. It is never changed, and always has a next tick.
+// Spec is a parsed spec. It does not change. Each Spec has at least one tick in every 400 years.
 type Spec struct {
-	every                                        time.Duration // If not zero, the rest is unset.
+	every                                        time.Duration // If every is not zero, the other fields are unset.
 	seconds, minutes, hours, days, months, wdays uint64
-	either                                       bool // A day that is in days or in wdays, not in both.
+	either                                       bool // If true, a day must be in days or in wdays; otherwise in both.
 }
 
 type field struct {
 	name     string
 	min, max int
-	names    string // Three letters each, from min on.
+	names    string // The names of the values from min on, three letters each.
 }
 
 var fields = [6]field{
@@ -53,11 +62,11 @@ var macros = map[string]string{
 	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }
 
-// Parse reads a spec. One that can never tick, like 30 February, is an error.
+// Parse parses a spec. It returns an error if the spec can never tick, such as one for 30 February.
 func Parse(text string) (*Spec, error) {
 	const most = 1000
 	if len(text) > most {
-		return nil, fmt.Errorf("a spec of %d bytes; at most %d", len(text), most)
+		return nil, fmt.Errorf("the spec has %d bytes; the limit is %d", len(text), most)
 	}
 	words := strings.Fields(text)
 	if len(words) == 0 {
@@ -75,7 +84,7 @@ func Parse(text string) (*Spec, error) {
 		words = strings.Fields(plain)
 	}
 	if strings.Contains(words[0], "TZ=") {
-		return nil, fmt.Errorf("spec %q: the time zone is said apart", text)
+		return nil, fmt.Errorf("spec %q: a spec has no time zone: leave out TZ= and set the zone beside the spec", text)
 	}
 	switch len(words) {
 	case 5:
@@ -94,7 +103,7 @@ func Parse(text string) (*Spec, error) {
 	s.wdays = (s.wdays | s.wdays>>7) & (1<<7 - 1)
 	s.either = !star(words[3]) && !star(words[5])
 	if !s.possible() {
-		return nil, fmt.Errorf("spec %q never comes: none of its months has any of its days", text)
+		return nil, fmt.Errorf("spec %q never ticks: none of its months has any of its days", text)
 	}
 	return s, nil
 }
@@ -175,7 +184,8 @@ func number(text string) (int, error) {
 	return int(v), err
 }
 
-// possible says whether any year has a day of the spec. Over 400 years every date falls on every day of the week.
+// possible reports whether any year has a day that matches the spec. Over 400 years every date falls on every day of
+// the week.
 func (s *Spec) possible() bool {
 	if s.either {
 		return true
@@ -190,11 +200,11 @@ func (s *Spec) possible() bool {
 	return false
 }
 
-// lastYear bounds every search: nothing is said of later years.
+// lastYear is the last year that is searched for ticks.
 const lastYear = 9999
 
-// Next is the first tick after a moment, by the clock of a zone; the zero time if that is not before the year 10000. An
-// @every spec ticks that long after the moment, which is taken down to a whole second.
+// Next returns the first tick after a moment, by the clock of a zone. It returns the zero time if that tick is after
+// the year 9999. For an @every spec, Next adds the duration to the moment, rounded down to a whole second.
 func (s *Spec) Next(after time.Time, zone *time.Location) time.Time {
 	second := time.Unix(after.Unix(), 0).In(zone)
 	if y := second.Year(); y < 1 || y > lastYear {
@@ -210,8 +220,8 @@ func (s *Spec) Next(after time.Time, zone *time.Location) time.Time {
 	}
 }
 
-// nextShown is the first moment from t on when the clock shows a matching time. Within a period of one offset that is
-// plain arithmetic; the clock's changes are the borders between periods.
+// nextShown returns the first moment, t or later, at which the clock shows a matching time. It searches one period of
+// constant offset after the other.
 func (s *Spec) nextShown(t time.Time) time.Time {
 	for {
 		_, offset := t.Zone()
@@ -227,7 +237,8 @@ func (s *Spec) nextShown(t time.Time) time.Time {
 	}
 }
 
-// nextReached is the first moment after t when the clock comes to, or jumps over, a matching time for the first time.
+// nextReached returns the first moment after t at which the clock reaches or jumps over a matching time for the first
+// time.
 func (s *Spec) nextReached(t time.Time, zone *time.Location) time.Time {
 	_, offset := t.Zone()
 	wall := t.Unix() + int64(offset)
@@ -242,10 +253,10 @@ func (s *Spec) nextReached(t time.Time, zone *time.Location) time.Time {
 	}
 }
 
-// reach is the first moment when a zone's clock shows a wall time or a later one. Wall times are seconds since 1970 as
-// if they were UTC.
+// reach returns the first moment at which a zone's clock shows a wall time or a later one. A wall time is in seconds
+// since 1970, as if it were UTC.
 func reach(wall int64, zone *time.Location) time.Time {
-	t := time.Unix(wall, 0).Add(-36 * time.Hour).In(zone) // No offset is that large: the wall time is still to come.
+	t := time.Unix(wall, 0).Add(-36 * time.Hour).In(zone) // No offset is that large, so the wall time is after t.
 	for {
 		_, offset := t.Zone()
 		_, end := t.ZoneBounds()
@@ -259,7 +270,7 @@ func reach(wall int64, zone *time.Location) time.Time {
 	}
 }
 
-// nextWall is the first matching wall time not before the given one.
+// nextWall returns the first matching wall time, the given one or later. It returns false if there is none.
 func (s *Spec) nextWall(wall int64) (int64, bool) {
 	from := time.Unix(wall, 0).UTC()
 	year, month, date := from.Date()
@@ -290,7 +301,8 @@ func (s *Spec) on(day time.Time) bool {
 	return date && wday
 }
 
-// nextTime is the first matching time of day not before the given one, in seconds.
+// nextTime returns the first matching time of day, the given one or later, in seconds. It returns false if there is
+// none.
 func (s *Spec) nextTime(hour, minute, second int) (int, bool) {
 	for h := next(s.hours, hour); h >= 0; h = next(s.hours, h+1) {
 		if h > hour {
@@ -308,7 +320,7 @@ func (s *Spec) nextTime(hour, minute, second int) (int, bool) {
 	return 0, false
 }
 
-// next is the first member of a set not below a value, -1 if there is none.
+// next returns the smallest member of a set that is at least from. It returns -1 if there is none.
 func next(set uint64, from int) int {
 	if set >>= from; set == 0 {
 		return -1
@@ -316,8 +328,8 @@ func next(set uint64, from int) int {
 	return from + bits.TrailingZeros64(set)
 }
 
-// Last are the latest ticks, at most n, after one moment and not after another, oldest first. Its cost does not grow
-// with the number of ticks in between.
+// Last returns the last n ticks that are later than after and not later than until, oldest first. It returns fewer if
+// there are fewer. Its cost does not depend on the number of ticks in between.
 func (s *Spec) Last(after, until time.Time, n int, zone *time.Location) []time.Time {
 	if n <= 0 || !after.Before(until) {
 		return nil
@@ -328,7 +340,7 @@ func (s *Spec) Last(after, until time.Time, n int, zone *time.Location) []time.T
 			after = first.Add(time.Duration(skip) * s.every)
 		}
 	} else {
-		// The nth tick after a moment comes later, the later the moment: find the last moment with n ticks left.
+		// A later start leaves fewer ticks. Search for the last start that leaves n ticks.
 		low, high := after.Unix(), until.Unix()
 		tooFew := sort.Search(int(high-low), func(i int) bool {
 			t := time.Unix(low+int64(i), 0)

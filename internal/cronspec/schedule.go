@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// A Schedule is a spec in a time zone.
+// Schedule is a spec in a time zone.
 type Schedule struct {
 	spec *Spec
 	zone *time.Location
 }
 
-// ParseSchedule reads a spec and the name of a zone from the time zone database. An empty zone is UTC.
+// ParseSchedule parses a spec and the name of a zone in the time zone database. An empty zone means UTC.
 func ParseSchedule(spec, zone string) (s Schedule, err error) {
 	if s.spec, err = Parse(spec); err != nil {
 		return s, err
@@ -26,7 +26,7 @@ func ParseSchedule(spec, zone string) (s Schedule, err error) {
 	return s, nil
 }
 
-// Next returns the first tick after a time. It returns an error if that is after the year 9999.
+// Next returns the first tick after a time. It returns an error if that tick is after the year 9999.
 func (s Schedule) Next(after time.Time) (time.Time, error) {
 	next := s.spec.Next(after, s.zone)
 	if next.IsZero() {
@@ -36,20 +36,20 @@ func (s Schedule) Next(after time.Time) (time.Time, error) {
 }
 
 const (
-	// grace is how late the latest tick may be found without being missed.
+	// grace is how late the latest tick may be without counting as missed.
 	grace = time.Minute
 
-	// stutter is how late an earlier tick may be found without being missed. It is shorter than grace, so that a spec
-	// of every second does not make a minute's jobs at once after a pause.
+	// stutter is how late an earlier tick may be without counting as missed. It is shorter than grace. Otherwise a spec
+	// that ticks every second would insert a minute's jobs at once after a pause.
 	stutter = 10 * time.Second
 )
 
-// Due returns the ticks to insert at the time now, oldest first, and the tick to wait for next. expected is the tick
-// that was waited for and last the last tick that was inserted. Ticks found too late are missed; of those the latest
-// are returned, so that there are up to catchUp ticks in all.
+// Due returns the ticks to insert at the time now, oldest first, and the next tick to wait for. expected is the tick
+// that the caller waited for, and last is the last tick that was inserted. A tick that is too late counts as missed.
+// Due returns a missed tick only if it is among the last catchUp ticks.
 //
-// expected counts as a tick even if the spec does not have it any more: the zone's rules may have changed, or an
-// operator may have moved the tick.
+// expected counts as a tick even if the spec no longer matches it. The zone's rules may have changed, or an operator
+// may have moved the tick.
 func (s Schedule) Due(expected, last, now time.Time, catchUp int) (ticks []time.Time, next time.Time, err error) {
 	most := max(catchUp, int(stutter/time.Second)+1)
 	ticks = s.spec.Last(expected, now, most, s.zone)

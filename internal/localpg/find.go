@@ -17,12 +17,12 @@ import (
 // server programs.
 const EnvBin = "PAWL_PG_BIN"
 
-// ErrNotFound is returned, wrapped, when this computer has no PostgreSQL
-// server programs in any of the places looked at.
+// ErrNotFound is wrapped by the error of [Find] if it finds no PostgreSQL
+// server programs on this computer.
 var ErrNotFound = errors.New("no PostgreSQL server programs (initdb and postgres) found")
 
-// installed are the folders packages install into, as patterns. Within a
-// pattern the newest version comes first.
+// installed lists the folders that packages install into, as patterns. Find
+// tries the newest version that a pattern matches first.
 var installed = []string{
 	"/usr/lib/postgresql/*/bin",
 	"/usr/pgsql-*/bin",
@@ -31,12 +31,12 @@ var installed = []string{
 	"/usr/local/pgsql/bin",
 }
 
-// Find returns the folder that holds initdb and postgres, symbolic links
-// resolved. It takes binDir if that is not empty, then the folder $PAWL_PG_BIN
-// names; if the one taken lacks a program, that is an error. Otherwise it looks
-// along $PATH, asks pg_config, and looks where packages install, newest version
-// first. If there is none, the error wraps [ErrNotFound] and says where it
-// looked and how to get PostgreSQL.
+// Find returns the folder that contains initdb and postgres, with symbolic links
+// resolved. It uses binDir if that is not empty, and otherwise the folder that
+// $PAWL_PG_BIN names. If the named folder lacks a program, Find returns an error.
+// If neither names a folder, Find searches $PATH, asks pg_config, and searches
+// the folders that packages install into, newest version first. If it finds no
+// programs, its error wraps [ErrNotFound] and tells how to install PostgreSQL.
 func Find(binDir string) (string, error) {
 	if binDir != "" {
 		return named(binDir, "the folder given")
@@ -119,7 +119,7 @@ func newestFirst(paths []string) {
 	version := func(path string) []int {
 		var v []int
 		for _, digits := range number.FindAllString(path, -1) {
-			n, _ := strconv.Atoi(digits) // one too large counts as the largest
+			n, _ := strconv.Atoi(digits) // a number that is too large becomes the largest int
 			v = append(v, n)
 		}
 		return v

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// makeFolders makes the folders and files, all of them the owner's.
+// makeFolders makes the server's folders and files and gives them to the owner.
 func (s *Server) makeFolders(config Config, owner *owner) (err error) {
 	if config.Dir == "" {
 		if s.dir, err = s.temporary(owner, temporaryRoots(config.Durable)); err != nil {
@@ -49,8 +49,8 @@ func (s *Server) makeFolders(config Config, owner *owner) (err error) {
 			return fmt.Errorf("give PostgreSQL's data folder to its user: %w", err)
 		}
 	}
-	// The log may be that of an earlier server, or of a running one that is
-	// about to refuse us its data.
+	// The log may belong to an earlier server in the same folder. That server may
+	// still run, so the log is appended to.
 	for _, file := range []struct {
 		path, content string
 		mode          int
@@ -73,7 +73,7 @@ func (s *Server) makeFolders(config Config, owner *owner) (err error) {
 // config returns the path of the server's configuration file.
 func (s *Server) config() string { return filepath.Join(s.socket, "server.conf") }
 
-// temporaryRoots lists where temporary data goes, best first.
+// temporaryRoots lists the folders that temporary data may go into, best first.
 func temporaryRoots(durable bool) []string {
 	var roots []string
 	if !durable {
@@ -86,8 +86,8 @@ func temporaryRoots(durable bool) []string {
 	return append(roots, os.TempDir(), "/tmp")
 }
 
-// temporary makes a folder that only the owner may enter in the first root
-// where that works.
+// temporary makes a folder that only the owner may enter. It uses the first root
+// in which this succeeds.
 func (s *Server) temporary(owner *owner, roots []string) (string, error) {
 	var failures []error
 	for _, root := range roots {
@@ -126,7 +126,7 @@ func (s *Server) settings(config Config) (string, error) {
 		}
 	}
 	if !config.Durable {
-		settings["max_wal_size"] = "256MB" // memory is dearer than checkpoints
+		settings["max_wal_size"] = "256MB" // memory costs more than checkpoints
 	}
 	for name, value := range config.Settings {
 		name = strings.ToLower(name)

@@ -1,11 +1,13 @@
 // Package localpg runs private PostgreSQL servers, for tests, benchmarks and
 // demonstrations, and PgBouncers in front of them.
 //
-// A server listens only on a Unix socket in a folder closed to other users
-// (root aside), so that it can do without passwords. It lives no longer than
-// the process that started it: a small shell process watches a pipe that the
-// starting process holds, and when that closes, even because the process was
-// killed, it stops the server and removes its folders.
+// A server listens only on a Unix socket. Only its owner and root may enter the
+// socket's folder, so the server needs no passwords.
+//
+// A server ends with the process that started it. A small shell process reads
+// from a pipe whose other end belongs to the starting process. When the pipe
+// closes, the shell stops the server and removes its folders. This also works
+// if the starting process was killed.
 package localpg
 
 import (
@@ -30,11 +32,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// How to stop a server, as pg_ctl names it.
+// The modes of stopping a server have the names that pg_ctl uses.
 const (
 	// Fast ends every session and shuts down cleanly.
 	Fast = "fast"
-	// Immediate aborts every process at once; the next start recovers as
+	// Immediate aborts every process at once. The next start recovers as it does
 	// after a crash.
 	Immediate = "immediate"
 )
@@ -47,15 +49,16 @@ const (
 	logTail      = 4096   // bytes of the log quoted in an error
 )
 
-// supervise is what /bin/sh runs.
+// supervise is the shell script that runs the server.
 //
 //go:embed supervise.sh
 var supervise string
 
-// signals maps a way of stopping to the signal for it.
+// signals maps each mode of stopping to its signal.
 var signals = map[string]string{Fast: "INT", Immediate: "QUIT"}
 
-// private settings are not for callers to change: they keep others out.
+// private lists the settings that callers cannot change. They protect the server
+// from other users.
 var private = []string{
 	"listen_addresses",
 	"port",
@@ -68,16 +71,17 @@ var private = []string{
 
 var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 
-// Config says what server to start. The zero Config is a server for tests.
+// Config configures a server. The zero Config starts a server for tests.
 type Config struct {
-	// BinDir is the folder with initdb and postgres; if empty, [Find] finds it.
+	// BinDir is the folder with initdb and postgres. If it is empty, [Find] finds
+	// the folder.
 	BinDir string
 
-	// Dir is the folder for the data and the log. If empty, it is a new
-	// temporary folder, removed on Stop: in memory (/dev/shm) where there is
-	// room and Durable is false, else on disk. A folder given is made if it is
-	// not there and kept on Stop, and data left in it by an earlier server is
-	// served again.
+	// Dir is the folder for the data and the log. Start makes it if it does not
+	// exist, and Stop keeps it. A later server in the same folder serves the same
+	// data. If Dir is empty, Start makes a temporary folder and Stop removes it.
+	// The temporary folder is in memory (/dev/shm) if Durable is false and the
+	// memory has room; otherwise it is on disk.
 	Dir string
 
 	// Durable makes commits survive a crash of the computer, as PostgreSQL does
@@ -86,8 +90,8 @@ type Config struct {
 	Durable bool
 
 	// Settings are further server settings by name, such as "work_mem": "8MB".
-	// They override the defaults made here, such as max_connections, 200. Those
-	// that say where the server listens cannot be set.
+	// They override this package's defaults, such as 200 for max_connections.
+	// The settings that decide where the server listens cannot be set.
 	Settings map[string]string
 }
 
@@ -96,28 +100,29 @@ type Config struct {
 type Server struct {
 	dir      string   // data, log and configuration
 	socket   string   // folder of the socket
-	folders  []string // what Stop removes
+	folders  []string // the folders that Stop removes
 	existing bool     // whether the data was there before
 	version  atomic.Pointer[string]
 	pid      atomic.Int64
-	poolers  atomic.Int64 // started so far
+	poolers  atomic.Int64 // the number of poolers started so far
 
 	mu      sync.Mutex // one request at a time
 	cmd     *exec.Cmd  // the supervising shell
-	orders  *os.File   // to it
-	replies *os.File   // from it
+	orders  *os.File   // the pipe to the shell
+	replies *os.File   // the pipe from the shell
 	lines   *bufio.Reader
-	turn    int
+	number  int // the number of the last order
 	stopped bool
 	stopErr error
 }
 
-// Start starts a server and waits until it accepts connections, at most 30
-// seconds or until ctx ends. The end of ctx after that does not stop the
-// server; [Server.Stop] does, and so does the end of this process. When run by
-// root, the server runs as user postgres, or else nobody. If Start fails,
-// nothing it made remains, except in a folder given as Dir, and the error ends
-// with the server's last log lines if it got that far.
+// Start starts a server and waits until it accepts connections, for at most 30
+// seconds or until ctx ends. The server then runs until [Server.Stop] or the end
+// of this process, even if ctx ends earlier. If the caller is root, the server
+// runs as the user postgres, or as the user nobody if there is no postgres.
+//
+// If Start fails, it removes everything it made except the contents of
+// Config.Dir. The error ends with the last lines of the server's log, if any.
 func Start(ctx context.Context, config Config) (_ *Server, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("start PostgreSQL: %w", err)
@@ -161,9 +166,9 @@ func Start(ctx context.Context, config Config) (_ *Server, err error) {
 	return s, nil
 }
 
-// URL returns the URL of a database of this server, for its superuser,
-// postgres. It is good for pgx and for libpq programs such as psql, and stays
-// the same through restarts.
+// URL returns the URL of a database of this server, for the superuser postgres.
+// Both pgx and libpq programs such as psql accept it. A restart does not change
+// it.
 func (s *Server) URL(database string) string {
 	query := url.Values{"host": {s.socket}, "port": {port}, "user": {"postgres"}}
 	return (&url.URL{Scheme: "postgres", Path: "/" + database, RawQuery: query.Encode()}).String()
@@ -184,8 +189,8 @@ func (s *Server) Dir() string { return s.dir }
 // 0 while the server is stopped.
 func (s *Server) PID() int { return int(s.pid.Load()) }
 
-// Restart stops the server as mode says, [Fast] or [Immediate], and starts it
-// again on the same data and at the same URL.
+// Restart stops the server and starts it again with the same data and URL. The
+// mode is [Fast] or [Immediate].
 func (s *Server) Restart(ctx context.Context, mode string) error {
 	if err := s.StopServer(ctx, mode); err != nil {
 		return err
@@ -193,14 +198,14 @@ func (s *Server) Restart(ctx context.Context, mode string) error {
 	return s.StartServer(ctx)
 }
 
-// StopServer stops the server as mode says, [Fast] or [Immediate], and keeps
-// its data for [Server.StartServer]. It returns when every process of the
-// server has ended, within 30 seconds or when ctx's deadline passes. Stopping a
-// stopped server does nothing.
+// StopServer stops the server and keeps its data for [Server.StartServer]. The
+// mode is [Fast] or [Immediate]. StopServer waits until every process of the
+// server has ended, for at most 30 seconds or until ctx's deadline. It does
+// nothing if the server is stopped.
 func (s *Server) StopServer(ctx context.Context, mode string) error {
 	signal, ok := signals[mode]
 	if !ok {
-		return fmt.Errorf("stop PostgreSQL: %q is no way to stop; use %q or %q", mode, Fast, Immediate)
+		return fmt.Errorf("stop PostgreSQL: %q is not a mode; use %q or %q", mode, Fast, Immediate)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,9 +218,9 @@ func (s *Server) StopServer(ctx context.Context, mode string) error {
 	return nil
 }
 
-// StartServer starts the server again after [Server.StopServer], on the same
-// data, and waits until it accepts connections, at most 30 seconds or until ctx
-// ends. Starting a running server does nothing.
+// StartServer starts the server again after [Server.StopServer], with the same
+// data. It waits until the server accepts connections, for at most 30 seconds or
+// until ctx ends. It does nothing if the server runs.
 func (s *Server) StartServer(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,9 +229,8 @@ func (s *Server) StartServer(ctx context.Context) error {
 	return s.start(ctx)
 }
 
-// Stop stops the server for good and removes the folders made for it: its
-// temporary ones, not one given as Dir. Calling it again does nothing and
-// returns the same error.
+// Stop stops the server for good and removes its temporary folders. It keeps
+// Config.Dir. A second call does nothing and returns the error of the first.
 func (s *Server) Stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,8 +246,8 @@ func (s *Server) Stop() error {
 func (s *Server) stop() error {
 	var failures []error
 	if s.cmd != nil {
-		// Closing the pipe is the order to end everything; the same happens
-		// when this process dies. The replies end when the supervisor does.
+		// The supervisor ends everything when the pipe closes. This also happens
+		// when this process dies. The replies end when the supervisor ends.
 		s.orders.Close()
 		_ = s.replies.SetReadDeadline(time.Now().Add(stopTimeout))
 		if _, err := io.Copy(io.Discard, s.lines); err != nil {
@@ -258,7 +262,7 @@ func (s *Server) stop() error {
 			failures = append(failures, fmt.Errorf("stop PostgreSQL: its supervising shell failed: %w", err), s.quit())
 		}
 	}
-	// The supervisor has removed them unless it failed or never ran.
+	// The supervisor has removed the folders, unless it failed or never ran.
 	for _, folder := range s.folders {
 		if err := os.RemoveAll(folder); err != nil {
 			failures = append(failures, fmt.Errorf("remove PostgreSQL's folder: %w; remove it by hand", err))
@@ -267,8 +271,8 @@ func (s *Server) stop() error {
 	return errors.Join(failures...)
 }
 
-// quit ends a server that has lost its supervisor, if its data folder names
-// one, and waits until it has ended.
+// quit ends a server whose supervisor has failed, and waits until the server has
+// ended. It does nothing if the data folder names no running server of ours.
 func (s *Server) quit() error {
 	lock := filepath.Join(s.dir, "data", "postmaster.pid")
 	content, err := os.ReadFile(lock)
@@ -277,7 +281,7 @@ func (s *Server) quit() error {
 	}
 	line, _, _ := strings.Cut(string(content), "\n")
 	if pid, err := strconv.Atoi(line); err != nil || pid != s.PID() {
-		return nil // it is not ours
+		return nil // another process started it
 	}
 	process, err := os.FindProcess(s.PID())
 	if err != nil {
@@ -299,7 +303,7 @@ func (s *Server) quit() error {
 
 // supervise starts the shell that runs the server.
 func (s *Server) supervise(bin string, config Config, owner *owner) error {
-	last := signals[Immediate] // nothing is worth saving in a folder to be removed
+	last := signals[Immediate] // a temporary folder is removed, so its data need not be saved
 	if config.Dir != "" {
 		last = signals[Fast]
 	}
@@ -331,8 +335,8 @@ func (s *Server) supervise(bin string, config Config, owner *owner) error {
 	return nil
 }
 
-// environment keeps what finding and loading programs needs. The rest is no
-// business of the server, which may run as another user.
+// environment returns the variables that the server needs to find and load
+// programs. The server may run as another user, so it gets no other variables.
 func environment() []string {
 	env := []string{"LC_ALL=C", "TZ=UTC", "PATH=" + os.Getenv("PATH") + ":/usr/bin:/bin"}
 	for _, name := range []string{"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
@@ -343,7 +347,7 @@ func environment() []string {
 	return env
 }
 
-// initialize makes the data folder's content. The caller holds mu.
+// initialize makes the content of the data folder. The caller has locked mu.
 func (s *Server) initialize(ctx context.Context, durable bool) error {
 	order := "init --no-sync"
 	if durable {
@@ -359,7 +363,7 @@ func (s *Server) initialize(ctx context.Context, durable bool) error {
 	return nil
 }
 
-// start starts the server and waits until it is ready. The caller holds mu.
+// start starts the server and waits until it is ready. The caller has locked mu.
 func (s *Server) start(ctx context.Context) error {
 	if _, err := s.ask(ctx, "start"); err != nil {
 		return fmt.Errorf("start PostgreSQL: %w%s", err, s.tail())
@@ -375,7 +379,7 @@ func (s *Server) start(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("start PostgreSQL: it was not ready in time (%w): %w%s", context.Cause(ctx), err, s.tail())
 		}
-		alive, askErr := s.ask(ctx, "status") // answers after a short sleep
+		alive, askErr := s.ask(ctx, "status") // the reply comes after a short sleep
 		if askErr != nil {
 			return fmt.Errorf("start PostgreSQL: %w: %w%s", askErr, err, s.tail())
 		}
@@ -386,8 +390,8 @@ func (s *Server) start(ctx context.Context) error {
 	}
 }
 
-// ask sends one order to the supervisor and waits for the answer until ctx's
-// deadline. The caller holds mu.
+// ask sends one order to the supervisor and waits for the reply until ctx's
+// deadline. The caller has locked mu.
 func (s *Server) ask(ctx context.Context, order string) (ok bool, err error) {
 	if s.stopped {
 		return false, errors.New("it has been stopped for good; start a new one")
@@ -396,23 +400,23 @@ func (s *Server) ask(ctx context.Context, order string) (ok bool, err error) {
 	if err := s.replies.SetReadDeadline(deadline); err != nil {
 		return false, err
 	}
-	s.turn++
-	if _, err := fmt.Fprintf(s.orders, "%d %s\n", s.turn, order); err != nil {
+	s.number++
+	if _, err := fmt.Fprintf(s.orders, "%d %s\n", s.number, order); err != nil {
 		return false, fmt.Errorf("its supervising shell is gone: %w", err)
 	}
 	for {
 		line, err := s.lines.ReadString('\n')
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return false, fmt.Errorf("no answer to %q in time: %w", order, err)
+			return false, fmt.Errorf("no reply to %q in time: %w", order, err)
 		}
 		if err != nil {
 			return false, fmt.Errorf("its supervising shell is gone: %w", err)
 		}
-		var turn, pid int
+		var number, pid int
 		var word string
-		_, _ = fmt.Sscan(line, &turn, &word, &pid)
-		if turn != s.turn {
-			continue // the answer to an order given up on
+		_, _ = fmt.Sscan(line, &number, &word, &pid)
+		if number != s.number {
+			continue // the reply to an earlier order that timed out
 		}
 		if pid != 0 {
 			s.pid.Store(int64(pid))
@@ -421,7 +425,7 @@ func (s *Server) ask(ctx context.Context, order string) (ok bool, err error) {
 	}
 }
 
-// tail returns the end of the log, introduced, for an error's text.
+// tail returns the end of the log with an introduction, for the text of an error.
 func (s *Server) tail() string {
 	content, err := os.ReadFile(filepath.Join(s.dir, "server.log"))
 	content = bytes.TrimSpace(content)

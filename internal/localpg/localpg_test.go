@@ -88,7 +88,7 @@ func wait(t *testing.T, what string, cond func() bool) {
 		select {
 		case <-tick:
 		case <-deadline:
-			t.Fatalf("waited in vain for: %s", what)
+			t.Fatalf("timed out while waiting for: %s", what)
 		}
 	}
 }

@@ -2,8 +2,8 @@ package localpg
 
 import "syscall"
 
-// memoryFolder returns a folder kept in memory with a gibibyte to spare, or "".
-// A container's is often too small to hold even one server.
+// memoryFolder returns a folder in memory with at least 1 GiB free, or "" if there
+// is none. In a container the folder is often too small for even one server.
 func memoryFolder() string {
 	const path, room = "/dev/shm", 1 << 30
 	var stat syscall.Statfs_t

@@ -24,11 +24,12 @@ import (
 // EnvPgBouncer is the environment variable that names the program pgbouncer.
 const EnvPgBouncer = "PAWL_PGBOUNCER"
 
-// ErrNoPgBouncer is returned, wrapped, when this computer has no pgbouncer in
-// any of the places looked at.
+// ErrNoPgBouncer is wrapped by the error of [FindPgBouncer] if it finds no
+// program pgbouncer on this computer.
 var ErrNoPgBouncer = errors.New("no program pgbouncer found")
 
-// PgBouncer's package puts it where the PATH of ordinary users does not lead.
+// bouncers lists the paths that packages install pgbouncer at. An ordinary user's
+// PATH often lacks their folders.
 var bouncers = []string{
 	"/usr/sbin/pgbouncer",
 	"/usr/bin/pgbouncer",
@@ -38,8 +39,9 @@ var bouncers = []string{
 
 const poolerPort = "6432" // only part of a file name
 
-// FindPgBouncer returns the path of the program pgbouncer: what $PAWL_PGBOUNCER
-// names, else the first along $PATH and where packages install.
+// FindPgBouncer returns the path of the program pgbouncer. It uses the program
+// that $PAWL_PGBOUNCER names. If that is empty, it searches $PATH and then the
+// paths that packages install it at.
 func FindPgBouncer() (string, error) {
 	if env := os.Getenv(EnvPgBouncer); env != "" {
 		program, err := exec.LookPath(env)
@@ -57,9 +59,9 @@ func FindPgBouncer() (string, error) {
 		ErrNoPgBouncer, strings.Join(bouncers, ", "), EnvPgBouncer)
 }
 
-// bounce is what /bin/sh runs: PgBouncer, until the process that holds the other
-// end of standard input closes it or dies. $1: the program, $2: its
-// configuration, $3: its log.
+// bounce is the shell script that runs PgBouncer. It kills PgBouncer when the
+// process at the other end of standard input closes the pipe or dies. $1 is the
+// program, $2 is its configuration and $3 is its log.
 const bounce = `trap '' HUP INT TERM PIPE
 "$1" "$2" </dev/null >>"$3" 2>&1 &
 echo $!
@@ -68,8 +70,8 @@ kill -KILL $! 2>/dev/null
 wait`
 
 // Pooler is a running private PgBouncer in front of a [Server], in transaction
-// mode, with every database of the server behind it. It listens as the server
-// does and ends when that is stopped or this process ends.
+// mode. It serves every database of the server. Like the server, it listens only
+// on a Unix socket. It ends when it is stopped or this process ends.
 type Pooler struct {
 	server  *Server
 	program string
@@ -78,15 +80,15 @@ type Pooler struct {
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd // the shell; nil while stopped
-	hold *os.File  // what it lives as long as
+	life *os.File  // the pipe to the shell, which ends when the pipe closes
 	pid  int
 }
 
 // StartPooler starts a PgBouncer in front of the server and waits until it
-// answers, at most 30 seconds or until ctx ends. settings are those of its
-// section [pgbouncer], over the ones made here; the rest is PgBouncer's default.
-// Whoever connects does so as the role it names, without a password, and
-// postgres may give orders on the console.
+// accepts connections, for at most 30 seconds or until ctx ends. The settings go
+// into the section [pgbouncer] and override this package's defaults. A client
+// connects as any role it names, without a password. The role postgres may use
+// the console.
 func (s *Server) StartPooler(ctx context.Context, settings map[string]string) (_ *Pooler, err error) {
 	program, err := FindPgBouncer()
 	if err != nil {
@@ -100,7 +102,7 @@ func (s *Server) StartPooler(ctx context.Context, settings map[string]string) (_
 		return nil, fmt.Errorf("start PgBouncer: %w", err)
 	}
 	p := &Pooler{server: s, program: program, owner: owner}
-	// In the folder that goes with the server.
+	// The server's Stop removes this folder too.
 	p.dir = filepath.Join(s.socket, fmt.Sprintf("b%d", s.poolers.Add(1)))
 	if err := os.Mkdir(p.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start PgBouncer: %w", err)
@@ -123,7 +125,7 @@ func (p *Pooler) file(name string) string { return filepath.Join(p.dir, name) }
 func (p *Pooler) settings(given map[string]string) string {
 	settings := map[string]string{
 		"pool_mode": "transaction", "max_client_conn": "1000", "log_connections": "0", "log_disconnections": "0",
-		// Roles made later are found too.
+		// With auth_user, PgBouncer also finds roles that are created later.
 		"auth_type": "trust", "auth_file": p.file("users"), "auth_user": "postgres", "admin_users": "postgres",
 	}
 	maps.Copy(settings, given)
@@ -139,22 +141,24 @@ func (p *Pooler) settings(given map[string]string) string {
 	return b.String()
 }
 
-// URL is [Server.URL] through the pooler. The database "pgbouncer" is its
-// console, which speaks the simple protocol alone: see [Pooler.Tell].
+// URL returns the URL of a database of the server, through the pooler. The
+// database "pgbouncer" is the pooler's console. The console accepts only the
+// simple protocol: see [Pooler.Tell].
 func (p *Pooler) URL(database string) string {
 	query := url.Values{"host": {p.dir}, "port": {poolerPort}, "user": {"postgres"}}
 	return (&url.URL{Scheme: "postgres", Path: "/" + database, RawQuery: query.Encode()}).String()
 }
 
-// Tell gives an order on the console: "PAUSE", "RESUME", "RECONNECT", "SET name = value".
-func (p *Pooler) Tell(ctx context.Context, order string) error {
+// Tell runs a command on the console, such as "PAUSE", "RESUME", "RECONNECT" or
+// "SET name = value".
+func (p *Pooler) Tell(ctx context.Context, command string) error {
 	conn, err := p.console(ctx)
 	if err != nil {
 		return fmt.Errorf("PgBouncer's console: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, order); err != nil {
-		return fmt.Errorf("%s: %w", order, err)
+	if _, err := conn.Exec(ctx, command); err != nil {
+		return fmt.Errorf("%s: %w", command, err)
 	}
 	return nil
 }
@@ -169,7 +173,7 @@ func (p *Pooler) console(ctx context.Context) (*pgx.Conn, error) {
 }
 
 // Start starts the pooler again after [Pooler.Kill], at the same URL, and waits
-// until it answers. Starting a running pooler does nothing.
+// until it accepts connections. It does nothing if the pooler runs.
 func (p *Pooler) Start(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,28 +182,28 @@ func (p *Pooler) Start(ctx context.Context) error {
 	}
 	cmd := exec.Command("/bin/sh", "-c", bounce, "pawl-pgbouncer", p.program, p.file("pgbouncer.ini"), p.file("log"))
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", environment(), p.owner.attributes()
-	stdin, hold, err := os.Pipe()
+	stdin, life, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer stdin.Close()
-	stdout, answer, err := os.Pipe()
+	stdout, shellOut, err := os.Pipe()
 	if err != nil {
-		hold.Close()
+		life.Close()
 		return err
 	}
 	defer stdout.Close()
-	cmd.Stdin, cmd.Stdout = stdin, answer
+	cmd.Stdin, cmd.Stdout = stdin, shellOut
 	err = cmd.Start()
-	answer.Close()
+	shellOut.Close()
 	if err != nil {
-		hold.Close()
+		life.Close()
 		return err
 	}
-	p.cmd, p.hold = cmd, hold
+	p.cmd, p.life = cmd, life
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if p.pid, _ = strconv.Atoi(strings.TrimSpace(line)); err != nil || p.pid == 0 {
-		return fmt.Errorf("its shell said %q: %w", line, err)
+		return fmt.Errorf("its shell wrote %q: %w", line, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -211,7 +215,7 @@ func (p *Pooler) Start(ctx context.Context) error {
 		select {
 		case <-tick:
 		case <-ctx.Done():
-			return fmt.Errorf("it did not answer in time: %w%s", err, p.tail())
+			return fmt.Errorf("it accepted no connection in time: %w%s", err, p.tail())
 		}
 	}
 }
@@ -223,16 +227,16 @@ func (p *Pooler) PID() int {
 	return p.pid
 }
 
-// Kill ends the pooler without notice, as kill -9 does: clients lose their
-// connections, and the server goes on with what it was told. [Pooler.Start]
-// starts it again.
+// Kill kills the pooler, as kill -9 does. Clients lose their connections. The
+// server finishes the statements it has received. [Pooler.Start] starts the
+// pooler again.
 func (p *Pooler) Kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cmd == nil {
 		return nil
 	}
-	p.hold.Close()
+	p.life.Close()
 	err := p.cmd.Wait()
 	p.cmd, p.pid = nil, 0
 	if err != nil {
@@ -241,7 +245,8 @@ func (p *Pooler) Kill() error {
 	return nil
 }
 
-// Stop ends the pooler for good and removes its files. Stop it before its server.
+// Stop ends the pooler for good and removes its files. Call it before the server's
+// Stop.
 func (p *Pooler) Stop() error {
 	return errors.Join(p.Kill(), os.RemoveAll(p.dir))
 }

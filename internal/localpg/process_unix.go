@@ -15,14 +15,15 @@ import (
 // quitSignal makes a postmaster stop at once.
 var quitSignal = syscall.SIGQUIT
 
-// owner is the account a server runs as when that is not our own.
+// owner is the account that a server runs as, if it differs from our own.
 type owner struct {
 	name     string
 	uid, gid int
 }
 
-// serverOwner returns nil when the server can run as ourselves. PostgreSQL
-// refuses to run as root, so root gets an unprivileged account.
+// serverOwner returns the account for a server, or nil if the server can run as
+// our own. PostgreSQL refuses to run as root, so for root it returns an
+// unprivileged account.
 func serverOwner() (*owner, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -44,7 +45,7 @@ func serverOwner() (*owner, error) {
 	)
 }
 
-// take gives path to the owner. A nil owner has it already.
+// take makes the owner own path. It does nothing if the owner is nil.
 func (o *owner) take(path string) error {
 	if o == nil {
 		return nil
@@ -52,8 +53,7 @@ func (o *owner) take(path string) error {
 	return os.Lchown(path, o.uid, o.gid)
 }
 
-// reach reports, as an error, a folder on the way to path that the owner may
-// not pass through.
+// reach returns an error if the owner may not enter path or one of its parents.
 func (o *owner) reach(path string) error {
 	if o == nil {
 		return nil
@@ -71,9 +71,8 @@ func (o *owner) reach(path string) error {
 		}
 		if info.Mode()&pass == 0 {
 			return fmt.Errorf(
-				"user %s, as whom PostgreSQL runs here because it refuses to run as root, may not enter %s",
-				o.name,
-				dir,
+				"user %s may not enter %s (PostgreSQL runs as this user because it refuses to run as root)",
+				o.name, dir,
 			)
 		}
 		if dir == filepath.Dir(dir) {
@@ -82,8 +81,8 @@ func (o *owner) reach(path string) error {
 	}
 }
 
-// attributes start a process as the owner, in a session of its own, so that
-// ^C in our terminal does not reach it.
+// attributes returns the attributes that start a process as the owner. The process
+// has a session of its own, so that ^C in our terminal does not reach it.
 func (o *owner) attributes() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if o != nil {

@@ -1,6 +1,6 @@
-# Runs one PostgreSQL server for the process that holds the other end of
-# standard input, and puts everything away when that process closes it or
-# dies, however it dies.
+# This script runs one PostgreSQL server for the process at the other end of
+# standard input. When that process closes the pipe or dies, the script stops the
+# server and removes the folders.
 #
 # Arguments: BIN DATA CONFIG LOG LAST [FOLDER...]
 #   BIN      folder with initdb and postgres
@@ -12,7 +12,7 @@
 # Input, a line each: NUMBER init [OPTION] | start | status | stop SIGNAL
 # Output, a line each: NUMBER ok [PID] | NUMBER no
 
-# Only the pipe decides when to end; a signal must not come between.
+# Only the end of standard input ends this script, so it ignores signals.
 trap '' HUP INT TERM PIPE
 
 bin=$1 data=$2 config=$3 log=$4 last=$5
@@ -20,15 +20,16 @@ shift 5
 exec 2>>"$log"
 pid=
 
-# The sleep paces the caller and lets the shell notice a child that has ended.
+# The sleep limits how often the caller asks. It also gives the shell the time to
+# notice that a child has ended.
 alive() {
 	[ -n "$pid" ] || return 1
 	sleep 0.02
 	kill -0 "$pid" 2>/dev/null
 }
 
-# A server that has only just been started ignores its first signals, because
-# a shell's background commands ignore some: hence the repetition.
+# The signal is repeated, because a server ignores it just after its start: a
+# shell's background commands ignore some signals.
 end() {
 	[ -n "$pid" ] || return 0
 	while kill -"$1" "$pid"; do sleep 0.2; done </dev/null >/dev/null 2>&1 &

@@ -1,14 +1,14 @@
-// Package pgtest gives tests real PostgreSQL databases, each test its own.
+// Package pgtest gives each test a PostgreSQL database of its own.
 //
-// A package that uses it has
+// A package that uses pgtest defines
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m, migrate) }
 //
-// or calls [Ensure], and its tests call [Database] or [Empty]. The first call starts a private
-// server for the test binary. If $PAWL_TEST_DATABASE_URL is set, that server is
-// used instead; its role must be allowed to create databases. If
-// $PAWL_TEST_PGBOUNCER is set, tests reach their databases through a private
-// PgBouncer in transaction mode.
+// or calls [Ensure]. Its tests call [Database] or [Empty]. The first call starts a
+// private server for the test binary. If $PAWL_TEST_DATABASE_URL is set, tests use
+// that server instead, and its role must be allowed to create databases. If
+// $PAWL_TEST_PGBOUNCER is set, tests connect through a private PgBouncer in
+// transaction mode.
 package pgtest
 
 import (
@@ -25,35 +25,35 @@ import (
 	"github.com/pawlhq/pawl/internal/localpg"
 )
 
-// EnvURL is the environment variable with the URL of a server to test on.
+// EnvURL is the environment variable with the URL of an existing server for tests.
 const EnvURL = "PAWL_TEST_DATABASE_URL"
 
-// EnvPgBouncer is the environment variable that puts a PgBouncer between the
-// tests and their server, if it is not empty.
+// EnvPgBouncer is an environment variable. If it is not empty, tests connect
+// through a PgBouncer.
 const EnvPgBouncer = "PAWL_TEST_PGBOUNCER"
 
-// poolSize is how many connections to a database the PgBouncer has: fewer than a
-// test's pools and its runner have together, so that transactions do share them,
-// and more than the eight transactions that some tests leave open.
+// poolSize is the number of connections that the PgBouncer opens to a database. It
+// is less than a test's pools and its runner need together, so that transactions
+// share connections. It is more than eight, because some tests leave eight
+// transactions open.
 const poolSize = "10"
 
 const (
 	waitTimeout   = 20 * time.Second
-	statementTime = time.Minute // for anything done on the server
+	statementTime = time.Minute // the limit of each statement on the server
 	closeTime     = 10 * time.Second
 )
 
-// lockClass is the first key of the advisory locks that mark runs under way.
+// lockClass is the first key of the advisory locks that mark active runs.
 const lockClass = 0x7061776c
 
-// current is the running test binary's; nil before Main.
+// current is the run of this test binary. It is nil before Main and Ensure.
 var current *run
 
 // Main runs a package's tests and exits with their code; it does not return.
-// The server starts when a test first needs it and is stopped after the tests,
-// also when they panic. Migrate prepares the database at url that every
-// [Database] is a copy of. It is called at most once and must close its
-// connections.
+// The server starts when a test first needs it. It stops after the tests, even if
+// they panic. Main calls migrate at most once, to prepare the database at url. Each
+// [Database] is a copy of that database. migrate must close its connections.
 func Main(m *testing.M, migrate func(ctx context.Context, url string) error) {
 	current = newRun(migrate)
 	os.Exit(current.tests(m))
@@ -61,10 +61,10 @@ func Main(m *testing.M, migrate func(ctx context.Context, url string) error) {
 
 var ensure sync.Once
 
-// Ensure is Main for a package without a TestMain; after Main it does nothing.
-// A private server ends with the process, however that ends. On a server given
-// there is no template, since nobody would drop it: each [Database] is migrated
-// by itself.
+// Ensure replaces Main in a package without a TestMain. After Main it does nothing.
+// A private server ends with the process. On the server of $PAWL_TEST_DATABASE_URL
+// there is no template, because Ensure could not drop it at the end. Each
+// [Database] is migrated separately there.
 func Ensure(migrate func(ctx context.Context, url string) error) {
 	ensure.Do(func() {
 		if current == nil {
@@ -74,15 +74,15 @@ func Ensure(migrate func(ctx context.Context, url string) error) {
 	})
 }
 
-// Database returns the URL of a fresh copy of the migrated database. It is
-// dropped when the test ends, whoever is still connected.
+// Database returns the URL of a new copy of the migrated database. The database is
+// dropped when the test ends, even if clients are connected.
 func Database(t testing.TB) string {
 	t.Helper()
 	return create(t, (*run).copyTemplate)
 }
 
-// Empty returns the URL of a fresh database without migrations. It is dropped
-// when the test ends, whoever is still connected.
+// Empty returns the URL of a new database without migrations. The database is
+// dropped when the test ends, even if clients are connected.
 func Empty(t testing.TB) string {
 	t.Helper()
 	return create(t, (*run).newDatabase)
@@ -108,10 +108,10 @@ func create(t testing.TB, make func(*run) (string, error)) string {
 	return current.url(name)
 }
 
-// Pooled says whether tests reach their databases through a PgBouncer.
+// Pooled reports whether tests connect through a PgBouncer.
 func Pooled() bool { return os.Getenv(EnvPgBouncer) != "" }
 
-// poolers are the servers behind the PgBouncers of this process, by host.
+// poolers maps the host of each PgBouncer of this process to its server.
 var poolers sync.Map
 
 func startPooler(server *localpg.Server, settings map[string]string) (*localpg.Pooler, error) {
@@ -130,9 +130,10 @@ func hostOf(url string) string {
 	return config.Host
 }
 
-// Pooler starts a PgBouncer in transaction mode for the test's own use, in front
-// of server, or of the one that has the databases if that is nil. Without the
-// program the test is skipped. settings are over PgBouncer's defaults.
+// Pooler starts a PgBouncer in transaction mode for this test. It is in front of
+// server. If server is nil, it is in front of the server that [Database] uses. The
+// settings override the defaults. Pooler skips the test if this computer has no
+// PgBouncer.
 func Pooler(t testing.TB, server *localpg.Server, settings map[string]string) *localpg.Pooler {
 	t.Helper()
 	if server == nil {
@@ -161,19 +162,20 @@ func Pooler(t testing.TB, server *localpg.Server, settings map[string]string) *l
 	return pooler
 }
 
-// Reach returns the URL of the database "postgres" of a server of the test's
-// own, through a PgBouncer where tests reach theirs so.
+// Reach returns the URL of the database "postgres" of a server that belongs to the
+// test. If tests connect through a PgBouncer, so does this URL.
 func Reach(t testing.TB, server *localpg.Server) string {
 	t.Helper()
 	if !Pooled() {
 		return server.URL("postgres")
 	}
-	// By default, while the server is away, statements wait for 120 s, and 15 s pass before it is looked for again.
+	// By default, a statement waits up to 120 s for an absent server, and PgBouncer waits 15 s between two logins.
 	return Pooler(t, server, map[string]string{"query_wait_timeout": "2", "server_login_retry": "1"}).URL("postgres")
 }
 
-// Direct returns the URL of the same database past the PgBouncer, if there is
-// one in between: for LISTEN and what else needs a session of its own.
+// Direct returns a URL of the same database without the PgBouncer. Use it for
+// LISTEN and for everything else that needs a session. Without a PgBouncer it
+// returns the URL unchanged.
 func Direct(t testing.TB, database string) string {
 	t.Helper()
 	if server, ok := poolers.Load(hostOf(database)); ok {
@@ -192,11 +194,13 @@ func Name(t testing.TB, database string) string {
 	return config.Database
 }
 
-// Pool returns a pool of connections to the database at url, each option
-// applied to its configuration. It is closed when the test ends; a test that
-// still holds a connection 10 seconds later fails. Get the database first, so
-// that it is dropped last. Through a PgBouncer its statements are not prepared by
-// name: the connection that knows the name may be another's by then.
+// Pool returns a pool of connections to the database at url. Each option changes
+// the pool's configuration. The pool is closed when the test ends. If a connection
+// is still in use 10 seconds later, the test fails. Create the database before the
+// pool, so that the database is dropped after the pool is closed.
+//
+// Through a PgBouncer the pool does not use named prepared statements, because
+// each transaction may run on another connection of the server.
 func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(url)
@@ -219,7 +223,7 @@ func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.P
 	t.Cleanup(func() {
 		if !closePool(pool, closeTime) {
 			t.Errorf(
-				"pgtest: the test ended %v ago and still holds %d connections of its pool; release them",
+				"pgtest: the test ended %v ago and still uses %d connections of its pool; release them",
 				closeTime,
 				pool.Stat().AcquiredConns(),
 			)
@@ -228,7 +232,7 @@ func Pool(t testing.TB, url string, options ...func(*pgxpool.Config)) *pgxpool.P
 	return pool
 }
 
-// closePool closes pool and reports whether that was done in time.
+// closePool closes pool and reports whether it closed in time.
 func closePool(pool *pgxpool.Pool, limit time.Duration) bool {
 	closed := make(chan struct{})
 	go func() {
@@ -243,13 +247,13 @@ func closePool(pool *pgxpool.Pool, limit time.Duration) bool {
 	}
 }
 
-// Server returns a private server of the test's own, for stopping and
-// restarting it: what it has confirmed it has after that, however it was
-// stopped. It takes about half a second and is stopped for good when the test
-// ends. It has only PostgreSQL's own databases, such as "postgres".
+// Server returns a private server that belongs to the test, which may stop and
+// restart it. The server keeps every committed transaction, in both modes of
+// stopping. Server takes about half a second. The server is stopped for good when
+// the test ends. It has only PostgreSQL's own databases, such as "postgres".
 func Server(t testing.TB) *localpg.Server {
 	t.Helper()
-	// With fsync off commits survive the server's crash, if not the machine's.
+	// With fsync off, commits survive a crash of the server, but not of the machine.
 	server, err := localpg.Start(
 		context.Background(),
 		localpg.Config{Settings: map[string]string{"synchronous_commit": "on"}},
@@ -265,9 +269,9 @@ func Server(t testing.TB) *localpg.Server {
 	return server
 }
 
-// Wait calls cond every few milliseconds until it is true. If that takes more
-// than 20 seconds the test fails, naming what it waited for. Call it only from
-// the test's own goroutine.
+// Wait calls cond every few milliseconds until it returns true. If that takes more
+// than 20 seconds, the test fails and names what it waited for. Call Wait only
+// from the test's own goroutine.
 func Wait(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	await(t, what, cond, waitTimeout)

@@ -91,7 +91,7 @@ func TestDatabaseIsDroppedAfterItsPoolIsClosed(t *testing.T) {
 		if err := pool.QueryRow(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
 			t.Fatal(err)
 		}
-		// A connection nobody closes does not keep the database.
+		// An open connection does not keep the database.
 		conn, err := pgx.Connect(t.Context(), url)
 		if err != nil {
 			t.Fatal(err)
@@ -120,7 +120,7 @@ func TestPoolWithConnectionHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	if closePool(pool, 20*time.Millisecond) {
-		t.Error("closePool says closed though a connection is held")
+		t.Error("closePool says closed though a connection is in use")
 	}
 	conn.Release()
 }

@@ -9,20 +9,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// EnvRecord is the environment variable with the path of a file to which each statement that a [Pool] sends is added
-// once, as a line of JSON.
+// EnvRecord is the environment variable with the path of a file. Each [Pool] adds the statements that it sends to the
+// file. A statement is one line of JSON and is added once.
 const EnvRecord = "PAWL_TEST_RECORD"
 
-// A Recorded statement is one of the lines of the file of [EnvRecord].
+// Recorded is one line of the file that [EnvRecord] names.
 type Recorded struct {
-	SQL     string   // Of a COPY, the table.
-	Mode    string   // As the caller said how to run it; "" if it did not.
-	Columns []string // Of a COPY.
+	SQL     string   // SQL is the text of the statement. For a COPY it is the name of the table.
+	Mode    string   // Mode is the pgx.QueryExecMode that the caller chose, or "" if the caller chose none.
+	Columns []string // Columns are the columns of a COPY.
 }
 
-var recorded sync.Map // As JSON.
+// recorded is the set of recorded statements, as JSON.
+var recorded sync.Map
 
-// record adds a statement to the file.
+// record adds a statement to the file, unless this process has added it before.
 func record(r Recorded) {
 	line, err := json.Marshal(r)
 	if err != nil {
@@ -41,7 +42,7 @@ func record(r Recorded) {
 	}
 }
 
-// sentRecorder is a pgx tracer.
+// sentRecorder is a pgx tracer that records each statement.
 type sentRecorder struct{}
 
 func (sentRecorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {

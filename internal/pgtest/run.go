@@ -14,20 +14,20 @@ import (
 	"github.com/pawlhq/pawl/internal/localpg"
 )
 
-// run is what one test binary has on its server.
+// run is the state of one test binary: its server and its databases.
 type run struct {
 	migrate  func(ctx context.Context, url string) error
 	connect  func() error           // opens the server, once
 	template func() (string, error) // makes the template, once
 
-	server *localpg.Server // nil if the server was given
-	pooler *localpg.Pooler // nil if tests connect to the server itself
-	given  *url.URL        // nil if the server is our own
-	lock   *pgx.Conn       // holds the advisory lock on a server given
-	prefix string          // of the names of this run's databases
+	server *localpg.Server // the private server; nil on the server of EnvURL
+	pooler *localpg.Pooler // nil if tests connect to the server directly
+	given  *url.URL        // the URL in EnvURL; nil if the server is private
+	lock   *pgx.Conn       // the session that has the advisory lock, on the server of EnvURL
+	prefix string          // the start of the names of this run's databases
 	clone  string          // the end of a CREATE DATABASE from a template
 
-	unattended bool // nobody calls close: there is no TestMain
+	unattended bool // there is no TestMain that calls close
 
 	mu    sync.Mutex
 	count int
@@ -50,14 +50,14 @@ func (r *run) tests(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// open starts the server, or connects to the one given.
+// open starts a private server, or connects to the server of EnvURL.
 func (r *run) open() error {
 	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
 	defer cancel()
 	if given := os.Getenv(EnvURL); given != "" {
 		if Pooled() {
 			return fmt.Errorf(
-				"%s is set, and %s puts a PgBouncer in front of a server of our own: unset one of them",
+				"%s is set, and %s puts a PgBouncer in front of a private server: unset one of them",
 				EnvURL,
 				EnvPgBouncer,
 			)
@@ -80,10 +80,10 @@ func (r *run) open() error {
 	return err
 }
 
-// cloneClause chooses how to copy a template. Copying files takes half the time
-// of copying through the log on our own server, in memory and without fsync,
-// and is all there is before version 15; but its two checkpoints cost a server
-// that does sync its files dearly.
+// cloneClause returns the strategy that CREATE DATABASE uses to copy a template.
+// Before version 15, PostgreSQL only copies files. On a private server, in memory
+// and without fsync, copying files takes half the time of copying through the log.
+// On a server that syncs its files, the two checkpoints of a file copy are slow.
 func cloneClause(version string, own bool) string {
 	var major int
 	_, _ = fmt.Sscan(version, &major)
@@ -109,7 +109,7 @@ func (r *run) openGiven(ctx context.Context, given string) error {
 	}
 	r.lock = conn
 	r.clone = cloneClause(conn.PgConn().ParameterStatus("server_version"), false)
-	// The process id of our session is unique on the server while we hold it.
+	// The process id of a session is unique on the server until the session ends.
 	id := conn.PgConn().PID()
 	r.prefix = fmt.Sprintf("pawl_test_%d_", id)
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1, $2)", lockClass, int32(id)); err != nil {
@@ -118,8 +118,8 @@ func (r *run) openGiven(ctx context.Context, given string) error {
 	return r.sweep(ctx)
 }
 
-// sweep drops the databases of runs that died before they could. This run has
-// none yet, so any under its prefix are an earlier run's with the same number.
+// sweep drops the databases of runs that died. This run has no databases yet, so
+// databases with its prefix belong to an earlier run with the same process id.
 func (r *run) sweep(ctx context.Context) error {
 	rows, _ := r.lock.Query(ctx, `
 		SELECT datname FROM pg_database d
@@ -133,7 +133,7 @@ func (r *run) sweep(ctx context.Context) error {
 		return err
 	}
 	for _, name := range names {
-		// Several runs may sweep at once: what is gone is gone.
+		// Several runs may sweep at once, so another run may have dropped it.
 		if _, err := r.lock.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
 			return err
 		}
@@ -141,7 +141,8 @@ func (r *run) sweep(ctx context.Context) error {
 	return nil
 }
 
-// close drops what is left and stops the server, if it was ever opened.
+// close drops the template on the server of EnvURL, or stops the private server. It
+// does nothing if no test has used a server.
 func (r *run) close() error {
 	switch {
 	case r.pooler != nil:
@@ -157,8 +158,8 @@ func (r *run) close() error {
 	return nil
 }
 
-// url returns the URL of a database of the run's server; "" is the one to give
-// orders in.
+// url returns the URL of a database of the run's server. If the name is empty, it
+// returns the URL of the database that administrative statements run in.
 func (r *run) url(database string) string {
 	if r.server != nil {
 		if database == "" {

@@ -13,8 +13,8 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 )
 
-// profile holds the River settings that decide how fast it works jobs. A zero
-// duration leaves River's own default.
+// profile is the set of River settings that decide how fast River works jobs. A
+// zero duration means River's default.
 type profile struct {
 	name              string
 	maxWorkers        int
@@ -42,8 +42,8 @@ func (p profile) config() *river.Config {
 	}
 }
 
-// quiet drops River's log: on a terminal it would cost River time, and the
-// retry scenario fails jobs on purpose.
+// quiet discards River's log. Writing it to a terminal would cost River time, and
+// the retry scenario fails jobs on purpose.
 var quiet = slog.New(slog.DiscardHandler)
 
 type riverClient = river.Client[pgx.Tx]
@@ -117,9 +117,9 @@ func (b *bench) addRunner(ctx context.Context, rs *runners, work workFunc) error
 	}
 	rs.clients = append(rs.clients, client)
 
-	// Events come after the completer's batch is committed, which a counter in
-	// the worker would run ahead of. The channel is large because River drops
-	// events rather than wait for a reader.
+	// River sends events after the completer's batch is committed. A counter in
+	// the worker would count too early. The channel is large, because River drops
+	// events if the reader is slow.
 	events, cancel := client.SubscribeConfig(&river.SubscribeConfig{
 		ChanSize: 100_000,
 		Kinds:    []river.EventKind{river.EventKindJobCompleted},
@@ -137,8 +137,8 @@ func (b *bench) addRunner(ctx context.Context, rs *runners, work workFunc) error
 func (rs *runners) run(ctx context.Context) error {
 	rs.start = time.Now()
 	for _, c := range rs.clients {
-		// Stopping is left to stop: cancelling this context would have the
-		// clients leave before the final counts are read.
+		// The method stop stops the clients. Cancelling this context would stop
+		// them before the final counts are read.
 		if err := c.Start(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
@@ -157,8 +157,8 @@ func (rs *runners) stop() error {
 	return errors.Join(errs...)
 }
 
-// close also stops what an error left running: a pool's Close would otherwise
-// wait for the clients' connections forever.
+// close also stops clients that still run after an error. Otherwise a pool's Close
+// would wait for their connections forever.
 func (rs *runners) close() {
 	_ = rs.stop()
 	for _, cancel := range rs.cancels {

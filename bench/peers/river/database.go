@@ -16,15 +16,16 @@ import (
 
 const databaseName = "river_bench"
 
-// bench holds what lives longer than one scenario. Its admin connection is to
-// the database of --database-url, not to the measured one, so that reading
-// statistics adds no transactions to those being counted.
+// bench is the state that scenarios share. Its admin connection goes to the
+// database of --database-url, not to the measured database. Reading statistics
+// there adds no transactions to the counted ones.
 type bench struct {
 	opts     options
 	admin    *pgx.Conn
 	settings serverSettings
 
-	// postmaster is the server's process id, 0 if it can't be seen from here.
+	// postmaster is the server's process id. It is 0 if the server runs on
+	// another machine.
 	postmaster int
 
 	// inserted counts the jobs of the running scenario; it also numbers them.
@@ -76,8 +77,8 @@ func (b *bench) drop(ctx context.Context) error {
 	return err
 }
 
-// close drops the database: its leftovers would have autovacuum at work
-// during whatever is measured next on the same server.
+// close drops the database. Otherwise autovacuum would work on its dead rows
+// during the next measurement on the same server.
 func (b *bench) close() {
 	// The caller's context may be cancelled already.
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -132,7 +133,7 @@ func (b *bench) truncate(ctx context.Context) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 
-	// Asked of the catalog, because River's tables differ between versions.
+	// River's tables differ between versions, so the catalog lists them.
 	rows, err := conn.Query(ctx, `
 		SELECT quote_ident(tablename) FROM pg_tables
 		WHERE schemaname = current_schema() AND tablename LIKE 'river\_%' AND tablename <> 'river_migration'`)
@@ -147,9 +148,9 @@ func (b *bench) truncate(ctx context.Context) error {
 	return err
 }
 
-// settle gives each scenario the same start: fresh planner statistics, and
+// prepare gives each scenario the same start: fresh planner statistics, and
 // the next checkpoint a full checkpoint_timeout away.
-func (b *bench) settle(ctx context.Context) error {
+func (b *bench) prepare(ctx context.Context) error {
 	return b.exec(ctx, "VACUUM ANALYZE", "CHECKPOINT")
 }
 
@@ -161,7 +162,8 @@ func (b *bench) checkCompleted(ctx context.Context) (bool, error) {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var completed, total int64
-	err = conn.QueryRow(ctx, "SELECT count(*) FILTER (WHERE state = 'completed'), count(*) FROM river_job").Scan(&completed, &total)
+	err = conn.QueryRow(ctx, `
+		SELECT count(*) FILTER (WHERE state = 'completed'), count(*) FROM river_job`).Scan(&completed, &total)
 	if err != nil {
 		return false, err
 	}
@@ -186,7 +188,8 @@ func (b *bench) transactions(ctx context.Context) (int64, error) {
 		}
 		if backends == 0 {
 			// Read again: the counts may be older than the last exit.
-			err := b.admin.QueryRow(ctx, "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1", databaseName).Scan(&n)
+			err := b.admin.QueryRow(ctx, `
+				SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1`, databaseName).Scan(&n)
 			return n, err
 		}
 		if time.Now().After(deadline) {
@@ -213,8 +216,8 @@ func (b *bench) readServer(ctx context.Context) error {
 		pid   int
 		local bool
 	)
-	// Equal addresses (or none, over a Unix socket) mean the same host, where
-	// the backend's process id means something to us as well.
+	// Equal addresses, or none over a Unix socket, mean the same host. Only
+	// there is the backend's process id valid for this process.
 	err := b.admin.QueryRow(ctx, `
 		SELECT current_setting('server_version'), current_setting('fsync'),
 			current_setting('synchronous_commit'), current_setting('shared_buffers'),

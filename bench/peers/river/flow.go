@@ -87,7 +87,7 @@ func (b *bench) flow(ctx context.Context, res *result, work workFunc) error {
 	inserting := make(chan error, 1)
 	go func() { inserting <- b.keepBacklog(insertCtx, in, rs) }()
 
-	// Of a wait cut short, the inserter's own error is the cause.
+	// If the wait was cut short, the inserter's error is the cause.
 	window := b.opts.window
 	first, err1 := rs.countAt(insertCtx, window)
 	late, err2 := rs.countAt(insertCtx, b.opts.duration-window)
@@ -135,8 +135,8 @@ func (b *bench) keepBacklog(ctx context.Context, in *inserter, rs *runners) erro
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		// Not with ctx: a batch cut off midway would be an error, and River
-		// would be charged for a connection to replace.
+		// This insert ignores the end of ctx. A cancelled batch would be an
+		// error, and River would have to replace the connection.
 		if err := b.insertBatch(context.WithoutCancel(ctx), in, params, batch); err != nil {
 			return err
 		}

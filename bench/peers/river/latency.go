@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// margin is how long jobs go in at the same rate before the measured ones and
-// after them. Before: so that connections are open, statements prepared and a
-// leader elected. After: River notifies its workers of the first insert within
-// a fetch cooldown only, and relies on later inserts, or the poll, for the
-// others; stopping at the last measured job would have it wait for the poll,
-// which says more about the end of the run than about the pace.
+// margin is how long jobs are inserted at the same rate before and after the
+// measured ones. The time before opens connections, prepares statements and
+// elects a leader. The time after is needed because River notifies its workers
+// only of the first insert within a fetch cooldown. It finds the other jobs
+// with the next notification or the next poll. Without the time after, the last
+// measured jobs would wait for the poll.
 const margin = time.Second
 
 // runLatency inserts single jobs at a steady rate, and takes for each the time
@@ -84,11 +84,8 @@ func runLatency(ctx context.Context, b *bench, res *result) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(30 * time.Second); working.Load() < int64(total); {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%d of %d jobs not started 30 s after the last insert", int64(total)-working.Load(), total)
-		}
-		time.Sleep(time.Millisecond)
+	if err := awaitCount(&working, int64(total)); err != nil {
+		return err
 	}
 	if err := rs.stop(); err != nil {
 		return err
@@ -107,6 +104,17 @@ func runLatency(ctx context.Context, b *bench, res *result) error {
 		MaxMS: milliseconds(took[len(took)-1]),
 	}
 	res.finish(int64(len(took)), after.at.Sub(before.at), before, after)
+	return nil
+}
+
+// awaitCount waits until the count of started jobs is total, for at most 30 s.
+func awaitCount(started *atomic.Int64, total int64) error {
+	for deadline := time.Now().Add(30 * time.Second); started.Load() < total; {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d of %d jobs not started 30 s after the last insert", total-started.Load(), total)
+		}
+		time.Sleep(time.Millisecond)
+	}
 	return nil
 }
 

@@ -78,11 +78,13 @@ func parse(args []string) (options, []string, error) {
 		profileName string
 	)
 	fs := flag.NewFlagSet("river-bench", flag.ContinueOnError)
-	fs.StringVar(&opts.databaseURL, "database-url", "", "PostgreSQL `URL` of the server (required); the database "+databaseName+" is dropped and created on it")
+	fs.StringVar(&opts.databaseURL, "database-url", "",
+		"PostgreSQL `URL` of the server (required); the database "+databaseName+" is dropped and created on it")
 	fs.StringVar(&profileName, "profile", "default", "River client settings: default or bench")
 	fs.IntVar(&opts.jobs, "jobs", 100_000, "jobs of insert, insert-concurrent and work")
 	fs.DurationVar(&opts.duration, "duration", 10*time.Second, "length of flow, latency, pinned and retry")
-	fs.DurationVar(&opts.window, "window", 10*time.Second, "length of the first and last windows of pinned, at most half of --duration")
+	fs.DurationVar(&opts.window, "window", 10*time.Second,
+		"length of the first and last windows of pinned, at most half of --duration")
 	fs.IntVar(&opts.rate, "rate", 300, "inserts per second of latency")
 	fs.IntVar(&opts.argsBytes, "args-bytes", 90, "size of each job's args as JSON")
 	fs.IntVar(&opts.batch, "batch", 10_000, "jobs per InsertManyFast call")
@@ -93,7 +95,8 @@ func parse(args []string) (options, []string, error) {
 	fs.BoolVar(&opts.json, "json", false, "print one JSON object a line for each scenario")
 	fs.BoolVar(&opts.keep, "keep", false, "leave the database in place at the end")
 	fs.Usage = func() {
-		fmt.Fprintf(fs.Output(), "Usage: river-bench [flags] SCENARIO...\n\nScenarios: %s\n\nFlags:\n", strings.Join(scenarioNames(), ", "))
+		fmt.Fprintf(fs.Output(), "Usage: river-bench [flags] SCENARIO...\n\nScenarios: %s\n\nFlags:\n",
+			strings.Join(scenarioNames(), ", "))
 		fs.PrintDefaults()
 	}
 	if err := fs.Parse(args); err != nil {

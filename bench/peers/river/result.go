@@ -100,7 +100,8 @@ func (r *result) write(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
 	}
-	fmt.Fprintf(w, "%-18s %-8s %8d jobs in %6.2f s: %9.0f jobs/s", r.Scenario, r.Profile, r.Jobs, r.Seconds, r.JobsPerSecond)
+	fmt.Fprintf(w, "%-18s %-8s %8d jobs in %6.2f s: %9.0f jobs/s",
+		r.Scenario, r.Profile, r.Jobs, r.Seconds, r.JobsPerSecond)
 	if s := r.latencyStats; s != nil {
 		fmt.Fprintf(w, "; ms: p50 %.2f, p90 %.2f, p99 %.2f, max %.2f", s.P50MS, s.P90MS, s.P99MS, s.MaxMS)
 	}
@@ -110,7 +111,8 @@ func (r *result) write(w io.Writer, asJSON bool) error {
 	if s := r.flowStats; s != nil {
 		fmt.Fprintf(w, "; %d inserted, %d failed attempts, backlog at end %d", s.Inserted, s.FailedAttempts, s.BacklogAtEnd)
 	}
-	fmt.Fprintf(w, "; WAL %.1f MB, %d transactions, CPU s/1000 client %.4f", float64(r.WALBytes)/1e6, r.Transactions, r.CPUClientSecondsPer1k)
+	fmt.Fprintf(w, "; WAL %.1f MB, %d transactions, CPU s/1000 client %.4f",
+		float64(r.WALBytes)/1e6, r.Transactions, r.CPUClientSecondsPer1k)
 	if r.CPUServerSecondsPer1k != nil {
 		fmt.Fprintf(w, ", server %.4f", *r.CPUServerSecondsPer1k)
 	}

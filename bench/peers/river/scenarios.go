@@ -53,8 +53,8 @@ func (b *bench) measure(ctx context.Context, name string) (*result, error) {
 			return nil, fmt.Errorf("preload: %w", err)
 		}
 	}
-	if err := b.settle(ctx); err != nil {
-		return nil, fmt.Errorf("settle: %w", err)
+	if err := b.prepare(ctx); err != nil {
+		return nil, fmt.Errorf("prepare: %w", err)
 	}
 
 	before, err := b.transactions(ctx)

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// usage is what has been spent so far; two of them make a measurement.
+// usage holds the resources spent so far. The difference between two usages is a
+// measurement.
 type usage struct {
 	at     time.Time
 	wal    int64 // bytes, of the whole server
@@ -106,7 +107,7 @@ func serverCPU(postmaster int) time.Duration {
 		if err != nil {
 			continue
 		}
-		// A process that is gone by now is in the next reading's children.
+		// If the process has ended, the next reading counts it as a child.
 		if st, err := readStat(pid); err == nil && st.ppid == postmaster {
 			sum += st.own + st.children
 		}
