@@ -147,8 +147,8 @@ func (c *Client) Schema() string { return c.config.Schema }
 // that the client does is part of that transaction. For a transaction of database/sql, use [Client.WithSQL]. With
 // panics if db is nil.
 //
-// Run, Maintain, Wait, Await, Tail, Ready, Doctor, Repair, Uninstall and the methods that migrate outlive a transaction:
-// they return an error on such a client.
+// Run, Maintain, Wait, Await, Tail, Ready, Doctor, Repair, Uninstall and the methods that migrate outlive a
+// transaction: they return an error on such a client.
 func (c *Client) With(db DB) *Client {
 	if db == nil {
 		panic("pawl: With(nil): want a Tx, Conn or Pool of pgx")
