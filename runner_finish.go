@@ -165,11 +165,11 @@ func (f *finisher) refused(batch []attemptResult, leases []string, err error) {
 		f.deliver(batch[len(batch)/2:], nil)
 		return
 	}
-	if a := batch[0]; len(batch) == 1 && pg.IsDataError(err) && !a.refused {
-		f.deliver([]attemptResult{a.refusedWith(err)}, leases)
+	if len(batch) == 1 && pg.IsDataError(err) && !batch[0].refused {
+		f.deliver([]attemptResult{batch[0].refusedWith(err)}, leases)
 		return
 	}
-	f.deleteLater(leases)
+	// The leases are not tried again: the runner may have given up. They end with its worker.
 	for _, a := range batch {
 		f.decide(a, "", notDelivered(a, err))
 	}
