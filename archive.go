@@ -67,7 +67,7 @@ func (c *Client) pastPartitions(ctx context.Context) ([]archivePartition, error)
 	err := c.query(ctx, `select k.relname::text, i.inhdetachpending, pg_has_role(k.relowner, 'usage'),
 			(clock_timestamp() at time zone 'UTC')::date
 		from pg_inherits i join pg_class k on k.oid = i.inhrelid
-		where i.inhparent = 'pawl.archive'::regclass`, nil, func(s scanner) error {
+		where i.inhparent = 'pawl.archive_chunk'::regclass`, nil, func(s scanner) error {
 		var p archivePartition
 		var today time.Time
 		if err := s.Scan(&p.name, &p.detached, &p.ours, &today); err != nil {
@@ -96,7 +96,7 @@ func (c *Client) dropPartition(ctx context.Context, p archivePartition) error {
 	if p.detached {
 		how = " finalize"
 	}
-	if err := c.outsideTx(detaching, "alter table pawl.archive detach partition pawl."+p.name+how); err != nil {
+	if err := c.outsideTx(detaching, "alter table pawl.archive_chunk detach partition pawl."+p.name+how); err != nil {
 		return fmt.Errorf("detach: %w", err)
 	}
 	return c.query(ctx, "drop table if exists pawl."+p.name, nil, nil)

@@ -21,15 +21,16 @@ func TestRetentionDropsWhatIsPast(t *testing.T) {
 	must(t, client.Fail(t.Context(), jobs[1], pawl.Dead(errBoom)))
 	partitions := func() []string {
 		return values[string](t, pool, "select k.relname::text from pg_inherits i join pg_class k on k.oid = i.inhrelid "+
-			"where i.inhparent = 'pawl.archive'::regclass order by 1")
+			"where i.inhparent = 'pawl.archive_chunk'::regclass order by 1")
 	}
 	before := partitions()
-	exec(t, pool, `create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
-		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to
+	exec(t, pool, `create table pawl.archive_20200229 (like pawl.archive_chunk including defaults including indexes);
+		alter table pawl.archive_chunk attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to
 			('2020-03-01 00:00:00+00');
-		insert into pawl.archive (id, finished_at, expires_at, created_at, epoch, priority, attempt, state, queue,
-			channel, kind)
-		values (1000, '2020-02-28', '2020-02-29 12:00:00+00', '2020-02-28', 1, 0, 1, 'completed', 'default', '', 'note');
+		insert into pawl.archive_chunk (min_id, max_id, n, finished_at, expires_at, state, queue, ids, epochs, created_at,
+			priority, attempt, channel, kind)
+		values (1000, 1000, 1, '2020-02-28', '2020-02-29 12:00:00+00', 'completed', 'default', '{1000}', '{1}',
+			'{2020-02-28}', '{0}', '{1}', '{""}', '{note}');
 		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, crashes, reason, queue,
 			channel, kind)
 		select n, now(), now() - interval '1 second', now(), 1, 0, 1, 0, 'attempts', 'default', '', 'note' from

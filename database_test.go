@@ -87,7 +87,7 @@ const (
 	end $$`
 	// eachPartition runs a statement with each partition's name at its end.
 	eachPartition = `do $$ declare p text; begin
-		for p in select inhrelid::regclass from pg_inherits where inhparent = 'pawl.archive'::regclass loop
+		for p in select inhrelid::regclass from pg_inherits where inhparent = 'pawl.archive_chunk'::regclass loop
 			execute '%s ' || p;
 		end loop;
 	end $$`

@@ -264,19 +264,19 @@ var doctorProblems = map[string]struct {
 		return []string{"(w) has its last heartbeat in the future"}
 	}},
 	"partition not dropped": {"archive", func(p *inspected) []string {
-		p.exec(`create table pawl.archive_20200101 partition of pawl.archive
+		p.exec(`create table pawl.archive_20200101 partition of pawl.archive_chunk
 			for values from ('2020-01-01') to ('2020-01-02')`)
 		return []string{"1 partition of the archive is past its day but not dropped", "archive_20200101",
-			"alter table pawl.archive detach partition pawl.archive_20200101 concurrently; drop table pawl.archive_20200101"}
+			"alter table pawl.archive_chunk detach partition pawl.archive_20200101 concurrently; drop table pawl.archive_20200101"}
 	}},
 	"partition detached but not dropped": {"archive", func(p *inspected) []string {
-		p.exec("create table pawl.archive_20200101 (like pawl.archive)")
+		p.exec("create table pawl.archive_20200101 (like pawl.archive_chunk)")
 		return []string{
 			"1 table is past its day and detached from the archive, but not dropped", "drop table pawl.archive_20200101",
 		}
 	}},
 	"default partition": {"archive", func(p *inspected) []string {
-		p.exec("create table pawl.rest partition of pawl.archive default")
+		p.exec("create table pawl.rest partition of pawl.archive_chunk default")
 		return []string{"default partition, rest", "detach partition pawl.rest"}
 	}},
 	"archive oversized": {"archive", func(p *inspected) []string {
@@ -284,9 +284,10 @@ var doctorProblems = map[string]struct {
 		if err := p.client.PutQueue(p.Context(), month); err != nil {
 			p.Fatal(err)
 		}
-		p.exec(`insert into pawl.archive
-				(id, finished_at, expires_at, created_at, epoch, priority, attempt, state, queue, channel, kind, data)
-			select i, now(), now() + interval '1 day', now(), 1, 0, 1, 'completed', 'q', '', 'k', ` + randomText + `::bytea
+		p.exec(`insert into pawl.archive_chunk (min_id, max_id, n, finished_at, expires_at, state, queue, ids, epochs,
+				created_at, priority, attempt, channel, kind, data)
+			select i, i, 1, now(), now() + interval '1 day', 'completed', 'q', array[i], '{1}', array[now()], '{0}', '{1}',
+				'{""}', '{k}', array[` + randomText + `::bytea]
 			from generate_series(1, 1000) i`)
 		p.strict()
 		return []string{"the archive takes", "longest retention is 720:00:00, of queue hoard"}

@@ -150,11 +150,12 @@ func TestPagesAreWholeAndDoNotOverlap(t *testing.T) {
 func TestListOfALargeArchive(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	exec(t, pool, `insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, priority, attempt, state,
-		queue, channel, kind, args)
-		select nextval('pawl.pos'), 1, now(), now() + interval '1 hour' * (30 + (i % 2) * 24), now(), 0, 1, 'completed',
-			'default', '', 'note', '{"n": 1}' from generate_series(1, 100000) i`)
-	exec(t, pool, "vacuum pawl.archive")
+	exec(t, pool, `insert into pawl.archive_chunk (min_id, max_id, n, finished_at, expires_at, state, queue, ids, epochs,
+		created_at, priority, attempt, channel, kind, args)
+		select id, id, 1, now(), now() + interval '1 hour' * (30 + (id % 2) * 24), 'completed', 'default', array[id],
+			'{1}', array[now()], '{0}', '{1}', '{""}', '{note}', array['{"n": 1}'::jsonb]
+		from (select nextval('pawl.pos') as id from generate_series(1, 100000)) j`)
+	exec(t, pool, "vacuum pawl.archive_chunk")
 	tx := begin(t, pool)
 	const read = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables " +
 		"where schemaname = 'pawl' and relname like 'archive%'"

@@ -32,7 +32,7 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	for _, table := range []string{"job", "ready", "scheduled", "lease", "worker", "queue", "dead", "archive"} {
+	for _, table := range []string{"job", "ready", "scheduled", "lease", "worker", "queue", "dead", "archive_chunk"} {
 		exec(t, conn, "vacuum analyze pawl."+table)
 	}
 	// The ids of a ready and a running job, with their epochs.
@@ -93,7 +93,7 @@ func TestNoFunctionReadsATable(t *testing.T) {
 	for _, call := range fill(1, 2, 0, 0, 3, aLease) {
 		exec(t, conn, call)
 	}
-	for _, table := range []string{"job", "ready", "scheduled", "lease", "dead", "archive"} {
+	for _, table := range []string{"job", "ready", "scheduled", "lease", "dead", "archive_chunk"} {
 		exec(t, conn, "delete from pawl."+table) // Not truncate: that would have all plans made anew.
 	}
 

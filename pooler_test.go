@@ -277,7 +277,7 @@ func TestDatabaseSQLThroughAPooler(t *testing.T) {
 			if n := value[int](t, direct, "select count(*) from pawl.archive where queue = 'sql'"); n != 24 {
 				t.Errorf("%d jobs are done, want 24", n)
 			}
-			exec(t, direct, "delete from pawl.archive")
+			exec(t, direct, "delete from pawl.archive_chunk")
 		})
 	}
 	awaitNoLocks(t, direct)

@@ -89,7 +89,7 @@ const deleteEverything = `delete from pawl.job; delete from pawl.ready; delete f
 	pawl.blocked; delete from pawl.ordered_job;
 	delete from pawl.lease; delete from pawl.permit; delete from pawl.bucket; delete from pawl.unique_key; delete from
 		pawl.dependency; delete from pawl.followup;
-	delete from pawl.halted_channel; delete from pawl.queue; delete from pawl.archive; delete from pawl.dead; delete
+	delete from pawl.halted_channel; delete from pawl.queue; delete from pawl.archive_chunk; delete from pawl.dead; delete
 		from pawl.batch`
 
 // replay runs steps on an emptied database. It returns their trace.

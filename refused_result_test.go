@@ -28,10 +28,10 @@ func TestARefusedResultIsAFailedAttempt(t *testing.T) {
 	// The check of results in Go is one guard, and this is about the other: the database refuses this one.
 	exec(t, pool, `create function pawl.no_object() returns trigger language plpgsql as $$
 		begin
-			if new.result = '{}' then raise exception 'value overflows numeric format' using errcode = '22003'; end if;
+			if '{}' = any (new.result) then raise exception 'value overflows numeric format' using errcode = '22003'; end if;
 			return new;
 		end $$`)
-	exec(t, pool, "create trigger no_object before insert on pawl.archive for each row execute function pawl.no_object()")
+	exec(t, pool, "create trigger no_object before insert on pawl.archive_chunk for each row execute function pawl.no_object()")
 	results, err := client.InsertMany(t.Context(), []pawl.JobSpec{{Args: Note{1}, MaxAttempts: 1}, {Args: Note{2}}})
 	must(t, err)
 	start(t, client, mux, pawl.RunnerConfig{})

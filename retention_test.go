@@ -108,7 +108,7 @@ func TestAFinishMakesAMissingPartition(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	var drop []string
-	const partitions = "select inhrelid::regclass::text from pg_inherits where inhparent = 'pawl.archive'::regclass"
+	const partitions = "select inhrelid::regclass::text from pg_inherits where inhparent = 'pawl.archive_chunk'::regclass"
 	for _, name := range values[string](t, pool, partitions) {
 		drop = append(drop, "drop table "+name)
 	}

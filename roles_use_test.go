@@ -139,8 +139,8 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 	must(t, r.client.PutQueue(ctx, pawl.Queue{Name: "limited", MaxRunning: 1, Rate: pawl.Rate{N: 1000}}))
 	must(t, r.client.PutCron(ctx, pawl.Cron{Name: "tick", Spec: "@every 1h", Job: pawl.JobSpec{Args: Note{100}}}))
 	exec(t, r.pool, r.in(`update pawl.cron set next_at = clock_timestamp();
-		create table pawl.archive_20200229 (like pawl.archive including defaults including indexes);
-		alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to
+		create table pawl.archive_20200229 (like pawl.archive_chunk including defaults including indexes);
+		alter table pawl.archive_chunk attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to
 			('2020-03-01 00:00:00+00');
 		insert into pawl.dead (id, finished_at, expires_at, created_at, epoch, priority, attempt, crashes, reason, queue,
 			channel, kind)
@@ -203,7 +203,7 @@ func TestWorkerRoleRunsJobs(t *testing.T) {
 	must(t, client.Retain(ctx))
 	must(t, client.MakePartitions(ctx))
 	parts := values[string](t, r.pool, "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid "+
-		"where i.inhparent = ($1 || '.archive')::regclass", r.schema)
+		"where i.inhparent = ($1 || '.archive_chunk')::regclass", r.schema)
 	if !slices.Contains(parts, future) || slices.Contains(parts, "archive_20200229") ||
 		value[bool](t, r.pool, r.in("select to_regclass('pawl.archive_20200229') is not null")) {
 		t.Errorf("the partitions are %v", parts)

@@ -45,7 +45,7 @@ func (c *Client) readSystemStats(ctx context.Context, stats *pawlstats.Stats) er
 	var age *float64
 	var semaphores []byte
 	err := c.row(ctx, "select * from pawl.system_stats()", nil,
-		&stats.At, &stats.Workers, &stats.StaleWorkers, &stats.Schema, &stats.Archived, &age, &semaphores)
+		&stats.At, &stats.Workers, &stats.StaleWorkers, &stats.Schema, &age, &semaphores)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,6 @@ func (c *Client) readSystemStats(ctx context.Context, stats *pawlstats.Stats) er
 
 // readQueueStats reads the figures of each queue, and the sums of them.
 func (c *Client) readQueueStats(ctx context.Context, stats *pawlstats.Stats) error {
-	var archived int64
 	// queue_stats computes ages from statement_timestamp, so At less an age is the same moment in every reading.
 	err := c.query(ctx, "select s.*, statement_timestamp() from pawl.queue_stats($1::integer) s", []any{countUpTo},
 		func(s scanner) error {
@@ -68,11 +67,9 @@ func (c *Client) readQueueStats(ctx context.Context, stats *pawlstats.Stats) err
 			q.OldestReady, q.Lag, q.NewestJob = durationOrZero(oldest), durationOrZero(lag), valueOrZero(newest)
 			stats.Queues = append(stats.Queues, q)
 			stats.Dead += q.Dead
-			archived += q.Archived
+			stats.Archived += q.Archived
 			return err
 		})
-	// A small archive may have no statistics yet. Its queues are counted then, and the sum is the better figure.
-	stats.Archived = max(stats.Archived, archived)
 	return err
 }
 

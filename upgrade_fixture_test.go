@@ -232,5 +232,5 @@ func (s frozenStatement) isOrder() bool {
 }
 
 // orders are the beginnings of statements without a plan, in the order in which the binary sends them.
-var orders = []string{"listen ", "alter table pawl.archive_20200229 ", "alter table pawl.archive attach ",
-	"alter table pawl.archive detach ", "drop "}
+var orders = []string{"listen ", "alter table pawl.archive_20200229 ", "alter table pawl.archive_chunk attach ",
+	"alter table pawl.archive_chunk detach ", "drop "}

@@ -121,7 +121,7 @@ func TestStatementsOfKeptVersionsResolve(t *testing.T) {
 			defer conn.Close(context.WithoutCancel(t.Context()))
 			texts := frozenStatements(t, version)
 			// The binary attaches, detaches and drops this partition; make_partitions creates it.
-			exec(t, conn, "create table pawl.archive_20200229 (like pawl.archive including defaults including indexes)")
+			exec(t, conn, "create table pawl.archive_20200229 (like pawl.archive_chunk including defaults including indexes)")
 			for _, s := range texts {
 				if s.isOrder() {
 					if _, err := conn.Exec(t.Context(), s.text, pgx.QueryExecModeSimpleProtocol); err != nil {

@@ -38,11 +38,11 @@ var schemaDifferences = map[string]struct {
 		"update pg_index set indisvalid = false where indexrelid = 'pawl.dead_queue'::regclass",
 		[]string{"index"}, "dead_queue is not valid", true,
 	},
-	"index of the archive":  {"drop index pawl.archive_id", []string{"index"}, "archive_id", true},
+	"index of the archive":  {"drop index pawl.archive_chunk_min_id", []string{"index"}, "archive_chunk_min_id", true},
 	"sequence with a cache": {"alter sequence pawl.pos cache 20", []string{"sequence"}, "cache 20", true},
 	"partitions dropped":    {fmt.Sprintf(eachPartition, "drop table"), []string{"partition"}, "archive_2", true},
 	"partitions detached": {
-		fmt.Sprintf(eachPartition, "alter table pawl.archive detach partition"),
+		fmt.Sprintf(eachPartition, "alter table pawl.archive_chunk detach partition"),
 		[]string{"partition"}, "is not attached", true,
 	},
 

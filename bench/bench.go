@@ -33,7 +33,8 @@ type Config struct {
 	JSON        bool            // JSON writes a line of JSON for each Result instead of text.
 	Rate        int             // Rate is the number of inserts per second in latency, at least 1.
 	Window      time.Duration   // Window is the length of the windows that pinned scenarios compare.
-	Depth       int             // Depth is the number of rows around the jobs in depth and stats.
+	Depth       int             // Depth is the number of rows around the jobs in archive, depth and stats.
+	Disordered  bool            // Disordered is whether archived jobs finished in random order, in archive and depth.
 	Claimed     int             // Claimed is the number of jobs that the killed worker of rescue has claimed, at least 1.
 	Channels    int             // Channels is the number of channels, at least 1.
 	Repeat      int             // Repeat is how often each scenario runs, at least 1.
@@ -68,6 +69,10 @@ var scenarios = map[string]scenario{
 	"limited": {"work in a queue with MaxRunning", false, (*bench).limited},
 	"rated":   {"work in a queue with a Rate far above what is done", false, (*bench).rated},
 	"ordered": {"work of ordered jobs over --channels channels", false, (*bench).ordered},
+	"archive": {
+		"Client.Get and List with --depth archived jobs, finished in order or --disordered; jobs are calls of Get",
+		false, (*bench).archive,
+	},
 	"stats": {
 		"Client.Stats with --depth archived and --jobs ready jobs in ten queues of --channels channels; jobs are calls",
 		false, (*bench).stats,
@@ -102,6 +107,8 @@ type Result struct {
 	LastWindow     *float64  `json:"last_window_jobs_per_second,omitempty"`
 	Ratio          *float64  `json:"ratio,omitempty"`
 	PerSecond      []float64 `json:"per_second,omitempty"`
+	ListPage       *float64  `json:"list_page_p50_ms,omitempty"`
+	ArchiveBytes   *float64  `json:"archive_bytes_per_job,omitempty"`
 
 	WALBytes     int64    `json:"wal_bytes"`
 	Transactions int64    `json:"transactions"`
@@ -333,6 +340,9 @@ func (r *Result) write(w io.Writer, asJSON bool) error {
 		return json.NewEncoder(w).Encode(r)
 	}
 	fmt.Fprintf(w, "%-18s %9d jobs %8.2f s %9.0f jobs/s", r.Scenario, r.Jobs, r.Seconds, r.JobsPerSecond)
+	if r.ListPage != nil {
+		fmt.Fprintf(w, "   a page %.2f ms   archive %.0f bytes a job", *r.ListPage, *r.ArchiveBytes)
+	}
 	if r.P50 != nil {
 		fmt.Fprintf(w, "   p50 %.2f p90 %.2f p99 %.2f max %.2f ms", *r.P50, *r.P90, *r.P99, *r.Max)
 	}

@@ -205,7 +205,6 @@ func (b *bench) latency(ctx context.Context) (*Result, error) {
 		waits = append(waits, float64(at.Sub(called[i]))/float64(time.Millisecond))
 	}
 	slices.Sort(waits)
-	at := func(share float64) *float64 { return &waits[min(int(share*float64(len(waits))), len(waits)-1)] }
-	r.P50, r.P90, r.P99, r.Max = at(0.5), at(0.9), at(0.99), at(1)
+	r.setPercentiles(waits)
 	return r, nil
 }

@@ -243,7 +243,7 @@ func (b *bench) burnTop(ctx context.Context, deep bool) (*Result, error) {
 }
 
 func (b *bench) deepen(ctx context.Context) error {
-	args := fmt.Sprintf("jsonb_build_object('n', i, 'pad', repeat('x', %d))", max(b.ArgsBytes-20, 0))
+	args := b.argsText()
 	for _, text := range []string{
 		`with j as (insert into pawl.job (id, created_at, epoch, priority, queue, channel, kind, args)
 			select nextval('pawl.pos'), now(), 1, 100, 'default', '', 'deep', ` + args + `
@@ -254,11 +254,6 @@ func (b *bench) deepen(ctx context.Context) error {
 				1, 0, 'default', '', 'deep', ` + args + `
 				from generate_series(1, $1::int) i returning id, run_at)
 			insert into pawl.scheduled (run_at, job_id, epoch, queue) select run_at, id, 1, 'default' from j`,
-		`insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, waited_ms, ran_ms,
-				priority, attempt, state, queue, channel, kind, worker, args)
-			select nextval('pawl.pos'), 1, now(), now() + interval '1 day', now(), 1, 1,
-				0, 1, 'completed', 'default', '', 'deep', 'w', ` + args + `
-				from generate_series(1, $1::int) i`,
 	} {
 		if b.Progress != nil {
 			fmt.Fprintf(b.Progress, "depth: loading %d rows …\r", b.Depth)
@@ -266,6 +261,9 @@ func (b *bench) deepen(ctx context.Context) error {
 		if _, err := b.pool.Exec(ctx, text, b.Depth); err != nil {
 			return err
 		}
+	}
+	if err := b.fillArchive(ctx); err != nil {
+		return err
 	}
 	return b.prepare(ctx)
 }

@@ -74,7 +74,7 @@ var systemGauges = []gauge[pawlstats.Stats]{
 		func(s *pawlstats.Stats) float64 { return float64(s.StaleWorkers) },
 	},
 	{
-		"pawl.archived", "{job}", "Completed and cancelled jobs on disk, including those past their retention. An estimate.",
+		"pawl.archived", "{job}", "Completed and cancelled jobs that are still kept, in all queues. An estimate in a large archive.",
 		func(s *pawlstats.Stats) float64 { return float64(s.Archived) },
 	},
 	{

@@ -124,7 +124,7 @@ var (
 	semaphores = describe("semaphore_permits",
 		"Permits in use of a semaphore.", "semaphore")
 	archived = describe("archived_jobs",
-		"Completed and cancelled jobs on disk, including those past their retention. An estimate.")
+		"Completed and cancelled jobs that are still kept, in all queues. An estimate in a large archive.")
 	schema = describe("schema_version",
 		"Version of the schema.")
 	xminAge = describe("xmin_age_seconds",

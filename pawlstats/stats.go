@@ -23,8 +23,8 @@ type Stats struct {
 	// Schema is the version of the database schema.
 	Schema int
 
-	// Archived estimates how many completed and cancelled jobs the archive holds. It includes jobs past their
-	// retention that are not dropped yet.
+	// Archived is the number of completed and cancelled jobs that are still kept, in all queues. It is an estimate if
+	// ArchivedEstimated is true for a queue.
 	Archived int64
 
 	// Dead is the number of dead jobs in all queues.
@@ -79,8 +79,8 @@ type Queue struct {
 	// Archived is the number of completed and cancelled jobs that are still kept.
 	Archived int64
 
-	// ArchivedEstimated reports whether Archived comes from the planner's statistics. They may miss a queue that is
-	// rare in a large archive.
+	// ArchivedEstimated reports whether Archived is estimated from a sample of a large archive. The sample may miss a
+	// queue that is rare there.
 	ArchivedEstimated bool
 
 	// In, Out and Failed are the jobs inserted, the jobs completed and the attempts failed per second, over the last

@@ -1,30 +1,33 @@
 -- What the migrations and functions make, for reading. Made by `make schema`; a test compares it.
 
-table archive (
-  id bigint not null,
+table archive_chunk (
+  min_id bigint not null,
+  max_id bigint not null,
+  n integer not null,
   finished_at timestamp with time zone not null,
   expires_at timestamp with time zone not null,
-  created_at timestamp with time zone not null,
-  run_at timestamp with time zone,
-  waited_ms bigint,
-  ran_ms bigint,
-  epoch integer not null,
-  priority smallint not null,
-  attempt smallint not null,
-  max_attempts smallint,
   state text collate "C" not null,
   queue text collate "C" not null,
-  channel text collate "C" not null,
-  kind text collate "C" not null,
   worker text,
-  args jsonb,
-  data bytea,
-  fingerprint text collate "C",
-  unique_key text collate "C",
-  opts jsonb,
-  errors jsonb,
-  checkpoint jsonb,
-  result jsonb
+  ids bigint[] not null,
+  epochs integer[] not null,
+  created_at timestamp with time zone[] not null,
+  run_at timestamp with time zone[],
+  waited_ms bigint[],
+  ran_ms bigint[],
+  priority smallint[] not null,
+  attempt smallint[] not null,
+  max_attempts smallint[],
+  channel text[] collate "C" not null,
+  kind text[] collate "C" not null,
+  args jsonb[],
+  data bytea[],
+  fingerprint text[] collate "C",
+  unique_key text[] collate "C",
+  opts jsonb[],
+  errors jsonb[],
+  checkpoint jsonb[],
+  result jsonb[]
 ) partition by RANGE (expires_at);
 
 table batch (
@@ -239,7 +242,9 @@ table worker (
   stale_after interval not null
 ) with (fillfactor=50, autovacuum_vacuum_threshold=100, autovacuum_vacuum_scale_factor=0.1, vacuum_truncate=false);
 
-CREATE INDEX archive_id ON ONLY pawl.archive USING brin (id int8_minmax_multi_ops) WITH (pages_per_range='128', autosummarize='on');
+view archive (id bigint, finished_at timestamp with time zone, expires_at timestamp with time zone, created_at timestamp with time zone, run_at timestamp with time zone, waited_ms bigint, ran_ms bigint, epoch integer, priority smallint, attempt smallint, max_attempts smallint, state text, queue text, channel text, kind text, worker text, args jsonb, data bytea, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, result jsonb, chunk bigint);
+
+CREATE INDEX archive_chunk_min_id ON ONLY pawl.archive_chunk USING btree (min_id, max_id);
 
 CREATE INDEX batch_finished_at ON pawl.batch USING btree (finished_at) WHERE (finished_at IS NOT NULL);
 
@@ -333,6 +338,10 @@ function apply_retention(most integer)
   returns bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set jit=off;
 
+function archive_source(filter jsonb)
+  returns text
+  language sql stable;
+
 function available_tokens(queue text, of_channel boolean, channel text, rate jsonb)
   returns double precision
   language sql;
@@ -395,11 +404,15 @@ function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[],
 
 function count(filter jsonb, below bigint, most bigint)
   returns bigint
-  language plpgsql stable;
+  language plpgsql stable set jit=off;
 
 function count_batch(batch bigint, became text, by integer)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
+
+function delete_archived(ids bigint[])
+  returns bigint[]
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
 function delete_queue(name text)
   returns text
@@ -461,9 +474,13 @@ function filter(filter jsonb, source text)
   returns text
   language plpgsql stable;
 
+function find_archived(ids bigint[])
+  returns SETOF pawl.archive
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
+
 function find_finished(ids bigint[], epochs integer[])
   returns SETOF bigint
-  language sql stable;
+  language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
 function find_missing(ids bigint[], epochs integer[])
   returns bigint[]
@@ -674,7 +691,7 @@ function sleep_key(queue text)
   language sql immutable parallel safe;
 
 function system_stats()
-  returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision, semaphores jsonb)
+  returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, xmin_age double precision, semaphores jsonb)
   language plpgsql set plan_cache_mode=force_generic_plan set jit=off;
 
 function table_stats()

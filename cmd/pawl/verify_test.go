@@ -10,7 +10,7 @@ import (
 func TestWriteParagraphs(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	remedy := "alter table pawl.archive detach partition pawl.archive_20200101 concurrently; drop table pawl.archive_20200101"
+	remedy := "alter table pawl.archive_chunk detach partition pawl.archive_20200101 concurrently; drop table pawl.archive_20200101"
 	err := writeParagraphs(&out, []violation{
 		{Check: "archive", Problem: "1 partition of the archive is past its day and not dropped", Remedy: remedy},
 		{Check: "queue", Problem: "queue 'a\x1b[31m': no worker runs it", Remedy: "a worker", Fatal: true},

@@ -53,7 +53,7 @@ func (in *Installation) buildPartitionedIndex(ctx context.Context, d migrate.Dif
 	}
 	var partitions []string // The partitions that have no such index yet.
 	err := in.Query(ctx, `select k.relname::text from pg_inherits t join pg_class k on k.oid = t.inhrelid
-		where t.inhparent = 'pawl.archive'::regclass
+		where t.inhparent = 'pawl.archive_chunk'::regclass
 		  and not exists (select from pg_inherits x join pg_index i on i.indexrelid = x.inhrelid
 		                  where x.inhparent = to_regclass($1::text) and i.indrelid = k.oid)`,
 		[]any{in.statement("pawl.%s", d.Name)}, func(row Row) error {
@@ -67,7 +67,7 @@ func (in *Installation) buildPartitionedIndex(ctx context.Context, d migrate.Dif
 	}
 	_, using, _ := strings.Cut(d.Want, " USING ")
 	for _, partition := range partitions {
-		index := partition + strings.TrimPrefix(d.Name, "archive")
+		index := partition + strings.TrimPrefix(d.Name, "archive_chunk")
 		// An interrupted repair may have left an index of that name.
 		err := in.OutsideTx(ctx, "drop index concurrently if exists pawl."+index)
 		if err == nil {

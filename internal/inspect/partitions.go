@@ -43,7 +43,7 @@ func (in *Installation) missingPartition(name string, day time.Time, neededNow b
 
 // describeDetached describes a partition whose table exists but is not part of the archive.
 func (in *Installation) describeDetached(f *fault, name string, day time.Time) {
-	attach := fmt.Sprintf("alter table pawl.archive attach partition pawl.%s "+
+	attach := fmt.Sprintf("alter table pawl.archive_chunk attach partition pawl.%s "+
 		"for values from ('%s 00:00:00+00') to ('%s 00:00:00+00')",
 		name, day.Format(time.DateOnly), day.AddDate(0, 0, 1).Format(time.DateOnly))
 	f.Problem = fmt.Sprintf("table %s is not attached to the archive: finished jobs of that day cannot be stored", name)

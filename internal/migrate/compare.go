@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// An Object is a table, index, sequence or function of a schema, as sql/query/catalog.sql describes it. Its definition
+// An Object is a table, view, index, sequence or function of a schema, as sql/query/catalog.sql describes it. Its definition
 // calls the schema by the source's name for it.
 type Object struct {
-	Kind       string // "table", "index", "sequence" or "function".
+	Kind       string // "table", "view", "index", "sequence" or "function".
 	Name       string
 	Definition string
 	Settings   string // The storage settings of a table.
@@ -32,7 +32,7 @@ func ScanObject(row interface{ Scan(dest ...any) error }) (o Object, err error) 
 
 // A Difference is an object that is missing from a schema, or that is not as the source makes it.
 type Difference struct {
-	Kind string // "table", "column", "index", "sequence", "function", or "setting" for a table's storage settings.
+	Kind string // "table", "column", "view", "index", "sequence", "function", or "setting" for a table's storage settings.
 	Name string // Such as job, job.epoch or job_pkey.
 	Want string // The source's definition. For a setting, all settings of the table.
 
@@ -57,7 +57,7 @@ func Dump(objects []Object) string {
 
 var (
 	dumped = regexp.MustCompile(
-		`^(table|sequence|function|CREATE(?: UNIQUE)? INDEX) (?:IF NOT EXISTS )?"?([^\s("]+)`,
+		`^(table|view|sequence|function|CREATE(?: UNIQUE)? INDEX) (?:IF NOT EXISTS )?"?([^\s("]+)`,
 	)
 	dumpedWith   = regexp.MustCompile(`(?s)^(table .*?) with \(([^()]*)\)$`)
 	functionOf   = regexp.MustCompile(`(?s)create or replace function \w+\.(\w+)\(.*?\$\$(.*)\$\$`)

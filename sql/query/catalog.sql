@@ -1,4 +1,4 @@
--- catalog: the tables, indexes, sequences and functions of a schema, as schema.sql writes them, without
+-- catalog: the tables, views, indexes, sequences and functions of a schema, as schema.sql writes them, without
 -- partitions.
 --   $1   the schema; the definitions call it pawl
 -- Returns kind, name, definition, settings (of a table's storage; null if there are none), body (of a function) and
@@ -25,6 +25,14 @@ from pg_namespace s,
        from pg_class c
        where c.relnamespace = s.oid and c.relkind in ('r', 'p') and not c.relispartition
        union all
+       -- The text of a view differs from version to version of PostgreSQL, so its columns stand for it.
+       select 'view', c.relname,
+              format('view %I (%s)', c.relname,
+                (select string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum)
+                 from pg_attribute a where a.attrelid = c.oid and a.attnum > 0)), null, null, true
+       from pg_class c
+       where c.relnamespace = s.oid and c.relkind = 'v'
+       union all
        select 'index', c.relname, pg_get_indexdef(c.oid), null, null, i.indisvalid and i.indisready
        from pg_class c join pg_index i on i.indexrelid = c.oid
        where c.relnamespace = s.oid and c.relkind in ('i', 'I') and not c.relispartition
@@ -47,4 +55,4 @@ from pg_namespace s,
        where p.pronamespace = s.oid
      ) o
 where s.nspname = $1
-order by array_position(array['table', 'index', 'sequence', 'function'], o.kind), o.name, o.definition
+order by array_position(array['table', 'view', 'index', 'sequence', 'function'], o.kind), o.name, o.definition

@@ -16,7 +16,7 @@ where r.retain > '0'
   and not exists (
     select from pg_inherits i
     join pg_class k on k.oid = i.inhrelid
-    where i.inhparent = 'pawl.archive'::regclass and not i.inhdetachpending
+    where i.inhparent = 'pawl.archive_chunk'::regclass and not i.inhdetachpending
       and k.relname = 'archive_' || to_char(d.day, 'YYYYMMDD')
   )
 group by d.day

@@ -32,12 +32,13 @@ begin
   -- Parents that a retry could make live again, locked so that it does not; and parents of which nothing is left.
   parents := array(select d.id from pawl.dead d where d.id = any (clear_leftovers.ids) for update skip locked);
   parents := parents || array(
-    select a.id from pawl.archive a where a.id = any (clear_leftovers.ids) for update skip locked
+    select a.min_id from pawl.archive_chunk a
+    where a.min_id = any (clear_leftovers.ids) and a.state = 'cancelled' for update skip locked
   );
   parents := parents || array(
     select u.id from unnest(clear_leftovers.ids) as u (id)
     where not exists (select from pawl.dead d where d.id = u.id)
-      and not exists (select from pawl.archive a where a.id = u.id)
+      and not exists (select from pawl.archive_chunk a where a.min_id = u.id and a.state = 'cancelled')
   );
   keys := array(
     select h.ctid from pawl.unique_key h where h.job_id = any (clear_leftovers.ids) and h.live for update skip locked
@@ -80,7 +81,7 @@ begin
   insert into pawl.followup (job_id, queue, channel, ordered, became)
   select u.id, '', '', false, coalesce(
     (select 'dead' from pawl.dead d where d.id = u.id),
-    (select a.state from pawl.archive a where a.id = u.id limit 1), 'deleted')
+    (select a.state from pawl.find_archived(array[u.id]) a limit 1), 'deleted')
   from unnest(parents) as u (id)
   where exists (
       select from pawl.dependency w

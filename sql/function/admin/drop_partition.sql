@@ -13,9 +13,9 @@ begin
   end if;
   select i.inhdetachpending into pending
   from pg_inherits i
-  where i.inhparent = 'pawl.archive'::regclass and i.inhrelid = to_regclass('pawl.' || quote_ident(part));
+  where i.inhparent = 'pawl.archive_chunk'::regclass and i.inhrelid = to_regclass('pawl.' || quote_ident(part));
   if found then
-    execute format('alter table pawl.archive detach partition pawl.%I%s', part,
+    execute format('alter table pawl.archive_chunk detach partition pawl.%I%s', part,
                    case when pending then ' finalize' else '' end);
     execute format('drop table pawl.%I', part);
   end if;

@@ -19,7 +19,7 @@ declare
     remove_claimed,rescue,run_followups,sleep_key,take_cron,tick_cron,unclaim,unregister_worker,
     worker_leases,worker_started_at}';
   reader   constant text[] := '{
-    await_key,channel_stats,claimed,count,get,list,live_queues,queue_stats,system_stats,table_stats,
+    await_key,channel_stats,claimed,count,find_archived,get,list,live_queues,queue_stats,system_stats,table_stats,
     verify,violations}';
   space    oid;
   named    text; -- The schema,
@@ -80,7 +80,7 @@ begin
   for it in
     select c.oid::regclass as called, c.relname as name
     from pg_class c
-    where c.relnamespace = space and c.relkind in ('r', 'p') and not c.relispartition
+    where c.relnamespace = space and c.relkind in ('r', 'p', 'v') and not c.relispartition
   loop
     execute format('grant select on %s to %I', it.called, names[3]);
     execute format('grant select, insert, update, delete on %s to %I', it.called, names[4]);

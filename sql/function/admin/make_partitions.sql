@@ -22,11 +22,11 @@ begin
     order by d.day
   loop
     part := 'archive_' || to_char(one, 'YYYYMMDD');
-    execute format('create table pawl.%I (like pawl.archive including defaults including indexes)', part);
+    execute format('create table pawl.%I (like pawl.archive_chunk including defaults including indexes including compression)', part);
     execute format(
       'alter table pawl.%I set (autovacuum_vacuum_insert_scale_factor = 0.5, autovacuum_analyze_scale_factor = 0.5)',
       part);
-    execute format('alter table pawl.archive attach partition pawl.%I for values from (%L) to (%L)', part,
+    execute format('alter table pawl.archive_chunk attach partition pawl.%I for values from (%L) to (%L)', part,
                    to_char(one, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(one + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
     made := made + 1;
   end loop;

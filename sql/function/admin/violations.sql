@@ -95,9 +95,9 @@ language sql stable set enable_nestloop = off set jit = off as $$
   from pawl.dead d
   where exists (select from pawl.job j where j.id = d.id)
   union all
-  select 'job-twice', a.id, null
-  from pawl.archive a
-  where exists (select from pawl.job j where j.id = a.id)
+  select 'job-twice', u.id, null
+  from pawl.archive_chunk a, unnest(a.ids) as u (id)
+  where exists (select from pawl.job j where j.id = u.id)
   union all
   select 'permit-stray', p.job_id, null
   from pawl.permit p

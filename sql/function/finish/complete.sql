@@ -6,7 +6,7 @@
 --   keep          ids of jobs to archive even if the queue's retention is zero
 --   leases        leases to delete if every one of the jobs is finished here: those whose other results were plain
 --                 successes of earlier calls; see end_leases for the others
--- Moves: job rows into archive, or nowhere; record_followups for constrained jobs.
+-- Moves: job rows into archive_chunk, or nowhere; record_followups for constrained jobs.
 -- Returns the ids of the finished jobs. A job that is missing is locked by another transaction, or is not live at
 -- its epoch.
 -- Index: job's primary key.
@@ -42,19 +42,38 @@ begin
               j.args, j.data, j.fingerprint, j.unique_key, j.opts, j.errors, j.checkpoint, j.constrained
   ),
   kept as (
-    insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority,
-                              attempt, max_attempts, state, queue, channel, kind, worker, args, data, fingerprint,
-                              unique_key, opts, errors, checkpoint, result)
-    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, nullif(u.waited, -1), nullif(u.ran, -1),
-           g.priority, g.attempt + 1, g.max_attempts, 'completed', g.queue, g.channel, g.kind, complete.worker, g.args,
-           g.data, g.fingerprint, g.unique_key, g.opts, g.errors, g.checkpoint, u.result::jsonb
-    from gone g
-    join pair u on u.id = g.id
-    left join pawl.queue q on q.name = g.queue,
-    lateral (select clock_timestamp() as now,
-                    case when g.id = any (complete.keep) and q.retain_completed <= '0' then interval '1 day'
-                         else coalesce(q.retain_completed, interval '1 day') end as retain) t
-    where t.retain > '0'
+    insert into pawl.archive_chunk (min_id, max_id, n, finished_at, expires_at, state, queue, worker, ids, epochs,
+                                    created_at, run_at, waited_ms, ran_ms, priority, attempt, max_attempts, channel,
+                                    kind, args, data, fingerprint, unique_key, opts, errors, checkpoint, result)
+    select min(g.id), max(g.id), count(*), max(g.now), max(g.now) + g.retain, 'completed', g.queue, complete.worker,
+           array_agg(g.id), array_agg(g.epoch), array_agg(g.created_at), nullif(array_agg(g.run_at), '{null}'),
+           nullif(array_agg(g.waited), '{null}'), nullif(array_agg(g.ran), '{null}'), array_agg(g.priority),
+           array_agg((g.attempt + 1)::smallint), nullif(array_agg(g.max_attempts), '{null}'), array_agg(g.channel),
+           array_agg(g.kind), nullif(array_agg(g.args), '{null}'), nullif(array_agg(g.data), '{null}'),
+           nullif(array_agg(g.fingerprint), '{null}'), nullif(array_agg(g.unique_key), '{null}'),
+           nullif(array_agg(g.opts), '{null}'), nullif(array_agg(g.errors), '{null}'),
+           nullif(array_agg(g.checkpoint), '{null}'), nullif(array_agg(g.result), '{null}')
+    from (
+      -- The order of this subquery is that of the arrays.
+      select g.*, nullif(u.waited, -1) as waited, nullif(u.ran, -1) as ran, r.result, t.now, t.retain,
+             -- A job with a large or compressed value is a chunk of its own.
+             case when greatest(pg_column_size(g.args), pg_column_size(g.data), pg_column_size(g.opts),
+                                pg_column_size(g.errors), pg_column_size(g.checkpoint), pg_column_size(r.result)) > 1000
+                    or coalesce(pg_column_compression(g.args), pg_column_compression(g.data),
+                                pg_column_compression(g.opts), pg_column_compression(g.errors),
+                                pg_column_compression(g.checkpoint)) is not null
+                    then g.id end as alone
+      from gone g
+      join pair u on u.id = g.id
+      left join pawl.queue q on q.name = g.queue,
+      lateral (select u.result::jsonb as result) r,
+      lateral (select clock_timestamp() as now,
+                      case when g.id = any (complete.keep) and q.retain_completed <= '0' then interval '1 day'
+                           else coalesce(q.retain_completed, interval '1 day') end as retain) t
+      where t.retain > '0'
+      order by g.id
+    ) g
+    group by g.queue, g.retain, g.id >> 10, g.alone
   ),
   ended as (
     delete from pawl.lease l

@@ -10,7 +10,7 @@
 --   waited, ran   milliseconds; -1 or null if not known
 --   worker        name of the worker that ran them
 -- Moves: either the job row changes, its epoch increases by one and a ticket goes to scheduled or ready; or the job
--- row goes to archive or dead.
+-- row goes to archive_chunk or dead.
 -- Returns the id of each job and what it became: ready, scheduled, cancelled or dead. A job that is missing is
 -- locked by another transaction, or is not live at its epoch.
 -- Index: job's primary key.
@@ -91,12 +91,15 @@ begin
     returning j.*, m.became, m.outcome, m.attempt as used, m.errors as all_errors, m.waited, m.ran
   ),
   kept as (
-    insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, waited_ms, ran_ms, priority,
-                              attempt, max_attempts, state, queue, channel, kind, worker, args, data, fingerprint,
-                              unique_key, opts, errors, checkpoint)
-    select o.id, o.epoch, t.now, t.now + t.retain, o.created_at, o.run_at, nullif(o.waited, -1), nullif(o.ran, -1),
-           o.priority, o.used, o.max_attempts, 'cancelled', o.queue, o.channel, o.kind, fail.worker, o.args, o.data,
-           o.fingerprint, o.unique_key, o.opts, o.all_errors, o.checkpoint
+    insert into pawl.archive_chunk (min_id, max_id, n, finished_at, expires_at, state, queue, worker, ids, epochs,
+                                    created_at, run_at, waited_ms, ran_ms, priority, attempt, max_attempts, channel,
+                                    kind, args, data, fingerprint, unique_key, opts, errors, checkpoint)
+    select o.id, o.id, 1, t.now, t.now + t.retain, 'cancelled', o.queue, fail.worker, array[o.id], array[o.epoch],
+           array[o.created_at], nullif(array[o.run_at], '{null}'), nullif(array[o.waited], '{-1}'),
+           nullif(array[o.ran], '{-1}'), array[o.priority], array[o.used], nullif(array[o.max_attempts], '{null}'),
+           array[o.channel], array[o.kind], nullif(array[o.args], '{null}'), nullif(array[o.data], '{null}'),
+           nullif(array[o.fingerprint], '{null}'), nullif(array[o.unique_key], '{null}'),
+           nullif(array[o.opts], '{null}'), nullif(array[o.all_errors], '{null}'), nullif(array[o.checkpoint], '{null}')
     from over o
     left join pawl.queue q on q.name = o.queue,
     lateral (select clock_timestamp() as now, coalesce(q.retain_cancelled, interval '1 day') as retain) t

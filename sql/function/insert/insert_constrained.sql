@@ -147,7 +147,7 @@ begin
       -- The lock keeps the parent from being deleted or retried unseen. If it was retried just now, it is live again.
       perform from pawl.dead d where d.id = spec.parent for key share;
       if not found then
-        perform from pawl.archive a where a.id = spec.parent and a.state = 'cancelled' for key share;
+        perform from pawl.archive_chunk a where a.min_id = spec.parent and a.state = 'cancelled' for key share;
       end if;
       if not found then
         update pawl.job j set constrained = true where j.id = spec.parent;
@@ -157,7 +157,7 @@ begin
       insert into pawl.followup (job_id, queue, channel, ordered, became)
       values (spec.parent, '', '', false, coalesce(
         (select 'dead' from pawl.dead d where d.id = spec.parent),
-        (select a.state from pawl.archive a where a.id = spec.parent limit 1), 'deleted'));
+        (select a.state from pawl.find_archived(array[spec.parent]) a limit 1), 'deleted'));
     end if;
   end loop;
 

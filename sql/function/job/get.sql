@@ -1,5 +1,5 @@
 -- get returns jobs by id: live, archived or dead ones. Moves nothing.
--- Index: primary keys; archive's BRIN for ids that are found nowhere else.
+-- Index: primary keys; archive_chunk_min_id for ids that are found nowhere else.
 create or replace function pawl.get(ids bigint[]) returns table (
   id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint,
   attempt smallint, max_attempts smallint, created_at timestamptz, run_at timestamptz, finished_at timestamptz,
@@ -57,7 +57,7 @@ begin
          coalesce(a.max_attempts, q.max_attempts, 20::smallint), pawl.finite(a.created_at), pawl.finite(a.run_at),
          a.finished_at, a.waited_ms, a.ran_ms, a.worker, a.fingerprint, a.opts, a.errors, a.unique_key, a.checkpoint,
          a.result
-  from pawl.archive a
+  from pawl.find_archived(array(select r.id from rest r)) a
   left join pawl.queue q on q.name = a.queue
-  where a.id = any (array(select r.id from rest r)) and a.expires_at > clock_timestamp();
+  where a.expires_at > clock_timestamp();
 end $$;

@@ -4,9 +4,8 @@
 --   most     how many jobs to return at most
 -- Moves nothing. Returns the columns of get.
 -- Index: the primary keys of job and dead have the order, so that a plan made from wrong statistics never sorts a
--- whole table. The archive has only a BRIN on the id. It is read in windows of ids, downwards, each twice as wide
--- as the one before, until there are enough jobs. Jobs that are rare in a large archive are found by reading all of
--- it.
+-- whole table. The archive has an index of chunks. It is read in windows of ids, downwards, each twice as wide as the
+-- one before, until there are enough jobs. Jobs that are rare in a large archive are found by reading all of it.
 create or replace function pawl.list(filter jsonb, below bigint, most integer) returns table (
   id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint,
   attempt smallint, max_attempts smallint, created_at timestamptz, run_at timestamptz, finished_at timestamptz,
@@ -21,7 +20,7 @@ declare
   common   constant text := 't.queue, t.channel, t.kind, t.args, t.data, t.priority, t.attempt, '
     'coalesce(t.max_attempts, q.max_attempts, 20::smallint), pawl.finite(t.created_at), '
     'pawl.finite(t.run_at)';
-  source   constant text := '(select t.* from pawl.%I t where t.id >= $1 and t.id < $2 and %s '
+  source   constant text := '(select t.* from %s t where t.id >= $1 and t.id < $2 and %s '
     'order by t.id desc limit $3) t left join pawl.queue q on q.name = t.queue';
   parts    text[];
   high     bigint := coalesce(below, 9223372036854775807);
@@ -35,19 +34,20 @@ begin
     parts := parts || ('select t.id, ' || pawl.live_state() || ', null::text, ' || common
       || ', null::timestamptz, null::bigint, null::bigint, null::text, t.fingerprint, t.opts, t.errors, t.unique_key, '
       || 't.checkpoint, null::jsonb from '
-      || format(source, 'job', live));
+      || format(source, 'pawl.job', live));
   end if;
   if dead is not null then
     parts := parts || ('select t.id, ''dead'', t.reason, ' || common
       || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, '
       || 't.checkpoint, null::jsonb from '
-      || format(source, 'dead', dead));
+      || format(source, 'pawl.dead', dead));
   end if;
   if archived is not null then
     parts := parts || ('select t.id, t.state, null::text, ' || common
       || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, '
       || 't.checkpoint, t.result from '
-      || format(source, 'archive', archived));
+      || format(source, pawl.archive_source(list.filter), archived || case when list.filter ? 'ids' then ''
+                   else ' and t.chunk >= $1 >> 10 << 10 and t.chunk < $2' end));
     if not list.filter ? 'ids' then
       low := greatest(bottom, least(high, (select p.last_value + 1 from pawl.pos p)) - width);
     end if;

@@ -3,7 +3,7 @@
 --   keep          true: cancel, the jobs go to archive; false: delete, also finished jobs, and nothing is left
 -- Moves: the job row and its ticket out, in one transaction. Returns the ids of the jobs that existed. If a job was
 -- running, its worker is notified.
--- Index: primary keys; archive's BRIN for finished jobs.
+-- Index: primary keys; archive_chunk_min_id for finished jobs.
 -- Survives: another transaction that has locked the job row (this waits for it); a promotion or a claim at the same
 -- time. They skip a locked job. If a claim took the ticket before, this waits for the claim and removes the running
 -- job: the epoch of its worker matches nothing any more.
@@ -55,12 +55,15 @@ begin
     returning j.*
   ),
   kept as (
-    insert into pawl.archive (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts,
-                              state, queue, channel, kind, args, data, fingerprint, unique_key, opts, errors,
-                              checkpoint)
-    select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, g.priority, g.attempt, g.max_attempts,
-           'cancelled', g.queue, g.channel, g.kind, g.args, g.data, g.fingerprint, g.unique_key, g.opts,
-           g.errors, g.checkpoint
+    insert into pawl.archive_chunk (min_id, max_id, n, finished_at, expires_at, state, queue, ids, epochs,
+                                    created_at, run_at, priority, attempt, max_attempts, channel, kind, args, data,
+                                    fingerprint, unique_key, opts, errors, checkpoint)
+    select g.id, g.id, 1, t.now, t.now + t.retain, 'cancelled', g.queue, array[g.id], array[g.epoch],
+           array[g.created_at], nullif(array[g.run_at], '{null}'), array[g.priority], array[g.attempt],
+           nullif(array[g.max_attempts], '{null}'), array[g.channel], array[g.kind], nullif(array[g.args], '{null}'),
+           nullif(array[g.data], '{null}'), nullif(array[g.fingerprint], '{null}'),
+           nullif(array[g.unique_key], '{null}'), nullif(array[g.opts], '{null}'), nullif(array[g.errors], '{null}'),
+           nullif(array[g.checkpoint], '{null}')
     from gone g
     left join pawl.queue q on q.name = g.queue,
     lateral (select clock_timestamp() as now, coalesce(q.retain_cancelled, interval '1 day') as retain) t
@@ -86,11 +89,9 @@ begin
       select u.id from unnest(remove.ids, remove.epochs) as u (id, epoch)
       where u.epoch is null and u.id <> all (removed)
     ),
-    dead as (delete from pawl.dead d using rest r where d.id = r.id returning d.id),
-    archived as (
-      delete from pawl.archive a where a.id = any (array(select r.id from rest r)) returning a.id
-    )
-    select array(select d.id from dead d), array(select a.id from archived a) into dead, archived;
+    dead as (delete from pawl.dead d using rest r where d.id = r.id returning d.id)
+    select array(select d.id from dead d), array(select r.id from rest r) into dead, archived;
+    archived := pawl.delete_archived(archived);
     if dead <> '{}' then
       perform pawl.record_deleted(dead);
     end if;

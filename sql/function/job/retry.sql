@@ -2,13 +2,13 @@
 -- up. A scheduled job becomes ready. Ready and running jobs stay as they are, and so does a finished job if another
 -- job has its unique key.
 -- Returns the ids of the jobs that were changed.
--- Moves: a row from dead or archive to job, or a ticket out of scheduled; a new ticket in ready, the epoch one up.
+-- Moves: a row from dead or archive_chunk to job, or a ticket out of scheduled; a new ticket in ready, the epoch one up.
 -- In an ordered channel the place of the job depends on what waits for it:
 -- the dead first job of a halted channel gets its old place, and the channel continues;
 -- a job with dependants gets the place behind the job that may run now, because at the end it could wait for its
 -- own dependants;
 -- any other job goes to the end of the channel.
--- Index: primary keys; archive's BRIN for cancelled jobs.
+-- Index: primary keys; archive_chunk_min_id for cancelled jobs.
 -- Survives: two calls at once (one of them deletes the row); a promotion at the same time (this waits for the
 -- ticket, and finds it gone); a unique key that is taken meanwhile (SQLSTATE 23505, and nothing is changed).
 -- Locks channels, then jobs by id, then tickets.
@@ -34,9 +34,9 @@ begin
   with ended as materialized (
     select d.id, d.queue, d.channel from pawl.dead d where d.id = any (retry.ids) and d.opts ? 'ordered'
     union all
-    select a.id, a.queue, a.channel
-    from pawl.archive a
-    where a.id = any (retry.ids) and a.state = 'cancelled' and a.opts ? 'ordered'
+    select a.min_id, a.queue, a.channel[1]
+    from pawl.archive_chunk a
+    where a.min_id = any (retry.ids) and a.state = 'cancelled' and a.opts[1] ? 'ordered'
   ),
   alone as materialized (
     select pg_advisory_xact_lock(c.class, c.object)
@@ -55,12 +55,14 @@ begin
               d.data, d.fingerprint, d.unique_key, d.opts, d.errors, d.checkpoint
   ),
   cancelled as (
-    delete from pawl.archive a
-    where a.id = any (retry.ids) and a.state = 'cancelled'
-      and (a.id = any (finished) or not coalesce(a.opts ? 'ordered', false))
-      and pawl.key_is_free(a.id, a.queue, a.unique_key, a.opts)
-    returning a.id, a.created_at, a.epoch, a.priority, a.attempt, a.max_attempts, a.queue, a.channel, a.kind, a.args,
-              a.data, a.fingerprint, a.unique_key, a.opts, a.errors, a.checkpoint
+    -- A cancelled job is a chunk of its own.
+    delete from pawl.archive_chunk a
+    where a.min_id = any (retry.ids) and a.state = 'cancelled'
+      and (a.min_id = any (finished) or not coalesce(a.opts[1] ? 'ordered', false))
+      and pawl.key_is_free(a.min_id, a.queue, a.unique_key[1], a.opts[1])
+    returning a.min_id, a.created_at[1], a.epochs[1], a.priority[1], a.attempt[1], a.max_attempts[1], a.queue,
+              a.channel[1], a.kind[1], a.args[1], a.data[1], a.fingerprint[1], a.unique_key[1], a.opts[1],
+              a.errors[1], a.checkpoint[1]
   ),
   live_again as (
     insert into pawl.job (id, pos, created_at, run_at, epoch, priority, attempt, max_attempts, queue, channel, kind,

@@ -6,7 +6,8 @@
 --          estimated, from the planner's statistics or from what was read, and the column estimated is true
 -- oldest_ready and lag: for how many seconds the oldest job has been ready, or due. newest: when the newest live
 -- job that was read was inserted.
--- archived: counted in partitions of up to 256 pages together; else estimated, and archive_estimated is true.
+-- archived: counted in partitions of up to 256 pages together. Of each other partition about 64 pages are read, and
+-- archive_estimated is true.
 -- inserted, completed and failed: per second, over the last minute, as clients report them: see report_counters.
 -- Moves nothing. Each count has its own snapshot.
 -- Index: ready, scheduled, blocked, permit and dead by queue, at most the bound for each; the first and last ticket
@@ -31,8 +32,8 @@ declare
   archived_jobs jsonb; -- {queue: number}
   budget        bigint := 256;
   child         record;
-  uncounted     regclass[] := '{}'; -- partitions that are too large to count
-  queries       text[] := array['select f.queue, f.n from pawl.queue_frequencies($1) f'];
+  sampled       boolean := false; -- whether a partition was too large to count
+  queries       text[] := '{}';
   claims        bigint;
   step          bigint;
   running_jobs  jsonb; -- {queue: [number, highest id]}
@@ -50,18 +51,25 @@ begin
   for child in
     select k.oid::regclass as relation, pg_relation_size(k.oid) / current_setting('block_size')::bigint as pages
     from pg_inherits i, lateral (select k.oid, k.relname from pg_class k where k.oid = i.inhrelid limit 1) k
-    where i.inhparent = 'pawl.archive'::regclass
+    where i.inhparent = 'pawl.archive_chunk'::regclass
     order by k.relname
   loop
     if child.pages > budget then
-      uncounted := uncounted || child.relation;
+      -- The same pages each time, so that figures do not jump from call to call.
+      sampled := true;
+      queries := queries || format(
+        'select a.queue, a.n * %s::double precision as n from %s a tablesample system (%s) repeatable (1) '
+          || 'where a.expires_at > $1',
+        greatest(child.pages / 64.0, 1), child.relation, least(6400.0 / child.pages, 100));
     elsif child.pages > 0 then
       budget := budget - child.pages;
-      queries := queries || format('select a.queue, 1 as n from %s a where a.expires_at > $2', child.relation);
+      queries := queries || format('select a.queue, a.n from %s a where a.expires_at > $1', child.relation);
     end if;
   end loop;
-  execute 'select jsonb_object_agg(k.queue, k.n) from (select k.queue, sum(k.n)::bigint as n from ('
-    || array_to_string(queries, ' union all ') || ') k group by k.queue) k' into archived_jobs using uncounted, moment;
+  if queries <> '{}' then
+    execute 'select jsonb_object_agg(k.queue, k.n) from (select k.queue, sum(k.n)::bigint as n from ('
+      || array_to_string(queries, ' union all ') || ') k group by k.queue) k' into archived_jobs using moment;
+  end if;
 
   -- Read a sample of the running jobs by their ids, which are spread evenly.
   select coalesce(sum(cardinality(l.jobs)), 0) into claims from pawl.lease l;
@@ -193,7 +201,7 @@ begin
   select u.name, u.reserved, u.waiting, u.scheduled, u.ready,
          coalesce((running_jobs -> u.name ->> 0)::bigint, 0), u.dead,
          coalesce((archived_jobs ->> u.name)::bigint, 0),
-         not u.exact or coalesce(f.seen >= lanes, false), uncounted <> '{}', u.permits,
+         not u.exact or coalesce(f.seen >= lanes, false), sampled, u.permits,
          greatest(extract(epoch from moment - f.since), 0)::double precision,
          greatest(extract(epoch from moment - least(f.since, due.at)), 0)::double precision,
          (select j.created_at from pawl.job j

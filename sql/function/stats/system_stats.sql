@@ -2,24 +2,18 @@
 --   workers, stale   live workers, and those of them whose heartbeat is so late that the next rescue declares them
 --                    lost
 --   version          of the schema
---   archived         rows by the statistics of the archive's partitions, including those past their retention
 --   xmin_age         seconds since the start of this database's oldest transaction that has a snapshot or a number,
 --                    including prepared transactions
 --   semaphores       {key: permits in use} of named limits, from at most 10,000 permits
 -- Moves nothing. It reads worker whole, and permit by its primary key.
 create or replace function pawl.system_stats() returns table (
-  now timestamptz, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision,
-  semaphores jsonb
+  now timestamptz, workers bigint, stale bigint, version integer, xmin_age double precision, semaphores jsonb
 ) language plpgsql set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_column
 begin
   return query
   select clock_timestamp(), w.n, w.stale,
          (select coalesce(max(m.version), 0)::integer from pawl.migration m),
-         (select coalesce(sum(greatest(k.reltuples, 0)), 0)::bigint
-          from pg_inherits i
-          join pg_class k on k.oid = i.inhrelid
-          where i.inhparent = 'pawl.archive'::regclass),
          greatest(
            (select extract(epoch from clock_timestamp() - min(a.xact_start)) from pg_stat_activity a
             where a.datname = current_database() and a.pid <> pg_backend_pid()

@@ -17,10 +17,10 @@ begin
   from (values ('job', 'pawl.job'::regclass), ('ready', 'pawl.ready'), ('scheduled', 'pawl.scheduled'),
                ('blocked', 'pawl.blocked'), ('ordered_job', 'pawl.ordered_job'), ('unique_key', 'pawl.unique_key'),
                ('lease', 'pawl.lease'), ('permit', 'pawl.permit'), ('worker', 'pawl.worker'), ('dead', 'pawl.dead'),
-               ('archive', 'pawl.archive')
+               ('archive_chunk', 'pawl.archive_chunk')
        ) as u (name, relation),
-       lateral (select u.relation as oid where u.name <> 'archive'
-                union all select i.inhrelid from pg_inherits i where i.inhparent = u.relation and u.name = 'archive') k
+       lateral (select u.relation as oid where u.name <> 'archive_chunk'
+                union all select i.inhrelid from pg_inherits i where i.inhparent = u.relation and u.name = 'archive_chunk') k
   group by u.name
   order by sum(pg_total_relation_size(k.oid)) desc;
 end $$;

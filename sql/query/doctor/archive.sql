@@ -5,7 +5,7 @@ with day as (
          pg_get_expr(k.relpartbound, k.oid) = 'DEFAULT' as rest, pg_total_relation_size(k.oid) as size,
          case when k.relname ~ '^archive_[0-9]{8}$' then to_date(substr(k.relname, 9), 'YYYYMMDD') end as until
   from pg_class k
-  left join pg_inherits i on i.inhrelid = k.oid and i.inhparent = 'pawl.archive'::regclass
+  left join pg_inherits i on i.inhrelid = k.oid and i.inhparent = 'pawl.archive_chunk'::regclass
   where k.relnamespace = (select j.relnamespace from pg_class j where j.oid = 'pawl.job'::regclass) and k.relkind = 'r'
     and (i.inhrelid is not null or k.relname ~ '^archive_[0-9]{8}$')
 )
@@ -14,7 +14,7 @@ select format('%s but not dropped, %s in total: %s',
                             else count(*) || ' partitions of the archive are past their day' end,
               pg_size_pretty(sum(d.size)), (array_agg(d.relname order by d.until))[1]),
        format('run a worker or pawl serve: it drops them, unless an open transaction blocks it (check xmin). By hand: '
-              || 'alter table pawl.archive detach partition %1$s %2$s; drop table %1$s',
+              || 'alter table pawl.archive_chunk detach partition %1$s %2$s; drop table %1$s',
               (array_agg(d.oid::regclass order by d.until))[1],
               case when (array_agg(d.inhdetachpending order by d.until))[1] then 'finalize'
                    else 'concurrently' end), false
@@ -32,7 +32,7 @@ having count(*) > 0
 union all
 select format('the archive has a default partition, %s: no partition can be attached for a day with rows in it, '
               || 'and its rows are never dropped', d.relname),
-       format('alter table pawl.archive detach partition %s', d.oid::regclass), false
+       format('alter table pawl.archive_chunk detach partition %s', d.oid::regclass), false
 from day d
 where d.rest
 union all

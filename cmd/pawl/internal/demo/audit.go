@@ -105,7 +105,7 @@ func (db *database) checkLost(ctx context.Context, r *result, load *load) error 
 	var lost, live int
 	err := db.pool.QueryRow(ctx, `
 		select (select count(*) from unnest($1::bigint[]) as u (id)
-		        where (select count(*) from pawl_demo.archive a where a.id = u.id)
+		        where (select count(*) from pawl_demo.find_archived(array[u.id]))
 		            + (select count(*) from pawl_demo.dead d where d.id = u.id) <> 1),
 		       (select count(*) from pawl_demo.job)`, load.inserted()).Scan(&lost, &live)
 	r.add(lost == 0 && live == 0 && all.inserted == load.total() && all.inserted == all.completed+all.dead,
