@@ -217,7 +217,11 @@ func TestTailFiltersFinishedJobsAsListDoes(t *testing.T) {
 				t.Fatalf("List finds the job: %t", listed)
 			}
 			got := false
-			for wait := time.After(2 * time.Second); !got && wait != nil; {
+			patience := 2 * time.Second
+			if listed {
+				patience = 30 * time.Second
+			}
+			for wait := time.After(patience); !got && wait != nil; {
 				select {
 				case told := <-said:
 					got = told == id
