@@ -92,6 +92,11 @@ func (c *Client) PutQueue(ctx context.Context, queue Queue) error {
 		[]any{queue.Name, stored.maxAttempts, stored.backoff, stored.lease,
 			stored.retainCompleted, stored.retainCancelled, stored.retainDead, queue.HaltOnDead,
 			stored.maxRunning, stored.channelMaxRunning, stored.rate, stored.channelRate, stored.weights}, nil)
+	if err == nil && (stored.maxRunning != nil || stored.channelMaxRunning != nil ||
+		stored.rate != nil || stored.channelRate != nil) {
+		// Otherwise the first claim would insert it, and others would wait for that claim's transaction.
+		err = c.query(ctx, "select pawl.add_mutexes('limit', array[$1::text], array[''])", []any{queue.Name}, nil)
+	}
 	if err == nil && (queue.RetainCompleted > 0 || queue.RetainCancelled > 0) && c.db == nil {
 		// A job that finishes soon needs a partition of the archive as far ahead as its new retention.
 		err = c.makePartitions(ctx)

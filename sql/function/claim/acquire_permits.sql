@@ -4,7 +4,7 @@
 -- Returns whether the job has the permits now. It waits for other calls with the same keys, whose transactions are
 -- as short.
 -- Index: permit's primary key.
--- Survives: two calls at once (the locks of the keys are taken, sorted, in a statement before the permits are
+-- Survives: two calls at once (the mutexes of the keys are locked, sorted, in a statement before the permits are
 -- counted).
 create or replace function pawl.acquire_permits(keys text[], most integer, job bigint, lease uuid) returns boolean
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -12,8 +12,8 @@ language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = o
 declare
   taken boolean;
 begin
-  perform pg_advisory_xact_lock(hashtextextended('pawl.limit  ' || k.key, 0))
-  from (select u.key from unnest(acquire_permits.keys) as u (key) order by u.key collate "C") k;
+  perform pawl.lock_mutexes('semaphore', array_fill(''::text, array[cardinality(acquire_permits.keys)]),
+                            acquire_permits.keys);
   select bool_or((
            select count(*) from pawl.permit p
            where p.queue = '' and p.channel = u.key and p.job_id <> acquire_permits.job
