@@ -35,7 +35,7 @@ begin
   select s.ord - 1 as index, left(s.value ->> 'kind', 64) as kind, w.reason into wrong
   from jsonb_array_elements(specs) with ordinality as s (value, ord),
        lateral (select pawl.validate_constrained(s.value) as reason) w
-  where w.reason is not null
+  where not pawl.is_plain_spec(s.value) and w.reason is not null
   limit 1;
   if found then
     raise exception 'pawl: job % (kind %): %', wrong.index, coalesce(wrong.kind, 'null'), wrong.reason
