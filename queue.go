@@ -172,12 +172,15 @@ func (q Queue) check() error {
 		if len(channel) > maxName {
 			return fmt.Errorf("Weights[%.50q]: the channel has %d bytes: want at most %d", channel, len(channel), maxName)
 		}
-		if weight < 1 || weight > 1000 {
-			return fmt.Errorf("Weights[%.50q] is %d: want 1 to 1000", channel, weight)
+		if weight < 1 || weight > maxWeight {
+			return fmt.Errorf("Weights[%.50q] is %d: want 1 to %d", channel, weight, maxWeight)
 		}
 	}
 	return nil
 }
+
+// maxWeight is the largest weight of a channel.
+const maxWeight = 1000
 
 // storedRetention turns a retention of a Queue into the column's interval. The column has null for the default, which
 // is zero in a Queue, and 0 for deletion at once, which is negative in a Queue.

@@ -536,6 +536,14 @@ function is_fault_of_row(state text)
   returns boolean
   language sql immutable parallel safe;
 
+function is_plain_spec(spec jsonb)
+  returns boolean
+  language sql immutable parallel safe;
+
+function is_rate(rate jsonb)
+  returns boolean
+  language sql immutable parallel safe;
+
 function isolate_followup(id bigint)
   returns text
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
@@ -642,7 +650,7 @@ function recount_batches(ids bigint[])
 
 function register_worker(name text, host text, pid integer, version text, queues text[], stale interval, state text DEFAULT 'ready'::text)
   returns bigint
-  language sql;
+  language plpgsql;
 
 function release(id bigint, epoch integer, delay double precision DEFAULT 0)
   returns boolean
@@ -726,7 +734,7 @@ function take_cron(names text[], specs text[], zones text[])
 
 function tick_cron(name text, last_at timestamp with time zone, next_at timestamp with time zone)
   returns void
-  language sql;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function try_mutex(kind text, queue text, name text)
   returns boolean
@@ -759,6 +767,10 @@ function update(ids bigint[], changes jsonb)
 function validate_callbacks(batch bigint, jobs jsonb)
   returns text
   language plpgsql stable;
+
+function validate_checkpoint(changes jsonb)
+  returns text
+  language sql immutable parallel safe;
 
 function validate_constrained(spec jsonb)
   returns text

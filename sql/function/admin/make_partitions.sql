@@ -9,6 +9,10 @@ declare
   part text;
   made integer := 0;
 begin
+  if (ahead between 0 and 60) is not true then
+    raise exception 'pawl: make partitions for % days ahead: want 0 to 60', coalesce(ahead::text, 'null')
+      using errcode = '22023';
+  end if;
   perform pawl.lock_mutexes('duty', '{""}', '{partitions}');
   for one in
     select distinct d.day

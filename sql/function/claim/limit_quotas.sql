@@ -38,6 +38,14 @@ begin
     end if;
     select q.max_running, q.channel_max_running, q.rate, q.channel_rate into policy
     from pawl.queue q where q.name = name;
+    if not (pawl.is_rate(policy.rate) and pawl.is_rate(policy.channel_rate)) then
+      for i in 1 .. cardinality(quotas) loop
+        if queues[i] = name then
+          quotas[i] := 0; waits[i] := 1;
+        end if;
+      end loop;
+      continue;
+    end if;
     room := 'infinity'; again := soon;
     if policy.max_running is not null then
       room := greatest(policy.max_running - (select count(*) from pawl.permit p where p.queue = name), 0);
