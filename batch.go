@@ -79,7 +79,7 @@ func (c *Client) InsertBatch(ctx context.Context, batch BatchSpec) (ID, error) {
 	return id, nil
 }
 
-// insertBatch inserts a batch in the caller's transaction.
+// insertBatch inserts a batch in the caller's transaction. A duplicate is a job of another insert and not in the batch.
 func (c *Client) insertBatch(ctx context.Context, rows []insertRow, callbacks [3]*insertRow) (id ID, err error) {
 	if id, err = c.nextID(ctx); err != nil {
 		return 0, err
@@ -100,23 +100,18 @@ func (c *Client) insertBatch(ctx context.Context, rows []insertRow, callbacks [3
 			return 0, err
 		}
 	}
-	total := 0
-	if len(rows) > 0 {
-		results, err := c.insertConstrained(ctx, rows)
-		if err != nil {
-			return 0, err
-		}
-		for _, r := range results {
-			if !r.Duplicate { // A duplicate is a job of another insert and not in this batch.
-				total++
-			}
-		}
+	err = c.query(ctx, insertBatchText, []any{int64(id), texts[0], texts[1], texts[2]}, nil)
+	if err == nil && len(rows) > 0 {
+		_, err = c.insertConstrained(ctx, rows)
 	}
-	return id, c.query(ctx, insertBatchText, []any{int64(id), total, texts[0], texts[1], texts[2]}, nil)
+	if err == nil {
+		err = c.query(ctx, "select pawl.close_batch($1::bigint)", []any{int64(id)}, nil)
+	}
+	return id, err
 }
 
-const insertBatchText = `select pawl.insert_batch($1::bigint, $2::integer,
-	$3::text::jsonb, $4::text::jsonb, $5::text::jsonb)`
+const insertBatchText = `select pawl.insert_batch($1::bigint,
+	$2::text::jsonb, $3::text::jsonb, $4::text::jsonb)`
 
 // nextID draws an id for a batch from the sequence of job ids.
 func (c *Client) nextID(ctx context.Context) (id ID, err error) {

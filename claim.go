@@ -6,7 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -255,7 +255,8 @@ func laneColumns(keys []lanes.Key) (queues []string, priorities []int32, channel
 	return queues, priorities, channels
 }
 
-// readChannelWeights reads the weights by which channels share a claim.
+// readChannelWeights reads the weights by which channels share a claim. Weights that PutQueue would refuse count as 1,
+// because one such row must not keep the others from being claimed.
 func (c *Client) readChannelWeights(ctx context.Context, set *lanes.Set) error {
 	weights := map[string]map[string]int{}
 	read := func(s scanner) error {
@@ -265,8 +266,9 @@ func (c *Client) readChannelWeights(ctx context.Context, set *lanes.Set) error {
 		}
 		var channels map[string]int
 		if err := json.Unmarshal([]byte(text), &channels); err != nil {
-			return fmt.Errorf("weights of queue %q: %w", queue, err)
+			channels = nil
 		}
+		maps.DeleteFunc(channels, func(_ string, weight int) bool { return weight < 1 || weight > maxWeight })
 		weights[queue] = channels
 		return nil
 	}

@@ -36,6 +36,7 @@ func (c *Client) maintain(ctx context.Context, heartbeat time.Duration) {
 		{name: "followups", every: time.Second, do: c.runFollowups},
 		{name: "permits", every: time.Second, do: c.reclaim},
 		{name: "expire", every: time.Second, do: c.expire},
+		{name: "mutexes", every: 10 * time.Second, do: c.pruneMutexes},
 		{name: "cron", every: cronLook, do: ticker.do, wait: ticker.wait},
 		{name: "partitions", every: time.Hour, do: c.makePartitions},
 		{name: "retention", every: 10 * time.Minute, do: c.retain},
@@ -160,6 +161,17 @@ func (c *Client) rescue(ctx context.Context, judge, sweep bool) (jobs int64, err
 		jobs += moved
 		if leases < maxRescued || moved == 0 {
 			return jobs, nil
+		}
+	}
+}
+
+// pruneMutexes deletes the mutexes that are not in use.
+func (c *Client) pruneMutexes(ctx context.Context) error {
+	for {
+		const most = 10_000
+		var n int64
+		if err := c.row(ctx, "select pawl.prune_mutexes($1::integer)", []any{most}, &n); err != nil || n < most {
+			return err
 		}
 	}
 }

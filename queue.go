@@ -92,6 +92,11 @@ func (c *Client) PutQueue(ctx context.Context, queue Queue) error {
 		[]any{queue.Name, stored.maxAttempts, stored.backoff, stored.lease,
 			stored.retainCompleted, stored.retainCancelled, stored.retainDead, queue.HaltOnDead,
 			stored.maxRunning, stored.channelMaxRunning, stored.rate, stored.channelRate, stored.weights}, nil)
+	if err == nil && (stored.maxRunning != nil || stored.channelMaxRunning != nil ||
+		stored.rate != nil || stored.channelRate != nil) {
+		// Otherwise the first claim would insert it, and others would wait for that claim's transaction.
+		err = c.query(ctx, "select pawl.add_mutexes('limit', array[$1::text], array[''])", []any{queue.Name}, nil)
+	}
 	if err == nil && (queue.RetainCompleted > 0 || queue.RetainCancelled > 0) && c.db == nil {
 		// A job that finishes soon needs a partition of the archive as far ahead as its new retention.
 		err = c.makePartitions(ctx)
@@ -167,12 +172,15 @@ func (q Queue) check() error {
 		if len(channel) > maxName {
 			return fmt.Errorf("Weights[%.50q]: the channel has %d bytes: want at most %d", channel, len(channel), maxName)
 		}
-		if weight < 1 || weight > 1000 {
-			return fmt.Errorf("Weights[%.50q] is %d: want 1 to 1000", channel, weight)
+		if weight < 1 || weight > maxWeight {
+			return fmt.Errorf("Weights[%.50q] is %d: want 1 to %d", channel, weight, maxWeight)
 		}
 	}
 	return nil
 }
+
+// maxWeight is the largest weight of a channel.
+const maxWeight = 1000
 
 // storedRetention turns a retention of a Queue into the column's interval. The column has null for the default, which
 // is zero in a Queue, and 0 for deletion at once, which is negative in a Queue.

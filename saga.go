@@ -69,16 +69,17 @@ func (c *Client) prepareStep(index int, spec *JobSpec) (insertRow, error) {
 
 // A saga is the rows of InsertSaga.
 type saga struct {
-	id    ID
-	do    []insertRow
-	undo  []*insertRow // Of the same steps; nil: there is nothing to undo.
-	total int          // Rows inserted so far.
+	id   ID
+	do   []insertRow
+	undo []*insertRow // Of the same steps; nil: there is nothing to undo.
 }
 
 // insert inserts the saga in the client's transaction.
 func (s *saga) insert(ctx context.Context, c *Client) (err error) {
-	s.total = 0
 	if s.id, err = c.nextID(ctx); err != nil {
+		return err
+	}
+	if err := c.query(ctx, insertBatchText, []any{int64(s.id), nil, nil, nil}, nil); err != nil {
 		return err
 	}
 	done := make([]ID, len(s.do))
@@ -107,7 +108,7 @@ func (s *saga) insert(ctx context.Context, c *Client) (err error) {
 			return err
 		}
 	}
-	return c.query(ctx, insertBatchText, []any{int64(s.id), s.total, nil, nil, nil}, nil)
+	return nil
 }
 
 func (s *saga) insertStep(ctx context.Context, c *Client, r insertRow, after []dependencySpec) (ID, error) {
@@ -115,7 +116,6 @@ func (s *saga) insertStep(ctx context.Context, c *Client, r insertRow, after []d
 		return 0, err
 	}
 	r.constraints.After = after
-	s.total++
 	results, err := c.insertConstrained(ctx, []insertRow{r})
 	if err != nil {
 		return 0, err

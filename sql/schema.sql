@@ -34,6 +34,7 @@ table batch (
   id bigint not null,
   created_at timestamp with time zone not null default clock_timestamp(),
   finished_at timestamp with time zone,
+  xact xid8 not null,
   total integer not null,
   completed integer not null default 0,
   cancelled integer not null default 0,
@@ -122,7 +123,9 @@ table followup (
   channel text collate "C" not null,
   ordered boolean not null,
   batch bigint,
-  became text collate "C" not null
+  became text collate "C" not null,
+  tries smallint not null default 0,
+  error text
 ) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
 
 table halted_channel (
@@ -168,6 +171,12 @@ table migration (
   name text not null,
   applied_at timestamp with time zone not null default now()
 );
+
+table mutex (
+  kind text collate "C" not null,
+  queue text collate "C" not null,
+  name text collate "C" not null
+) with (autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0, vacuum_truncate=false);
 
 table ordered_job (
   queue text collate "C" not null,
@@ -292,6 +301,8 @@ CREATE INDEX lease_worker_id ON pawl.lease USING btree (worker_id) WHERE (worker
 
 CREATE UNIQUE INDEX migration_pkey ON pawl.migration USING btree (version);
 
+CREATE UNIQUE INDEX mutex_pkey ON pawl.mutex USING btree (kind, queue, name);
+
 CREATE UNIQUE INDEX ordered_job_job_id ON pawl.ordered_job USING btree (job_id);
 
 CREATE UNIQUE INDEX ordered_job_pkey ON pawl.ordered_job USING btree (queue, channel, pos);
@@ -330,6 +341,10 @@ function acquire_permits(keys text[], most integer, job bigint, lease uuid)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
+function add_mutexes(kind text, queues text[], names text[])
+  returns void
+  language sql;
+
 function advance_sequence()
   returns bigint
   language plpgsql;
@@ -358,14 +373,6 @@ function cancel(VARIADIC ids bigint[])
   returns bigint
   language sql;
 
-function channel_class(queue text)
-  returns integer
-  language sql immutable parallel safe;
-
-function channel_object(channel text)
-  returns integer
-  language sql immutable parallel safe;
-
 function channel_stats(name text, most integer)
   returns TABLE(channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
@@ -389,6 +396,10 @@ function claimed(ids bigint[])
 function clear_leftovers(ids bigint[])
   returns bigint
   language plpgsql set jit=off;
+
+function close_batch(id bigint)
+  returns void
+  language plpgsql;
 
 function commit_reserved(ids bigint[])
   returns void
@@ -526,7 +537,7 @@ function insert(queues text[], channels text[], priorities smallint[], kinds tex
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 
-function insert_batch(id bigint, total integer, on_finish jsonb, on_success jsonb, on_death jsonb)
+function insert_batch(id bigint, on_finish jsonb, on_success jsonb, on_death jsonb)
   returns void
   language plpgsql;
 
@@ -537,6 +548,22 @@ function insert_constrained(specs jsonb)
 function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean)
   language plpgsql set plan_cache_mode=force_generic_plan;
+
+function is_fault_of_row(state text)
+  returns boolean
+  language sql immutable parallel safe;
+
+function is_plain_spec(spec jsonb)
+  returns boolean
+  language sql immutable parallel safe;
+
+function is_rate(rate jsonb)
+  returns boolean
+  language sql immutable parallel safe;
+
+function isolate_followup(id bigint)
+  returns text
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function key_is_free(id bigint, queue text, key text, opts jsonb)
   returns boolean
@@ -574,6 +601,10 @@ function lock_jobs(ids bigint[], epochs integer[])
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
+function lock_mutexes(kind text, queues text[], names text[])
+  returns void
+  language sql;
+
 function lock_waiting(id bigint)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
@@ -581,6 +612,10 @@ function lock_waiting(id bigint)
 function make_partitions(ahead integer)
   returns integer
   language plpgsql;
+
+function mutex_is_idle(kind text, queue text, name text)
+  returns boolean
+  language sql stable;
 
 function peek(queues text[])
   returns TABLE(ready boolean, wait double precision)
@@ -593,6 +628,10 @@ function poke_heartbeats()
 function promote(queues text[], floors timestamp with time zone[], most integer)
   returns TABLE(queue text, moved bigint, due boolean, wait double precision, moment timestamp with time zone)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
+function prune_mutexes(most integer)
+  returns bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
 function put_cron(names text[], specs text[], zones text[], jobs text[], jitters interval[], catch_ups integer[], versions integer[], next_ats timestamp with time zone[])
   returns bigint
@@ -628,7 +667,7 @@ function recount_batches(ids bigint[])
 
 function register_worker(name text, host text, pid integer, version text, queues text[], stale interval, state text DEFAULT 'ready'::text)
   returns bigint
-  language sql;
+  language plpgsql;
 
 function release(id bigint, epoch integer, delay double precision DEFAULT 0)
   returns boolean
@@ -666,6 +705,10 @@ function retry(ids bigint[])
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
+function retry_followups(ids bigint[])
+  returns bigint
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
+
 function return_permit(id bigint, ok boolean)
   returns boolean
   language plpgsql;
@@ -676,11 +719,15 @@ function role_name(what text)
 
 function run_followups(most integer)
   returns TABLE(settled integer, "left" integer, more boolean)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set lock_timeout=50ms;
 
 function set_worker_state(worker bigint, state text)
   returns text
   language plpgsql;
+
+function settle_followups(ends bigint[], parts text[])
+  returns TABLE(skipped bigint[], more boolean)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 
 function shift_slots(counts bigint[], by bigint, more bigint)
   returns bigint[]
@@ -704,7 +751,15 @@ function take_cron(names text[], specs text[], zones text[])
 
 function tick_cron(name text, last_at timestamp with time zone, next_at timestamp with time zone)
   returns void
-  language sql;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
+
+function try_mutex(kind text, queue text, name text)
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+
+function try_mutexes(kind text, queues text[], names text[])
+  returns TABLE(queue text, name text)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function unblock(id bigint)
   returns boolean
@@ -725,6 +780,22 @@ function unregister_worker(worker bigint)
 function update(ids bigint[], changes jsonb)
   returns TABLE(id bigint, became text)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
+function validate_callbacks(batch bigint, jobs jsonb)
+  returns text
+  language plpgsql stable;
+
+function validate_checkpoint(changes jsonb)
+  returns text
+  language sql immutable parallel safe;
+
+function validate_constrained(spec jsonb)
+  returns text
+  language plpgsql stable parallel safe;
+
+function validate_errors(errors jsonb)
+  returns text
+  language sql stable parallel safe;
 
 function validate_spec(job jsonb)
   returns text

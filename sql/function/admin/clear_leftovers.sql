@@ -5,13 +5,14 @@
 -- Moves: rows out. For a place in a channel and for a dependency it records a follow-up instead, so that
 -- run_followups does what follows. Returns how many rows it deleted or recorded.
 -- Index: none for tickets and ordered_job, which are read whole. Only repair calls it.
--- Survives: a retry at the same time (the rows that a retry needs are locked first: its channel, its dead or
+-- Survives: a retry at the same time (the rows that a retry needs are locked first: its channel's mutex, its dead or
 -- archived row, its key; then everything is read again); claims, completions and extensions (each of them writes
 -- its rows together). Rows that another transaction has locked are left for the next call.
 create or replace function pawl.clear_leftovers(ids bigint[]) returns bigint
 language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
+  of_queues text[]; -- channels whose mutex this call has
   channels text[];
   parents  bigint[];
   keys     tid[];
@@ -21,14 +22,11 @@ declare
   n        bigint;
 begin
   perform pg_current_xact_id();
-  channels := array(
-    select format('%s %s', c.class, c.object)
-    from (
-      select distinct pawl.channel_class(t.queue) as class, pawl.channel_object(t.channel) as object
-      from pawl.ordered_job t where t.job_id = any (clear_leftovers.ids) order by 1, 2
-    ) c
-    where pg_try_advisory_xact_lock(c.class, c.object)
-  );
+  select array_agg(t.queue), array_agg(t.channel) into of_queues, channels
+  from pawl.ordered_job t where t.job_id = any (clear_leftovers.ids);
+  perform pawl.add_mutexes('channel', of_queues, channels);
+  select array_agg(c.queue), array_agg(c.name) into of_queues, channels
+  from pawl.try_mutexes('channel', of_queues, channels) c;
   -- Parents that a retry could make live again, locked so that it does not; and parents of which nothing is left.
   parents := array(select d.id from pawl.dead d where d.id = any (clear_leftovers.ids) for update skip locked);
   parents := parents || array(
@@ -74,7 +72,7 @@ begin
   select t.job_id, t.queue, t.channel, true, 'deleted'
   from pawl.ordered_job t
   where t.job_id = any (clear_leftovers.ids)
-    and format('%s %s', pawl.channel_class(t.queue), pawl.channel_object(t.channel)) = any (channels)
+    and (t.queue, t.channel) in (select * from unnest(of_queues, channels))
     and not exists (select from pawl.job j where j.id = t.job_id)
     and not exists (select from pawl.followup l where l.job_id = t.job_id);
   get diagnostics n = row_count; cleared := cleared + n;

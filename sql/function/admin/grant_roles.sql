@@ -10,12 +10,12 @@
 create or replace function pawl.grant_roles(make boolean) returns void language plpgsql as $$
 declare
   producer constant text[] := '{
-    abort_reserved,commit_reserved,extend_reserved,insert,insert_batch,insert_constrained,
+    abort_reserved,close_batch,commit_reserved,extend_reserved,insert,insert_batch,insert_constrained,
     insert_many,report_counters}';
   worker   constant text[] := producer || '{
     acquire_permits,apply_retention,checkpoint,claim,complete,discover_lanes,drop_partition,
     drop_stale_permits,due_cron,end_leases,expire,extend,fail,find_finished,find_missing,find_tickets,
-    free_permits,heartbeat,lock_jobs,make_partitions,peek,promote,read_marks,register_worker,release,
+    free_permits,heartbeat,lock_jobs,make_partitions,peek,promote,prune_mutexes,read_marks,register_worker,release,
     remove_claimed,rescue,run_followups,sleep_key,take_cron,tick_cron,unclaim,unregister_worker,
     worker_leases,worker_started_at}';
   reader   constant text[] := '{

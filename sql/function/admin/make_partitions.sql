@@ -2,14 +2,18 @@
 -- in use. It returns how many were missing.
 -- Moves nothing. Each partition is created as a table and then attached, because create table … partition of would
 -- stop completions while any transaction is open.
--- Survives: two calls at once (the advisory lock is taken in a statement before the partitions are read).
+-- Survives: two calls at once (the duty's mutex is locked in a statement before the partitions are read).
 create or replace function pawl.make_partitions(ahead integer) returns integer language plpgsql as $$
 declare
   one  date;
   part text;
   made integer := 0;
 begin
-  perform pg_advisory_xact_lock(hashtextextended('pawl.partitions', 0));
+  if (ahead between 0 and 60) is not true then
+    raise exception 'pawl: make partitions for % days ahead: want 0 to 60', coalesce(ahead::text, 'null')
+      using errcode = '22023';
+  end if;
+  perform pawl.lock_mutexes('duty', '{""}', '{partitions}');
   for one in
     select distinct d.day
     from (select interval '1 day'

@@ -13,6 +13,7 @@ create or replace function pawl.restore_jobs(ids bigint[]) returns bigint
 language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
+  queues   text[]; -- channels whose mutex this call has
   channels text[];
   mine     bigint[];
   changed  bigint[];
@@ -21,20 +22,17 @@ declare
   wrong    bigint[]; -- jobs whose tickets and leases are wrong
 begin
   perform pg_current_xact_id();
-  channels := array(
-    select format('%s %s', c.class, c.object)
-    from (
-      select distinct pawl.channel_class(j.queue) as class, pawl.channel_object(j.channel) as object
-      from pawl.job j where j.id = any (restore_jobs.ids) and j.opts ? 'ordered' order by 1, 2
-    ) c
-    where pg_try_advisory_xact_lock(c.class, c.object)
-  );
+  select array_agg(j.queue), array_agg(j.channel) into queues, channels
+  from pawl.job j where j.id = any (restore_jobs.ids) and j.opts ? 'ordered';
+  perform pawl.add_mutexes('channel', queues, channels);
+  select array_agg(c.queue), array_agg(c.name) into queues, channels
+  from pawl.try_mutexes('channel', queues, channels) c;
   mine := array(
     select j.id
     from (select distinct u.id from unnest(restore_jobs.ids) as u (id) order by u.id) u,
          lateral (select j.id, j.queue, j.channel, j.opts from pawl.job j where j.id = u.id for update skip locked) j
     where not coalesce(j.opts ? 'ordered', false)
-       or format('%s %s', pawl.channel_class(j.queue), pawl.channel_object(j.channel)) = any (channels)
+       or (j.queue, j.channel) in (select * from unnest(queues, channels))
   );
 
   with constrained as (

@@ -3,10 +3,10 @@
 --   asked     the quotas of the claim
 -- Returns the quotas, and for each part of a lane that a limit cut short the seconds until the caller should ask
 -- again, else null.
--- It takes the lock of each queue, so that claims of a limited queue run one after the other. A queue whose lock
--- another claim has gives nothing.
+-- It locks the mutex of each queue, so that claims of a limited queue run one after the other. A queue whose mutex
+-- another claim has locked gives nothing.
 -- Index: the primary keys of permit, bucket and ready. It counts running jobs, not waiting ones.
--- Survives: two claims at once (the lock is taken in a statement before the permits are counted, and is kept until
+-- Survives: two claims at once (the mutex is locked in a statement before the permits are counted, and is kept until
 -- the end of the claim).
 create or replace function pawl.limit_quotas(
   limited text[], queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[],
@@ -28,7 +28,7 @@ begin
   quotas := asked;
   waits := array_fill(null::double precision, array[cardinality(quotas)]);
   foreach name in array limited loop
-    if not pg_try_advisory_xact_lock(hashtextextended('pawl.limit ' || name, 0)) then
+    if not pawl.try_mutex('limit', name, '') then
       for i in 1 .. cardinality(quotas) loop
         if queues[i] = name then
           quotas[i] := 0; waits[i] := 0.002;
@@ -38,6 +38,14 @@ begin
     end if;
     select q.max_running, q.channel_max_running, q.rate, q.channel_rate into policy
     from pawl.queue q where q.name = name;
+    if not (pawl.is_rate(policy.rate) and pawl.is_rate(policy.channel_rate)) then
+      for i in 1 .. cardinality(quotas) loop
+        if queues[i] = name then
+          quotas[i] := 0; waits[i] := 1;
+        end if;
+      end loop;
+      continue;
+    end if;
     room := 'infinity'; again := soon;
     if policy.max_running is not null then
       room := greatest(policy.max_running - (select count(*) from pawl.permit p where p.queue = name), 0);

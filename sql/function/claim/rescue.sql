@@ -10,7 +10,7 @@
 -- used.
 -- Returns how many workers, leases and jobs these were, and how many of the jobs died ("poison").
 -- Index: lease_worker_id and lease_expires_at; a sweep uses none, so the caller spaces sweeps by their cost.
--- Survives: two calls at once (the advisory lock is taken in an earlier statement); a completion at the same time
+-- Survives: two calls at once (the duty's mutex is locked in an earlier statement); a completion at the same time
 -- (its job is skipped, and the lease stays for the next call); a claim that commits after its worker was declared
 -- lost (the lease is found by its worker); a server that was down (no heartbeat is late until stale_after has
 -- passed since the server's start).
@@ -26,7 +26,7 @@ declare
   ended  jsonb;
 begin
   workers := 0; leases := 0; jobs := 0; poisoned := 0;
-  if not pg_try_advisory_xact_lock(hashtextextended('pawl.rescue', 0)) then
+  if not pawl.try_mutex('duty', '', 'rescue') then
     return next;
     return;
   end if;

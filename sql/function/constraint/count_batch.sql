@@ -37,12 +37,12 @@ begin
     end if;
   end if;
   update pawl.batch b
-  set on_death = case when now.dead > 0 then null else b.on_death end,
-      on_finish = case when now.completed + now.cancelled + now.dead >= now.total then null else b.on_finish end,
-      on_success = case when now.completed >= now.total then null else b.on_success end,
+  set on_death = case when by < 0 or now.dead = 0 then b.on_death end,
+      on_finish = case when by < 0 or now.completed + now.cancelled + now.dead < now.total then b.on_finish end,
+      on_success = case when by < 0 or now.completed < now.total then b.on_success end,
       finished_at = case when now.completed + now.cancelled + now.dead >= now.total then clock_timestamp() end
   where b.id = count_batch.batch;
-  if callbacks <> '[]' then
+  if callbacks <> '[]' and by >= 0 then
     perform pawl.insert_constrained(callbacks);
   end if;
   return true;

@@ -1,5 +1,5 @@
 -- extend_reserved extends reservations until now + lasting, all or none. It never shortens a reservation. It raises
--- the error of commit_reserved if a job is not reserved any more.
+-- the error of commit_reserved if a job is not reserved any more, and SQLSTATE 22023 unless lasting is 0 to 100 years.
 -- Index: primary keys.
 -- Survives: an expiry at the same time (the job row is locked first).
 create or replace function pawl.extend_reserved(ids bigint[], lasting interval) returns void
@@ -10,6 +10,10 @@ set enable_hashjoin = off as $$
 declare
   one bigint;
 begin
+  if (extend_reserved.lasting between '0' and interval '100 years') is not true then
+    raise exception 'pawl: extend reserved by %: want a time from 0 to 100 years',
+      coalesce(extend_reserved.lasting::text, 'null') using errcode = '22023';
+  end if;
   for one in select u.id from unnest(ids) as u (id) group by u.id order by u.id loop
     perform from pawl.job j where j.id = one for update;
     update pawl.blocked p set expires_at = greatest(p.expires_at, clock_timestamp() + lasting)

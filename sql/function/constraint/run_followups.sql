@@ -1,134 +1,70 @@
 -- run_followups does what follows from the end of constrained jobs: the next job of an ordered channel gets its
 -- ticket, jobs that waited for a dependency get theirs or are cancelled, and batches are counted.
 --   most   rows of followup to take at once
--- Moves: rows out of followup, ordered_job and dependency; tickets as unblock does.
+-- Moves: rows out of followup; the others as settle_followups does. A row that fails for a reason of its own is put
+-- aside: it keeps its error and gets a negative id, and this function does not see it again. Verify and Doctor find it;
+-- retry_followups makes it pending again.
 -- Returns how many rows were done (settled), how many were left, and whether there are more because jobs were
 -- cancelled.
--- Index: primary keys of followup, ordered_job and dependency.
--- Survives: two calls at once (skip locked); another transaction that has locked a channel or a job (the row is
--- left for the next call, and this never waits); a crash (the rows were written by the transaction that finished
--- the jobs).
--- All ordered channels are done together. Dependencies and batches, which few jobs have, are done one by one.
--- This takes the lock of a channel as inserts do, so an insert that found other jobs in the channel has committed
--- before this has the lock.
+-- Index: followup's primary key.
+-- Survives: two calls at once (skip locked); another transaction that has locked a channel or a job (the row is left
+-- for the next call; where a lock cannot be skipped, this waits 50 ms at most); a crash (the rows were written by the
+-- transaction that finished the jobs); a row that cannot be done (a set that fails is halved, down to the row).
 create or replace function pawl.run_followups(most integer)
 returns table (settled integer, "left" integer, more boolean)
-language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
-set enable_hashjoin = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set lock_timeout = '50ms' as $$
 #variable_conflict use_column
 declare
-  ends     bigint[]; -- rows of followup that this call has locked
-  skipped  bigint[]; -- those of them that are left for the next call
-  queues   text[];   -- channels whose lock this call has
-  channels text[];
-  first    bigint[]; -- the first job of each of these channels
-  locked   bigint[]; -- those of them that another transaction has locked
-  done     record;
-  child    record;
+  ends    bigint[]; -- rows of followup that this call has locked
+  skipped bigint[] := '{}'; -- those of them that are left for the next call,
+  late    bigint[] := '{}'; -- and those that waited for a lock, or failed for want of memory,
+  aside   integer  := 0;    -- and how many were put aside
+  froms   integer[];        -- parts of ends that are still to be done
+  tos     integer[];
+  low     integer;
+  high    integer;
+  part    record;
+  state   text;
 begin
-  perform pg_current_xact_id();
-  more := false;
-  ends := array(select l.id from pawl.followup l order by l.id limit most for update skip locked);
-
-  -- The channels move on. Each of these is a statement of its own: its snapshot must be younger than the channels'
-  -- locks.
-  select array_agg(c.queue), array_agg(c.channel) into queues, channels
-  from (select d.queue, d.channel,
-               pg_try_advisory_xact_lock(pawl.channel_class(d.queue), pawl.channel_object(d.channel)) as ours
-        from (select distinct l.queue, l.channel from pawl.followup l where l.id = any (ends) and l.ordered) d
-        offset 0) c
-  where c.ours;
-  skipped := array(
-    select l.id from pawl.followup l
-    where l.id = any (ends) and l.ordered and (l.queue, l.channel) not in (select * from unnest(queues, channels)));
-  if queues is not null then
-    with gone as (
-      delete from pawl.ordered_job t
-      using pawl.followup l
-      where l.id = any (ends) and l.ordered and l.id <> all (skipped) and t.job_id = any (array[l.job_id])
-      returning l.queue, l.channel, l.job_id, l.became
-    )
-    insert into pawl.halted_channel (queue, channel, job_id, halted_at)
-    select g.queue, g.channel, g.job_id, clock_timestamp()
-    from gone g
-    join pawl.queue q on q.name = g.queue
-    where g.became = 'dead' and q.halt_on_dead
-    on conflict do nothing;
-    first := array(
-      select h.job_id
-      from unnest(queues, channels) c (queue, channel),
-           lateral (
-             select t.job_id from pawl.ordered_job t
-             where t.queue = c.queue and t.channel = c.channel order by t.pos limit 1
-           ) h);
-    locked := array(select pawl.unblock(first));
-    skipped := skipped || array(
-      select l.id from pawl.ordered_job t, pawl.followup l
-      where t.job_id = any (locked) and l.id = any (ends) and l.id <> all (skipped)
-        and l.ordered and l.queue = t.queue and l.channel = t.channel);
-  end if;
-
-  for done in
-    select l.id, l.job_id, l.became
-    from pawl.followup l
-    where l.id = any (ends) and (select true from pawl.dependency w where w.parent_id = l.job_id limit 1)
-    order by l.id
-  loop
-    for child in
-      select w.child_id, w.on_state, w.keep_waiting
-      from pawl.dependency w
-      where w.parent_id = done.job_id
-      order by w.child_id
-    loop
-      perform from pawl.job j where j.id = child.child_id for update skip locked;
-      if not found then
-        perform from pawl.job j where j.id = child.child_id;
-        if found then
-          skipped := skipped || done.id;
-        else
-          delete from pawl.dependency w where w.child_id = child.child_id;
+  more := false; settled := 0; "left" := 0;
+  ends := array(select l.id from pawl.followup l where l.id > 0 order by l.id limit most for update skip locked);
+  froms := array[1]; tos := array[cardinality(ends)];
+  while froms <> '{}' loop
+    low := froms[cardinality(froms)]; high := tos[cardinality(tos)];
+    froms := trim_array(froms, 1); tos := trim_array(tos, 1);
+    continue when low > high;
+    begin
+      select s.skipped, s.more into part
+      from pawl.settle_followups(ends[low:high], '{channel,dependents,batch}') s;
+      skipped := skipped || part.skipped;
+      more := more or part.more;
+    exception when others then
+      state := sqlstate;
+      if not pawl.is_fault_of_row(state) and state <> '55P03' then
+        raise;
+      elsif cardinality(late) >= 5 then
+        skipped := skipped || ends[low:high];
+      elsif low < high then
+        froms := froms || array[(low + high) / 2 + 1, low]; tos := tos || array[high, (low + high) / 2];
+      elsif state = '55P03' then
+        late := late || ends[low];
+      else
+        state := pawl.isolate_followup(ends[low]);
+        if state = 'left' then
+          late := late || ends[low];
+        elsif state = 'aside' then
+          aside := aside + 1;
         end if;
-        continue;
       end if;
-      if child.on_state = 'any' or child.on_state = 'ok' and done.became = 'completed'
-         or child.on_state = 'not_ok' and done.became in ('dead', 'cancelled') then
-        delete from pawl.dependency w
-        where w.parent_id = done.job_id and w.child_id = child.child_id and w.on_state = child.on_state;
-        perform pawl.unblock(child.child_id);
-      elsif not (child.keep_waiting and done.became = 'dead') then
-        delete from pawl.dependency w where w.child_id = child.child_id;
-        perform pawl.remove(array[child.child_id], array[null::integer], true);
-        more := true;
-      end if;
-    end loop;
+    end;
   end loop;
 
-  -- Batches come last, because an end is counted only once: a row that is left for the next call must not be
-  -- counted yet.
-  for done in
-    select l.id, l.batch, l.became
-    from pawl.followup l
-    where l.id = any (ends) and l.id <> all (skipped) and l.batch is not null
-    order by l.id
-  loop
-    -- A callback job may be ordered, and insert_constrained would wait for the lock of its channel.
-    if exists (
-      select from pawl.batch b, lateral (values (b.on_finish), (b.on_success), (b.on_death)) f (jobs),
-             jsonb_to_recordset(f.jobs) as s (queue text, channel text, ordered boolean)
-      where b.id = done.batch and s.ordered
-        and not pg_try_advisory_xact_lock(pawl.channel_class(s.queue), pawl.channel_object(s.channel))
-    ) or not pawl.count_batch(done.batch, done.became, 1) then
-      skipped := skipped || done.id;
-    end if;
-  end loop;
-
-  delete from pawl.followup l where l.id = any (ends) and l.id <> all (skipped);
+  delete from pawl.followup l where l.id = any (ends) and l.id <> all (skipped || late);
   get diagnostics settled = row_count;
-  "left" := cardinality(ends) - settled;
+  "left" := cardinality(ends) - aside - settled;
   if "left" >= most then
-    -- These rows go to the end, or else the rows behind them would wait too.
-    update pawl.followup l set id = default where l.id = any (ends);
+    late := ends; -- These rows go to the end, or else the rows behind them would wait too.
   end if;
+  update pawl.followup l set id = default where l.id = any (late);
   return next;
 end $$;

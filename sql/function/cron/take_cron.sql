@@ -1,7 +1,8 @@
 -- take_cron locks the schedule that has been due longest, among those that no other transaction has locked, until
 -- the end of the transaction. The transaction then inserts the jobs of its ticks and calls tick_cron.
 --   names, specs, zones   schedules to leave out, as long as their spec and zone are these
--- Moves nothing. Returns the schedule and the database's time, or no row.
+-- Moves nothing. Returns the schedule and the database's time, or no row. Times, jitter and catch_up are as put_cron
+-- takes them, whatever the row has: a row that no client can read would keep all others from their ticks.
 -- Index: cron_next_at, from its first entry.
 -- Survives: two calls for one tick (skip locked, and the row is read again once it is locked); a caller that dies
 -- (its transaction ends with it); a caller that hangs or is cut off (the server ends its session after ten idle
@@ -24,7 +25,8 @@ begin
     limit 1
     for update of c skip locked
   )
-  select m.name, m.spec, m.zone, m.job::text, extract(epoch from m.jitter)::double precision, m.catch_up, m.last_at,
-         m.next_at, clock_timestamp()
+  select m.name, m.spec, m.zone, m.job::text,
+         least(greatest(extract(epoch from m.jitter)::double precision, 0), 31536000),
+         least(greatest(m.catch_up, 0), 1000), pawl.finite(m.last_at), pawl.finite(m.next_at), clock_timestamp()
   from mine m;
 end $$;

@@ -2,13 +2,19 @@
 --   changes   {args, data (base64), value, step, result, percent, message, attempts}. An absent field stays as it
 --             is. A null clears args, data or value. attempts are added to max_attempts. A step's result is kept
 --             under its name
+-- It raises SQLSTATE 22023 for other changes.
 -- Moves nothing; the job row changes, and its epoch stays. Returns whether the job is live at this epoch.
 -- Index: job's primary key.
 -- Survives: a rescue at the same time (the epoch is compared where the row is locked).
 create or replace function pawl.checkpoint(id bigint, epoch integer, changes jsonb) returns boolean
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
+declare
+  wrong text := pawl.validate_checkpoint(changes);
 begin
+  if wrong is not null then
+    raise exception 'pawl: store checkpoint of job %: %', checkpoint.id, wrong using errcode = '22023';
+  end if;
   update pawl.job j
   set args = case when changes ? 'args' then nullif(changes -> 'args', 'null') else j.args end,
       data = case when changes ? 'data' then decode(changes ->> 'data', 'base64') else j.data end,

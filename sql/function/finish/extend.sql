@@ -2,6 +2,7 @@
 --   ids, epochs, leases   the claimed jobs, each with its lease
 --   split                 id of a new lease for the extended jobs, if they are only a part of the jobs of their
 --                         lease
+-- It raises SQLSTATE 22023 unless lasting is 0 to 100 years.
 -- Moves nothing; a consumer's lease gets a later expiry, or its extended jobs move into the lease `split`, with
 -- their permits. The lease of a worker has no expiry and stays as it is.
 -- Returns the id and the lease of each extended job. The others are lost.
@@ -15,15 +16,20 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mer
 set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  until timestamptz := clock_timestamp() + lasting;
+  until timestamptz;
 begin
+  if (lasting between '0' and interval '100 years') is not true then
+    raise exception 'pawl: extend by %: want a time from 0 to 100 years', coalesce(lasting::text, 'null')
+      using errcode = '22023';
+  end if;
+  until := clock_timestamp() + lasting;
   perform l.id from pawl.lease l where l.id = any (extend.leases) order by l.id for update;
   return query
   with pair as materialized (
-    select u.id, u.epoch, u.lease
+    select distinct u.id, u.epoch, u.lease
     from unnest(extend.ids, extend.epochs, extend.leases) as u (id, epoch, lease)
     join pawl.job j on j.id = any (array[u.id]) and j.epoch = u.epoch
-    join pawl.lease l on l.id = u.lease
+    join pawl.lease l on l.id = u.lease and u.id = any (l.jobs)
   ),
   part as materialized (
     -- If all live jobs of a lease are extended, the lease gets the later expiry. Else the extended jobs are split

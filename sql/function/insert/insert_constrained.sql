@@ -1,13 +1,14 @@
 -- insert_constrained inserts jobs that have constraints, all or none.
 --   specs   a JSON array of {queue, channel, priority, kind, args, data (base64), delay, run_at, attempts,
 --           fingerprint, opts, ordered, key, period, replace, reschedule, reserve, after: [{id, on, keep_waiting}],
---           attempt (attempts used), errors}; times in seconds
+--           attempt (attempts used), errors}; times in seconds. The batch in opts is one that this transaction has
+--           inserted
 -- Moves: a job row and a ticket in for each job; rows in ordered_job, unique_key and dependency where the specs ask
 -- for them.
 -- Returns a row for each spec, in order: the id, and whether that is the id of the job that has the unique key. In
 -- that case no job was inserted.
 -- Index: primary keys.
--- Survives: concurrent inserts into a channel (its lock is taken in a statement before the ids are drawn, so that
+-- Survives: concurrent inserts into a channel (its mutex is locked in a statement before the ids are drawn, so that
 -- the order in the channel is the order of commits); two inserts with one key (the second waits for the first, then
 -- finds its row); a job with the key that ends while it is read (the insert is tried again); a parent that finishes
 -- meanwhile (its row is locked, or it is gone and is looked up).
@@ -24,18 +25,29 @@ declare
   ids    bigint[];
   taken  bigint[];
   later  jsonb[]; -- changes by duplicates of a job of this call
+  wrong  record;
   other  record;
   tries  integer;
 begin
+  if jsonb_typeof(specs) is distinct from 'array' then
+    raise exception 'pawl: insert_constrained wants a JSON array of jobs' using errcode = '22023';
+  end if;
+  select s.ord - 1 as index, left(s.value ->> 'kind', 64) as kind, w.reason into wrong
+  from jsonb_array_elements(specs) with ordinality as s (value, ord),
+       lateral (select pawl.validate_constrained(s.value) as reason) w
+  where not pawl.is_plain_spec(s.value) and w.reason is not null
+  limit 1;
+  if found then
+    raise exception 'pawl: job % (kind %): %', wrong.index, coalesce(wrong.kind, 'null'), wrong.reason
+      using errcode = '22023';
+  end if;
   perform pg_current_xact_id();
-  perform pg_advisory_xact_lock(c.class, c.object)
-  from (
-    select distinct u.class, u.object
-    from (select pawl.channel_class(s.queue), pawl.channel_object(s.channel)
-          from jsonb_to_recordset(specs) as s (queue text, channel text, ordered boolean)
-          where s.ordered) u (class, object)
-    order by 1, 2
-  ) c;
+  insert into pawl.mutex as m (kind, queue, name) -- As lock_mutexes does it.
+  select distinct 'channel', coalesce(s.queue, 'default'), coalesce(s.channel, '')
+  from jsonb_to_recordset(specs) as s (queue text, channel text, ordered boolean)
+  where s.ordered
+  order by 1, 2, 3
+  on conflict (kind, queue, name) do update set name = m.name where false;
   moment := clock_timestamp();
   ids := array(select nextval('pawl.pos') from generate_series(1, jsonb_array_length(specs)));
   taken := array_fill(null::bigint, array[cardinality(ids)]);
@@ -115,6 +127,18 @@ begin
   from jsonb_array_elements(specs) with ordinality as s (value, ord)
   where taken[s.ord] is null
   order by s.ord;
+
+  for spec in
+    select (s.value -> 'opts' ->> 'batch')::bigint as batch, count(*) as n
+    from jsonb_array_elements(specs) with ordinality as s (value, ord)
+    where taken[s.ord] is null and s.value -> 'opts' ? 'batch'
+    group by 1
+  loop
+    update pawl.batch b set total = b.total + spec.n where b.id = spec.batch and b.xact = pg_current_xact_id();
+    if not found then
+      raise exception 'pawl: this transaction has inserted no batch %', spec.batch using errcode = '22023';
+    end if;
+  end loop;
 
   insert into pawl.ordered_job (queue, channel, pos, job_id)
   select coalesce(s.value ->> 'queue', 'default'), coalesce(s.value ->> 'channel', ''), ids[s.ord], ids[s.ord]

@@ -18,7 +18,9 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mer
 set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 declare
-  finished  bigint[]; -- ordered jobs that had finished when this began
+  finished  bigint[]; -- ordered jobs that had finished when this began,
+  of_queues text[];   -- and their channels
+  channels  text[];
   queues    text[];
   changed   bigint[];
   were_dead bigint[];
@@ -30,20 +32,19 @@ declare
 begin
   perform pg_current_xact_id();
   -- An ordered job that ends from here on was running when it was retried. It stays as it is, because this does not
-  -- have the lock of its channel.
-  with ended as materialized (
+  -- have the mutex of its channel.
+  select coalesce(array_agg(e.id), '{}'), array_agg(e.queue), array_agg(e.channel)
+  into finished, of_queues, channels
+  from (
     select d.id, d.queue, d.channel from pawl.dead d where d.id = any (retry.ids) and d.opts ? 'ordered'
     union all
     select a.min_id, a.queue, a.channel[1]
     from pawl.archive_chunk a
     where a.min_id = any (retry.ids) and a.state = 'cancelled' and a.opts[1] ? 'ordered'
-  ),
-  alone as materialized (
-    select pg_advisory_xact_lock(c.class, c.object)
-    from (select distinct pawl.channel_class(e.queue) as class, pawl.channel_object(e.channel) as object
-          from ended e order by 1, 2) c
-  )
-  select array(select e.id from ended e) into finished from (select count(*) from alone) a;
+  ) e;
+  if cardinality(finished) > 0 then
+    perform pawl.lock_mutexes('channel', of_queues, channels);
+  end if;
   perform j.id
   from (select u.id from unnest(retry.ids) as u (id) order by u.id) u,
        lateral (select j.id from pawl.job j where j.id = u.id for update) j;
@@ -131,7 +132,7 @@ begin
     end if;
     if revived.opts ? 'batch' then
       perform from pawl.batch b where b.id = (revived.opts ->> 'batch')::bigint for update;
-      delete from pawl.followup l where l.job_id = revived.id;
+      delete from pawl.followup l where l.job_id = revived.id and l.batch is not null;
       if not found then -- The end of the job was counted already.
         perform pawl.count_batch((revived.opts ->> 'batch')::bigint, revived.was, -1);
       end if;

@@ -2,7 +2,7 @@
 -- channel was halted.
 -- Moves: the row of halted_channel out; the ticket of the channel's next job, as unblock does.
 -- Index: primary keys of halted_channel and ordered_job.
--- Survives: inserts into the channel (its lock is taken in an earlier statement).
+-- Survives: inserts into the channel (its mutex is locked in an earlier statement).
 create or replace function pawl.resume_channel(queue text, channel text) returns boolean
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -10,7 +10,7 @@ declare
   next_job bigint;
 begin
   perform pg_current_xact_id();
-  perform pg_advisory_xact_lock(pawl.channel_class(resume_channel.queue), pawl.channel_object(resume_channel.channel));
+  perform pawl.lock_mutexes('channel', array[resume_channel.queue], array[resume_channel.channel]);
   delete from pawl.halted_channel h where h.queue = resume_channel.queue and h.channel = resume_channel.channel;
   if not found then
     return false;

@@ -10,7 +10,7 @@ returns table (state text, missing bigint[])
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
-  update pawl.worker w set seen_at = clock_timestamp(), running = heartbeat.running
+  update pawl.worker w set seen_at = clock_timestamp(), running = greatest(heartbeat.running, 0)
   where w.id = heartbeat.worker and w.gone_at is null
   returning w.state into heartbeat.state;
   if found then

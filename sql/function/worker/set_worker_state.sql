@@ -9,6 +9,10 @@ language plpgsql as $$
 declare
   became text;
 begin
+  if (set_worker_state.state = any ('{ready,suspended,stopping}')) is not true then
+    raise exception 'pawl: there is no worker state %; want ready, suspended or stopping',
+      left(coalesce(set_worker_state.state, 'null'), 64) using errcode = '22023';
+  end if;
   update pawl.worker w
   set state = case when w.state = 'stopping' then w.state else set_worker_state.state end
   where w.id = set_worker_state.worker and w.gone_at is null
