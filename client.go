@@ -246,6 +246,7 @@ func (c *Client) clonePool(ctx context.Context) (*Client, error) {
 	config := c.pool.Config()
 	// They are for claims, three writers of results, heartbeats, cron, counters and maintenance.
 	config.MaxConns, config.MinConns, config.MinIdleConns = 8, 0, 0
+	pg.PinConfig(config)
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
 	if err != nil {
 		return nil, err
@@ -265,8 +266,7 @@ func (c *Client) inTx(ctx context.Context, do func(*Client) error) error {
 	if c.pool == nil {
 		return c.query(ctx, "", nil, nil) // It returns the error of a client without a pool.
 	}
-	options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
-	return pgx.BeginTxFunc(ctx, c.pool, options, func(tx pgx.Tx) error { return do(c.With(tx)) })
+	return pg.Begin(ctx, c.pool, "", func(tx pgx.Tx) error { return do(c.With(tx)) })
 }
 
 // warn logs an error of a callback of the user.

@@ -74,8 +74,7 @@ func (t *cronTicker) do(ctx context.Context) error {
 func (t *cronTicker) tick(ctx context.Context) (key cronKey, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cronTimeout)
 	defer cancel()
-	options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
-	err = pgx.BeginTxFunc(ctx, t.client.pool, options, func(tx pgx.Tx) error {
+	err = pg.Begin(ctx, t.client.pool, "", func(tx pgx.Tx) error {
 		in := t.client.With(tx)
 		cron, err := t.take(ctx, in)
 		if errors.Is(err, ErrNotFound) {

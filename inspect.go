@@ -116,10 +116,7 @@ func (c *Client) inspection() *inspect.Installation {
 	}
 	if c.db == nil {
 		in.Begin = func(ctx context.Context, mode pgx.TxAccessMode, do func(inspect.Runner) error) error {
-			options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: mode}
-			return pgx.BeginTxFunc(ctx, c.pool, options, func(tx pgx.Tx) error {
-				return do(inspectRunner{c.With(tx)})
-			})
+			return pg.Begin(ctx, c.pool, mode, func(tx pgx.Tx) error { return do(inspectRunner{c.With(tx)}) })
 		}
 	}
 	return in

@@ -48,8 +48,11 @@ func withListen(config *pawl.Config) { config.ListenURL = listenDirectly }
 func connectUnchecked(t testing.TB, url string, options ...func(*pawl.Config)) (*pawl.Client, *pgxpool.Pool) {
 	t.Helper()
 	eight := func(c *pgxpool.Config) { c.MaxConns = 8 }
-	pool := pgtest.Pool(t, url, eight)
+	pool := pgtest.Pool(t, url, eight, pgtest.Friendly)
 	theirs := pool
+	if pgtest.IsHostile() {
+		theirs = pgtest.Pool(t, url, eight)
+	}
 	config := pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	if pgtest.Pooled() {
 		// The library gets a pool like a user's. The test's own statements would fail on it.

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -61,12 +62,13 @@ type Installation struct {
 // transaction, do runs there.
 func (in *Installation) read(ctx context.Context, lockTimeout string, do func(tx Runner) error) error {
 	if in.Begin == nil {
-		return do(in.Runner)
+		return describing(ctx, in.Runner, do)
 	}
 	return in.Begin(ctx, pgx.ReadOnly, func(tx Runner) error {
-		err := tx.Query(ctx, `select set_config('lock_timeout', $1::text, true), set_config('enable_nestloop', 'off', true),
-			set_config('jit', 'off', true)`, []any{lockTimeout}, nil)
-		if err != nil {
+		settings := map[string]string{"lock_timeout": lockTimeout}
+		maps.Copy(settings, planned)
+		maps.Copy(settings, readable)
+		if _, err := set(ctx, tx, settings); err != nil {
 			return err
 		}
 		return do(tx)

@@ -26,6 +26,16 @@ type Column struct {
 func Copy(
 	ctx context.Context, conn *pgx.Conn, table pgx.Identifier, columns []Column, n int, row func(i int, values []any),
 ) error {
+	do := func() error { return copyRows(ctx, conn, table, columns, n, row) }
+	if _, _, err := (sessionGuard{}).RewriteQuery(ctx, conn, "", nil); err != nil {
+		return inUTF8(err, setEncoding(ctx, conn), do)
+	}
+	return do()
+}
+
+func copyRows(
+	ctx context.Context, conn *pgx.Conn, table pgx.Identifier, columns []Column, n int, row func(i int, values []any),
+) error {
 	names := make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = c.Name

@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // A DB runs statements. See Pgx and OnSQL.
@@ -28,8 +29,40 @@ type Pgx struct{ Querier }
 // Query runs a statement in mode CacheDescribe, whatever the mode of the connection. No prepared statement outlives
 // the call, so a transaction pooler may be in between. The server plans the statement each time, so no plan made for
 // an empty table is kept.
+//
+// Settings of the session do no harm: see pins.
 func (p Pgx) Query(ctx context.Context, text string, args []any, each func(Row) error) error {
-	rows, err := p.Querier.Query(ctx, text, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+	pool, ok := p.Querier.(*pgxpool.Pool)
+	if !ok {
+		err := p.send(ctx, text, args, each)
+		if err == nil {
+			return nil
+		}
+		return inUTF8(err, setEncoding(ctx, p.Querier), func() error { return p.send(ctx, text, args, each) })
+	}
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if err := CheckEncoding(conn.Conn()); err != nil {
+		return err
+	}
+	plain, err := isPlain(ctx, conn.Conn())
+	switch {
+	case err != nil:
+		return err
+	case plain:
+		return Pgx{conn.Conn()}.send(ctx, text, args, each)
+	default:
+		return beginOn(ctx, conn, "", func(tx pgx.Tx) error { return Pgx{tx}.send(ctx, text, args, each) })
+	}
+}
+
+// send sends a statement on a connection, and passes each row on.
+func (p Pgx) send(ctx context.Context, text string, args []any, each func(Row) error) error {
+	args = append([]any{pgx.QueryExecModeCacheDescribe, sessionGuard{}}, args...)
+	rows, err := p.Querier.Query(ctx, text, args...)
 	if err != nil {
 		return err
 	}

@@ -45,17 +45,20 @@ func Connect(ctx context.Context, pool *pgxpool.Pool, url string) (*Session, err
 			return nil, err
 		}
 	}
+	pinEncoding(config)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	s := &Session{Conn: conn}
-	err = conn.QueryRow(ctx, "select pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&s.PID)
+	err = conn.QueryRow(ctx, "select pg_backend_pid()", pgx.QueryExecModeExec).Scan(&s.PID)
+	if s.Pooled = s.PID != conn.PgConn().PID(); err == nil && !s.Pooled {
+		err = pinSession(ctx, conn)
+	}
 	if err != nil {
 		s.Close(ctx)
 		return nil, err
 	}
-	s.Pooled = s.PID != conn.PgConn().PID()
 	return s, nil
 }
 

@@ -51,6 +51,21 @@ const (
 )
 
 func (d *sqlDB) Query(ctx context.Context, text string, args []any, each func(Row) error) error {
+	send := func() error { return d.send(ctx, text, args, each) }
+	err := send()
+	if err == nil {
+		return nil
+	}
+	return inUTF8(err, func(encoding string) error {
+		rows, err := d.db.QueryContext(ctx, setEncodingText, pgx.QueryExecModeExec, encoding)
+		if err != nil {
+			return err
+		}
+		return errors.Join(rows.Err(), rows.Close())
+	}, send)
+}
+
+func (d *sqlDB) send(ctx context.Context, text string, args []any, each func(Row) error) error {
 	rows, err := d.query(ctx, text, args)
 	if err != nil {
 		return explainLostStatement(err)
@@ -77,7 +92,7 @@ func (d *sqlDB) query(ctx context.Context, text string, args []any) (*sql.Rows, 
 	case asLiterals:
 		return d.db.QueryContext(ctx, inline(text, args))
 	case asPgx:
-		texts = append(texts, pgx.QueryExecModeCacheDescribe)
+		texts = append(texts, pgx.QueryExecModeCacheDescribe, sessionGuard{})
 	}
 	for _, arg := range args {
 		texts = append(texts, Text(arg))
@@ -153,14 +168,14 @@ func embedded(db SQLQuerier) SQLQuerier {
 	return nil
 }
 
-var placeholder = regexp.MustCompile(`\$[0-9]+`)
+// placeholder matches placeholders, and quoted names and strings, which may have the form of one.
+var placeholder = regexp.MustCompile(`\$[0-9]+|"[^"]*"|'[^']*'`)
 
-// inline writes parameters into a statement as literals. No string of the statement may have the form of a
-// placeholder.
+// inline writes parameters into a statement as literals.
 func inline(text string, args []any) string {
 	return placeholder.ReplaceAllStringFunc(text, func(name string) string {
 		n, err := strconv.Atoi(name[1:])
-		if err != nil || n < 1 || n > len(args) {
+		if name[0] != '$' || err != nil || n < 1 || n > len(args) {
 			return name
 		}
 		return literal(Text(args[n-1]))

@@ -17,8 +17,9 @@ import (
 // run is the state of one test binary: its server and its databases.
 type run struct {
 	migrate  func(ctx context.Context, url string) error
-	connect  func() error           // opens the server, once
-	template func() (string, error) // makes the template, once
+	connect  func() error                      // opens the server, once
+	template func() (string, error)            // makes the template, once
+	settings func() (map[string]string, error) // reads the server's settings, once
 
 	server *localpg.Server // the private server; nil on the server of EnvURL
 	pooler *localpg.Pooler // nil if tests connect to the server directly
@@ -37,6 +38,7 @@ func newRun(migrate func(ctx context.Context, url string) error) *run {
 	r := &run{migrate: migrate}
 	r.connect = sync.OnceValue(r.open)
 	r.template = sync.OnceValues(r.makeTemplate)
+	r.settings = sync.OnceValues(r.readSettings)
 	return r
 }
 
@@ -203,6 +205,11 @@ func (r *run) makeTemplate() (string, error) {
 	if err := r.exec("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
 		return "", err
 	}
+	if IsHostile() {
+		if err := r.makeHostile(name); err != nil {
+			return "", err
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
 	defer cancel()
 	if r.migrate != nil {
@@ -226,8 +233,7 @@ func (r *run) copyTemplate() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := r.name()
-	return name, r.exec("CREATE DATABASE " + name + " TEMPLATE " + template + r.clone)
+	return r.create(template)
 }
 
 func (r *run) migrated() (string, error) {
@@ -247,8 +253,18 @@ func (r *run) newDatabase() (string, error) {
 	if err := r.connect(); err != nil {
 		return "", err
 	}
-	name := r.name()
-	return name, r.exec("CREATE DATABASE " + name + " TEMPLATE template0" + r.clone)
+	return r.create("template0")
+}
+
+func (r *run) create(template string) (name string, err error) {
+	name = r.name()
+	if err := r.exec("CREATE DATABASE " + name + " TEMPLATE " + template + r.clone); err != nil {
+		return name, err
+	}
+	if IsHostile() { // A copy does not have the settings of its template.
+		return name, r.makeHostile(name)
+	}
+	return name, nil
 }
 
 func (r *run) drop(name string) error {

@@ -49,7 +49,7 @@ from pg_namespace s,
                   || case when p.proparallel = 's' then ' parallel safe' else '' end,
                 (select string_agg(' set ' || u.setting, '' order by u.ord)
                  from unnest(p.proconfig) with ordinality as u (setting, ord)
-                 where u.setting not like 'search\_path=%')),
+                 where not starts_with(u.setting, 'search_path='))),
               null, p.prosrc, true
        from pg_proc p
        where p.pronamespace = s.oid

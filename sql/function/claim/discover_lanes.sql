@@ -19,7 +19,7 @@ create or replace function pawl.discover_lanes(
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
 declare
-  top_channel  constant text    := U&'\+10FFFF';
+  top_channel  constant text    := chr(1114111); -- U+10FFFF.
   top_priority constant integer := 2147483647;
   high_queue text; high_priority integer; high_channel text;
   pos   bigint; -- the search goes on above (queue, priority, channel, pos)

@@ -18,7 +18,7 @@ seen as (
   from late l,
        lateral ( -- The queue's name, quoted for a shell.
          select case when l.queue ~ '^[A-Za-z0-9_.:-]+$' then l.queue
-                     else '''' || replace(l.queue, '''', '''\''''') || '''' end as word
+                     else '''' || replace(l.queue, '''', format('''%s''''', chr(92))) || '''' end as word
        ) w,
        lateral (
          select count(*) filter (where w.state = 'ready') as workers,

@@ -1,0 +1,150 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// EnvHostile is an environment variable. If it is not empty, every database of the tests has the settings of
+// [Hostile].
+const EnvHostile = "PAWL_TEST_HOSTILE"
+
+// Hostile are settings that a database or a role may have and that a careless statement does not expect.
+var Hostile = map[string]string{
+	// How text is read and written.
+	"client_encoding":             "LATIN1",
+	"standard_conforming_strings": "off",
+	"backslash_quote":             "off",
+	"array_nulls":                 "off",
+	"transform_null_equals":       "on",
+	"datestyle":                   "SQL, DMY",
+	"intervalstyle":               "sql_standard",
+	"timezone":                    "Asia/Kathmandu",
+	"bytea_output":                "escape",
+	"extra_float_digits":          "-15",
+	"xmloption":                   "document",
+	"quote_all_identifiers":       "on",
+	"client_min_messages":         "debug1",
+	"search_path":                 "nowhere, pg_temp",
+
+	// Transactions, and what ends them.
+	"default_transaction_isolation":       "serializable",
+	"default_transaction_deferrable":      "on",
+	"synchronous_commit":                  "off",
+	"statement_timeout":                   "20s",
+	"lock_timeout":                        "10s",
+	"idle_in_transaction_session_timeout": "20s",
+	"idle_session_timeout":                "5s",
+	"transaction_timeout":                 "20s",
+	"row_security":                        "off",
+	"session_replication_role":            "replica",
+
+	// Plans.
+	"jit":                          "on",
+	"jit_above_cost":               "0",
+	"jit_inline_above_cost":        "0",
+	"jit_optimize_above_cost":      "0",
+	"plan_cache_mode":              "force_custom_plan",
+	"cursor_tuple_fraction":        "1",
+	"constraint_exclusion":         "on",
+	"enable_indexscan":             "off",
+	"enable_indexonlyscan":         "off",
+	"enable_bitmapscan":            "off",
+	"enable_tidscan":               "off",
+	"enable_nestloop":              "off",
+	"enable_sort":                  "off",
+	"enable_hashagg":               "off",
+	"enable_material":              "off",
+	"enable_memoize":               "off",
+	"enable_incremental_sort":      "off",
+	"enable_partition_pruning":     "off",
+	"enable_partitionwise_join":    "on",
+	"from_collapse_limit":          "1",
+	"join_collapse_limit":          "1",
+	"geqo_threshold":               "2",
+	"random_page_cost":             "1000",
+	"seq_page_cost":                "0",
+	"work_mem":                     "64kB",
+	"force_parallel_mode":          "on",
+	"debug_parallel_query":         "on",
+	"parallel_setup_cost":          "0",
+	"min_parallel_table_scan_size": "0",
+	"default_toast_compression":    "lz4",
+	"gin_fuzzy_search_limit":       "1",
+}
+
+// IsHostile reports whether every database of the tests has the settings of [Hostile].
+func IsHostile() bool { return os.Getenv(EnvHostile) != "" }
+
+// MakeHostile gives the database at url the settings of [Hostile], as far as the server knows them. New sessions have
+// them.
+func MakeHostile(t testing.TB, url string) {
+	t.Helper()
+	if err := current.makeHostile(Name(t, url)); err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+}
+
+// Friendly is an option of [Pool], for a pool of the test's own statements: its sessions have the server's settings
+// where the database has those of [Hostile].
+func Friendly(config *pgxpool.Config) {
+	if _, pooled := poolers.Load(config.ConnConfig.Host); pooled || current == nil {
+		return
+	}
+	settings, err := current.settings()
+	if err != nil {
+		panic(fmt.Sprintf("pgtest: %v", err))
+	}
+	maps.Copy(config.ConnConfig.RuntimeParams, settings)
+}
+
+// readSettings returns the server's values of the settings of Hostile.
+func (r *run) readSettings() (map[string]string, error) {
+	if err := r.connect(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, r.url(""))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	settings := map[string]string{}
+	rows, _ := conn.Query(ctx, "SELECT lower(name), setting FROM pg_settings WHERE lower(name) = ANY ($1)",
+		slices.Collect(maps.Keys(Hostile)))
+	var name, value string
+	_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+		settings[name] = value
+		return nil
+	})
+	return settings, err
+}
+
+// makeHostile sets what the server knows of Hostile.
+func (r *run) makeHostile(database string) error {
+	var statements []string
+	for _, name := range slices.Sorted(maps.Keys(Hostile)) {
+		statements = append(statements, fmt.Sprintf(
+			`DO $do$ BEGIN IF current_setting('%[2]s', true) IS NOT NULL THEN ALTER DATABASE %[1]s SET %[2]s = %[3]s; END IF;
+			EXCEPTION WHEN invalid_parameter_value THEN NULL; END $do$`,
+			database, name, hostileValue(name)))
+	}
+	return r.exec(statements...)
+}
+
+// hostileValue returns a setting as SET takes it. A quoted list would be one name.
+func hostileValue(name string) string {
+	if name == "search_path" {
+		return Hostile[name]
+	}
+	return "'" + strings.ReplaceAll(Hostile[name], "'", "''") + "'"
+}
