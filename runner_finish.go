@@ -337,21 +337,24 @@ func (f *finisher) notifyIdle() {
 // decided. If another transaction has locked a job's row, its result is delivered again after a while. Nothing waits
 // for that transaction in the database: neither other jobs nor a connection.
 //
-// After an ambiguous delivery the results may be stored already. Then it also reads which jobs have finished.
+// A job that is not the runner's any more may have finished: an ambiguous delivery stored its result, or the job was
+// cancelled while its handler ran.
 func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 	defer f.followups.run(f.ctx, f.client)
 	jobs := make([]*JobInfo, len(batch))
 	for i, a := range batch {
 		jobs[i] = a.job
 	}
-	var missing, finished map[ID]bool
+	var missing map[ID]bool
+	var finished map[ID]string
 	err := f.retry(func() (err error) {
 		missing, err = f.client.findMissing(f.ctx, jobs)
 		return err
 	})
-	if err == nil && ambiguous && len(missing) > 0 {
-		jobs = slices.DeleteFunc(jobs, func(job *JobInfo) bool { return !missing[job.ID] })
-		finished, err = f.client.findFinished(f.ctx, jobs)
+	if err == nil {
+		if jobs = unexplained(batch, missing, ambiguous); len(jobs) > 0 {
+			finished, err = f.client.findFinished(f.ctx, jobs)
+		}
 	}
 	var locked []attemptResult
 	for _, a := range batch {
@@ -361,7 +364,11 @@ func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 		case !missing[a.job.ID]:
 			a.skips, a.ambiguous = a.skips+1, ambiguous
 			locked = append(locked, a)
-		case a.job.finishedByHand.Load() || finished[a.job.ID]:
+		case finished[a.job.ID] == string(pawlstate.Cancelled) && !(ambiguous && a.verb == verbCancel) &&
+			!a.job.finishedByHand.Load():
+			a.ended = ErrCancelled
+			f.decide(a, "", ErrLeaseLost)
+		case a.job.finishedByHand.Load() || ambiguous && finished[a.job.ID] != "":
 			f.decide(a, string(pawlstate.Completed), nil)
 		default:
 			f.decide(a, "", ErrLeaseLost)
@@ -371,6 +378,18 @@ func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 		pg.Sleep(f.ctx, min(firstLockedWait<<min(locked[0].skips, maxLockedDoublings), maxLockedWait))
 		f.deliver(locked, nil)
 	}
+}
+
+// unexplained returns the missing jobs of which it is not known what became of them. A handler whose context has ended
+// has learned it from a heartbeat.
+func unexplained(batch []attemptResult, missing map[ID]bool, ambiguous bool) (jobs []*JobInfo) {
+	for _, a := range batch {
+		told := errors.Is(a.ended, ErrCancelled) || errors.Is(a.ended, ErrLeaseLost)
+		if missing[a.job.ID] && (ambiguous || !told && !a.job.finishedByHand.Load()) {
+			jobs = append(jobs, a.job)
+		}
+	}
+	return jobs
 }
 
 // waitForFollowups returns when no followup of a decided result is running.

@@ -228,7 +228,7 @@ func (b *heartbeat) cancelMissing(ctx context.Context, reported []*JobInfo, ids 
 		}
 		for _, job := range jobs {
 			cause := ErrLeaseLost
-			if finished[job.ID] {
+			if finished[job.ID] != "" {
 				cause = ErrCancelled
 			}
 			b.slots.cancel(cause, func(running *JobInfo) bool { return running == job })

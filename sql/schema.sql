@@ -464,7 +464,7 @@ function filter(filter jsonb, source text)
   language plpgsql stable;
 
 function find_finished(ids bigint[], epochs integer[])
-  returns SETOF bigint
+  returns TABLE(id bigint, state text)
   language sql stable;
 
 function find_missing(ids bigint[], epochs integer[])
