@@ -164,7 +164,7 @@ func TestFinishedJobsOfAChunkAreRecognised(t *testing.T) {
 	jobs = append(jobs, others...)
 	must(t, client.Complete(t.Context(), jobs[:1]))
 	must(t, client.Complete(t.Context(), jobs[2:]))
-	const found = "select array_agg(f order by f) from pawl.find_finished($1::bigint[], $2::integer[]) f"
+	const found = "select array_agg(f.id order by f.id) from pawl.find_finished($1::bigint[], $2::integer[]) f"
 	epochs := make([]int32, len(jobs))
 	for i, job := range jobs {
 		epochs[i] = job.Epoch()

@@ -1,6 +1,7 @@
 package pawl
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,13 @@ type attemptResult struct {
 	skips     int   // How often a statement skipped the job because its row was locked.
 	ambiguous bool  // An attempt to deliver the result may have been carried out.
 	refused   bool  // It stands for a result that the database refused.
+	ended     error // Why the job's context ended before its handler returned, or nil.
+
+	stuck *stuckHandler // Set if the handler has not returned. Then job is a copy.
 }
+
+// keepsPermit reports whether the job's permit, and with it its lease, outlives the result.
+func (a *attemptResult) keepsPermit() bool { return a.stuck != nil && a.stuck.keepsPermit() }
 
 // The verbs of fail.sql, and complete. An outcome may have others.
 const (
@@ -92,11 +99,11 @@ func readResult(job *JobInfo, h *handler, err error) attemptResult {
 // retryAfter returns the handler's own delay and backoff after a failed attempt. Each is nil if the handler has none.
 func (h *handler) retryAfter(job *JobInfo, err error) (delay *float64, backoff *string) {
 	if h.opts.Delay != nil {
-		var d time.Duration
-		if p := guarded(func() error { d = h.opts.Delay(job, err); return nil }); p != nil {
-			job.client.warn("pawl: KindOptions.Delay panicked, the backoff applies", job, p)
-		}
-		if d > 0 {
+		answer := make(chan time.Duration, 1)
+		p := h.breaker.try(context.Background(), func(context.Context) error { answer <- h.opts.Delay(job, err); return nil })
+		if p != nil {
+			job.client.warn("pawl: KindOptions.Delay failed; the backoff applies", job, p)
+		} else if d := <-answer; d > 0 {
 			delay = secondsOf(d)
 		}
 	}

@@ -160,9 +160,9 @@ func (r *claimReader) sort() {
 }
 
 func (c *Client) notifyOnClaim(ctx context.Context, jobs Jobs, took time.Duration, err error) {
-	if p := guarded(func() error { c.config.OnClaim(ctx, jobs, took, err); return nil }); p != nil {
-		c.config.Logger.Error("pawl: OnClaim panicked", "error", p)
-	}
+	c.onClaim.call(ctx, c.config.Logger, "OnClaim", nil, func(ctx context.Context) {
+		c.config.OnClaim(ctx, jobs, took, err)
+	})
 }
 
 // unclaim undoes a claim whose result was lost. It tries again until the database confirms it, or ctx ends.

@@ -34,6 +34,8 @@ type installation struct {
 	consumer      consumer
 	awaiter       awaiter
 	counters      *counters
+	onClaim       *breaker // Of Config.OnClaim.
+	troubles      *troubles
 	noListen      *atomic.Bool // Set when LISTEN has met a transaction pooler. LISTEN is not tried again.
 }
 
@@ -124,13 +126,14 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
-	config.Logger = slog.New(guardedHandler{config.Logger.Handler()})
+	config.Logger = slog.New(guardedHandler{config.Logger.Handler(), new(breaker)})
 	source, err := migrate.Load(sql.Files, "pawl.")
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{installation: &installation{
-		pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate), noListen: new(atomic.Bool),
+		pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate), onClaim: new(breaker),
+		troubles: new(troubles), noListen: new(atomic.Bool),
 	}}
 	c.insertBatcher.client, c.counters = c, newCounters(c)
 	return c, nil
@@ -252,7 +255,8 @@ func (c *Client) clonePool(ctx context.Context) (*Client, error) {
 		return nil, err
 	}
 	own := &Client{installation: &installation{
-		pool: pool, config: c.config, source: c.source, counters: c.counters, noListen: c.noListen,
+		pool: pool, config: c.config, source: c.source, counters: c.counters, onClaim: c.onClaim, troubles: c.troubles,
+		noListen: c.noListen,
 	}}
 	own.insertBatcher.client = own
 	return own, nil

@@ -2,6 +2,7 @@ package pawl
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -98,6 +99,20 @@ func (t *counters) finished(results []attemptResult, became func(ID) string) {
 	t.reportSoon()
 }
 
+// stuck counts a stuck handler.
+func (t *counters) stuck(queue string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.of(queue).Stuck++
+}
+
+// cancelled counts a job that was cancelled while its handler, which is stuck, ran.
+func (t *counters) cancelled(queue string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.of(queue).Cancelled++
+}
+
 // reportSoon starts a timer for the next report unless one is running. The caller holds t.mu.
 func (t *counters) reportSoon() {
 	if t.due || t.client.pool == nil {
@@ -162,6 +177,8 @@ func (q *queueCounters) add(r *attemptResult, became string) {
 		q.Ran.Observe(r.ran)
 	}
 	switch {
+	case became == "" && errors.Is(r.ended, ErrCancelled):
+		q.Cancelled++
 	case became == "":
 		q.Lost++
 	case r.verb == verbComplete && r.job.finishedByHand.Load():

@@ -259,6 +259,14 @@ var doctorProblems = map[string]struct {
 		p.worker("new", "version = 'v2'")
 		return []string{"workers of 2 versions", "v1 (1 worker, such as worker", "new"}
 	}},
+	"stuck handlers": {"worker", func(p *inspected) []string {
+		p.worker("w", "stuck = '{mail,note,mail}'")
+		return []string{"(w) has 3 stuck handlers", "2 of kind mail, 1 of kind note", "stacks in the worker's log"}
+	}},
+	"a worker that cannot claim": {"worker", func(p *inspected) []string {
+		p.worker("w", "problem = 'claims have failed 9 times since 2030: permission denied'")
+		return []string{"(w) is alive, but claims have failed 9 times since 2030: permission denied"}
+	}},
 	"clock set back": {"worker", func(p *inspected) []string {
 		p.worker("w", "seen_at = now() + interval '1 hour'")
 		return []string{"(w) has its last heartbeat in the future"}

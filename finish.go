@@ -146,28 +146,32 @@ func (c *Client) finishLocking(
 
 // findMissing returns which of the jobs are not live any more at the epoch at which they were claimed.
 func (c *Client) findMissing(ctx context.Context, jobs []*JobInfo) (missing map[ID]bool, err error) {
-	return c.findJobs(ctx, "select id from unnest(pawl.find_missing($1::bigint[], $2::integer[])) id", jobs)
-}
-
-// findFinished returns which of the jobs were finished at the epoch at which they were claimed. It tries again if the
-// connection fails.
-func (c *Client) findFinished(ctx context.Context, jobs []*JobInfo) (finished map[ID]bool, err error) {
-	err = pg.RetryUntil(ctx, func() error {
-		finished, err = c.findJobs(ctx, "select * from pawl.find_finished($1::bigint[], $2::integer[])", jobs)
-		return err
-	})
-	return finished, err
-}
-
-// findJobs runs a statement that selects some of the jobs.
-func (c *Client) findJobs(ctx context.Context, text string, jobs []*JobInfo) (found map[ID]bool, err error) {
 	ids, epochs := idsAndEpochs(jobs)
-	found = map[ID]bool{}
-	err = c.query(ctx, text, []any{ids, epochs}, func(s scanner) error {
-		var id int64
-		err := s.Scan(&id)
-		found[ID(id)] = true
-		return err
+	missing = map[ID]bool{}
+	err = c.query(ctx, "select id from unnest(pawl.find_missing($1::bigint[], $2::integer[])) id", []any{ids, epochs},
+		func(s scanner) error {
+			var id int64
+			err := s.Scan(&id)
+			missing[ID(id)] = true
+			return err
+		})
+	return missing, err
+}
+
+// findFinished returns the states of the jobs that were finished at the epoch at which they were claimed. It tries again
+// if the connection fails.
+func (c *Client) findFinished(ctx context.Context, jobs []*JobInfo) (states map[ID]string, err error) {
+	ids, epochs := idsAndEpochs(jobs)
+	err = pg.RetryUntil(ctx, func() error {
+		states = map[ID]string{}
+		return c.query(ctx, "select f.id, f.state from pawl.find_finished($1::bigint[], $2::integer[]) f",
+			[]any{ids, epochs}, func(s scanner) error {
+				var id int64
+				var state string
+				err := s.Scan(&id, &state)
+				states[ID(id)] = state
+				return err
+			})
 	})
-	return found, err
+	return states, err
 }

@@ -2,9 +2,12 @@ package pawl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
+	"time"
 )
 
 // Code of the user can do anything: panic, end its goroutine as testing.T.FailNow does, or return an error whose
@@ -35,6 +38,28 @@ func guarded(do func() error) (err error) {
 	return err
 }
 
+// guardedFor is guarded, but it returns errSlow if do does not return in time.
+func guardedFor(limit time.Duration, do func() error) error {
+	began := time.Now()
+	done := make(chan error, 1)
+	go func() {
+		var err error = errGoexit
+		defer func() { done <- err }()
+		err = caught(do)
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		if time.Since(began) >= limit { // It blocked until its context ended.
+			return errSlow
+		}
+		return err
+	case <-timer.C:
+		return errSlow
+	}
+}
+
 // errGoexit is the error of a handler or callback that ended its goroutine.
 var errGoexit = &PanicError{Value: "it ended its goroutine (runtime.Goexit)"}
 
@@ -46,9 +71,12 @@ func errorMessage(err error) (text string) {
 	return text
 }
 
-// guardedHandler is a slog.Handler that drops a record whose handling panics: what is logged may be of the user, and so
-// may be the handler.
-type guardedHandler struct{ slog.Handler }
+// guardedHandler is a slog.Handler that drops a record whose handling panics or blocks: what is logged may be of the
+// user, and so may be the handler.
+type guardedHandler struct {
+	slog.Handler
+	breaker *breaker
+}
 
 func (h guardedHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
 	_ = caught(func() error { enabled = h.Handler.Enabled(ctx, level); return nil })
@@ -56,13 +84,69 @@ func (h guardedHandler) Enabled(ctx context.Context, level slog.Level) (enabled 
 }
 
 func (h guardedHandler) Handle(ctx context.Context, record slog.Record) error {
-	return guarded(func() error { return h.Handler.Handle(ctx, record) })
+	return h.breaker.try(ctx, func(context.Context) error { return h.Handler.Handle(ctx, record) })
 }
 
 func (h guardedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return guardedHandler{h.Handler.WithAttrs(attrs)}
+	return guardedHandler{h.Handler.WithAttrs(attrs), h.breaker}
 }
 
 func (h guardedHandler) WithGroup(name string) slog.Handler {
-	return guardedHandler{h.Handler.WithGroup(name)}
+	return guardedHandler{h.Handler.WithGroup(name), h.breaker}
 }
+
+// A breaker calls a callback whose result nothing waits for, such as OnFailure. If the callback does not return in
+// time, the breaker goes on without it, and skips its next calls. So a callback that blocks stops neither claims nor
+// results.
+type breaker struct {
+	mu    sync.Mutex
+	until time.Time // Calls are skipped until then.
+}
+
+const (
+	callbackTimeout = 10 * time.Second // How long a callback may take.
+	callbackPause   = time.Minute      // How long a callback that took longer is not called.
+)
+
+// call calls do, with a context that ends after callbackTimeout. It logs a panic, and that do did not return in time. job
+// may be nil.
+func (b *breaker) call(ctx context.Context, log *slog.Logger, name string, job *JobInfo, do func(context.Context)) {
+	err := b.try(ctx, func(ctx context.Context) error { do(ctx); return nil })
+	var attrs []any
+	if job != nil {
+		attrs = append(attrs, "job", job)
+	}
+	switch err {
+	case nil, errSkipped:
+	case errSlow:
+		log.Error(fmt.Sprintf("pawl: %s did not return within %v; it is not called for %v", name, callbackTimeout,
+			callbackPause), attrs...)
+	default:
+		log.Error("pawl: "+name+" panicked", append(attrs, "error", err)...)
+	}
+}
+
+// try calls do and returns its error, or a panic as a *PanicError. It returns errSlow if do did not return in time, and
+// errSkipped if it did not call do.
+func (b *breaker) try(ctx context.Context, do func(context.Context) error) error {
+	b.mu.Lock()
+	open := !b.until.IsZero() && time.Now().Before(b.until)
+	b.mu.Unlock()
+	if open {
+		return errSkipped
+	}
+	ctx, cancel := context.WithTimeout(ctx, callbackTimeout)
+	defer cancel()
+	err := guardedFor(callbackTimeout, func() error { return do(ctx) })
+	if err == errSlow {
+		b.mu.Lock()
+		b.until = time.Now().Add(callbackPause)
+		b.mu.Unlock()
+	}
+	return err
+}
+
+var (
+	errSlow    = fmt.Errorf("it did not return within %v", callbackTimeout)
+	errSkipped = errors.New("it is not called: it did not return in time before")
+)

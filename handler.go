@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,11 +33,16 @@ type KindOptions struct {
 	Kind string
 	// Aliases are former names of the kind. The handler also runs jobs that were inserted with them.
 	Aliases []string
-	// Timeout is the longest time for one attempt. After it the handler's context ends with ErrTimeout. If zero, there
-	// is no timeout.
+	// Timeout is the longest time for one attempt. After it the handler's context ends with ErrTimeout. If the handler
+	// does not return, it is stuck: see RunnerConfig.StuckAfter. If zero, there is no timeout.
 	Timeout time.Duration
 	// Max is the number of jobs of the kind that this process runs at once. If zero, only the runner's limit applies.
 	Max int
+	// ReplaceStuck is how many stuck handlers of the kind may be replaced in this process. A handler is stuck if it has
+	// not returned RunnerConfig.StuckAfter after the end of its context. It keeps its place in RunnerConfig.Max,
+	// RunnerQueue.Max, Max and the limits of its queue. A handler that is replaced leaves these places to other jobs,
+	// although it still runs. If zero, none is replaced.
+	ReplaceStuck int
 	// Chunk is the largest number of jobs that HandleChunk passes to one call of the handler. It defaults to 100.
 	Chunk int
 	// Backoff applies to jobs that have no Backoff of their own. It defaults to Queue.Backoff.
@@ -56,6 +62,9 @@ type handler struct {
 	many func(ctx context.Context, jobs []*JobInfo) error // Set by HandleChunk instead of run.
 	opts KindOptions
 	slot chan struct{} // Has opts.Max places. If nil, there is no limit.
+
+	replaced atomic.Int32 // How many stuck calls of it are replaced.
+	breaker  breaker      // Of opts.Delay.
 }
 
 // Handle registers handle as the handler of T's kind in mux. It panics if the kind already has a handler or if T does
@@ -163,6 +172,9 @@ func newHandler[T Args](options []KindOptions) *handler {
 	if o.Kind == "" {
 		panic(fmt.Sprintf("pawl: register handler of %T: the kind is not known: set KindOptions.Kind", *new(T)))
 	}
+	if o.ReplaceStuck < 0 {
+		panic("pawl: register handler of kind " + o.Kind + ": KindOptions.ReplaceStuck is negative: want 0 or more")
+	}
 	if err := o.Backoff.check(); err != nil {
 		panic("pawl: register handler of kind " + o.Kind + ": Backoff: " + err.Error())
 	}
@@ -225,8 +237,9 @@ func decodeArgs(info *JobInfo, args any) error {
 	return json.Unmarshal(info.Args, args)
 }
 
-// call runs a handler with its permit, timeout and middleware. It returns a panic as a *PanicError.
-func (m *Mux) call(ctx context.Context, h *handler, jobs ...*JobInfo) (err error) {
+// call runs a handler with its permit, timeout and middleware. It returns a panic as a *PanicError. It records in where,
+// which is nil outside of a runner, when the timeout ends.
+func (m *Mux) call(ctx context.Context, where *handlerCall, h *handler, jobs ...*JobInfo) (err error) {
 	job := jobs[0]
 	if h.opts.Permit != nil {
 		var release func()
@@ -246,6 +259,8 @@ func (m *Mux) call(ctx context.Context, h *handler, jobs ...*JobInfo) (err error
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, h.opts.Timeout, ErrTimeout)
 		defer cancel()
+		deadline, _ := ctx.Deadline()
+		where.endAt(deadline)
 	}
 	next := func(ctx context.Context) error {
 		return caught(func() error {
@@ -303,7 +318,7 @@ func (m *Mux) Work(ctx context.Context, job *JobInfo) error {
 	if h.many != nil {
 		inContext = nil // As in a runner: JobFromContext returns nil in a chunk.
 	}
-	err := m.call(context.WithValue(ctx, jobKey{}, inContext), h, job)
+	err := m.call(context.WithValue(ctx, jobKey{}, inContext), nil, h, job)
 	if each, ok := jobErrors(err); ok && h.many != nil {
 		err = each[job.ID]
 	}

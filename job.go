@@ -83,6 +83,20 @@ func (j *JobInfo) LogValue() slog.Value {
 	return slog.GroupValue(append(attrs, slog.Int("attempt", j.Attempt), slog.String("worker", j.Worker))...)
 }
 
+// apart returns a copy of a claimed job without its args and without what its handler may change, so that the copy may
+// be used while the handler runs. lease is the job's lease.
+func (j *JobInfo) apart(lease *lease) *JobInfo {
+	c := &JobInfo{
+		ID: j.ID, Batch: j.Batch, Kind: j.Kind, Queue: j.Queue, Channel: j.Channel, Fingerprint: j.Fingerprint,
+		Worker: j.Worker, Data: j.Data, Headers: j.Headers, Priority: j.Priority, Attempt: j.Attempt,
+		MaxAttempts: j.MaxAttempts, Ordered: j.Ordered, UniqueKey: j.UniqueKey, State: j.State, CreatedAt: j.CreatedAt,
+		RunAt: j.RunAt, StartedAt: j.StartedAt, Errors: j.Errors, epoch: j.epoch, crashes: j.crashes, client: j.client,
+		lease: lease, waited: j.waited, claimedAt: j.claimedAt, constrained: j.constrained, permit: j.permit,
+	}
+	c.finishedByHand.Store(j.finishedByHand.Load())
+	return c
+}
+
 // waitedAt returns how long the job had been due when its handler began.
 func (j *JobInfo) waitedAt(began time.Time) time.Duration {
 	return max(j.waited+began.Sub(j.claimedAt), 1)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pawlhq/pawl/internal/outage"
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
@@ -43,7 +44,7 @@ func (c *Client) maintain(ctx context.Context, heartbeat time.Duration) {
 	}
 	var running sync.WaitGroup
 	for _, task := range tasks {
-		running.Go(func() { task.run(ctx, c.config.Logger) })
+		running.Go(func() { task.run(ctx, c.config.Logger, c.troubles) })
 	}
 	running.Wait()
 }
@@ -60,19 +61,22 @@ const (
 	maintenanceShare = 20               // The share of time that a task may take, as its inverse.
 	maxSpread        = 10 * time.Second // The first do of a task is delayed by up to this time.
 	maxTaskRetry     = time.Minute      // A task that failed is done again after this time, at the latest.
-	failureLogEvery  = time.Minute      // In an outage all tasks fail, each second. A failure is logged this often.
 )
 
 // run does the task until ctx ends.
-func (t maintenanceTask) run(ctx context.Context, log *slog.Logger) {
-	failures := taskFailures{task: t.name, log: log}
+func (t maintenanceTask) run(ctx context.Context, log *slog.Logger, troubles *troubles) {
+	failures := &outage.Outage{
+		Logger: log, What: "runs of maintenance task " + t.name, Lost: "pawl: maintenance task failed; it will be tried again",
+		Back: "pawl: maintenance task works again", Attrs: []any{"task", t.name},
+	}
+	defer troubles.watch(failures)()
 	// Workers often start together, so the first time is spread at random.
 	wait := time.Duration(rand.Int64N(int64(min(t.every, maxSpread)) + 1))
 	for pg.Sleep(ctx, wait) {
 		began := time.Now()
 		err := t.do(ctx)
 		if ctx.Err() == nil || err == nil {
-			failures.record(began, err)
+			failures.Record(err)
 		}
 		wait = t.every
 		if err != nil {
@@ -82,33 +86,6 @@ func (t maintenanceTask) run(ctx context.Context, log *slog.Logger) {
 		if t.wait != nil {
 			wait = t.wait()
 		}
-	}
-}
-
-// taskFailures logs when a task begins to fail, at intervals while it fails, and when it works again.
-type taskFailures struct {
-	task          string
-	log           *slog.Logger
-	since, logged time.Time // Zero if the task works.
-}
-
-// record records how a do of the task ended.
-func (f *taskFailures) record(began time.Time, err error) {
-	if err == nil {
-		if !f.since.IsZero() {
-			after := time.Since(f.since).Round(time.Millisecond)
-			f.log.Info("pawl: maintenance task works again", "task", f.task, "after", after)
-		}
-		f.since, f.logged = time.Time{}, time.Time{}
-		return
-	}
-	if f.since.IsZero() {
-		f.since = began
-	}
-	if f.logged.IsZero() || began.Sub(f.logged) >= failureLogEvery {
-		f.log.Warn("pawl: maintenance task failed; it will be tried again",
-			"task", f.task, "error", err, "since", f.since)
-		f.logged = began
 	}
 }
 

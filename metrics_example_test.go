@@ -35,7 +35,7 @@ func ExampleClient_Stats() {
 			return err
 		}
 		for _, w := range workers {
-			fmt.Println(w.Name, w.State, w.Running, w.Stale)
+			fmt.Println(w.Name, w.State, w.Running, w.Stale, len(w.Stuck), w.Problem)
 		}
 		for _, t := range client.Counters() {
 			fmt.Println(t.Queue, t.Completed, t.Waited.Sum/time.Duration(max(t.Waited.Count(), 1)))

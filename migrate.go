@@ -107,6 +107,9 @@ func (c *Client) checkSchema(ctx context.Context) error {
 // Ready returns nil if the client can use the database: it responds, accepts writes, and its schema has this binary's
 // version or a newer one. If the schema is missing or too old, the error is a [*SchemaError]. Ready waits for a
 // connection of the pool until ctx ends.
+//
+// Ready also returns an error if the claims, the heartbeats, the results or the maintenance of one of the client's
+// runners have failed for 5 seconds.
 func (c *Client) Ready(ctx context.Context) error {
 	if err := c.requirePool("Ready"); err != nil {
 		return err
@@ -119,6 +122,11 @@ func (c *Client) Ready(ctx context.Context) error {
 			"connect to the primary, and turn default_transaction_read_only off")
 	case err == nil:
 		err = c.checkSchema(ctx)
+	}
+	if err == nil {
+		if state := c.troubles.state(); state != "" {
+			return errors.New("pawl: check runners: " + state)
+		}
 	}
 	if _, ok := errors.AsType[*SchemaError](err); ok || err == nil {
 		return err

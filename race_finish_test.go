@@ -125,7 +125,7 @@ func TestFindFinishedComparesTheEpoch(t *testing.T) {
 		t.Fatal(err)
 	}
 	finished := func(shift int) int {
-		return len(values[int64](t, pool, `select pawl.find_finished(array_agg(id), array_agg(epoch + $1::int))
+		return len(values[int64](t, pool, `select (pawl.find_finished(array_agg(id), array_agg(epoch + $1::int))).id
 			from (select id, epoch from pawl.archive union all select id, epoch from pawl.dead) f`, shift))
 	}
 	if n := finished(0); n != 2 {

@@ -25,6 +25,7 @@ const (
 //   - The claim loop claims jobs.
 //   - The slots hold the claimed jobs, and run them with the executor.
 //   - The finisher delivers their results.
+//   - The watcher finds handlers that are stuck.
 //   - The heartbeat tells the database that the worker lives.
 //   - The sleeper listens for inserts.
 type runner struct {
@@ -35,7 +36,9 @@ type runner struct {
 	slots     *slots
 	claims    *claimLoop
 	finisher  *finisher
+	watcher   *watcher
 	heartbeat *heartbeat
+	outages   runnerOutages
 	sleeper   *sleeper
 	deliver   context.Context    // The context of the delivery of results.
 	giveUp    context.CancelFunc // Ends it.
@@ -47,7 +50,7 @@ type runner struct {
 //   - It waits for running handlers, for up to DrainTimeout.
 //   - After that the handlers' contexts end with ErrShutdown. If a handler then returns an error, its job is released
 //     and no attempt is used.
-//   - If handlers do not return even then, Run releases their jobs and returns an error.
+//   - If handlers do not return even then, Run releases their jobs and returns an error that names them.
 //
 // [Client.StopWorker] makes Run drain too, from any process.
 //
@@ -89,9 +92,10 @@ func newRunner(ctx context.Context, own, public *Client, mux *Mux, config *Runne
 	}
 	drain, freed, permits := make(chan struct{}), make(chan struct{}, 1), make(chan struct{}, 1)
 	r := &runner{client: own, config: config, log: log, state: newWorkerState(), deliver: delivering, giveUp: giveUp}
+	r.outages = newRunnerOutages(log, config.Name)
 	reporter := &reporter{log: log, base: base, onFailure: config.OnFailure}
 	r.finisher = &finisher{
-		client: own, ctx: delivering, worker: config.Name, onResult: reporter.report,
+		client: own, ctx: delivering, worker: config.Name, outage: r.outages.results, onResult: reporter.report,
 		followups: followupRunner{freed: func() { notify(permits) }},
 		idle:      make(chan struct{}, 1),
 	}
@@ -100,14 +104,18 @@ func newRunner(ctx context.Context, own, public *Client, mux *Mux, config *Runne
 		finisher: r.finisher, public: public, base: base, config: config,
 		freed: freed, tasks: make(chan struct{}), drain: drain, perQueue: map[string]int{},
 	}
+	r.watcher = &watcher{
+		client: own, slots: r.slots, finisher: r.finisher, log: log, base: base, after: config.StuckAfter,
+		onStuck: config.OnStuck,
+	}
 	r.sleeper = newSleeper(own, queues)
 	leases := newWorkerLeases(own, config.Heartbeat)
 	r.heartbeat = &heartbeat{
-		client: own, log: log, name: config.Name, queues: queues, every: config.Heartbeat,
+		client: own, log: log, name: config.Name, queues: queues, every: config.Heartbeat, outages: r.outages,
 		slots: r.slots, leases: leases, state: r.state, poked: r.sleeper.poked, stop: stop,
 	}
 	r.claims = &claimLoop{
-		client: own, log: log, config: config, queues: queues,
+		client: own, outage: r.outages.claims, config: config, queues: queues,
 		slots: r.slots, finisher: r.finisher, heartbeat: r.heartbeat, leases: leases, sleeper: r.sleeper,
 		freed: freed, woken: r.sleeper.woken, permits: permits, undo: delivering,
 		set: lanes.New(),
@@ -119,6 +127,7 @@ func newRunner(ctx context.Context, own, public *Client, mux *Mux, config *Runne
 func (r *runner) run(ctx context.Context) error {
 	defer r.slots.cancelAll()
 	defer r.giveUp()
+	defer r.client.troubles.watch(r.outages.claims, r.outages.results, r.outages.heartbeats)()
 	if err := r.heartbeat.register(ctx); err != nil {
 		return fmt.Errorf("pawl: run: register worker: %w", err)
 	}
@@ -128,6 +137,7 @@ func (r *runner) run(ctx context.Context) error {
 	defer end()
 	parts.Go(func() { r.sleeper.run(alive) })
 	parts.Go(func() { r.heartbeat.run(alive) })
+	parts.Go(func() { r.watcher.run(alive) })
 	if !r.config.NoMaintenance {
 		parts.Go(func() { r.client.maintain(ctx, r.config.Heartbeat) })
 	}
@@ -154,7 +164,8 @@ func (r *runner) drain() error {
 	return err
 }
 
-// waitForHandlers waits until no handler runs, or until DrainTimeout and a grace after it have passed.
+// waitForHandlers waits until no handler runs, apart from stuck ones, or until DrainTimeout and a grace after it have
+// passed.
 func (r *runner) waitForHandlers() {
 	ended := make(chan struct{})
 	go func() { // It ends with the last handler. If that ignores its context, it ends after Run.
@@ -178,24 +189,41 @@ func (r *runner) waitForHandlers() {
 	}
 }
 
-// releaseRunning releases the jobs whose handlers still run, and returns an error if there are any. The handlers go
-// on, but the jobs have a new epoch, so that the handlers' results are discarded.
-func (r *runner) releaseRunning(ctx context.Context) error {
-	jobs, _ := r.slots.running()
-	if len(jobs) == 0 {
-		return nil
+// releaseRunning releases the jobs whose handlers still run, and returns an error that names them. The handlers go on,
+// but the jobs have a new epoch, so that the handlers' results are discarded.
+func (r *runner) releaseRunning(ctx context.Context) (err error) {
+	stuck, others := r.slots.leave()
+	if len(stuck) > 0 {
+		err = fmt.Errorf("pawl: run: %d handlers are stuck and were left behind: %s", len(stuck), named(stuck))
+		r.log.Error("pawl: Run returns without stuck handlers", "worker", r.config.Name, "jobs", named(stuck))
 	}
-	results := make([]attemptResult, len(jobs))
-	for i, job := range jobs {
-		results[i] = releaseOf(job, 0)
+	if len(others) == 0 {
+		return err
 	}
-	became, err := r.client.finishLocking(ctx, results, r.config.Name, nil)
-	if err == nil {
+	results := make([]attemptResult, len(others))
+	for i, run := range others {
+		results[i] = releaseOf(run.stuck.job, 0)
+	}
+	became, failed := r.client.finishLocking(ctx, results, r.config.Name, nil)
+	if failed == nil {
 		r.client.counters.finished(results, became.state)
 	}
-	stuck := fmt.Errorf("pawl: run: %d handlers did not return within the drain timeout of %v; "+
-		"their jobs were released", len(jobs), r.config.DrainTimeout)
-	return errors.Join(stuck, err)
+	r.logLeft(others)
+	left := fmt.Errorf("pawl: run: %d handlers did not return within the drain timeout of %v and were left behind; "+
+		"their jobs were released: %s", len(others), r.config.DrainTimeout, named(others))
+	return errors.Join(err, left, failed)
+}
+
+// logLeft logs the jobs whose handlers Run leaves behind, with the stacks of the first ones.
+func (r *runner) logLeft(left []*running) {
+	r.log.Error("pawl: Run returns without handlers that did not return; their jobs were released",
+		"worker", r.config.Name, "jobs", named(left))
+	first := left[:min(len(left), maxNamedJobs)]
+	stacks := stacksOf(first)
+	for _, run := range first {
+		r.log.Info("pawl: handler left behind", "job", run.stuck.job,
+			"stack", stacks.once(run.call.goroutine, run.job.ID))
+	}
 }
 
 // unregister hands over the last counts, and removes the worker.

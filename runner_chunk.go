@@ -12,7 +12,7 @@ type chunk struct {
 	slots   *slots
 	handler *handler
 	runs    []*running
-	ctx     context.Context
+	call    handlerCall
 	cancel  context.CancelCauseFunc
 
 	unstarted bool // The handler was not to start.
@@ -22,9 +22,15 @@ type chunk struct {
 }
 
 // runChunk runs jobs that share a handler. The jobs get results even if the handler ends the goroutine.
-func (s *slots) runChunk(h *handler, runs []*running) {
-	ctx, cancel := context.WithCancelCause(context.WithValue(s.base, jobKey{}, (*JobInfo)(nil)))
-	c := &chunk{slots: s, handler: h, runs: runs, ctx: ctx, cancel: cancel, err: errGoexit}
+func (s *slots) runChunk(h *handler, runs []*running, goroutine string, labelled context.Context) {
+	c := &chunk{slots: s, handler: h, runs: runs, err: errGoexit}
+	c.call.handler, c.call.goroutine, c.call.values.goroutine = h, goroutine, labelled
+	c.call.ctx, c.cancel = context.WithCancelCause(&c.call.values)
+	s.mu.Lock()
+	for _, run := range runs {
+		run.call = &c.call
+	}
+	s.mu.Unlock()
 	defer c.finish()
 	defer c.cancelWithLastJob()()
 	c.work()
@@ -53,19 +59,21 @@ func (c *chunk) cancelWithLastJob() (stop func()) {
 // work runs the handler.
 func (c *chunk) work() {
 	e := c.slots.executor
-	if !e.acquire(c.ctx, c.handler) {
+	if !e.acquire(&c.call) {
 		c.unstarted, c.err = true, nil
 		return
 	}
-	defer c.handler.release()
+	defer c.call.release()
+	c.call.begin(time.Now())
 	jobs := make([]*JobInfo, len(c.runs))
 	for i, run := range c.runs {
 		jobs[i] = run.job
 		_ = e.client.decode(run.job) // decodeArgs returns the error, so that middleware sees it.
 	}
+	c.call.decoded.Store(true)
 	c.began = time.Now()
 	defer func() { c.ran = time.Since(c.began) }()
-	c.err = e.mux.call(c.ctx, c.handler, jobs...)
+	c.err = e.mux.call(c.call.ctx, &c.call, c.handler, jobs...)
 }
 
 // finish frees the slots of the jobs.
@@ -77,7 +85,7 @@ func (c *chunk) finish() {
 			err = each[run.job.ID]
 		}
 		a := resultOf(run.job, c.handler, err)
-		if c.unstarted || a.verb == verbRetry && (isShutdown(c.ctx) || isShutdown(run.ctx)) {
+		if c.unstarted || a.verb == verbRetry && (isShutdown(c.call.ctx) || isShutdown(run.ctx)) {
 			a = releaseOf(run.job, 0)
 		}
 		if a.ran = c.ran; !c.began.IsZero() {

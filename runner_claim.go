@@ -2,11 +2,11 @@ package pawl
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/pawlhq/pawl/internal/lanes"
+	"github.com/pawlhq/pawl/internal/outage"
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
@@ -32,7 +32,7 @@ import (
 // nothing.
 type claimLoop struct {
 	client    *Client
-	log       *slog.Logger
+	outage    *outage.Outage // Of claims.
 	config    *RunnerConfig
 	queues    []string // If nil, all queues.
 	slots     *slots
@@ -105,6 +105,7 @@ func (l *claimLoop) run(ctx context.Context) {
 			again = l.foundNothing(ctx, now)
 		}
 		l.failures = 0
+		l.outage.Record(nil)
 		if !again {
 			l.wait(ctx, now)
 		}
@@ -225,7 +226,7 @@ func (l *claimLoop) discoverEvery() time.Duration { return max(l.pace.every(), d
 // fail handles a claim that failed. The state stays the same.
 func (l *claimLoop) fail(ctx context.Context, err error) {
 	l.failures++
-	l.log.Warn("pawl: claim failed; the worker tries again", "worker", l.config.Name, "error", err)
+	l.outage.Record(err)
 	l.set.Reset()
 	l.setWeights()
 	l.discovered, l.promoted = time.Time{}, time.Time{}

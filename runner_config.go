@@ -38,8 +38,21 @@ type RunnerConfig struct {
 	NoMaintenance bool
 
 	// OnFailure, if not nil, is called after each attempt that did not complete its job. If final is true, the job is
-	// now dead or cancelled.
+	// now dead or cancelled. Its context ends after 10 seconds. If OnFailure does not return by then, it is not called
+	// for a minute.
 	OnFailure func(ctx context.Context, job *JobInfo, err error, final bool)
+
+	// StuckAfter is how long a handler may continue after its context has ended, because of its timeout, a cancel or a
+	// lost lease. It defaults to 5 s. After it the handler is stuck. Its stack is logged, and its attempt ends without
+	// it: after a timeout the attempt has failed with ErrTimeout, and the job may run again elsewhere. When the handler
+	// returns, its result is discarded. See also KindOptions.ReplaceStuck.
+	StuckAfter time.Duration
+
+	// OnStuck, if not nil, is called once for each job whose handler is stuck. cause is why its context ended, and stack
+	// is the stack of its goroutine. The end of the attempt was stored, unless that took more than 5 seconds. A stuck
+	// handler can only be ended with its process: OnStuck may end the context of Run, and the process ends when Run has
+	// returned. The context of OnStuck ends as that of OnFailure does.
+	OnStuck func(ctx context.Context, job *JobInfo, cause error, stack string)
 }
 
 // A RunnerQueue is a runner's share of a queue.
@@ -57,6 +70,7 @@ const (
 	defaultHeartbeat    = 3 * time.Second
 	defaultPollInterval = time.Second
 	defaultDrainTimeout = 30 * time.Second
+	defaultStuckAfter   = 5 * time.Second
 )
 
 // fill checks the configuration and sets defaults.
@@ -79,10 +93,11 @@ func (rc *RunnerConfig) fill() error {
 	rc.Heartbeat = cmp.Or(rc.Heartbeat, defaultHeartbeat)
 	rc.PollInterval = cmp.Or(rc.PollInterval, defaultPollInterval)
 	rc.DrainTimeout = cmp.Or(rc.DrainTimeout, defaultDrainTimeout)
-	if rc.Heartbeat < 100*time.Millisecond || rc.PollInterval < time.Millisecond || rc.DrainTimeout < 0 {
-		return fmt.Errorf("pawl: run: RunnerConfig has Heartbeat %v, PollInterval %v and DrainTimeout %v: "+
+	rc.StuckAfter = cmp.Or(rc.StuckAfter, defaultStuckAfter)
+	if rc.Heartbeat < 100*time.Millisecond || rc.PollInterval < time.Millisecond || min(rc.DrainTimeout, rc.StuckAfter) < 0 {
+		return fmt.Errorf("pawl: run: RunnerConfig has Heartbeat %v, PollInterval %v, DrainTimeout %v and StuckAfter %v: "+
 			"want at least 100 ms, at least 1 ms, and none that is negative",
-			rc.Heartbeat, rc.PollInterval, rc.DrainTimeout)
+			rc.Heartbeat, rc.PollInterval, rc.DrainTimeout, rc.StuckAfter)
 	}
 	if rc.Name == "" {
 		host, _ := os.Hostname()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pawlhq/pawl/internal/outage"
 	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/pawlstate"
 )
@@ -21,6 +22,7 @@ type finisher struct {
 	client    *Client
 	ctx       context.Context // Ends when the runner gives up.
 	worker    string
+	outage    *outage.Outage // Of deliveries.
 	followups followupRunner
 
 	// onResult, if not nil, is called for each result that is not a plain success, once it is decided.
@@ -45,6 +47,10 @@ const (
 	firstLockedWait    = 5 * time.Millisecond
 	maxLockedWait      = time.Second
 	maxLockedDoublings = 8
+
+	// A statement that failed is tried again after firstFinishRetry, and then after doubled times.
+	firstFinishRetry = 50 * time.Millisecond
+	maxFinishRetry   = 5 * time.Second
 )
 
 // add hands over a result. It does not wait.
@@ -127,7 +133,7 @@ func (f *finisher) deliver(batch []attemptResult, leases []string) {
 	ending := f.endingLeases(batch)
 	ambiguous := slices.ContainsFunc(batch, func(a attemptResult) bool { return a.ambiguous })
 	var became outcomes
-	err := pg.RetryUntil(f.ctx, func() (err error) {
+	err := f.retry(func() (err error) {
 		became, err = f.client.finish(f.ctx, batch, f.worker, append(ending, leases...))
 		ambiguous = ambiguous || pg.IsAmbiguous(err)
 		return err
@@ -152,6 +158,21 @@ func (f *finisher) deliver(batch []attemptResult, leases []string) {
 	}
 	if len(skipped) > 0 {
 		go f.resolveSkipped(skipped, ambiguous)
+	}
+}
+
+// retry tries a statement again until it works, until its error cannot pass, or until the runner gives up. A privilege
+// that was revoked may be granted again, and a login may be allowed again: results are not thrown away for that.
+func (f *finisher) retry(try func() error) error {
+	for wait := firstFinishRetry; ; wait = min(2*wait, maxFinishRetry) {
+		err := try()
+		if err != nil && (f.ctx.Err() != nil || !pg.MayPass(err)) {
+			return err
+		}
+		f.outage.Record(err)
+		if err == nil || !pg.Sleep(f.ctx, wait) {
+			return err
+		}
 	}
 }
 
@@ -239,11 +260,25 @@ func (f *finisher) decide(a attemptResult, became string, err error) {
 	}
 	// If it is not known what became of the job, the job may be live. Then its lease stays, and it is rescued with it.
 	a.job.lease.doubtful.Store(true)
-	if known && a.job.lease.left.Add(-1) == 0 {
+	if known && !a.keepsPermit() && a.job.lease.left.Add(-1) == 0 {
 		f.deleteSoon(*a.job.lease.id.Load())
 	}
 	f.decided(a, became, err)
 	f.subtract(1)
+}
+
+// settle ends what a job still has although its result is decided, or will never come: its permit, and its place in
+// its lease.
+func (f *finisher) settle(job *JobInfo) {
+	if f.ctx.Err() != nil {
+		return // They end with the worker.
+	}
+	job.lease.doubtful.Store(true)
+	if job.lease.left.Add(-1) == 0 {
+		f.deleteSoon(*job.lease.id.Load())
+	}
+	f.followups.record(job)
+	f.followups.run(f.ctx, f.client)
 }
 
 // deleteSoon deletes a doubtful lease with the next statement, and starts one if none is in flight.
@@ -265,14 +300,19 @@ func (f *finisher) endLeases(leases []string) {
 	if len(leases) == 0 {
 		return
 	}
-	_ = pg.RetryUntil(f.ctx, func() error {
+	_ = f.retry(func() error {
 		return f.client.query(f.ctx, "select pawl.end_leases($1::uuid[])", []any{leases}, nil)
 	})
 }
 
 // decided passes a decided result on.
 func (f *finisher) decided(a attemptResult, became string, err error) {
-	f.followups.record(a.job)
+	if !a.keepsPermit() {
+		f.followups.record(a.job)
+	}
+	if a.stuck != nil {
+		defer close(a.stuck.recorded)
+	}
 	if f.onResult != nil && (a.verb != verbComplete || err != nil) {
 		f.onResult(a, became, err)
 	}
@@ -297,21 +337,24 @@ func (f *finisher) notifyIdle() {
 // decided. If another transaction has locked a job's row, its result is delivered again after a while. Nothing waits
 // for that transaction in the database: neither other jobs nor a connection.
 //
-// After an ambiguous delivery the results may be stored already. Then it also reads which jobs have finished.
+// A job that is not the runner's any more may have finished: an ambiguous delivery stored its result, or the job was
+// cancelled while its handler ran.
 func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 	defer f.followups.run(f.ctx, f.client)
 	jobs := make([]*JobInfo, len(batch))
 	for i, a := range batch {
 		jobs[i] = a.job
 	}
-	var missing, finished map[ID]bool
-	err := pg.RetryUntil(f.ctx, func() (err error) {
+	var missing map[ID]bool
+	var finished map[ID]string
+	err := f.retry(func() (err error) {
 		missing, err = f.client.findMissing(f.ctx, jobs)
 		return err
 	})
-	if err == nil && ambiguous && len(missing) > 0 {
-		jobs = slices.DeleteFunc(jobs, func(job *JobInfo) bool { return !missing[job.ID] })
-		finished, err = f.client.findFinished(f.ctx, jobs)
+	if err == nil {
+		if jobs = unexplained(batch, missing, ambiguous); len(jobs) > 0 {
+			finished, err = f.client.findFinished(f.ctx, jobs)
+		}
 	}
 	var locked []attemptResult
 	for _, a := range batch {
@@ -321,7 +364,11 @@ func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 		case !missing[a.job.ID]:
 			a.skips, a.ambiguous = a.skips+1, ambiguous
 			locked = append(locked, a)
-		case a.job.finishedByHand.Load() || finished[a.job.ID]:
+		case finished[a.job.ID] == string(pawlstate.Cancelled) && !(ambiguous && a.verb == verbCancel) &&
+			!a.job.finishedByHand.Load():
+			a.ended = ErrCancelled
+			f.decide(a, "", ErrLeaseLost)
+		case a.job.finishedByHand.Load() || ambiguous && finished[a.job.ID] != "":
 			f.decide(a, string(pawlstate.Completed), nil)
 		default:
 			f.decide(a, "", ErrLeaseLost)
@@ -331,6 +378,18 @@ func (f *finisher) resolveSkipped(batch []attemptResult, ambiguous bool) {
 		pg.Sleep(f.ctx, min(firstLockedWait<<min(locked[0].skips, maxLockedDoublings), maxLockedWait))
 		f.deliver(locked, nil)
 	}
+}
+
+// unexplained returns the missing jobs of which it is not known what became of them. A handler whose context has ended
+// has learned it from a heartbeat.
+func unexplained(batch []attemptResult, missing map[ID]bool, ambiguous bool) (jobs []*JobInfo) {
+	for _, a := range batch {
+		told := errors.Is(a.ended, ErrCancelled) || errors.Is(a.ended, ErrLeaseLost)
+		if missing[a.job.ID] && (ambiguous || !told && !a.job.finishedByHand.Load()) {
+			jobs = append(jobs, a.job)
+		}
+	}
+	return jobs
 }
 
 // waitForFollowups returns when no followup of a decided result is running.

@@ -2,6 +2,7 @@ package pawl
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -25,7 +26,11 @@ type heartbeat struct {
 	poked  <-chan struct{} // Asks for a heartbeat now: see poke_heartbeats.sql.
 	stop   func()          // Makes Run drain and return.
 
+	outages runnerOutages
+
 	searches sync.WaitGroup // Searches of the archive. They may take longer than a heartbeat may be silent.
+
+	stale bool // The worker was found stale, and is not registered again. The goroutine of run alone uses it.
 
 	mu      sync.Mutex
 	worker  int64     // The id of the worker's row.
@@ -109,22 +114,35 @@ func (b *heartbeat) beat(ctx context.Context) {
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
-			b.log.Warn("pawl: heartbeat failed", "worker", b.name, "error", err)
+			b.outages.heartbeats.Record(err)
 		}
 		return
 	case state == "":
-		b.log.Warn("pawl: the worker was found stale; other workers run its jobs", "worker", b.name)
 		b.slots.cancel(ErrLeaseLost, func(job *JobInfo) bool { return job.claimedAt.Before(began) })
-		if err := b.register(ctx); err != nil && ctx.Err() == nil {
-			b.log.Warn("pawl: worker not registered again", "worker", b.name, "error", err)
-		}
+		b.registerAgain(ctx)
 		return
 	}
+	b.outages.heartbeats.Record(nil)
 	b.setState(state)
 	if len(missing) > 0 {
 		b.cancelMissing(ctx, jobs, missing)
 	}
 	b.leases.reconcile(ctx, worker)
+}
+
+// registerAgain makes another row for a worker that was found stale.
+func (b *heartbeat) registerAgain(ctx context.Context) {
+	if !b.stale {
+		b.stale = true
+		b.log.Warn("pawl: the worker was found stale; other workers run its jobs", "worker", b.name)
+	}
+	err := b.register(ctx)
+	switch {
+	case err == nil:
+		b.stale = false
+	case ctx.Err() == nil:
+		b.outages.heartbeats.Record(fmt.Errorf("register the worker again: %w", err))
+	}
 }
 
 // send sends a heartbeat with the running jobs. It returns the state that the worker should be in, and the ids of the
@@ -137,8 +155,8 @@ func (b *heartbeat) send(ctx context.Context, jobs []*JobInfo, count int) (state
 	ctx, cancel := context.WithTimeout(ctx, max(b.every, time.Second))
 	defer cancel()
 	err = b.client.row(ctx, "select b.*, pawl.worker_started_at($1::bigint) "+
-		"from pawl.heartbeat($1::bigint, $2::integer, $3::bigint[], $4::integer[]) b",
-		[]any{worker, count, ids, epochs}, &toBe, &missing, &since)
+		"from pawl.heartbeat($1::bigint, $2::integer, $3::bigint[], $4::integer[], $5::text[], $6::text) b",
+		[]any{worker, count, ids, epochs, b.stuckKinds(), b.problem()}, &toBe, &missing, &since)
 	if err != nil || toBe == nil {
 		return "", nil, err
 	}
@@ -147,6 +165,24 @@ func (b *heartbeat) send(ctx context.Context, jobs []*JobInfo, count int) (state
 		return "", nil, nil
 	}
 	return *toBe, missing, nil
+}
+
+// maxStuckKinds is how many stuck handlers a heartbeat reports, at most.
+const maxStuckKinds = 1000
+
+// stuckKinds returns the kinds of the stuck handlers, one element each. It is nil if there is none.
+func (b *heartbeat) stuckKinds() []string {
+	kinds := b.slots.stuckKinds()
+	return kinds[:min(len(kinds), maxStuckKinds)]
+}
+
+// problem describes what the worker cannot do, or returns nil.
+func (b *heartbeat) problem() *string {
+	text := truncate(stateOf(b.outages.claims, b.outages.results), maxLoggedError)
+	if text == "" {
+		return nil
+	}
+	return &text
 }
 
 // setState makes the worker ready, suspended or stopping.
@@ -192,7 +228,7 @@ func (b *heartbeat) cancelMissing(ctx context.Context, reported []*JobInfo, ids 
 		}
 		for _, job := range jobs {
 			cause := ErrLeaseLost
-			if finished[job.ID] {
+			if finished[job.ID] != "" {
 				cause = ErrCancelled
 			}
 			b.slots.cancel(cause, func(running *JobInfo) bool { return running == job })

@@ -86,8 +86,9 @@ func TestJobsThatFinishDuringAHeartbeatAreNotLost(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	exec(t, pool, `create sequence pawl.searched;
-		create or replace function pawl.find_finished(ids bigint[], epochs integer[]) returns setof bigint
-		language sql as 'select nextval(''pawl.searched'') limit 0'`)
+		create or replace function pawl.find_finished(ids bigint[], epochs integer[])
+		returns table (id bigint, state text)
+		language sql as 'select nextval(''pawl.searched''), ''completed'' limit 0'`)
 	exec(t, pool, `create or replace function pawl.find_missing(ids bigint[], epochs integer[]) returns bigint[]
 		language sql as 'select pg_sleep(0.2);
 			select coalesce(array_agg(u.id), ''{}'') from unnest(ids, epochs) u (id, epoch)

@@ -2,6 +2,7 @@ package pawl
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/pawlhq/pawl/pawlstate"
@@ -12,6 +13,7 @@ type reporter struct {
 	log       *slog.Logger
 	base      context.Context
 	onFailure func(ctx context.Context, job *JobInfo, err error, final bool)
+	breaker   breaker // Of onFailure.
 }
 
 // maxLoggedError is how many bytes of an error are logged, at most.
@@ -25,6 +27,8 @@ func (r *reporter) report(a attemptResult, became string, delivery error) {
 		err = nil // It is ErrSkip.
 	}
 	switch {
+	case errors.Is(delivery, ErrLeaseLost) && errors.Is(a.ended, ErrCancelled):
+		r.logCancelled(a, err)
 	case err != nil:
 		r.logError(a, became, err, delivery)
 	case delivery != nil:
@@ -34,9 +38,17 @@ func (r *reporter) report(a attemptResult, became string, delivery error) {
 		return
 	}
 	final := became == string(pawlstate.Dead) || became == string(pawlstate.Cancelled)
-	if p := guarded(func() error { r.onFailure(r.base, a.job, err, final); return nil }); p != nil {
-		r.log.Error("pawl: OnFailure panicked", "job", a.job, "error", p)
+	r.breaker.call(r.base, r.log, "OnFailure", a.job, func(ctx context.Context) { r.onFailure(ctx, a.job, err, final) })
+}
+
+// logCancelled logs the end of a handler whose job was cancelled while it ran. An operator expects that.
+func (r *reporter) logCancelled(a attemptResult, err error) {
+	text := ""
+	if err != nil {
+		text = truncate(errorMessage(err), maxLoggedError)
 	}
+	r.log.Info("pawl: the job was cancelled while its handler ran; the handler's result is discarded", "job", a.job,
+		"result", a.verb, "error", text)
 }
 
 // logError logs an attempt whose handler returned an error.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"runtime/pprof"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // slots are the places of a runner's jobs. They contain the claimed jobs, their counts, and the goroutines that run
@@ -33,6 +36,8 @@ type slots struct {
 	suspect  bool           // One of them is a suspect.
 	pending  []*running     // Jobs without a goroutine.
 	idle     int            // Goroutines that wait for tasks.
+	stuck    []*running     // Jobs whose handlers are stuck. They are not in the list.
+	left     bool           // Run has left the handlers that still run behind.
 }
 
 // running is a job that takes a slot.
@@ -40,8 +45,13 @@ type running struct {
 	job    *JobInfo
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	call   *handlerCall // The call that the job is in: own, or that of its chunk.
+	own    handlerCall
 
 	next, previous *running
+
+	lease *lease        // The job's lease at its claim.
+	stuck *stuckHandler // Set once the handler is stuck.
 }
 
 // suspectCrashes is the number of crashes that makes a job a suspect.
@@ -49,9 +59,11 @@ const suspectCrashes = 2
 
 // start gives a job a slot. The caller dispatches it.
 func (s *slots) start(job *JobInfo) {
-	ctx, cancel := context.WithCancelCause(context.WithValue(s.base, jobKey{}, job))
 	job.client = s.public
-	run := &running{job: job, ctx: ctx, cancel: cancel}
+	run := &running{job: job, lease: job.lease}
+	run.call, run.own.values = &run.own, jobContext{job: job, goroutine: s.base}
+	run.ctx, run.cancel = context.WithCancelCause(&run.own.values)
+	run.own.ctx = run.ctx
 	s.jobs.Add(1)
 	s.mu.Lock()
 	if run.next = s.first; run.next != nil {
@@ -94,8 +106,16 @@ func (s *slots) dispatch() {
 	}
 }
 
+// goroutineLabel is the pprof label that names a goroutine of slots. By it the stack of a stuck handler is found.
+const goroutineLabel = "pawl_slot"
+
+// goroutines counts the goroutines of all slots of the process.
+var goroutines atomic.Int64
+
 // serve runs pending jobs one after the other. It ends when Run drains and no job is pending.
 func (s *slots) serve() {
+	name := strconv.FormatInt(goroutines.Add(1), 10)
+	labelled := pprof.WithLabels(s.base, pprof.Labels(goroutineLabel, name))
 	for {
 		s.mu.Lock()
 		if len(s.pending) == 0 {
@@ -112,14 +132,18 @@ func (s *slots) serve() {
 		s.pending[0] = nil
 		s.pending = s.pending[1:]
 		h := s.executor.mux.handler(run.job.Kind)
-		if h == nil || h.many == nil {
-			s.mu.Unlock()
-			s.runOne(run)
-			continue
+		var runs []*running
+		if h != nil && h.many != nil {
+			runs = s.takeChunk(h, run)
 		}
-		runs := s.takeChunk(h, run)
 		s.mu.Unlock()
-		s.runChunk(h, runs)
+		pprof.SetGoroutineLabels(labelled) // The job before may have set others.
+		if runs == nil {
+			run.own.handler, run.own.goroutine, run.own.values.goroutine = h, name, labelled
+			s.runOne(run)
+		} else {
+			s.runChunk(h, runs, name, labelled)
+		}
 	}
 }
 
@@ -148,7 +172,7 @@ func (s *slots) runOne(run *running) {
 		}
 		s.free(run, a, err)
 	}()
-	a, err = s.executor.run(run.ctx, run.job)
+	a, err = s.executor.run(&run.own)
 	returned = true
 }
 
@@ -157,9 +181,32 @@ func (s *slots) runOne(run *running) {
 // The job leaves the list before its result is handed over: a heartbeat must not take it for lost once it is
 // finished. It leaves the count afterwards: undelivered results keep the runner from claiming more jobs.
 func (s *slots) free(run *running, a attemptResult, err error) {
-	job := run.job
 	a.cause = err
 	s.mu.Lock()
+	if run.stuck != nil {
+		s.mu.Unlock()
+		s.freeStuck(run, err)
+		return
+	}
+	s.unlist(run)
+	s.mu.Unlock()
+	if run.ctx.Err() != nil {
+		a.ended = context.Cause(run.ctx)
+	}
+	s.finisher.add(a)
+	s.mu.Lock()
+	s.uncountCrashes(run.job)
+	room := s.uncount(run.job)
+	s.mu.Unlock()
+	if room {
+		notify(s.freed)
+	}
+	run.cancel(nil)
+	s.jobs.Done()
+}
+
+// unlist removes a job from the list. The caller holds s.mu.
+func (s *slots) unlist(run *running) {
 	if run.next != nil {
 		run.next.previous = run.previous
 	}
@@ -168,26 +215,25 @@ func (s *slots) free(run *running, a attemptResult, err error) {
 	} else {
 		s.first = run.next
 	}
-	s.mu.Unlock()
-	s.finisher.add(a)
-	s.mu.Lock()
+}
+
+// uncount removes a job from the counts, and reports whether the runner should claim more. The caller holds s.mu.
+func (s *slots) uncount(job *JobInfo) (room bool) {
 	s.count--
 	if s.config.Queues != nil {
 		s.perQueue[job.Queue]--
 	}
+	return s.count < s.config.Min
+}
+
+// uncountCrashes removes a job from those that have crashed a worker before. The caller holds s.mu.
+func (s *slots) uncountCrashes(job *JobInfo) {
 	if job.crashes > 0 {
 		s.crashed--
 	}
 	if job.crashes >= suspectCrashes {
 		s.suspect = false
 	}
-	room := s.count < s.config.Min
-	s.mu.Unlock()
-	if room {
-		notify(s.freed)
-	}
-	run.cancel(nil)
-	s.jobs.Done()
 }
 
 // vacant returns how many slots are free. few reports whether fewer than Min jobs take a slot.
@@ -221,7 +267,8 @@ func (s *slots) crashes() (crashed, suspect bool) {
 	return s.crashed > 0, s.suspect
 }
 
-// running returns the jobs whose results are not handed over yet, and the number of jobs that take a slot.
+// running returns the jobs whose results are not handed over yet, and the number of jobs that take a slot. Jobs whose
+// handlers are stuck are not among them.
 func (s *slots) running() (jobs []*JobInfo, count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,7 +276,13 @@ func (s *slots) running() (jobs []*JobInfo, count int) {
 	for run := s.first; run != nil; run = run.next {
 		jobs = append(jobs, run.job)
 	}
-	return jobs, s.count
+	count = s.count
+	for _, run := range s.stuck {
+		if !run.stuck.replaced {
+			count--
+		}
+	}
+	return jobs, count
 }
 
 // cancel ends the contexts of the running jobs that which selects.
@@ -249,7 +302,7 @@ func (s *slots) cancelAll() { s.cancel(ErrShutdown, func(*JobInfo) bool { return
 // endIdle ends the goroutines that have no job, and keeps handlers from starting that wait for a slot of their kind.
 func (s *slots) endIdle() { close(s.drain) }
 
-// wait returns when no job takes a slot.
+// wait returns when no job runs, apart from those whose handlers are stuck.
 func (s *slots) wait() { s.jobs.Wait() }
 
 // notify puts a value into a channel with a buffer of one, if it is empty.

@@ -45,7 +45,7 @@ func (c *Client) readSystemStats(ctx context.Context, stats *pawlstats.Stats) er
 	var age *float64
 	var semaphores []byte
 	err := c.row(ctx, "select * from pawl.system_stats()", nil,
-		&stats.At, &stats.Workers, &stats.StaleWorkers, &stats.Schema, &age, &semaphores)
+		&stats.At, &stats.Workers, &stats.StaleWorkers, &stats.Schema, &age, &semaphores, &stats.Stuck)
 	if err != nil {
 		return err
 	}

@@ -53,11 +53,12 @@ func nextRelease(t testing.TB) *migrator.Source {
 		files[fmt.Sprintf("migration/%04d_next.sql", source.Version()+1+i)] = &fstest.MapFile{Data: []byte(text)}
 	}
 	beat := string(files["function/worker/heartbeat.sql"].Data)
-	more := strings.Replace(beat, "epochs integer[])", "epochs integer[], region text default null)", 1)
+	more := strings.Replace(beat, "problem text default null\n)",
+		"problem text default null, region text default null\n)", 1)
 	if more == beat {
 		t.Fatal("heartbeat.sql has no such parameters any more: choose another function")
 	}
-	drop := "drop function if exists pawl.heartbeat(bigint, integer, bigint[], integer[]);\n"
+	drop := "drop function if exists pawl.heartbeat(bigint, integer, bigint[], integer[], text[], text);\n"
 	files["function/worker/heartbeat.sql"] = &fstest.MapFile{Data: []byte(drop + more)}
 	source, err = migrator.Load(files, "pawl.")
 	must(t, err)

@@ -36,8 +36,15 @@ type Worker struct {
 	// PID is the number of the worker's process. It is 0 for a worker made with RegisterWorker.
 	PID int
 
-	// Running is the number of jobs that the worker ran at its last heartbeat.
+	// Running is the number of jobs that the worker ran at its last heartbeat. Jobs whose handlers are stuck do not count.
 	Running int
+
+	// Stuck has the kind of each handler that was stuck at the last heartbeat, at most 1,000: see RunnerConfig.StuckAfter.
+	Stuck []string
+
+	// Problem says which work of the worker fails at its last heartbeat, such as claims, since when and why. It is empty
+	// if all works.
+	Problem string
 
 	// Queues are the queues that the worker runs. If nil, it runs all of them.
 	Queues []string
@@ -74,17 +81,21 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 			w.gone_at is null and clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after,
 			extract(epoch from clock_timestamp() - w.started_at)::double precision,
 			extract(epoch from clock_timestamp() - w.seen_at)::double precision,
-			extract(epoch from w.stale_after)::double precision
+			extract(epoch from w.stale_after)::double precision,
+			array_to_json(w.stuck)::text, coalesce(w.problem, '')
 		from pawl.worker w order by w.id`, nil, func(s scanner) error {
 		w := Worker{client: c}
-		var queues *string
+		var queues, stuck *string
 		var age, silent, staleAfter float64
 		var gone *time.Time
 		err := s.Scan(&w.ID, &w.Name, &w.Host, &w.State, &w.Version, &w.PID, &w.Running,
-			&queues, &w.StartedAt, &w.SeenAt, &gone, &w.Stale, &age, &silent, &staleAfter)
+			&queues, &w.StartedAt, &w.SeenAt, &gone, &w.Stale, &age, &silent, &staleAfter, &stuck, &w.Problem)
 		w.Age, w.Silent, w.StaleAfter, w.GoneAt = seconds(age), seconds(silent), seconds(staleAfter), valueOrZero(gone)
 		if err == nil && queues != nil {
 			err = json.Unmarshal([]byte(*queues), &w.Queues)
+		}
+		if err == nil && stuck != nil {
+			err = json.Unmarshal([]byte(*stuck), &w.Stuck)
 		}
 		workers = append(workers, w)
 		return err

@@ -74,7 +74,12 @@ var systemGauges = []gauge[pawlstats.Stats]{
 		func(s *pawlstats.Stats) float64 { return float64(s.StaleWorkers) },
 	},
 	{
-		"pawl.archived", "{job}", "Completed and cancelled jobs that are still kept, in all queues. An estimate in a large archive.",
+		"pawl.handlers.stuck", "{handler}", "Handlers of live workers that did not return after their contexts had ended.",
+		func(s *pawlstats.Stats) float64 { return float64(s.Stuck) },
+	},
+	{
+		"pawl.archived", "{job}",
+		"Completed and cancelled jobs that are still kept, in all queues. An estimate in a large archive.",
 		func(s *pawlstats.Stats) float64 { return float64(s.Archived) },
 	},
 	{
@@ -101,7 +106,7 @@ var clientCounters = []counter[pawlstats.Counters]{
 		func(c *pawlstats.Counters) int64 { return c.Dead },
 	},
 	{
-		"pawl.client.cancelled", "{job}", "Jobs that their handlers cancelled in this process.",
+		"pawl.client.cancelled", "{job}", "Jobs that their handlers cancelled in this process, or that were cancelled while they ran.",
 		func(c *pawlstats.Counters) int64 { return c.Cancelled },
 	},
 	{
@@ -115,6 +120,10 @@ var clientCounters = []counter[pawlstats.Counters]{
 	{
 		"pawl.client.lost", "{result}", "Results of this process that were discarded because it had lost the lease.",
 		func(c *pawlstats.Counters) int64 { return c.Lost },
+	},
+	{
+		"pawl.client.stuck", "{run}", "Runs in this process whose handlers did not return after their contexts had ended.",
+		func(c *pawlstats.Counters) int64 { return c.Stuck },
 	},
 }
 

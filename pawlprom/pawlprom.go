@@ -121,6 +121,8 @@ var (
 		"Live workers.")
 	stale = describe("workers_stale",
 		"Workers silent for so long that their jobs are about to be rescued.")
+	stuck = describe("stuck_handlers",
+		"Handlers of live workers that did not return after their contexts had ended.")
 	semaphores = describe("semaphore_permits",
 		"Permits in use of a semaphore.", "semaphore")
 	archived = describe("archived_jobs",
@@ -149,13 +151,15 @@ var (
 	clientDead = describe("client_dead_jobs_total",
 		"Jobs that died by an attempt in this process.", "queue")
 	clientCancelled = describe("client_cancelled_jobs_total",
-		"Jobs that their handlers cancelled in this process.", "queue")
+		"Jobs that their handlers cancelled in this process, or that were cancelled while they ran.", "queue")
 	clientSnoozed = describe("client_snoozed_runs_total",
 		"Runs in this process that ended with a snooze.", "queue")
 	clientReleased = describe("client_released_runs_total",
 		"Runs and claimed jobs that this process gave back.", "queue")
 	clientLost = describe("client_lost_results_total",
 		"Results of this process that were discarded because it had lost the lease.", "queue")
+	clientStuck = describe("client_stuck_runs_total",
+		"Runs in this process whose handlers did not return after their contexts had ended.", "queue")
 	clientWait = describe("client_wait_seconds",
 		"Time from when a job was due to the start of its handler in this process.", "queue")
 	clientRun = describe("client_run_seconds",
@@ -203,6 +207,7 @@ func (c *Collector) collectOwn(out chan<- prometheus.Metric) {
 		for d, n := range map[*prometheus.Desc]int64{
 			clientInserted: t.Inserted, clientCompleted: t.Completed, clientFailed: t.Failed, clientDead: t.Dead,
 			clientCancelled: t.Cancelled, clientSnoozed: t.Snoozed, clientReleased: t.Released, clientLost: t.Lost,
+			clientStuck: t.Stuck,
 		} {
 			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), t.Queue)
 		}
@@ -227,6 +232,7 @@ func (c *Collector) collectInstallation(ctx context.Context, set setter) error {
 	}
 	set(workers, float64(stats.Workers))
 	set(stale, float64(stats.StaleWorkers))
+	set(stuck, float64(stats.Stuck))
 	set(archived, float64(stats.Archived))
 	set(schema, float64(stats.Schema))
 	set(xminAge, stats.XminAge.Seconds())

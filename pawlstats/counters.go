@@ -10,10 +10,11 @@ type Counters struct {
 	Completed int64 // Completed counts jobs completed.
 	Failed    int64 // Failed counts failed attempts, including the last attempt of a job.
 	Dead      int64 // Dead counts jobs that died by a failed attempt.
-	Cancelled int64 // Cancelled counts jobs that their handlers cancelled.
+	Cancelled int64 // Cancelled counts jobs that their handlers cancelled, or that were cancelled while they ran.
 	Snoozed   int64 // Snoozed counts attempts that ended with pawl.Snooze.
 	Released  int64 // Released counts jobs given back, before or after their handlers started.
 	Lost      int64 // Lost counts results that were discarded because the lease was lost (pawl.ErrLeaseLost).
+	Stuck     int64 // Stuck counts jobs whose handlers did not return after their contexts had ended.
 
 	Waited Histogram // Waited holds, for each attempt, the time from when the job was due until its handler started.
 	Ran    Histogram // Ran holds, for each attempt, the time that the handler took.

@@ -20,6 +20,10 @@ type Stats struct {
 	// their jobs are about to be rescued.
 	Workers, StaleWorkers int
 
+	// Stuck is the number of stuck handlers of live workers, at their last heartbeats: handlers that did not return
+	// after their contexts had ended.
+	Stuck int
+
 	// Schema is the version of the database schema.
 	Schema int
 

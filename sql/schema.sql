@@ -245,6 +245,8 @@ table worker (
   queues text[],
   state text collate "C" not null default 'ready'::text,
   running integer not null default 0,
+  stuck text[] collate "C",
+  problem text,
   started_at timestamp with time zone not null,
   seen_at timestamp with time zone not null,
   gone_at timestamp with time zone,
@@ -490,7 +492,7 @@ function find_archived(ids bigint[])
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
 function find_finished(ids bigint[], epochs integer[])
-  returns SETOF bigint
+  returns TABLE(id bigint, state text)
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
 function find_missing(ids bigint[], epochs integer[])
@@ -525,7 +527,7 @@ function heartbeat(worker bigint)
   returns text
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
-function heartbeat(worker bigint, running integer, ids bigint[], epochs integer[])
+function heartbeat(worker bigint, running integer, ids bigint[], epochs integer[], stuck text[] DEFAULT NULL::text[], problem text DEFAULT NULL::text)
   returns TABLE(state text, missing bigint[])
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
@@ -738,7 +740,7 @@ function sleep_key(queue text)
   language sql immutable parallel safe;
 
 function system_stats()
-  returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, xmin_age double precision, semaphores jsonb)
+  returns TABLE(now timestamp with time zone, workers bigint, stale bigint, version integer, xmin_age double precision, semaphores jsonb, stuck bigint)
   language plpgsql set plan_cache_mode=force_generic_plan set jit=off;
 
 function table_stats()

@@ -22,6 +22,7 @@ type workerHealth struct {
 	Suspended int    `json:"suspended_workers" table:"suspended"`
 	Stopped   int    `json:"stopped_workers" table:"stopped"`
 	Stale     int    `json:"stale_workers" table:"stale"`
+	Failing   int    `json:"failing_workers" table:"failing"`
 }
 
 func workerHealthCommand(p *program.Program) *cobra.Command {
@@ -31,8 +32,8 @@ func workerHealthCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "health",
 		Short: "Show how many workers are ready and how many are silent, in total or by queue",
-		Long: `Health counts workers that are ready, suspended, gone, and stale. A stale worker is alive and has
-been silent for too long: for longer than its own limit (three heartbeats), or than --timeout. With
+		Long: `Health counts workers that are ready, suspended, gone, stale, and failing. A failing worker is alive and
+reports a problem: pawl worker list shows it. A stale worker is alive and has been silent for too long: for longer than its own limit (three heartbeats), or than --timeout. With
 --group-by-queue there is a row for each queue, even if no worker runs it. A worker that runs all queues counts
 in each row.`,
 		Args: cobra.NoArgs,
@@ -61,7 +62,7 @@ in each row.`,
 			for _, name := range names {
 				c := countWorkers(workers, name)
 				rows = append(rows, workerHealth{
-					cmp.Or(name, "Global"), c.total, c.ready, c.suspended, c.stopped + c.lost, c.stale,
+					cmp.Or(name, "Global"), c.total, c.ready, c.suspended, c.stopped + c.lost, c.stale, c.failing,
 				})
 			}
 			return p.Print(rows)

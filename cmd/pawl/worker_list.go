@@ -22,6 +22,7 @@ type workerRow struct {
 	State      string        `json:"state"`
 	Stale      bool          `json:"stale"`
 	Running    int           `json:"running"`
+	Stuck      int           `json:"stuck"`
 	Queues     []string      `json:"queues"`
 	Version    string        `json:"version"`
 	Age        time.Duration `json:"age"`
@@ -30,12 +31,13 @@ type workerRow struct {
 	StartedAt  time.Time     `json:"started_at" table:"-"`
 	SeenAt     time.Time     `json:"seen_at" table:"-"`
 	GoneAt     time.Time     `json:"gone_at" table:"-,omitempty"`
+	Problem    string        `json:"problem"`
 }
 
 func workerRowOf(w pawl.Worker) workerRow {
 	return workerRow{
 		ID: w.ID, Name: w.Name, Host: w.Host, PID: w.PID, State: w.State, Stale: w.Stale, Running: w.Running,
-		Queues: w.Queues, Version: w.Version, Age: w.Age, Silent: w.Silent, StaleAfter: w.StaleAfter,
+		Stuck: len(w.Stuck), Problem: w.Problem, Queues: w.Queues, Version: w.Version, Age: w.Age, Silent: w.Silent, StaleAfter: w.StaleAfter,
 		StartedAt: w.StartedAt, SeenAt: w.SeenAt, GoneAt: w.GoneAt,
 	}
 }
@@ -49,7 +51,8 @@ func workerListCommand(p *program.Program) *cobra.Command {
 		Long: `List prints the live workers, oldest first. A live worker is ready, suspended or stopping; one
 that has gone is stopped or lost. RUNNING is the number of its running jobs at its last heartbeat. QUEUES is
 empty if the worker runs all queues. SILENT is the time since its last heartbeat. A stale worker will soon count
-as dead.`,
+as dead. STUCK is the number of handlers that did not return after their contexts had ended. PROBLEM says which work
+of the worker fails, such as claims, since when and why.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			client, err := p.Open(command.Context())

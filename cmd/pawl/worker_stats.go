@@ -21,6 +21,7 @@ type workerStats struct {
 	Lost         int            `json:"lost_workers"`
 	Stale        int            `json:"stale_workers"`
 	Running      int            `json:"running"`
+	Stuck        int            `json:"stuck"`
 	Average      float64        `json:"average_messages_per_worker"`
 	Oldest       *time.Duration `json:"oldest_worker_age"` // Nil if no worker is alive.
 	Newest       *time.Duration `json:"newest_heartbeat_age"`
@@ -53,7 +54,7 @@ several queues. The ages are those of live workers.`,
 			c := countWorkers(workers, queue)
 			row := workerStats{
 				Total: c.total, Ready: c.ready, Suspended: c.suspended, ShuttingDown: c.stopping, Stopped: c.stopped,
-				Lost: c.lost, Stale: c.stale, Running: c.running,
+				Lost: c.lost, Stale: c.stale, Running: c.running, Stuck: c.stuck,
 			}
 			if live := c.ready + c.suspended + c.stopping; live > 0 {
 				row.Average = roundRate(float64(c.running) / float64(live))
@@ -72,6 +73,8 @@ type workerCounts struct {
 
 	stale           int           // Live workers that have been silent for too long.
 	running         int           // Jobs.
+	stuck           int           // Handlers.
+	failing         int           // Live workers that report a problem.
 	oldestAge       time.Duration // The age of the oldest worker.
 	newestHeartbeat time.Duration // The time since the last heartbeat of any worker.
 }
@@ -104,6 +107,10 @@ func countWorkers(workers []pawl.Worker, queue string) workerCounts {
 			c.stale++
 		}
 		c.running += w.Running
+		c.stuck += len(w.Stuck)
+		if w.Problem != "" {
+			c.failing++
+		}
 		c.oldestAge = max(c.oldestAge, w.Age)
 		if live++; live == 1 || w.Silent < c.newestHeartbeat {
 			c.newestHeartbeat = w.Silent

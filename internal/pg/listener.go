@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pawlhq/pawl/internal/outage"
 )
 
 // A Listener keeps a session that listens on a channel and holds shared advisory locks. Locks are named by keys; the
@@ -34,15 +36,13 @@ type Listener struct {
 // goroutine.
 func (l *Listener) Run(ctx context.Context) error {
 	const first = 100 * time.Millisecond
-	lost := false
+	lost := &outage.Outage{
+		Logger: l.Dialer.Logger, What: "LISTEN connections", Lost: "pawl: LISTEN connection lost, connecting again",
+		Back: "pawl: LISTEN connection is back", Attrs: []any{"for", l.Name},
+	}
 	for wait := first; ; wait = min(2*wait, 5*time.Second) {
 		began := time.Now()
-		err := l.session(ctx, func() {
-			if lost {
-				l.Dialer.Logger.Info("pawl: LISTEN connection is back", "for", l.Name)
-			}
-			lost = false
-		})
+		err := l.session(ctx, func() { lost.Record(nil) })
 		l.mu.Lock()
 		l.listening, l.held, l.interrupt = false, nil, nil
 		l.mu.Unlock()
@@ -55,10 +55,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		if errors.Is(err, ErrPooled) {
 			return err
 		}
-		if !lost {
-			l.Dialer.Logger.Warn("pawl: LISTEN connection lost, connecting again", "for", l.Name, "error", err)
-		}
-		lost = true
+		lost.Record(err)
 		if time.Since(began) > time.Minute {
 			wait = first
 		}

@@ -46,6 +46,14 @@ func IsTransient(err error) bool {
 	}
 }
 
+// MayPass reports whether the same statement may succeed later with the same data: the error is transient, or an
+// operator may mend its cause. A privilege was revoked, the login is refused, or the database or a part of the schema is
+// missing.
+func MayPass(err error) bool {
+	s := SQLState(err)
+	return IsTransient(err) || IsMissing(err) || s == "42501" || s == "3D000" || strings.HasPrefix(s, "28")
+}
+
 // IsAmbiguous reports whether the server may have carried out the statement although it failed: the statement was
 // sent, and then the connection failed or the server closed it, which can happen between the commit and its
 // confirmation.

@@ -210,6 +210,8 @@ create table pawl.worker (
   queues      text[],                                 -- null: all
   state       text        not null default 'ready' collate "C", -- ready, suspended, stopping; gone: stopped, lost
   running     integer     not null default 0,         -- jobs, at its last heartbeat
+  stuck       text[]      collate "C",                -- kinds of its stuck handlers then, one for each; null: none
+  problem     text,                                   -- what it cannot do, in its own words; null: nothing
   started_at  timestamptz not null,
   seen_at     timestamptz not null,                   -- its last heartbeat
   gone_at     timestamptz,                            -- null: the worker lives, and so do its leases

@@ -5,9 +5,11 @@
 --   xmin_age         seconds since the start of this database's oldest transaction that has a snapshot or a number,
 --                    including prepared transactions
 --   semaphores       {key: permits in use} of named limits, from at most 10,000 permits
+--   stuck            stuck handlers of live workers, at their last heartbeats
 -- Moves nothing. It reads worker whole, and permit by its primary key.
 create or replace function pawl.system_stats() returns table (
-  now timestamptz, workers bigint, stale bigint, version integer, xmin_age double precision, semaphores jsonb
+  now timestamptz, workers bigint, stale bigint, version integer, xmin_age double precision, semaphores jsonb,
+  stuck bigint
 ) language plpgsql set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_column
 begin
@@ -24,12 +26,14 @@ begin
          (select coalesce(jsonb_object_agg(s.channel, s.n), '{}')
           from (select p.channel, count(*) as n
                 from (select p.channel from pawl.permit p where p.queue = '' limit 10000) p
-                group by p.channel) s)
+                group by p.channel) s),
+         w.stuck
   from (
     select count(*) as n,
            count(*) filter (
              where clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after
-           ) as stale
+           ) as stale,
+           coalesce(sum(cardinality(w.stuck)), 0)::bigint as stuck
     from pawl.worker w where w.gone_at is null
   ) w;
 end $$;
