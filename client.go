@@ -35,6 +35,7 @@ type installation struct {
 	awaiter       awaiter
 	counters      *counters
 	noListen      *atomic.Bool // Set when LISTEN has met a transaction pooler. LISTEN is not tried again.
+	scansClaims   atomic.Bool  // The pool's types of its own have to scan the rows of claims.
 }
 
 // Config configures a client. Its zero value works.

@@ -345,6 +345,10 @@ function backoff(backoff jsonb, attempt integer)
   returns double precision
   language sql parallel safe;
 
+function bury(id bigint, epoch integer, problem text)
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
 function cancel(VARIADIC ids bigint[])
   returns bigint
   language sql;
@@ -372,6 +376,10 @@ function claim(lease uuid, worker bigint, lasting interval, most integer, queues
 function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
   returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
+
+function claim_readable(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function claimed(ids bigint[])
   returns TABLE(id bigint, epoch integer, crashes smallint, constrained boolean, permit boolean, lease uuid, until timestamp with time zone, shared integer, now timestamp with time zone)
@@ -565,6 +573,10 @@ function make_partitions(ahead integer)
   returns integer
   language plpgsql;
 
+function next_epoch(epoch integer)
+  returns integer
+  language sql immutable parallel safe;
+
 function peek(queues text[])
   returns TABLE(ready boolean, wait double precision)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
@@ -649,6 +661,10 @@ function retry(ids bigint[])
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
+function return_lost(ids bigint[], epochs integer[])
+  returns TABLE(jobs bigint, poisoned bigint, queues text[])
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
 function return_permit(id bigint, ok boolean)
   returns boolean
   language plpgsql;
@@ -660,6 +676,10 @@ function role_name(what text)
 function run_followups(most integer)
   returns TABLE(settled integer, "left" integer, more boolean)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+
+function sent_size(args jsonb, data bytea, opts jsonb, errors jsonb, checkpoint jsonb)
+  returns bigint
+  language plpgsql stable parallel safe;
 
 function set_worker_state(worker bigint, state text)
   returns text
@@ -700,6 +720,10 @@ function unblock(ids bigint[])
 function unclaim(lease uuid)
   returns bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
+function unreadable(id bigint, epoch integer)
+  returns text
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function unregister_worker(worker bigint)
   returns void

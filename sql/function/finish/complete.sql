@@ -46,8 +46,8 @@ begin
                               attempt, max_attempts, state, queue, channel, kind, worker, args, data, fingerprint,
                               unique_key, opts, errors, checkpoint, result)
     select g.id, g.epoch, t.now, t.now + t.retain, g.created_at, g.run_at, nullif(u.waited, -1), nullif(u.ran, -1),
-           g.priority, g.attempt + 1, g.max_attempts, 'completed', g.queue, g.channel, g.kind, complete.worker, g.args,
-           g.data, g.fingerprint, g.unique_key, g.opts, g.errors, g.checkpoint, u.result::jsonb
+           g.priority, least(g.attempt + 1, 32767), g.max_attempts, 'completed', g.queue, g.channel, g.kind,
+           complete.worker, g.args, g.data, g.fingerprint, g.unique_key, g.opts, g.errors, g.checkpoint, u.result::jsonb
     from gone g
     join pair u on u.id = g.id
     left join pawl.queue q on q.name = g.queue,
