@@ -74,6 +74,12 @@ func (c *Client) newClaimReader(set *lanes.Set, p *lanes.Plan, who claimer, id s
 	return r
 }
 
+// restart makes the reader ready for another result, after a claim that failed.
+func (r *claimReader) restart() {
+	r.plan.Restart()
+	*r = *r.client.newClaimReader(r.set, r.plan, r.who, *r.lease.id.Load())
+}
+
 // maxSlab is how many jobs are allocated at once, at most.
 const maxSlab = 1024
 

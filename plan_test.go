@@ -47,6 +47,8 @@ func TestNoFunctionReadsATable(t *testing.T) {
 			"array[2900::bigint], array[9223372036854775807], array[2])",
 		"select * from pawl.claim_readable(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], " +
 			"array[0::bigint], array[9223372036854775807], array[2])",
+		"select * from pawl.claim_bounded(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], " +
+			"array[0::bigint], array[9223372036854775807], array[2])",
 		"select pawl.unreadable(%[1]d, %[3]d), pawl.bury(%[1]d, %[3]d, 'broken'), pawl.bury(%[2]d, %[4]d, 'broken')",
 		"select * from pawl.return_lost(" + ids + ")",
 		"select * from pawl.complete(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], array[null, null]::text[], " +

@@ -365,6 +365,10 @@ function channel_stats(name text, most integer)
   returns TABLE(channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
+function check_claim_size(bytes numeric)
+  returns boolean
+  language plpgsql immutable;
+
 function checkpoint(id bigint, epoch integer, changes jsonb)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
@@ -376,6 +380,10 @@ function claim(lease uuid, worker bigint, lasting interval, most integer, queues
 function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
   returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
+
+function claim_bounded(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function claim_readable(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
   returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone)
@@ -440,6 +448,10 @@ function estimate_counts(names text[], counts bigint[], most bigint, relation re
 function estimate_rows(query text)
   returns bigint
   language plpgsql;
+
+function expanded_size(args jsonb, data bytea, checkpoint jsonb)
+  returns bigint
+  language sql immutable parallel safe;
 
 function expire(most integer)
   returns bigint

@@ -10,9 +10,8 @@
 -- such tickets differs from a claim that found none. A lease was made if any row has a job. If a limit cut a part
 -- of a lane short, there is also a row without a position for that part; its id is the milliseconds after which the
 -- caller should ask again.
--- A claim of jobs that are large takes fewer: it puts tickets back, as if it had not taken them, so that the jobs
--- together need at most about 256 MB as text, or it takes one job. How far a column can expand follows from its
--- compression. Claims of which all columns together take less than 1 MB on disk are not looked at more closely.
+-- It fails with SQLSTATE 54PWL if there are several jobs that could need more than 256 MB together when they are
+-- sent: see claim_bounded. If the columns of all jobs take less than 1 MB on disk, it does not look more closely.
 -- Index: ready's primary key, from each mark; job's primary key.
 -- Survives: two claims at once (skip locked); another function at work on a job (it has locked the ticket, so no
 -- job is joined at an old epoch); a worker that was declared lost meanwhile (it claims nothing, and so does a
@@ -78,7 +77,7 @@ begin
     where t.ctid = any (array(select ctid from taken))
     returning t.queue, t.priority, t.channel, t.pos, t.job_id, t.epoch
   ),
-  gotten as materialized (
+  claimed as materialized (
     select t.queue, t.priority as lane, t.channel, t.pos, t.job_id, t.epoch, j.id, j.kind, j.args, j.data,
            j.priority, j.attempt, q.lease as lasting,
            coalesce(j.max_attempts, q.max_attempts, 20::smallint) as max_attempts, j.crashes, j.constrained,
@@ -87,32 +86,6 @@ begin
     from ticket t
     left join pawl.job j on j.id = t.job_id and j.epoch = t.epoch
     left join pawl.queue q on q.name = t.queue
-  ),
-  heavy as materialized (
-    select g.id, g.epoch, g.queue, g.lane, g.channel, g.pos
-    from (
-      select g.*, row_number() over w as n, sum(
-               coalesce(pg_column_size(g.args)::bigint * case pg_column_compression(g.args)
-                 when 'pglz' then 90 when 'lz4' then 255 else 1 end, 0)
-             + coalesce(pg_column_size(g.data)::bigint * case pg_column_compression(g.data)
-                 when 'pglz' then 90 when 'lz4' then 255 else 1 end, 0)
-             + coalesce(pg_column_size(g.checkpoint)::bigint * case pg_column_compression(g.checkpoint)
-                 when 'pglz' then 90 when 'lz4' then 255 else 1 end, 0)
-             ) over w as bytes
-      from gotten g
-      where g.id is not null
-      window w as (order by g.lane, g.queue, g.channel, g.pos)
-    ) g
-    where g.n > 1 and g.bytes > 268435456
-      and (select sum(coalesce(pg_column_size(g.args), 0) + coalesce(pg_column_size(g.data), 0)
-                      + coalesce(pg_column_size(g.checkpoint), 0)) from gotten g) > 1048576
-  ),
-  put_back as (
-    insert into pawl.ready (pos, job_id, epoch, priority, queue, channel)
-    select h.pos, h.id, h.epoch, h.lane, h.queue, h.channel from heavy h
-  ),
-  claimed as not materialized (
-    select g.* from gotten g where g.id is null or g.id <> all (array(select h.id from heavy h))
   ),
   leased as (
     insert into pawl.lease (id, worker_id, expires_at, jobs, epochs)
@@ -143,12 +116,16 @@ begin
          c.priority, c.attempt, c.max_attempts, c.crashes, c.constrained, c.permit, c.created_at, c.run_at,
          c.fingerprint, c.unique_key, c.opts, c.errors, c.checkpoint, clock_timestamp()
   from claimed c
-  union all
-  select distinct h.queue, h.lane, h.channel, null::bigint, 0::bigint, false, null::integer, null::text, null::jsonb,
-         null::bytea, null::smallint, null::smallint, null::smallint, null::smallint, null::boolean, null::boolean,
-         null::timestamptz, null::timestamptz, null::text, null::text, null::jsonb, null::jsonb, null::jsonb,
-         clock_timestamp()
-  from heavy h;
+  -- It is computed before the first row is returned.
+  where (
+    select case when count(*) > 1
+                     and coalesce(sum(pg_column_size(c.args)), 0) + coalesce(sum(pg_column_size(c.data)), 0)
+                         + coalesce(sum(pg_column_size(c.checkpoint)), 0) > 1048576
+                then (select pawl.check_claim_size(sum(pawl.expanded_size(c.args, c.data, c.checkpoint)))
+                      from claimed c)
+                else true end
+    from claimed c
+  );
   if cardinality(limited) > 0 then
     perform pawl.record_usage(limited, claim.lease);
   end if;

@@ -24,6 +24,7 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mer
 set enable_hashjoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
+  large   boolean := false; -- the jobs do not fit into one claim
   buried  bigint;
   problem text;
   it      record;
@@ -36,6 +37,13 @@ begin
           claim_readable.lease, claim_readable.worker, claim_readable.lasting, claim_readable.most,
           claim_readable.queues, claim_readable.priorities, claim_readable.channels, claim_readable.marks,
           claim_readable.untils, claim_readable.quotas)
+        where not large
+        union all
+        select * from pawl.claim_bounded(
+          claim_readable.lease, claim_readable.worker, claim_readable.lasting, claim_readable.most,
+          claim_readable.queues, claim_readable.priorities, claim_readable.channels, claim_readable.marks,
+          claim_readable.untils, claim_readable.quotas)
+        where large
       )
       select c.queue, c.lane, c.channel, c.pos, c.id, c.found, c.epoch, c.kind, c.args, c.data, c.priority, c.attempt,
              c.max_attempts, c.crashes, c.constrained, c.permit, pawl.finite(c.created_at), pawl.finite(c.run_at),
@@ -45,7 +53,10 @@ begin
       where (select count(pawl.sent_size(c.args, c.data, c.opts, c.errors, c.checkpoint)) from c) >= 0;
       return;
     exception when others then
-      if sqlstate !~ '^(22|54|0A|XX)' and sqlstate <> '53200' then
+      if sqlstate = '54PWL' and not large then
+        large := true;
+        continue;
+      elsif sqlstate !~ '^(22|54|0A|XX)' and sqlstate <> '53200' then
         raise;
       end if;
       buried := 0;
@@ -60,12 +71,15 @@ begin
                  and t.pos > u.mark and t.pos <= u.until
                order by t.pos
                limit u.quota
-               for update skip locked
              ) t
         limit claim_readable.most
       loop
         problem := pawl.unreadable(it.job_id, it.epoch);
-        continue when problem is null or not pawl.bury(it.job_id, it.epoch, problem);
+        continue when problem is null;
+        perform from pawl.ready t
+        where t.queue = it.queue and t.priority = it.priority and t.channel = it.channel and t.pos = it.pos
+        for update skip locked;
+        continue when not found or not pawl.bury(it.job_id, it.epoch, problem);
         delete from pawl.ready t
         where t.queue = it.queue and t.priority = it.priority and t.channel = it.channel and t.pos = it.pos;
         buried := buried + 1;
