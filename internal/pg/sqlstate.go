@@ -40,6 +40,13 @@ const outOfMemory = "53200"
 // IsOutOfMemory reports whether the server had no memory for a statement.
 func IsOutOfMemory(err error) bool { return SQLState(err) == outOfMemory }
 
+// IsInternal reports whether the server failed in a way that may pass, or that a broken row may cause: an internal
+// error, broken data, or a plan that a migration made invalid.
+func IsInternal(err error) bool {
+	s := SQLState(err)
+	return strings.HasPrefix(s, "XX") || strings.HasPrefix(s, "0A")
+}
+
 // IsTooLarge reports whether a statement was not sent because its parameters do not fit into one message of the
 // protocol, which is 1 GB. pgx has no type for this error.
 func IsTooLarge(err error) bool {
