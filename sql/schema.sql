@@ -665,6 +665,10 @@ function restore_jobs(ids bigint[])
   returns bigint
   language plpgsql set jit=off;
 
+function restore_lost(after bigint, most integer)
+  returns TABLE(reached bigint, restored bigint)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
+
 function resume_channel(queue text, channel text)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;

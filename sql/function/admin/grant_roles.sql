@@ -16,7 +16,7 @@ declare
     acquire_permits,apply_retention,bury,checkpoint,claim,claim_bounded,claim_readable,complete,discover_lanes,
     drop_partition,drop_stale_permits,due_cron,end_leases,expire,extend,fail,find_finished,find_missing,find_tickets,
     free_permits,heartbeat,lock_jobs,make_partitions,peek,promote,read_marks,register_worker,release,
-    remove_claimed,rescue,run_followups,sleep_key,take_cron,tick_cron,unclaim,unregister_worker,
+    remove_claimed,rescue,restore_lost,run_followups,sleep_key,take_cron,tick_cron,unclaim,unregister_worker,
     worker_leases,worker_started_at}';
   reader   constant text[] := '{
     await_key,channel_stats,claimed,count,get,list,live_queues,queue_stats,system_stats,table_stats,
