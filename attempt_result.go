@@ -25,6 +25,7 @@ type attemptResult struct {
 	skips     int   // How often a statement skipped the job because its row was locked.
 	ambiguous bool  // An attempt to deliver the result may have been carried out.
 	refused   bool  // It stands for a result that the database refused.
+	delayed   int   // How often the delivery waited for a database that took no results.
 	ended     error // Why the job's context ended before its handler returned, or nil.
 
 	stuck *stuckHandler // Set if the handler has not returned. Then job is a copy.
@@ -154,16 +155,4 @@ func OutcomeOf(err error) (state pawlstate.State, failed bool) {
 	default:
 		return pawlstate.Dead, true
 	}
-}
-
-// refusedWith returns the failed attempt that takes the place of a result that the database refused with an error: no
-// result, and the default backoff.
-func (a attemptResult) refusedWith(err error) attemptResult {
-	a.job.result = nil
-	a.cause = fmt.Errorf("pawl: deliver result %s: the database refused it: %w", a.verb, err)
-	if a.verb == verbComplete || a.verb == verbRetry || a.verb == verbSnooze {
-		a.verb, a.delay = verbRetry, secondsOf(Backoff{}.Wait(a.job.Attempt))
-	}
-	a.backoff, a.err, a.refused = nil, errorText(a.cause.Error(), ""), true
-	return a
 }

@@ -53,12 +53,10 @@ func (c *Client) claim(
 		queues[i], priorities[i], channels[i] = s.Queue, s.Priority, s.Channel
 		marks[i], untils[i], quotas[i] = s.From, s.Until, int32(min(s.Quota, math.MaxInt32))
 	}
-	r := claimReader{set: set, plan: p, who: who, lease: &lease{}}
-	r.lease.id.Store(&id)
-	r.slab = make([]JobInfo, 0, min(p.Most, maxSlab))
-	err = c.query(ctx, "select * from pawl.claim($1::uuid, $2::bigint, $3::interval, $4::integer, "+
-		"$5::text[], $6::integer[], $7::text[], $8::bigint[], $9::bigint[], $10::integer[])",
-		[]any{id, who.worker, who.lasting, p.Most, queues, priorities, channels, marks, untils, quotas}, r.read)
+	r := c.newClaimReader(set, p, who, id)
+	err = c.queryClaim(ctx, r, []any{
+		id, who.worker, who.lasting, p.Most, queues, priorities, channels, marks, untils, quotas,
+	})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -68,11 +66,26 @@ func (c *Client) claim(
 	return r.jobs, r.total, nil
 }
 
+// newClaimReader returns a reader for the result of one claim.
+func (c *Client) newClaimReader(set *lanes.Set, p *lanes.Plan, who claimer, id string) *claimReader {
+	r := &claimReader{client: c, set: set, plan: p, who: who, lease: &lease{}}
+	r.lease.id.Store(&id)
+	r.slab = make([]JobInfo, 0, min(p.Most, maxSlab))
+	return r
+}
+
+// restart makes the reader ready for another result, after a claim that failed.
+func (r *claimReader) restart() {
+	r.plan.Restart()
+	*r = *r.client.newClaimReader(r.set, r.plan, r.who, *r.lease.id.Load())
+}
+
 // maxSlab is how many jobs are allocated at once, at most.
 const maxSlab = 1024
 
 // A claimReader turns the rows of one claim's result into jobs.
 type claimReader struct {
+	client  *Client
 	set     *lanes.Set
 	plan    *lanes.Plan
 	who     claimer
@@ -111,6 +124,9 @@ func (r *claimReader) read(s scanner) error {
 	}
 	stretch := r.set.RecordTicket(r.plan, t.Key, t.pos)
 	if !t.found {
+		if t.kind == verbUnprocessable {
+			r.client.reportUnprocessable(t)
+		}
 		return nil
 	}
 	job, err := r.job(t)

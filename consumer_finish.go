@@ -1,6 +1,7 @@
 package pawl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,15 +53,19 @@ func (c *Client) finishClaimed(ctx context.Context, which ClaimedJobs, like atte
 	if err != nil {
 		return err
 	}
+	failed := JobErrors{}
 	became, undecided, err := c.finishByHand(ctx, results, jobs[0].Worker, leases)
+	if c.db == nil && isRefusal(err) && len(results) > 1 {
+		became, undecided, err = outcomes{each: map[ID]string{}}, err, nil
+		c.finishApart(ctx, results, jobs[0].Worker, became, failed)
+	}
 	if err != nil {
 		return fmt.Errorf("pawl: %s: %w", like.verb, err)
 	}
-	failed := JobErrors{}
 	if undecided != nil {
 		results = slices.DeleteFunc(results, func(a attemptResult) bool {
 			_, decided := became.of(a.job.ID)
-			if !decided {
+			if !decided && failed[a.job.ID] == nil {
 				failed[a.job.ID] = fmt.Errorf("pawl: %s: %w", like.verb, undecided)
 			}
 			return !decided
@@ -82,6 +87,30 @@ func (c *Client) finishClaimed(ctx context.Context, which ClaimedJobs, like atte
 		}
 	}
 	return failed.orNil(len(jobs))
+}
+
+// finishApart finishes the halves of results of which the database refused one, so that only that one fails. It adds
+// what became of the jobs.
+func (c *Client) finishApart(
+	ctx context.Context, results []attemptResult, worker string, became outcomes, failed JobErrors,
+) {
+	for _, half := range [][]attemptResult{results[:len(results)/2], results[len(results)/2:]} {
+		now, undecided, err := c.finishByHand(ctx, half, worker, nil)
+		if isRefusal(err) && len(half) > 1 {
+			c.finishApart(ctx, half, worker, became, failed)
+			continue
+		}
+		for _, a := range half {
+			switch state, ok := now.of(a.job.ID); {
+			case ok:
+				became.each[a.job.ID] = state
+			case cmp.Or(err, undecided) != nil:
+				failed[a.job.ID] = fmt.Errorf("pawl: %s: %w", a.verb, cmp.Or(err, undecided))
+			default:
+				failed[a.job.ID] = ErrLeaseLost
+			}
+		}
+	}
 }
 
 // resultsByHand returns a result for each job, and the leases of which these are the last jobs. A job that occurs

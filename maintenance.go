@@ -32,6 +32,7 @@ func (c *Client) Maintain(ctx context.Context) error {
 func (c *Client) maintain(ctx context.Context, heartbeat time.Duration) {
 	rescuer := &rescuer{client: c, stale: staleHeartbeats * heartbeat, sweepEvery: 10 * heartbeat}
 	ticker := &cronTicker{client: c}
+	restorer := &restorer{client: c}
 	tasks := []maintenanceTask{
 		{name: "rescue", every: heartbeat / 3, do: rescuer.rescue},
 		{name: "followups", every: time.Second, do: c.runFollowups},
@@ -39,6 +40,7 @@ func (c *Client) maintain(ctx context.Context, heartbeat time.Duration) {
 		{name: "expire", every: time.Second, do: c.expire},
 		{name: "mutexes", every: 10 * time.Second, do: c.pruneMutexes},
 		{name: "cron", every: cronLook, do: ticker.do, wait: ticker.wait},
+		{name: "restore", every: time.Minute, do: restorer.restore},
 		{name: "partitions", every: time.Hour, do: c.makePartitions},
 		{name: "retention", every: 10 * time.Minute, do: c.retain},
 	}
@@ -151,4 +153,30 @@ func (c *Client) pruneMutexes(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// A restorer looks at all live jobs, a part of them at a time, for jobs that have neither a ticket nor a lease. No such
+// job should exist, and no worker would ever run it.
+type restorer struct {
+	client *Client
+	after  int64 // The id that the last look reached.
+}
+
+// restoredPart is how many jobs one look reads.
+const restoredPart = 5000
+
+// restore looks at the next part of the jobs.
+func (r *restorer) restore(ctx context.Context) error {
+	var reached *int64
+	var restored int64
+	err := r.client.row(ctx, "select * from pawl.restore_lost($1::bigint, $2::integer)",
+		[]any{r.after, restoredPart}, &reached, &restored)
+	if err != nil {
+		return err
+	}
+	if restored > 0 {
+		r.client.config.Logger.Warn("pawl: jobs had neither a ticket nor a lease; they are ready again", "jobs", restored)
+	}
+	r.after = valueOrZero(reached)
+	return nil
 }

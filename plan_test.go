@@ -45,6 +45,13 @@ func TestNoFunctionReadsATable(t *testing.T) {
 			"array[0::bigint], array[9223372036854775807], array[2])",
 		"select * from pawl.claim(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], " +
 			"array[2900::bigint], array[9223372036854775807], array[2])",
+		"select * from pawl.claim_readable(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], " +
+			"array[0::bigint], array[9223372036854775807], array[2])",
+		"select * from pawl.claim_bounded(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], " +
+			"array[0::bigint], array[9223372036854775807], array[2])",
+		"select * from pawl.restore_lost(%[1]d - 1, 2)", // If a job has no ticket, it reads all leases.
+		"select pawl.unreadable(%[1]d, %[3]d), pawl.bury(%[1]d, %[3]d, 'broken'), pawl.bury(%[2]d, %[4]d, 'broken')",
+		"select * from pawl.return_lost(" + ids + ")",
 		"select * from pawl.complete(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], array[null, null]::text[], " +
 			"'w', '{}', '{}')",
 		"select * from pawl.fail(" + ids + ", array['retry', 'retry'], array[1, 0]::float8[], array[null, null]::text[], " +

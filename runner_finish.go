@@ -133,9 +133,12 @@ func (f *finisher) deliver(batch []attemptResult, leases []string) {
 	ending := f.endingLeases(batch)
 	ambiguous := slices.ContainsFunc(batch, func(a attemptResult) bool { return a.ambiguous })
 	var became outcomes
-	err := f.retry(func() (err error) {
+	err := retryDelivery(f.ctx, batch, func() (err error) {
 		became, err = f.client.finish(f.ctx, batch, f.worker, append(ending, leases...))
 		ambiguous = ambiguous || pg.IsAmbiguous(err)
+		if !isRefusal(err) {
+			f.outage.Record(err)
+		}
 		return err
 	})
 	if err != nil {
@@ -162,7 +165,7 @@ func (f *finisher) deliver(batch []attemptResult, leases []string) {
 }
 
 // retry tries a statement again until it works, until its error cannot pass, or until the runner gives up. A privilege
-// that was revoked may be granted again, and a login may be allowed again: results are not thrown away for that.
+// that was revoked may be granted again, and a login may be allowed again.
 func (f *finisher) retry(try func() error) error {
 	for wait := firstFinishRetry; ; wait = min(2*wait, maxFinishRetry) {
 		err := try()
@@ -173,26 +176,6 @@ func (f *finisher) retry(try func() error) error {
 		if err == nil || !pg.Sleep(f.ctx, wait) {
 			return err
 		}
-	}
-}
-
-// refused handles a batch that the database refused, or that could not be delivered before the runner gave up. If the
-// data of one result is at fault, the halves of the batch are delivered, so that only this result fails. It becomes a
-// failed attempt, without what the database refused.
-func (f *finisher) refused(batch []attemptResult, leases []string, err error) {
-	if pg.IsDataError(err) && len(batch) > 1 {
-		f.deleteLater(leases)
-		f.deliver(batch[:len(batch)/2], nil)
-		f.deliver(batch[len(batch)/2:], nil)
-		return
-	}
-	if len(batch) == 1 && pg.IsDataError(err) && !batch[0].refused {
-		f.deliver([]attemptResult{batch[0].refusedWith(err)}, leases)
-		return
-	}
-	// The leases are not tried again: the runner may have given up. They end with its worker.
-	for _, a := range batch {
-		f.decide(a, "", notDelivered(a, err))
 	}
 }
 

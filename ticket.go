@@ -73,6 +73,7 @@ func (r *ticketReader) read(s scanner) error {
 	r.pos, r.id = integer(v[3]), integer(v[4])
 	r.throttled = v[3] == nil
 	if r.found = integer(v[5]) != 0; !r.found {
+		r.kind, r.unique = string(v[7]), string(v[19]) // Set if the job was found to be unreadable.
 		return nil
 	}
 	r.epoch, r.kind, r.args, r.data = int32(integer(v[6])), r.text(v[7]), r.bytes(v[8]), r.bytes(v[9])
@@ -108,6 +109,9 @@ func (r *ticketReader) scan(s scanner) error {
 		return nil
 	}
 	if r.pos = *pos; !r.found {
+		if kind != nil && unique != nil {
+			r.kind, r.unique = *kind, *unique
+		}
 		return nil
 	}
 	r.kind, r.own, r.attempt, r.most, r.crashes = *kind, *priority, *attempt, *most, *crashes

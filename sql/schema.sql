@@ -371,6 +371,10 @@ function backoff(backoff jsonb, attempt integer)
   returns double precision
   language sql parallel safe;
 
+function bury(id bigint, epoch integer, problem text)
+  returns boolean
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
 function cancel(VARIADIC ids bigint[])
   returns bigint
   language sql;
@@ -378,6 +382,10 @@ function cancel(VARIADIC ids bigint[])
 function channel_stats(name text, most integer)
   returns TABLE(channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
+
+function check_claim_size(bytes numeric)
+  returns boolean
+  language plpgsql immutable;
 
 function checkpoint(id bigint, epoch integer, changes jsonb)
   returns boolean
@@ -390,6 +398,14 @@ function claim(lease uuid, worker bigint, lasting interval, most integer, queues
 function claim(queue text, n integer DEFAULT 1, lasting interval DEFAULT NULL::interval)
   returns TABLE(id bigint, epoch integer, kind text, args jsonb, data bytea, channel text, priority smallint, attempt integer, max_attempts smallint, headers jsonb, checkpoint jsonb, lease uuid)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
+
+function claim_bounded(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
+function claim_readable(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
+  returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function claimed(ids bigint[])
   returns TABLE(id bigint, epoch integer, crashes smallint, constrained boolean, permit boolean, lease uuid, until timestamp with time zone, shared integer, now timestamp with time zone)
@@ -458,6 +474,10 @@ function estimate_counts(names text[], counts bigint[], most bigint, relation re
 function estimate_rows(query text)
   returns bigint
   language plpgsql;
+
+function expanded_size(args jsonb, data bytea, checkpoint jsonb)
+  returns bigint
+  language sql immutable parallel safe;
 
 function expire(most integer)
   returns bigint
@@ -619,6 +639,10 @@ function mutex_is_idle(kind text, queue text, name text)
   returns boolean
   language sql stable;
 
+function next_epoch(epoch integer)
+  returns integer
+  language sql immutable parallel safe;
+
 function peek(queues text[])
   returns TABLE(ready boolean, wait double precision)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
@@ -699,6 +723,10 @@ function restore_jobs(ids bigint[])
   returns bigint
   language plpgsql set jit=off;
 
+function restore_lost(after bigint, most integer)
+  returns TABLE(reached bigint, restored bigint)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
+
 function resume_channel(queue text, channel text)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
@@ -711,6 +739,10 @@ function retry_followups(ids bigint[])
   returns bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
+function return_lost(ids bigint[], epochs integer[])
+  returns TABLE(jobs bigint, poisoned bigint, queues text[])
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
 function return_permit(id bigint, ok boolean)
   returns boolean
   language plpgsql;
@@ -722,6 +754,10 @@ function role_name(what text)
 function run_followups(most integer)
   returns TABLE(settled integer, "left" integer, more boolean)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set lock_timeout=50ms;
+
+function sent_size(args jsonb, data bytea, opts jsonb, errors jsonb, checkpoint jsonb)
+  returns bigint
+  language plpgsql stable parallel safe;
 
 function set_worker_state(worker bigint, state text)
   returns text
@@ -774,6 +810,10 @@ function unblock(ids bigint[])
 function unclaim(lease uuid)
   returns bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
+function unreadable(id bigint, epoch integer)
+  returns text
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function unregister_worker(worker bigint)
   returns void

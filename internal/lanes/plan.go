@@ -229,6 +229,14 @@ func (s *Set) RecordTicket(p *Plan, key Key, pos int64) (stretch int) {
 	return i
 }
 
+// Restart forgets the tickets that a claim of the plan took before it failed. The plan can then be carried out again.
+func (p *Plan) Restart() {
+	for i := range p.Stretches {
+		st := &p.Stretches[i]
+		st.saw, st.last, st.throttled = 0, 0, false
+	}
+}
+
 // Learn updates the lanes of a plan after a claim that took total tickets, all of which were recorded.
 func (s *Set) Learn(p *Plan, total int) {
 	now := time.Now()

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,11 +20,37 @@ func SQLState(err error) string {
 	return ""
 }
 
-// IsDataError reports whether the server refused the data of a statement, so that the same statement may succeed with
-// other data.
+// IsDataError reports whether the data of a statement was refused, so that the same statement may succeed with other
+// data.
 func IsDataError(err error) bool {
 	s := SQLState(err)
-	return strings.HasPrefix(s, "22") || strings.HasPrefix(s, "23") || strings.HasPrefix(s, "54")
+	return IsTooLarge(err) || strings.HasPrefix(s, "22") || strings.HasPrefix(s, "23") || strings.HasPrefix(s, "54")
+}
+
+// IsUnreadable reports whether the server failed to compute, encode or send a row. One row may be at fault, and the same
+// statement may succeed without it.
+func IsUnreadable(err error) bool {
+	s := SQLState(err)
+	return s == outOfMemory || len(s) == 5 && slices.Contains([]string{"22", "54", "0A", "XX"}, s[:2])
+}
+
+// outOfMemory is the SQLSTATE of a server that has no memory for a statement. It may pass, or a value is too large.
+const outOfMemory = "53200"
+
+// IsOutOfMemory reports whether the server had no memory for a statement.
+func IsOutOfMemory(err error) bool { return SQLState(err) == outOfMemory }
+
+// IsInternal reports whether the server failed in a way that may pass, or that a broken row may cause: an internal
+// error, broken data, or a plan that a migration made invalid.
+func IsInternal(err error) bool {
+	s := SQLState(err)
+	return strings.HasPrefix(s, "XX") || strings.HasPrefix(s, "0A")
+}
+
+// IsTooLarge reports whether a statement was not sent because its parameters do not fit into one message of the
+// protocol, which is 1 GB. pgx has no type for this error.
+func IsTooLarge(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "message body too large")
 }
 
 // IsMissing reports whether a schema, table, column or function that the statement names does not exist.
@@ -39,7 +66,9 @@ func IsMissing(err error) bool {
 // or out of resources, or a lock was not available.
 func IsTransient(err error) bool {
 	switch s := SQLState(err); s {
-	case "", "40001", "40P01", "55P03", "25006":
+	case "":
+		return !IsTooLarge(err)
+	case "40001", "40P01", "55P03", "25006":
 		return true
 	default:
 		return strings.HasPrefix(s, "08") || strings.HasPrefix(s, "53") || strings.HasPrefix(s, "57")
@@ -58,7 +87,7 @@ func MayPass(err error) bool {
 // sent, and then the connection failed or the server closed it, which can happen between the commit and its
 // confirmation.
 func IsAmbiguous(err error) bool {
-	if err == nil || pgconn.SafeToRetry(err) {
+	if err == nil || pgconn.SafeToRetry(err) || IsTooLarge(err) {
 		return false
 	}
 	s := SQLState(err)

@@ -112,7 +112,7 @@ begin
   ));
   delete from pawl.blocked p where p.job_id = any (extra || wrong);
   with again as (
-    update pawl.job j set epoch = j.epoch + 1 where j.id = any (wrong) returning j.id, j.epoch, j.queue
+    update pawl.job j set epoch = pawl.next_epoch(j.epoch) where j.id = any (wrong) returning j.id, j.epoch, j.queue
   )
   insert into pawl.blocked (job_id, epoch, queue) select a.id, a.epoch, a.queue from again a;
   changed := changed || extra || wrong;

@@ -4,6 +4,7 @@
 -- Returns the jobs, most urgent first. A session passes id and epoch to complete, fail, release and extend. It
 -- calls rescue only if there is something to rescue, because rescue excludes every other rescue until this
 -- transaction ends.
+-- A job that cannot be read or sent is made dead with the reason unprocessable, and the others are returned.
 -- jit is off, because the functions it calls read small tables whole. With enable_seqscan off that looks so
 -- expensive that the plans were compiled, 150 ms for each claim.
 create or replace function pawl.claim(queue text, n integer default 1, lasting interval default null)
@@ -60,8 +61,8 @@ begin
   return query
   select c.id, c.epoch, c.kind, c.args, c.data, c.channel, c.priority, c.attempt + 1, c.max_attempts,
          c.opts -> 'headers', c.checkpoint -> 'value', chosen
-  from pawl.claim(chosen, null, claim.lasting, n, lanes.queues, lanes.priorities, lanes.channels, lanes.marks,
-                  lanes.untils, lanes.quotas) c
+  from pawl.claim_readable(chosen, null, claim.lasting, n, lanes.queues, lanes.priorities, lanes.channels,
+                           lanes.marks, lanes.untils, lanes.quotas) c
   where c.found
   order by c.lane, c.pos;
 end $$;

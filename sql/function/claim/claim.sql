@@ -10,6 +10,8 @@
 -- such tickets differs from a claim that found none. A lease was made if any row has a job. If a limit cut a part
 -- of a lane short, there is also a row without a position for that part; its id is the milliseconds after which the
 -- caller should ask again.
+-- It fails with SQLSTATE 54PWL if there are several jobs that could need more than 256 MB together when they are
+-- sent: see claim_bounded. If the columns of all jobs take less than 1 MB on disk, it does not look more closely.
 -- Index: ready's primary key, from each mark; job's primary key.
 -- Survives: two claims at once (skip locked); another function at work on a job (it has locked the ticket, so no
 -- job is joined at an old epoch); a worker that was declared lost meanwhile (it claims nothing, and so does a
@@ -89,7 +91,10 @@ begin
     insert into pawl.lease (id, worker_id, expires_at, jobs, epochs)
     select claim.lease, claim.worker,
            case when claim.worker is null or claim.lasting is not null
-                then clock_timestamp() + coalesce(nullif(claim.lasting, '0'), max(c.lasting), '30 seconds') end,
+                then clock_timestamp() + coalesce(
+                  nullif(claim.lasting, '0'),
+                  case when max(c.lasting) > '100 years' then interval '100 years' else max(c.lasting) end,
+                  '30 seconds') end,
            array_agg(c.id), array_agg(c.epoch)
     from claimed c
     where c.id is not null
@@ -110,7 +115,17 @@ begin
   select c.queue, c.lane, c.channel, c.pos, c.job_id, c.id is not null, c.epoch, c.kind, c.args, c.data,
          c.priority, c.attempt, c.max_attempts, c.crashes, c.constrained, c.permit, c.created_at, c.run_at,
          c.fingerprint, c.unique_key, c.opts, c.errors, c.checkpoint, clock_timestamp()
-  from claimed c;
+  from claimed c
+  -- It is computed before the first row is returned.
+  where (
+    select case when count(*) > 1
+                     and coalesce(sum(pg_column_size(c.args)), 0) + coalesce(sum(pg_column_size(c.data)), 0)
+                         + coalesce(sum(pg_column_size(c.checkpoint)), 0) > 1048576
+                then (select pawl.check_claim_size(sum(pawl.expanded_size(c.args, c.data, c.checkpoint)))
+                      from claimed c)
+                else true end
+    from claimed c
+  );
   if cardinality(limited) > 0 then
     perform pawl.record_usage(limited, claim.lease);
   end if;

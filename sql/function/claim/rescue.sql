@@ -13,7 +13,8 @@
 -- Survives: two calls at once (the duty's mutex is locked in an earlier statement); a completion at the same time
 -- (its job is skipped, and the lease stays for the next call); a claim that commits after its worker was declared
 -- lost (the lease is found by its worker); a server that was down (no heartbeat is late until stale_after has
--- passed since the server's start).
+-- passed since the server's start); a job that the database cannot give back (its row is out of range or broken:
+-- the jobs are tried one by one, and that one is made dead with the reason unprocessable).
 create or replace function pawl.rescue(most integer, judge boolean, sweep boolean)
 returns table (workers bigint, leases bigint, jobs bigint, poisoned bigint)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_mergejoin = off set enable_hashjoin = off as $$
@@ -22,8 +23,10 @@ declare
   moment timestamptz := clock_timestamp();
   gone   bigint[];
   lost   uuid[];
+  ids    bigint[];
+  epochs integer[];
   queues text[];
-  ended  jsonb;
+  one    record;
 begin
   workers := 0; leases := 0; jobs := 0; poisoned := 0;
   if not pawl.try_mutex('duty', '', 'rescue') then
@@ -73,54 +76,28 @@ begin
   end if;
 
   perform set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
-  with pair as materialized (
-    select u.id, u.epoch
-    from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
-    where l.id = any (lost)
-    order by u.id
-  ),
-  mine as materialized (
-    select j.id, j.epoch, (j.crashes + 1)::smallint as crashes
-    from pair u,
-         lateral (select j.* from pawl.job j where j.id = u.id and j.epoch = u.epoch for update skip locked) j
-  ),
-  back as (
-    update pawl.job j
-    set epoch = j.epoch + 1, crashes = m.crashes, pos = nextval('pawl.pos')
-    from mine m
-    where j.id = any (array[m.id]) and j.epoch = m.epoch and m.crashes < 3
-    returning j.id, j.epoch, j.pos, j.queue, j.channel, j.priority, j.crashes
-  ),
-  ready as (
-    insert into pawl.ready (pos, job_id, epoch, priority, queue, channel)
-    select b.pos, b.id, b.epoch, pawl.lane_priority(b.priority, b.crashes, true), b.queue, b.channel
-    from back b
-    returning queue
-  ),
-  over as (
-    delete from pawl.job j
-    using mine m
-    where j.id = any (array[m.id]) and j.epoch = m.epoch and m.crashes >= 3
-    returning j.*, m.crashes as new_crashes
-  ),
-  buried as (
-    insert into pawl.dead (id, epoch, finished_at, expires_at, created_at, run_at, priority, attempt, max_attempts,
-                           crashes, reason, queue, channel, kind, args, data, fingerprint, unique_key, opts, errors,
-                           checkpoint)
-    select o.id, o.epoch, moment, moment + t.retain, o.created_at, o.run_at, o.priority, o.attempt, o.max_attempts,
-           o.new_crashes, 'poison', o.queue, o.channel, o.kind, o.args, o.data, o.fingerprint, o.unique_key, o.opts,
-           o.errors, o.checkpoint
-    from over o
-    left join pawl.queue q on q.name = o.queue,
-    lateral (select coalesce(q.retain_dead, interval '30 days') as retain) t
-    where t.retain > '0'
-  )
-  select (select count(*) from mine), (select count(*) from over), array(select distinct r.queue from ready r),
-         (select jsonb_agg(pawl.followup_of(o.id, o.queue, o.channel, o.opts)) from over o where o.constrained)
-  into jobs, poisoned, queues, ended;
-  if ended is not null then
-    perform pawl.record_followups(ended, 'dead');
-  end if;
+  select array_agg(u.id), array_agg(u.epoch) into ids, epochs
+  from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch)
+  where l.id = any (lost);
+  begin
+    select * into jobs, poisoned, queues from pawl.return_lost(ids, epochs);
+  exception when others then
+    if sqlstate !~ '^(22|23|54|0A|XX)' and sqlstate <> '53200' then
+      raise;
+    end if;
+    jobs := 0; poisoned := 0; queues := '{}';
+    for i in 1 .. coalesce(cardinality(ids), 0) loop
+      begin
+        select * into one from pawl.return_lost(array[ids[i]], array[epochs[i]]);
+        jobs := jobs + one.jobs; poisoned := poisoned + one.poisoned; queues := queues || one.queues;
+      exception when others then
+        if sqlstate !~ '^(22|23|54|0A|XX)' and sqlstate <> '53200' then
+          raise;
+        end if;
+        perform pawl.bury(ids[i], epochs[i], format('rescue: %s (SQLSTATE %s)', sqlerrm, sqlstate));
+      end;
+    end loop;
+  end;
 
   delete from pawl.lease l
   where l.id = any (lost)

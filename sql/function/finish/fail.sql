@@ -55,7 +55,8 @@ begin
     from pair u
     cross join lateral (select j.* from pawl.job j where j.id = u.id and j.epoch = u.epoch for update skip locked) j
     cross join lateral (
-      select (j.attempt + case when u.outcome in ('snooze', 'release') then 0 else 1 end)::smallint as attempt
+      select least(j.attempt + case when u.outcome in ('snooze', 'release') then 0 else 1 end, 32767)::smallint
+               as attempt
     ) a
     left join pawl.queue q on q.name = j.queue
     left join lateral (
@@ -65,7 +66,7 @@ begin
   ),
   back as (
     update pawl.job j
-    set epoch = j.epoch + 1, attempt = m.attempt, crashes = m.crashes, errors = m.errors,
+    set epoch = pawl.next_epoch(j.epoch), attempt = m.attempt, crashes = m.crashes, errors = m.errors,
         pos = case when m.became = 'ready' then nextval('pawl.pos') end,
         run_at = case when m.outcome = 'release' and m.became = 'ready' then j.run_at else m.run_at end
     from mine m

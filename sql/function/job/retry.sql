@@ -68,7 +68,7 @@ begin
   live_again as (
     insert into pawl.job (id, pos, created_at, run_at, epoch, priority, attempt, max_attempts, queue, channel, kind,
                           args, data, fingerprint, unique_key, opts, errors, checkpoint, constrained)
-    select f.id, nextval('pawl.pos'), f.created_at, clock_timestamp(), f.epoch + 1, f.priority, f.attempt,
+    select f.id, nextval('pawl.pos'), f.created_at, clock_timestamp(), pawl.next_epoch(f.epoch), f.priority, f.attempt,
            case when f.attempt >= coalesce(f.max_attempts, q.max_attempts, 20) then least(f.attempt + 1, 32767)
                 else f.max_attempts end,
            f.queue, f.channel, f.kind, f.args, f.data, f.fingerprint, f.unique_key, f.opts, f.errors, f.checkpoint,
@@ -85,7 +85,7 @@ begin
   ),
   moved as (
     update pawl.job j
-    set epoch = j.epoch + 1, pos = nextval('pawl.pos'), run_at = clock_timestamp()
+    set epoch = pawl.next_epoch(j.epoch), pos = nextval('pawl.pos'), run_at = clock_timestamp()
     from ticket t
     where j.id = any (array[t.job_id]) and j.epoch = t.epoch
     returning j.id, j.pos, j.epoch, j.priority, j.crashes, j.queue, j.channel

@@ -44,11 +44,11 @@ begin
     delete from pawl.blocked p where p.job_id = one and p.epoch = job.epoch returning p.expires_at into was;
     if found then
       update pawl.job j
-      set epoch = j.epoch + 1, run_at = coalesce(due, j.run_at),
+      set epoch = pawl.next_epoch(j.epoch), run_at = coalesce(due, j.run_at),
           priority = coalesce((changes ->> 'priority')::smallint, j.priority)
       where j.id = one;
       insert into pawl.blocked (job_id, epoch, queue, expires_at)
-      values (one, job.epoch + 1, job.queue, was.expires_at);
+      values (one, pawl.next_epoch(job.epoch), job.queue, was.expires_at);
     else
       delete from pawl.scheduled s where s.queue = job.queue and s.run_at = job.run_at and s.job_id = one;
       if not found then
@@ -63,7 +63,7 @@ begin
       end if;
       place := nextval('pawl.pos');
       update pawl.job j
-      set epoch = j.epoch + 1, run_at = coalesce(due, j.run_at),
+      set epoch = pawl.next_epoch(j.epoch), run_at = coalesce(due, j.run_at),
           priority = coalesce((changes ->> 'priority')::smallint, j.priority), pos = place
       where j.id = one
       returning j.epoch, j.priority, j.run_at into was;

@@ -15,7 +15,8 @@ language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = o
 #variable_conflict use_column
 begin
   update pawl.worker w
-  set seen_at = clock_timestamp(), running = greatest(heartbeat.running, 0), stuck = greatest(heartbeat.stuck, 0), problem = heartbeat.problem
+  set seen_at = clock_timestamp(), running = greatest(heartbeat.running, 0), stuck = heartbeat.stuck,
+      problem = heartbeat.problem
   where w.id = heartbeat.worker and w.gone_at is null
   returning w.state into heartbeat.state;
   if found then

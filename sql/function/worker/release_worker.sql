@@ -28,7 +28,7 @@ begin
   ),
   back as (
     update pawl.job j
-    set epoch = j.epoch + 1, pos = nextval('pawl.pos')
+    set epoch = pawl.next_epoch(j.epoch), pos = nextval('pawl.pos')
     from mine m
     where j.id = any (array[m.id]) and j.epoch = m.epoch
     returning j.id, j.epoch, j.pos, j.queue, j.channel, j.priority, j.crashes

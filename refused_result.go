@@ -1,0 +1,135 @@
+package pawl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pawlhq/pawl/internal/pg"
+	"github.com/pawlhq/pawl/pawlstate"
+)
+
+const (
+	// refusalTries is how often a statement is tried if its error may pass or may be the fault of one result.
+	refusalTries = 3
+	// largeResult is the size from which on a result may be why the server has no memory for it.
+	largeResult = 1 << 20
+	// minDelivery and maxDelivery bound the time between two deliveries to a database that takes no results.
+	minDelivery, maxDelivery = time.Second, time.Minute
+)
+
+// isRefusal reports whether the database does not accept one of the results of a batch and will never accept it.
+func isRefusal(err error) bool {
+	if p, ok := errors.AsType[*pgconn.PgError](err); ok && p.Code == noPartition && p.ConstraintName == "" {
+		return false // The archive has no partition, and soon it will have one.
+	}
+	return pg.IsDataError(err) || pg.IsUnreadable(err)
+}
+
+// retryDelivery tries to deliver a batch until it succeeds, it is refused, or ctx ends. An error that may pass, and may
+// also be the fault of one result, counts as a refusal when it has come refusalTries times.
+func retryDelivery(ctx context.Context, batch []attemptResult, deliver func() error) (err error) {
+	for tries, wait := 1, 50*time.Millisecond; ; tries, wait = tries+1, 2*wait {
+		doubtful := false
+		err = pg.RetryUntil(ctx, func() error {
+			err := deliver()
+			if pg.IsOutOfMemory(err) && slices.ContainsFunc(batch, attemptResult.isLarge) {
+				doubtful = true
+				return &refusal{err}
+			}
+			return err
+		})
+		doubtful = doubtful || pg.IsInternal(err)
+		if !doubtful || tries == refusalTries || !pg.Sleep(ctx, wait) {
+			return err
+		}
+	}
+}
+
+// isLarge reports whether the server needs much memory for a result.
+func (a attemptResult) isLarge() bool {
+	return len(a.job.Args)+len(a.job.Data)+len(a.job.result) > largeResult
+}
+
+// A refusal is an error that may pass in general, and does not pass for this batch.
+type refusal struct{ error }
+
+// SQLState returns the SQLSTATE of a statement that exceeds a limit.
+func (*refusal) SQLState() string { return "54000" }
+
+func (r *refusal) Unwrap() error { return r.error }
+
+// refused handles a batch that the database refused, or that could not be delivered before the runner gave up.
+//
+// If one result is at fault, the halves of the batch are delivered, so that only this result fails. It becomes a failed
+// attempt, without what the database refused. If that is refused too, the job's row is at fault, and the job is dead.
+// If the whole database is at fault, the batch is delivered again later.
+func (f *finisher) refused(batch []attemptResult, leases []string, err error) {
+	switch {
+	case f.ctx.Err() != nil || len(batch) == 0:
+		// The leases are not tried again: the runner has given up. They end with its worker.
+		for _, a := range batch {
+			f.decide(a, "", notDelivered(a, err))
+		}
+	case isRefusal(err) && len(batch) > 1:
+		f.deleteLater(leases)
+		f.deliver(batch[:len(batch)/2], nil)
+		f.deliver(batch[len(batch)/2:], nil)
+	case isRefusal(err) && !batch[0].refused:
+		f.deliver([]attemptResult{batch[0].refusedWith(err)}, leases)
+	case isRefusal(err):
+		f.deleteLater(leases)
+		f.bury(batch[0], err)
+	default:
+		f.deleteLater(leases)
+		go f.deliverLater(batch)
+	}
+}
+
+// refusedWith returns the failed attempt that takes the place of a result that the database refused with an error: no
+// result, and the default backoff.
+func (a attemptResult) refusedWith(err error) attemptResult {
+	a.job.result = nil
+	a.cause = fmt.Errorf("pawl: deliver result %s: the database refused it: %w", a.verb, err)
+	if a.verb == verbComplete || a.verb == verbRetry || a.verb == verbSnooze {
+		a.verb, a.delay = verbRetry, secondsOf(Backoff{}.Wait(a.job.Attempt))
+	}
+	a.backoff, a.err, a.refused = nil, errorText(a.cause.Error(), ""), true
+	return a
+}
+
+// bury makes a job dead whose row takes no result at all, not even a failed attempt.
+func (f *finisher) bury(a attemptResult, refusal error) {
+	var buried bool
+	err := pg.RetryUntil(f.ctx, func() error {
+		return f.client.row(f.ctx, "select pawl.bury($1::bigint, $2::integer, $3::text)",
+			[]any{int64(a.job.ID), a.job.epoch, truncate(refusal.Error(), maxErrorText)}, &buried)
+	})
+	switch {
+	case err != nil && f.ctx.Err() != nil:
+		f.decide(a, "", notDelivered(a, err))
+	case err != nil:
+		go f.deliverLater([]attemptResult{a})
+	case buried:
+		a.verb, a.cause = verbUnprocessable, refusal
+		f.decide(a, string(pawlstate.Dead), nil)
+		f.followups.run(f.ctx, f.client)
+	default: // It is locked, or not this runner's any more.
+		go f.resolveSkipped([]attemptResult{a}, a.ambiguous)
+	}
+}
+
+// deliverLater delivers a batch again after a while, because the database takes no results for another reason than the
+// batch: a privilege was revoked, for example. It waits longer each time.
+func (f *finisher) deliverLater(batch []attemptResult) {
+	wait := min(minDelivery<<min(batch[0].delayed, 10), maxDelivery)
+	for i := range batch {
+		batch[i].delayed++
+	}
+	pg.Sleep(f.ctx, wait)
+	f.deliver(batch, nil)
+}
