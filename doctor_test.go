@@ -222,6 +222,34 @@ var doctorProblems = map[string]struct {
 			fmt.Sprintf("by the dead job %d; jobs waiting behind it: 1", id), "select pawl.resume_channel('default', 'acme')",
 		}
 	}},
+	"follow-up put aside": {"followup", func(p *inspected) []string {
+		id, err := p.client.InsertBatch(p.Context(), pawl.BatchSpec{
+			Jobs: notes(1), OnFinish: &pawl.JobSpec{Args: Note{2}},
+		})
+		must(p, err)
+		p.exec("update pawl.batch set on_finish = '5'")
+		must(p, p.client.Complete(p.Context(), claim(p, p.client, 1)))
+		return []string{
+			"the follow-ups of 1 finished jobs were put aside because they failed", fmt.Sprintf("batch %d", id),
+			"cannot call jsonb_to_recordset on a non-array", "pawl verify --repair",
+		}
+	}},
+	"rate that is none": {"policy", func(p *inspected) []string {
+		p.exec(`insert into pawl.queue (name, rate) values ('mail', '{"n": 0, "per": "x"}')`)
+		return []string{"the rate of queue mail cannot be read", "no job of the queue starts", "pawl queue set mail"}
+	}},
+	"weights that are none": {"policy", func(p *inspected) []string {
+		p.exec(`insert into pawl.queue (name, weights) values ('mail', '[]')`)
+		return []string{"the weights of queue mail cannot be read"}
+	}},
+	"lock of a stranger": {"advisory-lock", func(p *inspected) []string {
+		conn, err := pgx.Connect(p.Context(), p.url+"&application_name=mallory")
+		must(p, err)
+		p.Cleanup(func() { conn.Close(context.Background()) })
+		exec(p, conn, "select pg_advisory_lock(pawl.sleep_key('*'))")
+		p.strict()
+		return []string{"(mallory", "holds 1 advisory lock of runners that wait for queue *", "select pg_terminate_backend("}
+	}},
 	"lease expired": {"overdue", func(p *inspected) []string {
 		p.insert(pawl.JobSpec{})
 		claim(p, p.client, 1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -211,5 +212,111 @@ func TestFollowupsThatWaitForALockDelayNoOthers(t *testing.T) {
 	runFollowups(t, pool)
 	if jobs := claimAll(t, client); len(jobs) != 3 {
 		t.Errorf("claimed %d jobs of the late channels, want 3", len(jobs))
+	}
+}
+
+// The end of one job has a consequence that cannot be done. It is put aside, and everything else goes on: also the
+// ordered channel of that job and the jobs that depend on it.
+func TestAFollowupThatFailsIsPutAside(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	batch := func(spec pawl.JobSpec, callback int) (job pawl.ID) {
+		t.Helper()
+		id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{
+			Jobs: []pawl.JobSpec{spec}, OnFinish: &pawl.JobSpec{Args: Note{callback}},
+		})
+		must(t, err)
+		return pawl.ID(value[int64](t, pool, "select id from pawl.job where opts -> 'batch' = to_jsonb($1::bigint)",
+			int64(id)))
+	}
+	bad := batch(ordered("c", 0), 100)
+	exec(t, pool, "update pawl.batch set on_finish = '5'")
+	insert(t, client, ordered("c", 1))
+	insert(t, client, pawl.JobSpec{Args: Note{2}, AfterOK: []pawl.ID{bad}})
+	batch(pawl.JobSpec{Args: Note{3}}, 4)
+	batch(ordered("d", 5), 6)
+	insert(t, client, ordered("d", 7))
+	jobs := claim(t, client, 3)
+	tx := begin(t, pool)
+	must(t, client.With(tx).Complete(t.Context(), jobs))
+	commit(t, tx)
+	runFollowups(t, pool)
+	got := numbers(t, claimAll(t, client))
+	slices.Sort(got)
+	if !slices.Equal(got, []int{1, 2, 4, 6, 7}) {
+		t.Errorf("claimed %v, want all that follows but the bad callback", got)
+	}
+	findings, err := client.Verify(t.Context())
+	must(t, err)
+	if len(findings) != 1 || findings[0].Check != "followup-failed" {
+		t.Errorf("found %+v", findings)
+	}
+	runFollowups(t, pool)
+	if n := value[int](t, pool, "select count(*) from pawl.followup where id < 0 and batch is not null and not ordered"); n != 1 {
+		t.Errorf("%d follow-ups are aside, want the batch's", n)
+	}
+
+	// A repair that fails again ends. One after the cause is gone inserts the callback.
+	findings, err = client.Repair(t.Context())
+	must(t, err)
+	if len(findings) != 1 || findings[0].Repaired {
+		t.Errorf("repaired %+v", findings)
+	}
+	exec(t, pool, `update pawl.batch set on_finish = '[{"kind": "note", "args": {"n": 8}}]' where on_finish = '5'`)
+	findings, err = client.Repair(t.Context())
+	must(t, err)
+	if len(findings) != 1 || !findings[0].Repaired {
+		t.Errorf("repaired %+v", findings)
+	}
+	if got := numbers(t, claimAll(t, client)); !slices.Equal(got, []int{8}) {
+		t.Errorf("claimed %v, want the callback", got)
+	}
+}
+
+// A dead job is retried whose follow-up was put aside. Its end does not count.
+func TestRetryOfAJobWhoseFollowupIsAside(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	id, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(2), OnDeath: &pawl.JobSpec{Args: Note{9}}})
+	must(t, err)
+	exec(t, pool, `update pawl.batch set on_death = '[{"kind": ""}]'`)
+	jobs := claim(t, client, 1)
+	must(t, client.Fail(t.Context(), jobs, pawl.Dead(errBoom)))
+	runFollowups(t, pool)
+	wantCount(t, 1)(client.Retry(t.Context(), jobs[0].ID))
+	b, err := client.GetBatch(t.Context(), id)
+	must(t, err)
+	if b.Dead != 0 || value[int](t, pool, "select count(*) from pawl.followup") != 0 {
+		t.Errorf("the batch is %+v", b)
+	}
+	must(t, client.Complete(t.Context(), claim(t, client, 2)))
+	runFollowups(t, pool)
+	if b, _ = client.GetBatch(t.Context(), id); b.Completed != 2 || b.FinishedAt.IsZero() {
+		t.Errorf("the batch is %+v", b)
+	}
+	checkInvariant(t, client)
+}
+
+// The callback of a batch has a unique key that an open insert has just taken. Follow-ups wait for that only a moment.
+func TestACallbackWhoseKeyIsLockedDelaysNothingElse(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	follow := pawl.JobSpec{Args: Note{9}, Unique: pawl.Unique{Key: "k"}}
+	_, err := client.InsertBatch(t.Context(), pawl.BatchSpec{Jobs: notes(1), OnFinish: &follow})
+	must(t, err)
+	for n := range 2 {
+		insert(t, client, ordered("d", n))
+	}
+	tx := begin(t, pool)
+	_, err = client.With(tx).Insert(t.Context(), follow)
+	must(t, err)
+	must(t, client.Complete(t.Context(), claim(t, client, 2)))
+	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Channel != "d" {
+		t.Errorf("claimed %d jobs, want the next of d", len(jobs))
+	}
+	must(t, tx.Rollback(t.Context()))
+	runFollowups(t, pool)
+	if jobs := claimAll(t, client); len(jobs) != 1 || jobs[0].Headers["batch"] == "" {
+		t.Errorf("claimed %d jobs, want the callback", len(jobs))
 	}
 }

@@ -130,6 +130,19 @@ var brokenRows = map[string]struct {
 		f.after = func() { await(f, f.client, child, pawlstate.Cancelled) }
 		return id
 	}},
+	"follow-up put aside": {[]string{"followup-failed"}, func(f *broken) any {
+		_, err := f.client.InsertBatch(f.Context(), pawl.BatchSpec{
+			Jobs: []pawl.JobSpec{{Args: Note{1}}}, OnFinish: &pawl.JobSpec{Args: Note{2}},
+		})
+		must(f, err)
+		callback := value[string](f, f.pool, "select on_finish::text from pawl.batch")
+		f.exec("update pawl.batch set on_finish = '5'")
+		jobs := claim(f, f.client, 1)
+		must(f, f.client.Complete(f.Context(), jobs))
+		f.exec("update pawl.batch set on_finish = $1::text::jsonb", callback)
+		f.runs = append(f.runs, 2)
+		return jobs[0].ID
+	}},
 	"head of a channel gone": {[]string{"order-stray"}, func(f *broken) any {
 		id := f.loseJob(1, ordered("c", 1))
 		f.insertJob(2, ordered("c", 2))

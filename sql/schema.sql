@@ -827,6 +827,10 @@ function validate_callbacks(batch bigint, jobs jsonb)
   returns text
   language plpgsql stable;
 
+function validate_changes(changes jsonb)
+  returns text
+  language plpgsql stable parallel safe;
+
 function validate_checkpoint(changes jsonb)
   returns text
   language sql immutable parallel safe;

@@ -22,6 +22,7 @@ const (
 	advanceSequence = "select pawl.advance_sequence() from (select $1::bigint[]) u"
 	clearLeftovers  = "select pawl.clear_leftovers($1::bigint[])"
 	recountBatches  = "select pawl.recount_batches($1::bigint[])"
+	retryFollowups  = "select pawl.retry_followups($1::bigint[])"
 	restoreJobs     = "select pawl.restore_jobs($1::bigint[])"
 	unclaimLeases   = `select count(pawl.unclaim(l.id)) from pawl.lease l
 		where l.id = any ($1::text[]::uuid[])
@@ -38,6 +39,7 @@ type violationKind struct {
 	problem   string // The problem follows the number and the noun.
 	remedy    string
 	fatal     bool
+	once      bool   // A repair is a new try, which may fail again: it is made once.
 	transient bool   // Maintenance removes such rows within seconds: only those that stay are violations.
 	repair    string // The statement that repairs such rows; "" if none is safe.
 }
@@ -123,6 +125,11 @@ var violationKinds = []violationKind{
 		check: "batch-count", noun: "batch total", fatal: true, repair: recountBatches,
 		problem: "that is not the sum of the batch's jobs: callbacks come too early or never",
 		remedy:  repairCommand + " counts missing jobs as deleted",
+	},
+	{
+		check: "followup-failed", noun: "finished job", fatal: true, once: true, repair: retryFollowups,
+		problem: "whose follow-up failed and was put aside: what waits for that end does not start",
+		remedy:  "read why with `pawl doctor`; " + repairCommand + " tries again",
 	},
 	{
 		check: "job-twice", noun: "job", fatal: true,
@@ -257,7 +264,7 @@ func (in *Installation) rowFaults(found map[string]*violation) (faults []fault) 
 			Problem: fmt.Sprintf("%d %s %s (%s)", v.count, noun, kind.problem, v.examples()),
 			Remedy:  in.statement("%s", kind.remedy),
 			Fatal:   kind.fatal,
-		}}
+		}, structural: kind.once}
 		if kind.repair != "" {
 			f.repair = func(ctx context.Context) (bool, error) { return in.repairRows(ctx, kind.repair, v.rows) }
 		}

@@ -9,7 +9,7 @@ const lockTimeout = "10s"
 type fault struct {
 	Finding
 	object     string // Check and object together identify a fault.
-	structural bool   // The fault is in the schema, not in rows: Repair tries it only once.
+	structural bool   // Repair tries it only once: it is in the schema, or its repair is a new try.
 
 	// repair repairs the fault and reports whether it changed anything. It is nil if no repair is safe.
 	repair func(ctx context.Context) (changed bool, err error)

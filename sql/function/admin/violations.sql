@@ -119,6 +119,10 @@ language sql stable set enable_nestloop = off set jit = off as $$
   ) c on c.batch = b.id
   where b.finished_at is null and b.completed + b.cancelled + b.dead + coalesce(c.n, 0) <> b.total
   union all
+  select 'followup-failed', l.job_id, null
+  from pawl.followup l
+  where l.id < 0
+  union all
   select 'sequence-behind', m.top, null
   from (select max(u.id) as top
         from (select max(j.id) as id from pawl.job j

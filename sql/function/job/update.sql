@@ -1,7 +1,7 @@
 -- update gives jobs that are not running another time, priority, args, data, headers or number of attempts.
 --   ids
 --   changes   {run_at or delay (seconds), priority, kind and args, data (base64), headers, max_attempts}; an absent
---             field stays as it is
+--             field stays as it is. It raises SQLSTATE 22023 for others, and for values that insert would refuse
 -- Moves: the ticket out and a new one in, the epoch one up. A job whose time or priority changes gets a new
 -- position.
 -- Returns the id and what it became: changed; running (left as it is); ordered (an ordered job has no priority);
@@ -16,14 +16,20 @@ set enable_hashjoin = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz := clock_timestamp();
-  due    timestamptz := coalesce((changes ->> 'run_at')::timestamptz,
-                                 moment + (changes ->> 'delay')::double precision * interval '1 second');
+  due    timestamptz;
+  wrong  text;
   job    record;
   was    record;
   one    bigint;
   place  bigint;
   queues text[] := '{}';
 begin
+  wrong := pawl.validate_changes(changes);
+  if wrong is not null then
+    raise exception 'pawl: update: %', wrong using errcode = '22023';
+  end if;
+  due := coalesce((changes ->> 'run_at')::timestamptz,
+                  moment + (changes ->> 'delay')::double precision * interval '1 second');
   perform pg_current_xact_id();
   for one in select u.id from unnest(update.ids) as u (id) group by u.id order by u.id loop
     select j.id, j.epoch, j.queue, j.channel, j.priority, j.crashes, j.pos, j.run_at, j.kind,
