@@ -147,11 +147,16 @@ func digits(number []byte) (whole, fraction int) {
 		exponent = n
 	}
 	before, after, _ := bytes.Cut(bytes.TrimPrefix(mantissa, []byte{'-'}), []byte{'.'})
-	if len(bytes.Trim(before, "0"))+len(bytes.Trim(after, "0")) == 0 {
-		// Zero has no digits before the point, whatever its exponent; PostgreSQL keeps those after it.
-		return 1, max(len(after)-exponent, 0)
-	}
-	return max(len(before)+exponent, 1), max(len(after)-exponent, 0)
+	fraction = max(len(after)-exponent, 0)
+	before = bytes.TrimLeft(before, "0")
+	significant := bytes.TrimLeft(after, "0")
+	switch {
+	case len(before) > 0:
+		whole = len(before) + exponent
+	case len(significant) > 0:
+		whole = exponent - (len(after) - len(significant))
+	} // Zero has no digits before the point, whatever its exponent; PostgreSQL keeps those after it.
+	return max(whole, 1), fraction
 }
 
 // unquote returns the string that starts at start in valid JSON, and the offset of its end.

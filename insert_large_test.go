@@ -394,3 +394,30 @@ func TestSQLInsertManyOfManyJobs(t *testing.T) {
 		t.Errorf("%s, want %s… {20001}", got, want)
 	}
 }
+
+// Every column that may be large is compressed by lz4, also in partitions, if the server has lz4.
+func TestLargeColumnsAreCompressed(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	must(t, client.MakePartitions(t.Context()))
+	want := ""
+	if value[bool](t, pool, "select 'lz4' = any (enumvals) from pg_settings where name = 'default_toast_compression'") {
+		want = "l"
+	}
+	columns := values[string](t, pool, `select format('%s.%s=%s', c.oid::regclass, a.attname, trim(a.attcompression::text))
+		from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+		where c.relnamespace = 'pawl'::regnamespace and c.relkind in ('r', 'p')
+			and a.atttypid in ('jsonb'::regtype, 'bytea'::regtype)`)
+	if len(columns) < 20 {
+		t.Errorf("there are only %v", columns)
+	}
+	for _, c := range columns {
+		if !strings.HasSuffix(c, "="+want) {
+			t.Errorf("%s, want %q", c, want)
+		}
+	}
+	id := insert(t, client, large(1, 100_000)[0])
+	if got := value[int](t, pool, "select pg_column_size(args) from pawl.job where id = $1", int64(id)); got > 10_000 {
+		t.Errorf("100 kB of one letter take %d bytes", got)
+	}
+}
