@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"unicode/utf8"
 )
@@ -129,7 +130,7 @@ func numberLength(b []byte) int {
 }
 
 // digits returns how many digits a JSON number has before and after the decimal point when it is written out without an
-// exponent. An exponent too large to count is taken for a billion.
+// exponent.
 func digits(number []byte) (whole, fraction int) {
 	if len(number) < 16 && !bytes.ContainsAny(number, "eE") {
 		return len(number), 0 // Close enough, and the most common case.
@@ -138,11 +139,8 @@ func digits(number []byte) (whole, fraction int) {
 	if i := bytes.IndexAny(number, "eE"); i >= 0 {
 		mantissa = number[:i]
 		n, err := strconv.Atoi(string(bytes.TrimPrefix(number[i+1:], []byte{'+'})))
-		if err != nil || max(n, -n) > 1e9 {
-			n = 1e9
-			if number[i+1] == '-' {
-				n = -1e9
-			}
+		if err != nil || max(n, -n) >= math.MaxInt32/2 {
+			return math.MaxInt32, 0 // Too large even for the exponent of a zero.
 		}
 		exponent = n
 	}

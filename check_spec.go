@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -111,13 +112,16 @@ func (d *draft) takeTime() (field, reason string) {
 	case d.spec.Delay > 0:
 		d.row.delay = new(d.spec.Delay.Seconds())
 	case !d.spec.RunAt.IsZero():
-		if y := d.spec.RunAt.Year(); y < -4000 || y > 200000 {
-			return "RunAt", fmt.Sprintf("is in the year %d, which PostgreSQL cannot store", y)
+		if !storable(d.spec.RunAt) {
+			return "RunAt", fmt.Sprintf("is in the year %d, which PostgreSQL cannot store", d.spec.RunAt.Year())
 		}
 		d.row.runAt = &d.spec.RunAt
 	}
 	return "", ""
 }
+
+// storable reports whether PostgreSQL can store a time, with room for what is added to it.
+func storable(at time.Time) bool { return at.Year() >= -4000 && at.Year() <= 200_000 }
 
 func (d *draft) takePayload() (field, reason string) {
 	args, err := marshalArgs(d.spec.Args)

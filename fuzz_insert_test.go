@@ -209,6 +209,9 @@ func FuzzJobSpec(f *testing.F) {
 			}
 			return
 		}
+		if err != nil && len(spec.AfterAny) > 0 && strings.Contains(err.Error(), "pawl: a job can only depend on") {
+			return // Only the database knows which ids there were.
+		}
 		if err != nil {
 			t.Fatalf("%+v: %v", spec, err)
 		}
