@@ -1,6 +1,6 @@
 # What each target needs it installs itself where it may; see scripts/.
 
-.PHONY: demo test test-pgbouncer matrix property bench bench-peers schema freeze upgrade lint package
+.PHONY: demo test test-pgbouncer matrix property fuzz bench bench-peers schema freeze upgrade lint package
 
 demo: ## Start a private PostgreSQL, run the real thing, show it.
 	@sh scripts/postgres.sh
@@ -28,6 +28,12 @@ PROPERTY_SEED ?= $(shell date +%s)
 property: ## Random verbs against a model, thousands of runs. A failure prints its seed and the shrunk run.
 	@sh scripts/postgres.sh
 	PAWL_PROPERTY_RUNS=$(PROPERTY_RUNS) PAWL_PROPERTY_SEED=$(PROPERTY_SEED) go test -race -timeout 2h -run '^TestProperty' .
+
+FUZZ_TIME ?= 60s
+
+fuzz: ## Every fuzz target for FUZZ_TIME each. `make test` runs their seeds and what was found before.
+	@sh scripts/postgres.sh
+	@FUZZ_TIME=$(FUZZ_TIME) sh scripts/fuzz.sh
 
 bench: ## Pawl's own benchmark on a private server, fsync on.
 	@sh scripts/postgres.sh

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"unicode/utf8"
 )
@@ -28,35 +29,60 @@ func (r RawArgs) check() error {
 	return nil
 }
 
-// checkJSON returns what PostgreSQL's jsonb refuses in b, which is valid JSON: invalid UTF-8, \u0000, half a surrogate
-// pair, and numbers out of range. It returns "" if jsonb takes it.
+// checkJSON returns what PostgreSQL's jsonb refuses in b, which is valid JSON: see scanJSON.
 func checkJSON(b []byte) (reason string) {
+	_, reason = scanJSON(b)
+	return reason
+}
+
+// scanJSON reads valid JSON once. It returns its size when jsonb prints it: with all numbers written out, which makes
+// six bytes of 1e9999 ten thousand. It also returns what jsonb refuses in it: invalid UTF-8, \u0000, half a surrogate
+// pair, numbers out of range, and more than jsonb can hold. reason is "" if jsonb takes it.
+func scanJSON(b []byte) (size int, reason string) {
+	size = len(b)
 	if !utf8.Valid(b) {
-		return "contain invalid UTF-8"
+		return size, "contain invalid UTF-8"
 	}
-	inString := false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case c == '"':
-			inString = !inString
-		case c == '\\':
-			skip, reason := checkEscape(b[i:])
+			n, reason := scanString(b[i:])
 			if reason != "" {
-				return reason
+				return size, reason
 			}
-			i += skip
-		case !inString && (c == '-' || c >= '0' && c <= '9'):
+			i += n - 1
+		case c == '-' || c >= '0' && c <= '9':
 			n := numberLength(b[i:])
-			if whole, fraction := digits(b[i : i+n]); whole > maxWholeDigits || fraction > maxFractionDigits {
-				return fmt.Sprintf(
-					"contain the number %s, which is out of the range of PostgreSQL's jsonb",
-					truncate(string(b[i:i+n]), 32),
-				)
+			whole, fraction := digits(b[i : i+n])
+			if whole > maxWholeDigits || fraction > maxFractionDigits {
+				return size, fmt.Sprintf("contain the number %s, which is out of the range of PostgreSQL's jsonb",
+					truncate(string(b[i:i+n]), 32))
 			}
+			size += max(whole+fraction-n, 0)
 			i += n - 1
 		}
 	}
-	return ""
+	if len(b) > alwaysStorable {
+		reason = checkStorable(b)
+	}
+	return size, reason
+}
+
+// scanString returns the length of the string that b begins with, quotes included, or what jsonb refuses in it.
+func scanString(b []byte) (n int, reason string) {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			return i + 1, ""
+		case '\\':
+			skip, reason := checkEscape(b[i:])
+			if reason != "" {
+				return 0, reason
+			}
+			i += skip
+		}
+	}
+	return len(b), ""
 }
 
 // checkEscape checks the escape that b begins with, and returns how many bytes of it follow the backslash.
@@ -95,52 +121,57 @@ const (
 
 // numberLength returns the length of the JSON number that b begins with.
 func numberLength(b []byte) int {
-	n := 0
-	for n < len(b) && (b[n] >= '0' && b[n] <= '9' || bytes.IndexByte([]byte("-+.eE"), b[n]) >= 0) {
-		n++
+	for n, c := range b {
+		if (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
+			return n
+		}
 	}
-	return n
+	return len(b)
 }
 
 // digits returns how many digits a JSON number has before and after the decimal point when it is written out without an
-// exponent. An exponent too large to count is taken for a billion.
+// exponent.
 func digits(number []byte) (whole, fraction int) {
+	if len(number) < 16 && !bytes.ContainsAny(number, "eE") {
+		return len(number), 0 // Close enough, and the most common case.
+	}
 	mantissa, exponent := number, 0
 	if i := bytes.IndexAny(number, "eE"); i >= 0 {
 		mantissa = number[:i]
 		n, err := strconv.Atoi(string(bytes.TrimPrefix(number[i+1:], []byte{'+'})))
-		if err != nil || max(n, -n) > 1e9 {
-			n = 1e9
-			if number[i+1] == '-' {
-				n = -1e9
-			}
+		if err != nil || max(n, -n) >= math.MaxInt32/2 {
+			return math.MaxInt32, 0 // Too large even for the exponent of a zero.
 		}
 		exponent = n
 	}
 	before, after, _ := bytes.Cut(bytes.TrimPrefix(mantissa, []byte{'-'}), []byte{'.'})
-	if len(bytes.Trim(before, "0"))+len(bytes.Trim(after, "0")) == 0 {
-		// Zero has no digits before the point, whatever its exponent; PostgreSQL keeps those after it.
-		return 1, max(len(after)-exponent, 0)
-	}
-	return max(len(before)+exponent, 1), max(len(after)-exponent, 0)
+	fraction = max(len(after)-exponent, 0)
+	before = bytes.TrimLeft(before, "0")
+	significant := bytes.TrimLeft(after, "0")
+	switch {
+	case len(before) > 0:
+		whole = len(before) + exponent
+	case len(significant) > 0:
+		whole = exponent - (len(after) - len(significant))
+	} // Zero has no digits before the point, whatever its exponent; PostgreSQL keeps those after it.
+	return max(whole, 1), fraction
 }
 
-// writtenOut returns the size of valid JSON when jsonb prints it: with all numbers written out, which makes six bytes
-// of 1e9999 ten thousand.
-func writtenOut(b []byte) int {
-	size, inString := len(b), false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
-			inString = !inString
-		case c == '\\':
-			i++
-		case !inString && (c == '-' || c >= '0' && c <= '9'):
-			n := numberLength(b[i:])
-			whole, fraction := digits(b[i : i+n])
-			size += max(whole+fraction-n, 0)
-			i += n - 1
+// unquote returns the string that starts at start in valid JSON, and the offset of its end.
+func unquote(b []byte, start int) (text []byte, end int) {
+	escaped := false
+	end = start + 1
+	for ; b[end] != '"'; end++ {
+		if b[end] == '\\' {
+			escaped = true
+			end++
 		}
 	}
-	return size
+	end++
+	if !escaped {
+		return b[start+1 : end-1], end
+	}
+	var s string
+	_ = json.Unmarshal(b[start:end], &s) // It cannot fail: b is valid JSON.
+	return []byte(s), end
 }

@@ -147,9 +147,23 @@ func (r *insertRow) encodeCallback(batch ID) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b, err := json.Marshal([]*constraintSpec{r.constraintSpec()})
+	t := r.constraintSpec()
+	if t.Data = r.data; r.args != nil {
+		t.Args = json.RawMessage(*r.args)
+	}
+	b, err := json.Marshal([]*constraintSpec{t})
+	if m := (jsonbMeter{b: b}); len(b) > maxCallback/6 {
+		if m.value(); m.size > maxCallback {
+			return "", fmt.Errorf("with its args and data it takes %d bytes as jsonb; a callback takes at most %d",
+				m.size, maxCallback)
+		}
+	}
 	return string(b), err
 }
+
+// maxCallback is the largest size of a callback in bytes of jsonb. When a batch finishes, all its callbacks become one
+// value.
+const maxCallback = maxJSONB/len(callbackNames) - 1024
 
 // GetBatch returns the progress of a batch. It returns [ErrNotFound] if there is no batch with this id. A batch is
 // deleted 30 days after it has finished.

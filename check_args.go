@@ -2,7 +2,6 @@ package pawl
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 )
@@ -17,6 +16,10 @@ func (c *Config) checkRules() error {
 			return fmt.Errorf("pawl: Config.%s is negative: want a limit, or 0 for the default", limit.name)
 		}
 	}
+	if c.MaxArgsBytes > maxPayload {
+		return fmt.Errorf("pawl: Config.MaxArgsBytes is %d: at most %d; store larger payloads elsewhere, and their"+
+			" place in the args", c.MaxArgsBytes, maxPayload)
+	}
 	for _, key := range c.RequiredKeys {
 		if slices.Contains(c.ForbiddenKeys, key) {
 			return fmt.Errorf("pawl: Config: the key %q is in RequiredKeys and in ForbiddenKeys: remove it from one",
@@ -25,6 +28,10 @@ func (c *Config) checkRules() error {
 	}
 	return nil
 }
+
+// maxPayload is the largest MaxArgsBytes. A job of that size fits into one message to the server and one from it, with
+// args and data, and as text.
+const maxPayload = 200 << 20
 
 // maxArgsBytes returns MaxArgsBytes or its default.
 func (c *Config) maxArgsBytes() int {
@@ -91,22 +98,3 @@ func (c *Config) refuseString(text []byte, isKey bool, at int) (reason string) {
 }
 
 const space = " \t\r\n"
-
-// unquote returns the string that starts at start in valid JSON, and the offset of its end.
-func unquote(b []byte, start int) (text []byte, end int) {
-	escaped := false
-	end = start + 1
-	for ; b[end] != '"'; end++ {
-		if b[end] == '\\' {
-			escaped = true
-			end++
-		}
-	}
-	end++
-	if !escaped {
-		return b[start+1 : end-1], end
-	}
-	var s string
-	_ = json.Unmarshal(b[start:end], &s) // It cannot fail: b is valid JSON.
-	return []byte(s), end
-}

@@ -26,6 +26,9 @@ func TestValidation(t *testing.T) {
 		{"key over it", limits{MaxStringBytes: 4}, `{"k":{"12345" :1}}`, "key of 5 bytes at byte 6"},
 		{"escapes count as what they stand for", limits{MaxStringBytes: 4}, `["\u003c\"\\\n","\ud83d\ude00"]`, ""},
 		{"escapes over it", limits{MaxStringBytes: 4}, `["\u003c\"\\\nx"]`, "string of 5 bytes at byte 1"},
+		{"invalid UTF-8 over it", limits{MaxStringBytes: 4}, "\"\xff\xff\xff\xff\xff\"", "invalid UTF-8"},
+		{"invalid UTF-8 and an escape", limits{MaxStringBytes: 4}, "[\"\\n\xc3\xc3\xc3\xc3\"]", "invalid UTF-8"},
+		{"replaced by U+FFFD", limits{MaxStringBytes: 4}, `["\ufffd\ufffd"]`, "string of 6 bytes at byte 1"},
 		{"a number is no string", limits{MaxStringBytes: 1}, `[1234567,true,null]`, ""},
 		{"brackets in a string", limits{MaxStringBytes: 9, MaxDepth: 1}, `["[{\"[[","]"]`, ""},
 

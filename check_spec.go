@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -111,41 +112,55 @@ func (d *draft) takeTime() (field, reason string) {
 	case d.spec.Delay > 0:
 		d.row.delay = new(d.spec.Delay.Seconds())
 	case !d.spec.RunAt.IsZero():
-		if y := d.spec.RunAt.Year(); y < -4000 || y > 200000 {
-			return "RunAt", fmt.Sprintf("is in the year %d, which PostgreSQL cannot store", y)
+		if !storable(d.spec.RunAt) {
+			return "RunAt", fmt.Sprintf("is in the year %d, which PostgreSQL cannot store", d.spec.RunAt.Year())
 		}
 		d.row.runAt = &d.spec.RunAt
 	}
 	return "", ""
 }
 
+// storable reports whether PostgreSQL can store a time, with room for what is added to it.
+func storable(at time.Time) bool { return at.Year() >= -4000 && at.Year() <= 200_000 }
+
 func (d *draft) takePayload() (field, reason string) {
 	args, err := marshalArgs(d.spec.Args)
 	if err != nil {
 		return "Args", fmt.Sprintf("do not marshal to JSON: %v", err)
 	}
+	most := d.config.maxArgsBytes()
 	if args != nil {
-		if reason := checkJSON(args); reason != "" {
+		size, reason := scanJSON(args)
+		if reason == "" {
+			reason = refuseSize(size, len(args), most)
+		}
+		if reason == "" {
+			reason = d.config.refuse(args)
+		}
+		if reason != "" {
 			return "Args", reason
 		}
 		d.row.args = new(string(args))
-	}
-	most := d.config.maxArgsBytes()
-	if n := writtenOut(args); n > most {
-		what := "bytes of JSON"
-		if n > len(args) {
-			what += ", with numbers written out without an exponent"
-		}
-		return "Args", fmt.Sprintf("are %d %s; at most %d (Config.MaxArgsBytes)", n, what, most)
+	} else if reason := d.config.refuse(nil); reason != "" {
+		return "Args", reason
 	}
 	if len(d.spec.Data) > most {
 		return "Data", fmt.Sprintf("is %d bytes; at most %d (Config.MaxArgsBytes)", len(d.spec.Data), most)
 	}
 	d.row.data = d.spec.Data
-	if reason := d.config.refuse(args); reason != "" {
-		return "Args", reason
-	}
 	return "", ""
+}
+
+// refuseSize returns what is wrong with the size of JSON, which is given twice: with numbers written out, and as it is.
+func refuseSize(size, given, most int) (reason string) {
+	if size <= most {
+		return ""
+	}
+	what := "bytes of JSON"
+	if size > given {
+		what += ", with numbers written out without an exponent"
+	}
+	return fmt.Sprintf("are %d %s; at most %d (Config.MaxArgsBytes)", size, what, most)
 }
 
 func (d *draft) takeBackoff() (field, reason string) {
@@ -171,7 +186,11 @@ func (d *draft) takeOptions() (field, reason string) {
 	if err != nil {
 		return "Headers", fmt.Sprintf("do not marshal to JSON: %v", err)
 	}
-	if reason := checkJSON(b); reason != "" {
+	size, reason := scanJSON(b)
+	if reason == "" {
+		reason = refuseSize(size, len(b), d.config.maxArgsBytes())
+	}
+	if reason != "" {
 		return "Headers", reason
 	}
 	d.row.opts = new(string(b))

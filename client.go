@@ -30,6 +30,7 @@ type installation struct {
 	config        Config
 	source        *migrate.Source
 	insertBatcher insertBatcher
+	limits        insertLimits
 	limiter       *limiter // It is nil if Config.InsertRate is zero.
 	consumer      consumer
 	awaiter       awaiter
@@ -55,10 +56,11 @@ type Config struct {
 	Defaults JobSpec
 
 	// The next five fields limit what may be inserted. If a job exceeds a limit, Insert and Update return an
-	// *InvalidError. The limits apply to the args of every kind as JSON. Only MaxArgsBytes also applies to Data.
+	// *InvalidError. The limits apply to the args of every kind as JSON. Only MaxArgsBytes also applies to Data and
+	// Headers.
 
 	// MaxArgsBytes is the largest size in bytes of a job's args, as JSON before Codec encodes them. It is also the
-	// largest size of the job's Data. It defaults to 1 MiB.
+	// largest size of the job's Data, and of its Headers as JSON. It defaults to 1 MiB and is at most 200 MiB.
 	MaxArgsBytes int
 	// MaxStringBytes is the largest size in bytes of a string in the args, without JSON escapes. Keys of objects count
 	// as strings. If zero, there is no limit.
@@ -135,7 +137,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	}
 	c := &Client{installation: &installation{
 		pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate), onClaim: new(breaker),
-		troubles: new(troubles), noListen: new(atomic.Bool),
+		troubles: new(troubles), noListen: new(atomic.Bool), limits: defaultInsertLimits,
 	}}
 	c.insertBatcher.client, c.counters = c, newCounters(c)
 	return c, nil
@@ -258,7 +260,7 @@ func (c *Client) clonePool(ctx context.Context) (*Client, error) {
 	}
 	own := &Client{installation: &installation{
 		pool: pool, config: c.config, source: c.source, counters: c.counters, onClaim: c.onClaim, troubles: c.troubles,
-		noListen: c.noListen,
+		noListen: c.noListen, limits: c.limits,
 	}}
 	own.insertBatcher.client = own
 	return own, nil
@@ -267,7 +269,7 @@ func (c *Client) clonePool(ctx context.Context) (*Client, error) {
 // inTx calls do with a client in a transaction: the client's own, or a new one if it has none.
 func (c *Client) inTx(ctx context.Context, do func(*Client) error) error {
 	if c.db != nil {
-		return do(c)
+		return pg.InTx(ctx, c.db, func(db pg.DB) error { return do(c.withDB(db)) })
 	}
 	if c.pool == nil {
 		return c.query(ctx, "", nil, nil) // It returns the error of a client without a pool.

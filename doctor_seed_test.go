@@ -27,5 +27,6 @@ func (c *Client) LaterBinary() *Client {
 	source.Steps = append(slices.Clone(source.Steps), migrate.Step{Version: source.Version() + 1, Name: "later"})
 	return &Client{installation: &installation{
 		pool: c.pool, config: c.config, source: &source, counters: c.counters, noListen: c.noListen,
+		limits: c.limits,
 	}}
 }

@@ -150,6 +150,14 @@ func (f *Filter) check() error {
 			return fmt.Errorf("Filter.States: there is no state %q", state)
 		}
 	}
+	for _, moment := range []struct {
+		field string
+		at    time.Time
+	}{{"CreatedBefore", f.CreatedBefore}, {"CreatedAfter", f.CreatedAfter}, {"RunBefore", f.RunBefore}} {
+		if !moment.at.IsZero() && !storable(moment.at) {
+			return fmt.Errorf("Filter.%s is in the year %d, which PostgreSQL does not have", moment.field, moment.at.Year())
+		}
+	}
 	switch {
 	case len(f.Args) > 0 && !json.Valid(f.Args):
 		return errors.New("Filter.Args: not valid JSON")

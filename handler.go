@@ -102,10 +102,11 @@ func HandleResult[T Args, R any](mux *Mux, handle func(context.Context, *Job[T])
 		if e != nil {
 			return fmt.Errorf("pawl: store result: it does not marshal to JSON: %w", e)
 		}
-		if reason := checkJSON(b); reason != "" {
+		n, reason := scanJSON(b)
+		if reason != "" {
 			return fmt.Errorf("pawl: store result: its values %s", reason)
 		}
-		if n := writtenOut(b); n > most {
+		if n > most {
 			return fmt.Errorf("pawl: store result: it is %d bytes of JSON with its numbers written out: at most %d", n, most)
 		}
 		job.Result, job.result = b, b

@@ -17,6 +17,8 @@ func TestSQLInsertRefusesWhatAClaimCouldNotRead(t *testing.T) {
 	for options, says := range map[string]string{
 		`{"run_at": "infinity"}`:                    "run_at is infinity",
 		`{"run_at": "-infinity"}`:                   "run_at is -infinity",
+		`{"data": "AAE"}`:                           "data is no base64",
+		`{"data": "not base64!"}`:                   "data is no base64",
 		`{"run_at": "soon"}`:                        "run_at: 'soon' is no time",
 		`{"run_at": "294276-01-01"}`:                "1900 to 9999",
 		`{"backoff": {"base": 1e400}}`:              "backoff.base",

@@ -74,6 +74,9 @@ const copyFrom = 2000
 // InsertMany inserts jobs, all or none, and returns their results in the order of jobs. If a job is invalid, it
 // returns an [*InvalidError] whose Index is the index of that job. It returns a [*RateError] if Config.InsertRate is
 // exceeded.
+//
+// There is no limit to the number and the total size of jobs. Many or large jobs are inserted by several statements in
+// one transaction.
 func (c *Client) InsertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult, error) {
 	if len(jobs) == 0 {
 		return nil, nil
@@ -100,14 +103,14 @@ func (c *Client) insertMany(ctx context.Context, jobs []JobSpec) ([]InsertResult
 }
 
 // insertResolved inserts rows, all or none: by insert_constrained.sql if one has constraints, by COPY if they are
-// many, else by insert.sql.
+// many or large, else by insert.sql.
 func (c *Client) insertResolved(ctx context.Context, rows []insertRow) ([]InsertResult, error) {
 	if slices.ContainsFunc(rows, func(r insertRow) bool { return r.constraints != nil }) {
 		return c.insertConstrained(ctx, rows)
 	}
 	insert := c.insertRows
-	if len(rows) >= copyFrom && c.canCopy() {
-		insert = c.copyRows
+	if len(rows) >= copyFrom && c.canCopy() || exceeds(rows, c.limits.statement) {
+		insert = c.insertLarge
 	}
 	ids, err := insert(ctx, rows)
 	if err != nil {

@@ -77,7 +77,7 @@ func (in *insertBatcher) insert(ctx context.Context, r insertRow) (ID, error) {
 func (in *insertBatcher) run() {
 	for {
 		in.mu.Lock()
-		n := min(len(in.waiting), maxRowsInStatement)
+		n := in.take()
 		if n == 0 {
 			in.statements--
 			in.waiting = nil
@@ -99,15 +99,27 @@ func (in *insertBatcher) run() {
 	}
 }
 
-// insertRows inserts a batch and gives each job its result. If the database refuses a value, it inserts the halves,
-// so that a bad job fails alone.
+// take returns how many of the waiting jobs the next statement inserts. Both their number and their size are bounded.
+func (in *insertBatcher) take() int {
+	n, size := 0, 0
+	for n < min(len(in.waiting), maxRowsInStatement) {
+		if size += in.waiting[n].row.size(); size > in.client.limits.batch && n > 0 {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// insertRows inserts a batch and gives each job its result. If the database refuses what may be the fault of one job,
+// it inserts the halves, so that a bad job fails alone.
 func (in *insertBatcher) insertRows(ctx context.Context, batch []*pendingInsert) {
 	rows := make([]insertRow, len(batch))
 	for i, one := range batch {
 		rows[i] = one.row
 	}
 	ids, err := in.client.insertRows(ctx, rows)
-	if err != nil && pg.IsDataError(err) && len(batch) > 1 {
+	if len(batch) > 1 && isRowError(err) {
 		in.insertRows(ctx, batch[:len(batch)/2])
 		in.insertRows(ctx, batch[len(batch)/2:])
 		return
@@ -120,4 +132,12 @@ func (in *insertBatcher) insertRows(ctx context.Context, batch []*pendingInsert)
 		}
 		close(one.done)
 	}
+}
+
+// isRowError reports whether one job of a statement may have made it fail: with its data, with the memory that its data
+// needs, or with what a trigger says of it. The statement has done nothing then.
+func isRowError(err error) bool {
+	const outOfMemory, raised = "53200", "P0001"
+	state := pg.SQLState(err)
+	return err != nil && (pg.IsDataError(err) || state == outOfMemory || state == raised)
 }

@@ -20,8 +20,8 @@ type constraintSpec struct {
 	Channel     string          `json:"channel"`
 	Priority    int16           `json:"priority"`
 	Kind        string          `json:"kind"`
-	Args        json.RawMessage `json:"args,omitempty"`
-	Data        []byte          `json:"data,omitempty"` // As base64.
+	Args        json.RawMessage `json:"args,omitempty"` // Of a callback; others have them beside the spec.
+	Data        []byte          `json:"data,omitempty"` // The same, as base64.
 	Delay       *float64        `json:"delay,omitempty"`
 	RunAt       *string         `json:"run_at,omitempty"`
 	Attempts    *int16          `json:"attempts,omitempty"`
@@ -78,9 +78,11 @@ func (d *draft) takeHistory() (field, reason string) {
 		errs[i].Worker = truncate(e.Worker, maxName)
 		errs[i].Error, errs[i].Stack = truncate(e.Error, maxErrorText), truncate(e.Stack, maxErrorStack)
 	}
-	if _, err := json.Marshal(errs); err != nil {
+	b, err := json.Marshal(errs)
+	if err != nil {
 		return "Errors", fmt.Sprintf("do not marshal to JSON: %v", err)
 	}
+	d.row.errorBytes = len(b)
 	d.row.constraints.Attempt, d.row.constraints.Errors = d.spec.Attempt, errs
 	return "", ""
 }
@@ -141,17 +143,14 @@ func (d *draft) takeDependencies() (field, reason string) {
 	return "", ""
 }
 
-// constraintSpec returns the whole row in the form of insert_constrained.sql.
+// constraintSpec returns the row in the form of insert_constrained.sql, without its args and data.
 func (r *insertRow) constraintSpec() *constraintSpec {
 	t := r.constraints
 	if t == nil {
 		t = &constraintSpec{}
 	}
-	t.Queue, t.Channel, t.Priority, t.Kind, t.Data = r.queue, r.channel, r.priority, r.kind, r.data
+	t.Queue, t.Channel, t.Priority, t.Kind = r.queue, r.channel, r.priority, r.kind
 	t.Delay, t.Attempts, t.Fingerprint = r.delay, r.attempts, r.fingerprint
-	if r.args != nil {
-		t.Args = json.RawMessage(*r.args)
-	}
 	if r.opts != nil {
 		t.Opts = json.RawMessage(*r.opts)
 	}
@@ -163,23 +162,22 @@ func (r *insertRow) constraintSpec() *constraintSpec {
 }
 
 const (
-	maxErrors            = 10   // Errors kept with a job, the last ones. fail.sql keeps as many.
-	maxConstrainedAtOnce = 5000 // Jobs in one statement.
-	maxDeadlockRetries   = 10   // Retries of an insert after a deadlock, without With.
+	maxErrors          = 10 // Errors kept with a job, the last ones. fail.sql keeps as many.
+	maxDeadlockRetries = 10 // Retries of an insert after a deadlock, without With.
 )
 
 // insertConstrained inserts rows if one of them has constraints. The rows never share a statement with rows of
-// another caller.
+// another caller. Many or large rows are inserted by several statements in one transaction.
 //
 // One statement locks keys and channels in order. Several statements in one transaction do not, so two inserts can
 // deadlock. On the pool, the insert is then retried.
 func (c *Client) insertConstrained(ctx context.Context, rows []insertRow) (results []InsertResult, err error) {
 	for try := 0; ; try++ {
-		if len(rows) <= maxConstrainedAtOnce {
+		if len(rows) <= c.limits.rows && !exceeds(rows, c.limits.statement) {
 			results, err = c.insertConstrainedOnce(ctx, rows)
 		} else {
 			err = c.inTx(ctx, func(c *Client) (err error) {
-				results, err = c.insertConstrainedChunks(ctx, rows)
+				results, err = insertParts(ctx, rows, c.limits.rows, c.limits.statement, c.insertConstrainedOnce)
 				return err
 			})
 		}
@@ -194,31 +192,20 @@ func (c *Client) insertConstrained(ctx context.Context, rows []insertRow) (resul
 	}
 }
 
-func (c *Client) insertConstrainedChunks(ctx context.Context, rows []insertRow) ([]InsertResult, error) {
-	results := make([]InsertResult, 0, len(rows))
-	for chunk := range slices.Chunk(rows, maxConstrainedAtOnce) {
-		more, err := c.insertConstrainedOnce(ctx, chunk)
-		if err != nil {
-			return nil, err
-		}
-		results = append(results, more...)
-	}
-	return results, nil
-}
-
 // insertConstrainedOnce inserts rows in one statement.
 func (c *Client) insertConstrainedOnce(ctx context.Context, rows []insertRow) ([]InsertResult, error) {
-	specs := make([]*constraintSpec, len(rows))
+	n := len(rows)
+	specs, args, data := make([]*constraintSpec, n), make([]*string, n), make([][]byte, n)
 	for i := range rows {
-		specs[i] = rows[i].constraintSpec()
+		specs[i], args[i], data[i] = rows[i].constraintSpec(), rows[i].args, rows[i].data
 	}
 	b, err := json.Marshal(specs)
 	if err != nil {
 		return nil, err
 	}
-	results := make([]InsertResult, 0, len(rows))
-	const text = "select * from pawl.insert_constrained($1::text::jsonb)"
-	err = c.query(ctx, text, []any{string(b)}, func(s scanner) error {
+	results := make([]InsertResult, 0, n)
+	const text = "select * from pawl.insert_constrained($1::text::jsonb, $2::text[]::jsonb[], $3::bytea[])"
+	err = c.query(ctx, text, []any{string(b), args, data}, func(s scanner) error {
 		var id int64
 		var r InsertResult
 		err := s.Scan(&id, &r.Duplicate)
@@ -226,8 +213,8 @@ func (c *Client) insertConstrainedOnce(ctx context.Context, rows []insertRow) ([
 		results = append(results, r)
 		return err
 	})
-	if err == nil && len(results) != len(rows) {
-		err = fmt.Errorf("%d results for %d jobs", len(results), len(rows))
+	if err == nil && len(results) != n {
+		err = fmt.Errorf("%d results for %d jobs", len(results), n)
 	}
 	return results, err
 }

@@ -29,16 +29,22 @@ func (c *Client) canCopy() bool {
 	return c.db == nil && c.pool != nil || c.copyTx() != nil
 }
 
-// copyRows inserts jobs by COPY, in a transaction of its own or the caller's. Its first statement assigns the
-// transaction's id before it draws any position. The safe mark of a lane relies on that: see lanes.go.
-func (c *Client) copyRows(ctx context.Context, rows []insertRow) (ids []ID, err error) {
+// insertLarge inserts jobs in a transaction of its own or the caller's: by COPY if that is possible, else by several
+// statements.
+func (c *Client) insertLarge(ctx context.Context, rows []insertRow) (ids []ID, err error) {
 	err = c.inTx(ctx, func(c *Client) error {
-		ids, err = c.copyIn(ctx, c.copyTx().Conn(), rows)
+		if tx := c.copyTx(); tx != nil {
+			ids, err = c.copyIn(ctx, tx.Conn(), rows)
+		} else {
+			ids, err = c.insertChunks(ctx, rows)
+		}
 		return err
 	})
 	return ids, err
 }
 
+// copyIn inserts jobs by COPY. Its first statement assigns the transaction's id before it draws any position. The safe
+// mark of a lane relies on that: see lanes.go.
 func (c *Client) copyIn(ctx context.Context, conn *pgx.Conn, rows []insertRow) ([]ID, error) {
 	var now time.Time
 	err := c.row(ctx, `select clock_timestamp() from (select pg_current_xact_id()) x (id)
@@ -81,15 +87,7 @@ func (c *Client) drawIDs(ctx context.Context, n int) (drawn []int64, err error) 
 
 // insertChunks inserts jobs without COPY.
 func (c *Client) insertChunks(ctx context.Context, rows []insertRow) ([]ID, error) {
-	ids := make([]ID, 0, len(rows))
-	for some := range slices.Chunk(rows, copyFrom) {
-		more, err := c.insertRows(ctx, some)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, more...)
-	}
-	return ids, nil
+	return insertParts(ctx, rows, copyFrom, c.limits.statement, c.insertRows)
 }
 
 // copyJobs writes the rows of jobs, and their tickets: ready ones and scheduled ones. The values of a row are

@@ -18,6 +18,7 @@ type insertRow struct {
 	attempts             *int16
 	fingerprint          *string
 	opts                 *string         // jobOptions as JSON.
+	errorBytes           int             // The size of the errors in constraints.
 	constraints          *constraintSpec // If nil, the job has no constraints, and insert.sql inserts it.
 }
 
@@ -31,6 +32,18 @@ type jobOptions struct {
 	Global     bool `json:"global,omitempty"`
 	UntilStart bool `json:"until_start,omitempty"`
 	Batch      ID   `json:"batch,omitempty"`
+}
+
+// size returns about how many bytes a row has in a statement.
+func (r *insertRow) size() int {
+	const other = 64 // Numbers, times, and the headers of arrays.
+	n := other + r.errorBytes + len(r.queue) + len(r.channel) + len(r.kind) + len(r.data)
+	for _, text := range []*string{r.args, r.opts, r.fingerprint} {
+		if text != nil {
+			n += len(*text)
+		}
+	}
+	return n
 }
 
 // changeOptions changes a row's opts.

@@ -21,8 +21,8 @@ import (
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
-// hostile are arguments by type, as SQL. Those of an array are made of its element's.
-var hostile = map[string][]string{
+// hostileSQL are arguments by type, as SQL. Those of an array are made of its element's.
+var hostileSQL = map[string][]string{
 	"bigint": {"null", "0", "-1", "1", "2", "3", "7", "20", "100", "2147483648", "9223372036854775807",
 		"-9223372036854775808", "nextval('pawl.pos')"},
 	"integer":  {"null", "0", "1", "-1", "2", "5", "1000", "2147483647", "-2147483648"},
@@ -176,7 +176,7 @@ func oneOf[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 func (f *fuzzer) argument(of string) string {
 	element, array := strings.CutSuffix(of, "[]")
 	if !array {
-		return fmt.Sprintf("(%s)::%s", oneOf(f.rand, hostile[of]), of)
+		return fmt.Sprintf("(%s)::%s", oneOf(f.rand, hostileSQL[of]), of)
 	}
 	switch n := f.rand.IntN(8); n {
 	case 0:

@@ -37,6 +37,7 @@ type Config struct {
 	Disordered  bool            // Disordered is whether archived jobs finished in random order, in archive and depth.
 	Claimed     int             // Claimed is the number of jobs that the killed worker of rescue has claimed, at least 1.
 	Channels    int             // Channels is the number of channels, at least 1.
+	Megabytes   int             // Megabytes is the size of the args of each measurement of sizes, at least 1.
 	Repeat      int             // Repeat is how often each scenario runs, at least 1.
 	Out         io.Writer       // Out receives the results.
 	Progress    io.Writer       // Progress receives the rate every second. If nil, it is not written.
@@ -77,6 +78,10 @@ var scenarios = map[string]scenario{
 		"Client.Stats with --depth archived and --jobs ready jobs in ten queues of --channels channels; jobs are calls",
 		false, (*bench).stats,
 	},
+	"sizes": {
+		"insert and work with args of 1 kB to 1 MB, compressible and not, --megabytes of each",
+		false, (*bench).sizes,
+	},
 	"rescue": {"kill -9 of a worker to the restart of its last job", false, (*bench).rescue},
 }
 
@@ -109,6 +114,8 @@ type Result struct {
 	PerSecond      []float64 `json:"per_second,omitempty"`
 	ListPage       *float64  `json:"list_page_p50_ms,omitempty"`
 	ArchiveBytes   *float64  `json:"archive_bytes_per_job,omitempty"`
+
+	Sizes []SizeResult `json:"sizes,omitempty"`
 
 	WALBytes     int64    `json:"wal_bytes"`
 	Transactions int64    `json:"transactions"`
@@ -158,8 +165,9 @@ func (c Config) Check() error {
 			return fmt.Errorf("bench: check config: no scenario %q; there are:\n%s", name, strings.TrimRight(Names(), "\n"))
 		}
 	}
-	if min(c.Jobs, c.Runners, c.Rate, c.Repeat, c.Claimed, c.Channels) < 1 || c.Duration <= 0 {
-		return errors.New("bench: check config: want jobs, duration, runners, rate, repeat, claimed and channels above 0")
+	if min(c.Jobs, c.Runners, c.Rate, c.Repeat, c.Claimed, c.Channels, c.Megabytes) < 1 || c.Duration <= 0 {
+		return errors.New("bench: check config: want jobs, duration, runners, rate, repeat, claimed, channels and " +
+			"megabytes above 0")
 	}
 	if c.ArgsBytes < 20 || c.Depth < 0 {
 		return errors.New("bench: check config: want args-bytes from 20 and depth from 0")
@@ -364,6 +372,9 @@ func (r *Result) write(w io.Writer, asJSON bool) error {
 		"PostgreSQL %s, fsync %s, synchronous_commit %s, shared_buffers %s\n",
 		"", float64(r.WALBytes)/1e6, r.Transactions, r.DeadTuples, r.CPUClient, server, r.Runners, r.MinRunning, r.MaxRunning,
 		r.Settings.Version, r.Settings.Fsync, r.Settings.SynchronousCommit, r.Settings.SharedBuffers)
+	if err == nil && len(r.Sizes) > 0 {
+		err = r.writeSizes(w)
+	}
 	return err
 }
 

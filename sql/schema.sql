@@ -563,7 +563,7 @@ function insert_batch(id bigint, on_finish jsonb, on_success jsonb, on_death jso
   returns void
   language plpgsql;
 
-function insert_constrained(specs jsonb)
+function insert_constrained(specs jsonb, args jsonb[] DEFAULT NULL::jsonb[], data bytea[] DEFAULT NULL::bytea[])
   returns TABLE(id bigint, duplicate boolean)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
 

@@ -75,6 +75,7 @@ func addBenchFlags(flags *pflag.FlagSet, config *bench.Config) {
 	flags.BoolVar(&config.Disordered, "disordered", false, "archived jobs finished in random order, in archive and depth")
 	flags.IntVar(&config.Claimed, "claimed", 500, "number of jobs that the killed worker in rescue has claimed")
 	flags.IntVar(&config.Channels, "channels", 100, "number of channels in fair and ordered, and in each queue of stats")
+	flags.IntVar(&config.Megabytes, "megabytes", 32, "size of the args that each measurement of sizes inserts, in MB")
 	flags.IntVar(&config.Repeat, "repeat", 1, "run each scenario this many times and print the median")
 }
 

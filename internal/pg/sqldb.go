@@ -30,7 +30,9 @@ type SQLQuerier interface {
 // Parameters go as text, which every driver passes on. But none may be of type bytea, because lib/pq encodes its text
 // once more. An array of bytea may.
 func OnSQL(db SQLQuerier) DB {
-	if inner := embedded(db); inner != nil {
+	if inner := embedded[*sql.Tx](db); inner != nil {
+		db = inner
+	} else if inner := embedded[*sql.Conn](db); inner != nil {
 		db = inner
 	}
 	return &sqlDB{db: db}
@@ -139,33 +141,24 @@ func (k *probeParameter) Value() (driver.Value, error) {
 	return nil, errProbed
 }
 
-// embedded returns the *sql.Tx or *sql.Conn that a wrapper embeds, or nil. Both are one session of the server, so a
-// statement on either is in the wrapper's transaction. An embedded *sql.DB would not be.
-func embedded(db SQLQuerier) SQLQuerier {
+// embedded returns the T that a wrapper embeds, or nil. A *sql.Tx and a *sql.Conn are one session of the server, so a
+// statement on either is in the wrapper's transaction. A statement on an embedded *sql.DB would not be.
+func embedded[T comparable](db SQLQuerier) (inner T) {
 	v := reflect.ValueOf(db)
 	for v.Kind() == reflect.Pointer && !v.IsNil() {
 		v = v.Elem()
 	}
 	if v.Kind() != reflect.Struct {
-		return nil
+		return inner
 	}
 	for i := range v.NumField() {
-		field := v.Type().Field(i)
-		if !field.Anonymous || !field.IsExported() {
-			continue
-		}
-		switch inner := v.Field(i).Interface().(type) {
-		case *sql.Tx:
-			if inner != nil {
-				return inner
-			}
-		case *sql.Conn:
-			if inner != nil {
-				return inner
+		if field := v.Type().Field(i); field.Anonymous && field.IsExported() {
+			if found, ok := v.Field(i).Interface().(T); ok && found != inner {
+				return found
 			}
 		}
 	}
-	return nil
+	return inner
 }
 
 // placeholder matches placeholders, and quoted names and strings, which may have the form of one.

@@ -275,17 +275,6 @@ create table pawl.archive_chunk (
   result       jsonb[]
 ) partition by range (expires_at);
 create index archive_chunk_min_id on pawl.archive_chunk (min_id, max_id);
--- pglz takes more time than all else that completes a job; some servers are built without lz4.
-do $$
-begin
-  if (select 'lz4' = any (s.enumvals) from pg_settings s where s.name = 'default_toast_compression') then
-    execute (
-      select 'alter table pawl.archive_chunk ' || string_agg(format('alter %I set compression lz4', a.attname), ', ')
-      from pg_attribute a
-      where a.attrelid = 'pawl.archive_chunk'::regclass and a.attnum > 0 and a.attstorage = 'x'
-    );
-  end if;
-end $$;
 
 -- archive has a row for each job in archive_chunk. A condition on chunk, finished_at, expires_at, state, queue or
 -- worker selects chunks; any other is checked after their arrays are unpacked. To find jobs by id, use the function
@@ -417,3 +406,29 @@ create table pawl.counter (
 ) with (
   fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.1, vacuum_truncate = false
 );
+
+
+-- 6. Compression
+
+-- Large args, data and results, and the arrays of the archive, are compressed by lz4, which is several times as fast as
+-- pglz and nearly as small. A server that was built without lz4 keeps pglz. The archive's partitions copy the setting.
+do $$
+declare
+  one record;
+begin
+  for one in
+    select c.oid::regclass as name, string_agg(format('alter %I set compression lz4', a.attname), ', ') as changes
+    from pg_class c
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = (select p.relnamespace from pg_class p where p.oid = 'pawl.job'::regclass)
+      and c.relkind in ('r', 'p')
+      and (a.atttypid in ('jsonb'::regtype, 'bytea'::regtype)
+           or c.oid = 'pawl.archive_chunk'::regclass and a.attstorage = 'x')
+    group by c.oid
+    order by c.oid
+  loop
+    execute format('alter table %s %s', one.name, one.changes);
+  end loop;
+exception when feature_not_supported then
+  raise debug 'pawl: this server has no lz4';
+end $$;

@@ -26,7 +26,8 @@ begin
     order by d.day
   loop
     part := 'archive_' || to_char(one, 'YYYYMMDD');
-    execute format('create table pawl.%I (like pawl.archive_chunk including defaults including indexes including compression)', part);
+    execute format('create table pawl.%I (like pawl.archive_chunk including defaults including indexes '
+      || 'including compression)', part);
     execute format(
       'alter table pawl.%I set (autovacuum_vacuum_insert_scale_factor = 0.5, autovacuum_analyze_scale_factor = 0.5)',
       part);

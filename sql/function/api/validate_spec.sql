@@ -68,6 +68,13 @@ begin
       return format('run_at is %s; want a time in the years 1900 to 9999', left(opts ->> 'run_at', 64));
     end if;
   end if;
+  if opts ? 'data' then
+    begin
+      perform decode(opts ->> 'data', 'base64');
+    exception when invalid_parameter_value then
+      return 'data is no base64: ' || sqlerrm;
+    end;
+  end if;
   if octet_length((job -> 'args')::text) > 67108864 then
     return format('its args are %s bytes of JSON; at most 67108864', octet_length((job -> 'args')::text));
   end if;

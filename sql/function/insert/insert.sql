@@ -10,6 +10,7 @@
 -- Index: appends to the primary keys.
 -- Survives: the safe mark requires that this transaction has its number before it draws a position or reads the
 -- clock (see lanes.go). The first statement ensures that.
+-- Args and data are read by subscript: unnest, and a materialized row, would each write a copy of them to disk.
 create or replace function pawl.insert(
   queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[],
   delays double precision[], run_ats timestamptz[], attempts smallint[], fingerprints text[], opts text[]
@@ -26,16 +27,16 @@ begin
   with spec as materialized (
     select nextval('pawl.pos') as id, (random() * 1000000000)::integer as epoch,
            coalesce(u.run_at, moment + u.delay * interval '1 second') as run_at,
-           u.queue, u.channel, u.priority, u.kind, u.args, u.data, u.attempts, u.fingerprint, u.opts
-    from unnest(insert.queues, insert.channels, insert.priorities, insert.kinds, insert.args, insert.data,
-                insert.delays, insert.run_ats, insert.attempts, insert.fingerprints, insert.opts)
-           as u (queue, channel, priority, kind, args, data, delay, run_at, attempts, fingerprint, opts)
+           u.queue, u.channel, u.priority, u.kind, u.attempts, u.fingerprint, u.opts, u.ord
+    from unnest(insert.queues, insert.channels, insert.priorities, insert.kinds, insert.delays, insert.run_ats,
+                insert.attempts, insert.fingerprints, insert.opts) with ordinality
+           as u (queue, channel, priority, kind, delay, run_at, attempts, fingerprint, opts, ord)
   ),
   job as (
     insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data,
                           fingerprint, opts)
-    select s.id, moment, s.run_at, s.epoch, s.priority, s.attempts, s.queue, s.channel, s.kind, s.args::jsonb, s.data,
-           s.fingerprint, s.opts::jsonb
+    select s.id, moment, s.run_at, s.epoch, s.priority, s.attempts, s.queue, s.channel, s.kind,
+           insert.args[s.ord]::jsonb, insert.data[s.ord], s.fingerprint, s.opts::jsonb
     from spec s
   ),
   ready as (

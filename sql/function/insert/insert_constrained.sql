@@ -3,6 +3,8 @@
 --           fingerprint, opts, ordered, key, period, replace, reschedule, reserve, after: [{id, on, keep_waiting}],
 --           attempt (attempts used), errors}; times in seconds. The batch in opts is one that this transaction has
 --           inserted
+--   args, data   the args and data of each spec; null: they are in the specs. All specs are one value of jsonb, which
+--           takes 256 MB and is read several times
 -- Moves: a job row and a ticket in for each job; rows in ordered_job, unique_key and dependency where the specs ask
 -- for them.
 -- Returns a row for each spec, in order: the id, and whether that is the id of the job that has the unique key. In
@@ -14,7 +16,9 @@
 -- meanwhile (its row is locked, or it is gone and is looked up).
 -- Locks channels, then free keys, each sorted, then parents by id. Of a key that is in use it locks nothing, or, to
 -- change it, the waiting job that has the key.
-create or replace function pawl.insert_constrained(specs jsonb) returns table (id bigint, duplicate boolean)
+create or replace function pawl.insert_constrained(
+  specs jsonb, args jsonb[] default null, data bytea[] default null
+) returns table (id bigint, duplicate boolean)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
 set enable_hashjoin = off as $$
@@ -62,7 +66,12 @@ begin
            (select jsonb_object_agg(c.key, c.value)
             from (select e.key, e.value from jsonb_each(s.value) e
                   union all
-                  select 'headers', s.value -> 'opts' -> 'headers') c
+                  select 'headers', s.value -> 'opts' -> 'headers'
+                  union all
+                  select 'args', insert_constrained.args[s.ord] where (s.value ->> 'replace')::boolean
+                  union all
+                  select 'data', to_jsonb(encode(insert_constrained.data[s.ord], 'base64'))
+                  where (s.value ->> 'replace')::boolean) c
             where c.value is not null
               and ((s.value ->> 'replace')::boolean and c.key in ('kind', 'args', 'data', 'headers')
                    or (s.value ->> 'reschedule')::boolean and c.key in ('delay', 'run_at'))) as changes
@@ -118,8 +127,10 @@ begin
                   moment + (s.value ->> 'delay')::double precision * interval '1 second'),
          (random() * 1000000000)::integer, coalesce((s.value ->> 'priority')::smallint, 0::smallint),
          (s.value ->> 'attempts')::smallint, coalesce(s.value ->> 'queue', 'default'),
-         coalesce(s.value ->> 'channel', ''), s.value ->> 'kind', s.value -> 'args',
-         decode(s.value ->> 'data', 'base64'), s.value ->> 'fingerprint', s.value ->> 'key',
+         coalesce(s.value ->> 'channel', ''), s.value ->> 'kind',
+         coalesce(insert_constrained.args[s.ord], s.value -> 'args'),
+         coalesce(insert_constrained.data[s.ord], decode(s.value ->> 'data', 'base64')),
+         s.value ->> 'fingerprint', s.value ->> 'key',
          nullif(coalesce(s.value -> 'opts', '{}'), '{}'),
          coalesce((s.value ->> 'ordered')::boolean, false) or s.value ->> 'key' is not null
            or coalesce(s.value -> 'opts' ? 'batch', false),

@@ -122,7 +122,7 @@ var definitions = []*definition{
 	{
 		name: "validation.args_bytes", standard: "1048576",
 		usage: "maximum size of a job's args as JSON, and of its data, in bytes",
-		parse: func(s *Settings, v []string) error { return parseNumber(&s.Validation.ArgsBytes, v[0], 1, 1<<30) },
+		parse: func(s *Settings, v []string) error { return parseNumber(&s.Validation.ArgsBytes, v[0], 1, 200<<20) },
 	},
 	{
 		name: "validation.string_bytes", standard: "0",
