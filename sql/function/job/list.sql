@@ -39,14 +39,14 @@ begin
   end if;
   if dead is not null then
     parts := parts || ('select t.id, ''dead'', t.reason, ' || common
-      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, '
-      || 't.checkpoint, null::jsonb from '
+      || ', pawl.finite(t.finished_at), t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, '
+      || 't.unique_key, t.checkpoint, null::jsonb from '
       || format(source, 'dead', dead));
   end if;
   if archived is not null then
     parts := parts || ('select t.id, t.state, null::text, ' || common
-      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, '
-      || 't.checkpoint, t.result from '
+      || ', pawl.finite(t.finished_at), t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, '
+      || 't.unique_key, t.checkpoint, t.result from '
       || format(source, 'archive', archived));
     if not list.filter ? 'ids' then
       low := greatest(bottom, least(high, (select p.last_value + 1 from pawl.pos p)) - width);
