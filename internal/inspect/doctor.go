@@ -51,6 +51,7 @@ func (in *Installation) checks(limits Thresholds) []check {
 		{"schema", in.examineSchema},
 		in.queryCheck("queue", overdue),
 		in.queryCheck("halted-channel"),
+		in.queryCheck("unprocessable"),
 		in.queryCheck("overdue"),
 		in.queryCheck("worker"),
 		in.queryCheck("xmin", overdue, limits.Horizon),
