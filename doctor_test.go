@@ -250,6 +250,16 @@ var doctorProblems = map[string]struct {
 		p.strict()
 		return []string{"(mallory", "holds 1 advisory lock of runners that wait for queue *", "select pg_terminate_backend("}
 	}},
+	"job unprocessable": {"unprocessable", func(p *inspected) []string {
+		id := p.insert(pawl.JobSpec{})
+		p.insert(pawl.JobSpec{})
+		breakColumn(p, p.pool, "args", pawl.ID(id))
+		must(p, p.client.Complete(p.Context(), claim(p, p.client, 2)))
+		return []string{
+			fmt.Sprintf("queue default: 1 job died as unprocessable in the last 7 days, such as job %d", id),
+			fmt.Sprintf("pawl dead show %d", id),
+		}
+	}},
 	"lease expired": {"overdue", func(p *inspected) []string {
 		p.insert(pawl.JobSpec{})
 		claim(p, p.client, 1)

@@ -10,20 +10,17 @@ import (
 
 // Get returns a live or finished job. It returns [ErrNotFound] if there is no such job, or if its retention has
 // ended. If Config.Codec cannot decode the args, Args has them as stored: a JSON string that begins with
-// "pawl:codec:".
+// "pawl:codec:". If the database cannot read some columns of the job, Get returns the job without them and sets
+// JobInfo.Unreadable.
 func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
-	var job *JobInfo
-	err := c.query(ctx, "select * from pawl.get($1::bigint[])", []any{[]int64{int64(id)}}, func(s scanner) (err error) {
-		job, err = c.scanJob(s)
-		return err
-	})
+	jobs, err := c.readJobs(ctx, "get", "($1::bigint[])", []int64{int64(id)})
 	if err != nil {
 		return nil, fmt.Errorf("pawl: get job %d: %w", id, err)
 	}
-	if job == nil {
+	if len(jobs) == 0 {
 		return nil, fmt.Errorf("pawl: get job %d: %w", id, ErrNotFound)
 	}
-	return job, nil
+	return jobs[len(jobs)-1], nil
 }
 
 // scanJob reads a row of get.sql or list.sql.
@@ -70,7 +67,7 @@ func (c *Client) scanJob(s scanner) (*JobInfo, error) {
 	}
 	job.Result = result
 	if err := job.unpack(opts, errs, save); err != nil {
-		c.config.Logger.Warn("pawl: a stored column cannot be read and is left out", "job", job, "error", err)
+		job.Unreadable = fmt.Errorf("pawl: read job: %w", err)
 	}
 	_ = c.decode(job) // If it fails, the args stay as stored.
 	return job, nil

@@ -51,6 +51,7 @@ type JobInfo struct {
 	FinishedAt  time.Time      // FinishedAt is when the job finished. It is zero while the job is live.
 	LeaseUntil  time.Time      // LeaseUntil is when a consumer's lease expires. Only Client.Claimed sets it.
 	Errors      []AttemptError // Errors are the errors of failed attempts, oldest first, at most the last ten.
+	Unreadable  error          // Unreadable is why stored columns cannot be read. Get, List and Tail then leave them out.
 
 	epoch          int32
 	crashes        int16

@@ -14,6 +14,8 @@ const maxListed = 100_000
 //
 // List is fast if a full page of matching jobs is among the newest jobs. If few jobs match, it reads all jobs below
 // Filter.Before. If Filter.States contains neither completed nor cancelled, it reads only live and dead jobs.
+//
+// If the database cannot read some columns of a job, List returns the job without them and sets JobInfo.Unreadable.
 func (c *Client) List(ctx context.Context, filter Filter) (Jobs, error) {
 	text, below, _, err := filter.stored(nil)
 	if err != nil {
@@ -24,13 +26,7 @@ func (c *Client) List(ctx context.Context, filter Filter) (Jobs, error) {
 		limit = 100
 	}
 	limit = min(limit, maxListed)
-	var jobs Jobs
-	const list = "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)"
-	err = c.query(ctx, list, []any{text, below, limit}, func(s scanner) error {
-		job, err := c.scanJob(s)
-		jobs = append(jobs, job)
-		return err
-	})
+	jobs, err := c.listJobs(ctx, text, below, limit)
 	if err != nil {
 		return nil, fmt.Errorf("pawl: list: %w", err)
 	}

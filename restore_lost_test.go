@@ -33,7 +33,7 @@ func restoreLost(t testing.TB, db queryer) (restored int64) {
 	}
 }
 
-// A job that runs nowhere and waits for nothing gets a ticket, at a new epoch. Jobs in any other state stay as they are.
+// A job that runs nowhere and waits for nothing gets a ticket, at a new epoch. Jobs in other states stay as they are.
 func TestJobsWithoutATicketOrALeaseAreRestored(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)

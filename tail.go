@@ -28,7 +28,8 @@ import (
 // There is no such connection behind a transaction pooler without Config.ListenURL, or while the connection is lost.
 //
 // Tail does not yield a finished job that is deleted at once, by Delete or because its queue keeps no finished jobs.
-// If the loop is too slow, Tail leaves out finished jobs and logs their number.
+// If the loop is too slow, Tail leaves out finished jobs and logs their number. If the database cannot read some columns
+// of a job, Tail yields the job without them and sets JobInfo.Unreadable.
 func (c *Client) Tail(ctx context.Context, filter Filter) iter.Seq2[*JobInfo, error] {
 	return func(yield func(*JobInfo, error) bool) {
 		if err := c.checkTail(filter); err != nil {
@@ -180,21 +181,14 @@ func (t *tail) unseen(ctx context.Context) (jobs Jobs, err error) {
 	}
 	const most = 1000
 	for below := (*int64)(nil); ; {
-		n := 0
-		err := t.client.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)",
-			[]any{text, below, most}, func(s scanner) error {
-				job, err := t.client.scanJob(s)
-				if err != nil {
-					return err
-				}
-				n++
-				below = new(int64(job.ID))
-				if !t.seen[job.ID] {
-					jobs = append(jobs, job)
-				}
-				return nil
-			})
-		if err != nil || n < most {
+		page, err := t.client.listJobs(ctx, text, below, most)
+		for _, job := range page {
+			below = new(int64(job.ID))
+			if !t.seen[job.ID] {
+				jobs = append(jobs, job)
+			}
+		}
+		if err != nil || len(page) < most {
 			return jobs, err
 		}
 	}
@@ -275,13 +269,7 @@ func (t *tail) finish(ctx context.Context, ids []ID) error {
 	if err != nil || none || len(ids) == 0 {
 		return err
 	}
-	var jobs Jobs
-	err = t.client.query(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)",
-		[]any{text, below, len(ids)}, func(s scanner) error {
-			job, err := t.client.scanJob(s)
-			jobs = append(jobs, job)
-			return err
-		})
+	jobs, err := t.client.listJobs(ctx, text, below, len(ids))
 	if err != nil {
 		return err
 	}

@@ -539,6 +539,10 @@ function get(ids bigint[])
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
+function get_readable(ids bigint[])
+  returns TABLE(unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
+  language plpgsql stable set jit=off;
+
 function grant_roles(make boolean)
   returns void
   language plpgsql;
@@ -607,6 +611,10 @@ function list(filter jsonb, below bigint, most integer)
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
   language plpgsql stable set enable_seqscan=off set enable_sort=off set jit=off;
 
+function list_readable(filter jsonb, below bigint, most integer)
+  returns TABLE(unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
+  language plpgsql stable set jit=off;
+
 function live_queues()
   returns SETOF text
   language sql stable set enable_seqscan=off set enable_bitmapscan=off set jit=off;
@@ -674,6 +682,10 @@ function queue_stats(most integer)
 function read_marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
   returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+
+function readable_or_null(value jsonb)
+  returns jsonb
+  language plpgsql stable;
 
 function record_deleted(ids bigint[])
   returns void
@@ -862,6 +874,10 @@ function wake(queues text[])
 function wake_awaiting(ids bigint[])
   returns void
   language plpgsql;
+
+function why_unreadable(args jsonb, data bytea, opts jsonb, errors jsonb, checkpoint jsonb, result jsonb)
+  returns text
+  language plpgsql stable;
 
 function worker_leases(worker bigint)
   returns SETOF uuid

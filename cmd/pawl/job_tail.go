@@ -31,6 +31,9 @@ func jobEventOf(job *pawl.JobInfo) jobEvent {
 		At: job.CreatedAt, Event: string(job.State), ID: job.ID, Queue: job.Queue, Channel: job.Channel, Kind: job.Kind,
 		Attempt: job.Attempt, Worker: job.Worker,
 	}
+	if job.Unreadable != nil {
+		event.Error = job.Unreadable.Error()
+	}
 	if job.FinishedAt.IsZero() {
 		return event
 	}

@@ -54,6 +54,7 @@ func (in *Installation) checks(limits Thresholds) []check {
 		in.queryCheck("followup"),
 		in.queryCheck("policy"),
 		in.queryCheck("advisory-lock", interval(limits.Locked)),
+		in.queryCheck("unprocessable"),
 		in.queryCheck("overdue"),
 		in.queryCheck("worker"),
 		in.queryCheck("xmin", overdue, limits.Horizon),

@@ -19,8 +19,8 @@ declare
     release,remove_claimed,rescue,restore_lost,run_followups,sleep_key,take_cron,tick_cron,unclaim,unregister_worker,
     worker_leases,worker_started_at}';
   reader   constant text[] := '{
-    await_key,channel_stats,claimed,count,find_archived,get,list,live_queues,queue_stats,system_stats,table_stats,
-    verify,violations}';
+    await_key,channel_stats,claimed,count,find_archived,get,get_readable,list,list_readable,live_queues,
+    queue_stats,system_stats,table_stats,verify,violations}';
   space    oid;
   named    text; -- The schema,
   everyone text; -- and its roles, as SQL.

@@ -49,14 +49,14 @@ begin
   from live l
   union all
   select d.id, 'dead', d.reason, d.queue, d.channel, d.kind, d.args, d.data, d.priority, d.attempt, d.most,
-         pawl.finite(d.created_at), pawl.finite(d.run_at), d.finished_at, d.waited_ms, d.ran_ms, d.worker,
+         pawl.finite(d.created_at), pawl.finite(d.run_at), pawl.finite(d.finished_at), d.waited_ms, d.ran_ms, d.worker,
          d.fingerprint, d.opts, d.errors, d.unique_key, d.checkpoint, null
   from dead d
   union all
   select a.id, a.state, null, a.queue, a.channel, a.kind, a.args, a.data, a.priority, a.attempt,
          coalesce(a.max_attempts, q.max_attempts, 20::smallint), pawl.finite(a.created_at), pawl.finite(a.run_at),
-         a.finished_at, a.waited_ms, a.ran_ms, a.worker, a.fingerprint, a.opts, a.errors, a.unique_key, a.checkpoint,
-         a.result
+         pawl.finite(a.finished_at), a.waited_ms, a.ran_ms, a.worker, a.fingerprint, a.opts, a.errors, a.unique_key,
+         a.checkpoint, a.result
   from pawl.find_archived(array(select r.id from rest r)) a
   left join pawl.queue q on q.name = a.queue
   where a.expires_at > clock_timestamp();

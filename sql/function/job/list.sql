@@ -38,14 +38,14 @@ begin
   end if;
   if dead is not null then
     parts := parts || ('select t.id, ''dead'', t.reason, ' || common
-      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, '
-      || 't.checkpoint, null::jsonb from '
+      || ', pawl.finite(t.finished_at), t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, '
+      || 't.unique_key, t.checkpoint, null::jsonb from '
       || format(source, 'pawl.dead', dead));
   end if;
   if archived is not null then
     parts := parts || ('select t.id, t.state, null::text, ' || common
-      || ', t.finished_at, t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, t.unique_key, '
-      || 't.checkpoint, t.result from '
+      || ', pawl.finite(t.finished_at), t.waited_ms, t.ran_ms, t.worker, t.fingerprint, t.opts, t.errors, '
+      || 't.unique_key, t.checkpoint, t.result from '
       || format(source, pawl.archive_source(list.filter), archived || case when list.filter ? 'ids' then ''
                    else ' and t.chunk >= $1 >> 10 << 10 and t.chunk < $2' end));
     if not list.filter ? 'ids' then

@@ -106,6 +106,11 @@ func (f *Filter) ListAs(
 				next = jobs[size-1].ID
 			}
 			left -= len(jobs)
+			for _, job := range jobs {
+				if job.Unreadable != nil {
+					fmt.Fprintf(p.Stderr, "Job %d cannot be read whole: %v\n", job.ID, job.Unreadable)
+				}
+			}
 			var list any
 			if err == nil {
 				list, err = rows(jobs)

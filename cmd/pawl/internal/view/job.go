@@ -38,6 +38,7 @@ type Job struct {
 	Checkpoint  json.RawMessage   `json:"checkpoint" table:"-,omitempty"`
 	Result      json.RawMessage   `json:"result" table:"-,omitempty"`
 	Errors      []JobError        `json:"errors" table:"-,omitempty"`
+	Unreadable  string            `json:"unreadable" table:"-,omitempty"` // Why columns could not be read.
 }
 
 // JobError is the error of a failed attempt.
@@ -61,6 +62,9 @@ func JobOf(job *pawl.JobInfo) Job {
 	}
 	if job.Batch != 0 {
 		row.Batch = &job.Batch
+	}
+	if job.Unreadable != nil {
+		row.Unreadable = job.Unreadable.Error()
 	}
 	for _, e := range job.Errors {
 		row.Errors = append(row.Errors, JobError(e))
