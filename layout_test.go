@@ -16,8 +16,8 @@ import (
 // readingOrder lists the files of the root package so that a reader who goes down the list meets a caller before what
 // it calls.
 var readingOrder = strings.Fields(`
-	doc.go update.go runner.go maintenance.go runner_stuck.go goroutine_stack.go runner_chunk.go checkpoint.go cron_tick.go cron.go
-	consumer_extend.go consumer_finish.go queue.go runner_take.go runner_claim.go runner_heartbeat.go
+	doc.go update.go runner.go maintenance.go runner_stuck.go goroutine_stack.go runner_chunk.go checkpoint.go
+	cron_tick.go cron.go consumer_extend.go consumer_finish.go queue.go runner_take.go runner_claim.go runner_heartbeat.go
 	runner_slots.go runner_leases.go runner_state.go runner_finish.go consumer_wait.go reserve.go saga.go
 	batch.go tail.go await.go list.go get.go consumer.go worker.go stats.go cron_job.go consumer_undo.go
 	inspect.go insert_constraints.go retry.go cancel.go followup.go selector.go filter.go counters.go claim.go
