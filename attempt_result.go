@@ -100,12 +100,17 @@ func readResult(job *JobInfo, h *handler, err error) attemptResult {
 // retryAfter returns the handler's own delay and backoff after a failed attempt. Each is nil if the handler has none.
 func (h *handler) retryAfter(job *JobInfo, err error) (delay *float64, backoff *string) {
 	if h.opts.Delay != nil {
-		answer := make(chan time.Duration, 1)
-		p := h.breaker.try(context.Background(), func(context.Context) error { answer <- h.opts.Delay(job, err); return nil })
+		answer := make(chan time.Duration, 1) // Not a variable: Delay may return too late.
+		called, p := h.breaker.try(context.Background(), func(context.Context) error {
+			answer <- h.opts.Delay(job, err)
+			return nil
+		})
 		if p != nil {
 			job.client.warn("pawl: KindOptions.Delay failed; the backoff applies", job, p)
-		} else if d := <-answer; d > 0 {
-			delay = secondsOf(d)
+		} else if called {
+			if d := <-answer; d > 0 {
+				delay = secondsOf(d)
+			}
 		}
 	}
 	if h.opts.Backoff != (Backoff{}) {

@@ -158,8 +158,8 @@ func (c *Client) findMissing(ctx context.Context, jobs []*JobInfo) (missing map[
 	return missing, err
 }
 
-// findFinished returns the states of the jobs that were finished at the epoch at which they were claimed. It tries again
-// if the connection fails.
+// findFinished returns the states of the jobs that were finished at the epoch at which they were claimed. It tries
+// again if the connection fails.
 func (c *Client) findFinished(ctx context.Context, jobs []*JobInfo) (states map[ID]string, err error) {
 	ids, epochs := idsAndEpochs(jobs)
 	err = pg.RetryUntil(ctx, func() error {

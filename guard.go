@@ -2,7 +2,6 @@ package pawl
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -38,8 +37,8 @@ func guarded(do func() error) (err error) {
 	return err
 }
 
-// guardedFor is guarded, but it returns errSlow if do does not return in time.
-func guardedFor(limit time.Duration, do func() error) error {
+// guardedFor is guarded, but it does not wait for longer than limit. It reports whether do returned in time.
+func guardedFor(limit time.Duration, do func() error) (inTime bool, err error) {
 	began := time.Now()
 	done := make(chan error, 1)
 	go func() {
@@ -51,12 +50,9 @@ func guardedFor(limit time.Duration, do func() error) error {
 	defer timer.Stop()
 	select {
 	case err := <-done:
-		if time.Since(began) >= limit { // It blocked until its context ended.
-			return errSlow
-		}
-		return err
+		return time.Since(began) < limit, err // It may have blocked until its context ended.
 	case <-timer.C:
-		return errSlow
+		return false, nil
 	}
 }
 
@@ -84,7 +80,8 @@ func (h guardedHandler) Enabled(ctx context.Context, level slog.Level) (enabled 
 }
 
 func (h guardedHandler) Handle(ctx context.Context, record slog.Record) error {
-	return h.breaker.try(ctx, func(context.Context) error { return h.Handler.Handle(ctx, record) })
+	_, err := h.breaker.try(ctx, func(context.Context) error { return h.Handler.Handle(ctx, record) })
+	return err
 }
 
 func (h guardedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -108,45 +105,41 @@ const (
 	callbackPause   = time.Minute      // How long a callback that took longer is not called.
 )
 
-// call calls do, with a context that ends after callbackTimeout. It logs a panic, and that do did not return in time. job
-// may be nil.
+// call calls do, with a context that ends after callbackTimeout. It logs a panic, and a do that did not return in time.
+// job may be nil.
 func (b *breaker) call(ctx context.Context, log *slog.Logger, name string, job *JobInfo, do func(context.Context)) {
-	err := b.try(ctx, func(ctx context.Context) error { do(ctx); return nil })
-	var attrs []any
+	called, err := b.try(ctx, func(ctx context.Context) error { do(ctx); return nil })
+	if !called || err == nil {
+		return
+	}
+	attrs := []any{"error", err}
 	if job != nil {
 		attrs = append(attrs, "job", job)
 	}
-	switch err {
-	case nil, errSkipped:
-	case errSlow:
-		log.Error(fmt.Sprintf("pawl: %s did not return within %v; it is not called for %v", name, callbackTimeout,
-			callbackPause), attrs...)
-	default:
-		log.Error("pawl: "+name+" panicked", append(attrs, "error", err)...)
+	if _, panicked := err.(*PanicError); panicked { //nolint:errorlint // A method of the panic's value may panic.
+		log.Error("pawl: "+name+" panicked", attrs...)
+	} else {
+		log.Error("pawl: "+name+" is not called for a while", attrs...)
 	}
 }
 
-// try calls do and returns its error, or a panic as a *PanicError. It returns errSlow if do did not return in time, and
-// errSkipped if it did not call do.
-func (b *breaker) try(ctx context.Context, do func(context.Context) error) error {
+// try calls do and returns its error, or a panic as a *PanicError, or that do did not return in time. It reports false
+// if it skipped the call.
+func (b *breaker) try(ctx context.Context, do func(context.Context) error) (called bool, err error) {
 	b.mu.Lock()
 	open := !b.until.IsZero() && time.Now().Before(b.until)
 	b.mu.Unlock()
 	if open {
-		return errSkipped
+		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callbackTimeout)
 	defer cancel()
-	err := guardedFor(callbackTimeout, func() error { return do(ctx) })
-	if err == errSlow {
-		b.mu.Lock()
-		b.until = time.Now().Add(callbackPause)
-		b.mu.Unlock()
+	inTime, err := guardedFor(callbackTimeout, func() error { return do(ctx) })
+	if inTime {
+		return true, err
 	}
-	return err
+	b.mu.Lock()
+	b.until = time.Now().Add(callbackPause)
+	b.mu.Unlock()
+	return true, fmt.Errorf("it did not return within %v; it is not called for %v", callbackTimeout, callbackPause)
 }
-
-var (
-	errSlow    = fmt.Errorf("it did not return within %v", callbackTimeout)
-	errSkipped = errors.New("it is not called: it did not return in time before")
-)

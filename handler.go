@@ -238,8 +238,8 @@ func decodeArgs(info *JobInfo, args any) error {
 	return json.Unmarshal(info.Args, args)
 }
 
-// call runs a handler with its permit, timeout and middleware. It returns a panic as a *PanicError. It records in where,
-// which is nil outside of a runner, when the timeout ends.
+// call runs a handler with its permit, timeout and middleware. It returns a panic as a *PanicError. It records in
+// where, which is nil outside of a runner, when the timeout ends.
 func (m *Mux) call(ctx context.Context, where *handlerCall, h *handler, jobs ...*JobInfo) (err error) {
 	job := jobs[0]
 	if h.opts.Permit != nil {

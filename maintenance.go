@@ -68,8 +68,8 @@ const (
 // run does the task until ctx ends.
 func (t maintenanceTask) run(ctx context.Context, log *slog.Logger, troubles *troubles) {
 	failures := &outage.Outage{
-		Logger: log, What: "runs of maintenance task " + t.name, Lost: "pawl: maintenance task failed; it will be tried again",
-		Back: "pawl: maintenance task works again", Attrs: []any{"task", t.name},
+		Logger: log, What: "runs of maintenance task " + t.name, Attrs: []any{"task", t.name},
+		Lost: "pawl: maintenance task failed; it will be tried again", Back: "pawl: maintenance task works again",
 	}
 	defer troubles.watch(failures)()
 	// Workers often start together, so the first time is spread at random.

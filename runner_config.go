@@ -94,7 +94,8 @@ func (rc *RunnerConfig) fill() error {
 	rc.PollInterval = cmp.Or(rc.PollInterval, defaultPollInterval)
 	rc.DrainTimeout = cmp.Or(rc.DrainTimeout, defaultDrainTimeout)
 	rc.StuckAfter = cmp.Or(rc.StuckAfter, defaultStuckAfter)
-	if rc.Heartbeat < 100*time.Millisecond || rc.PollInterval < time.Millisecond || min(rc.DrainTimeout, rc.StuckAfter) < 0 {
+	if rc.Heartbeat < 100*time.Millisecond || rc.PollInterval < time.Millisecond ||
+		rc.DrainTimeout < 0 || rc.StuckAfter < 0 {
 		return fmt.Errorf("pawl: run: RunnerConfig has Heartbeat %v, PollInterval %v, DrainTimeout %v and StuckAfter %v: "+
 			"want at least 100 ms, at least 1 ms, and none that is negative",
 			rc.Heartbeat, rc.PollInterval, rc.DrainTimeout, rc.StuckAfter)

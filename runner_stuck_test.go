@@ -57,7 +57,8 @@ func soonStuck() (pawl.RunnerConfig, chan stuckNote) {
 // stuckAndStopped stops a runner whose stuck handlers Run is to name.
 func stuckAndStopped(t *testing.T, stop func() error, id pawl.ID) {
 	t.Helper()
-	if err := stop(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("stuck and were left behind: job %d (note)", id)) {
+	says := fmt.Sprintf("stuck and were left behind: job %d (note)", id)
+	if err := stop(); err == nil || !strings.Contains(err.Error(), says) {
 		t.Errorf("Run returned %v, want that it left job %d (note) behind", err, id)
 	}
 }
@@ -79,7 +80,8 @@ func TestAStuckHandlersAttemptFails(t *testing.T) {
 	id := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
 	stop := start(t, client, mux, config)
 	job := await(t, client, id, pawlstate.Dead)
-	if e := job.Errors[0]; !strings.Contains(e.Error, pawl.ErrTimeout.Error()) || !strings.Contains(e.Stack, "deaf).handle") {
+	e := job.Errors[0]
+	if !strings.Contains(e.Error, pawl.ErrTimeout.Error()) || !strings.Contains(e.Stack, "deaf).handle") {
 		t.Errorf("the attempt failed with %+v; want ErrTimeout and the handler's stack", e)
 	}
 	if err := receive(t, "OnFailure", failures); !errors.Is(err, pawl.ErrTimeout) {
@@ -107,7 +109,7 @@ func TestAStuckHandlersAttemptFails(t *testing.T) {
 	pgtest.Wait(t, "the late answer to be logged", func() bool {
 		return len(b.jobs(t, "pawl: a stuck handler has returned; its result is discarded")) == 1
 	})
-	pgtest.Wait(t, "the heartbeat to report that it has returned", func() bool { return len(theWorker(t, client).Stuck) == 0 })
+	pgtest.Wait(t, "the heartbeat to report its end", func() bool { return len(theWorker(t, client).Stuck) == 0 })
 	must(t, stop())
 	if job := await(t, client, id, pawlstate.Dead); len(job.Errors) != 1 {
 		t.Errorf("the late answer changed the job: %+v", job)

@@ -69,7 +69,8 @@ func (r *troubled) failClaims(n int) {
 	}
 }
 
-const claimFunction = "pawl.claim(uuid, bigint, interval, integer, text[], integer[], text[], bigint[], bigint[], integer[])"
+const claimFunction = "pawl.claim(uuid, bigint, interval, integer, text[], integer[], text[], bigint[], bigint[], " +
+	"integer[])"
 
 // While claims fail, the worker is alive. So it can report that itself.
 func TestClaimsThatFailAreToldOnce(t *testing.T) {

@@ -32,10 +32,10 @@ func workerHealthCommand(p *program.Program) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "health",
 		Short: "Show how many workers are ready and how many are silent, in total or by queue",
-		Long: `Health counts workers that are ready, suspended, gone, stale, and failing. A failing worker is alive and
-reports a problem: pawl worker list shows it. A stale worker is alive and has been silent for too long: for longer than its own limit (three heartbeats), or than --timeout. With
---group-by-queue there is a row for each queue, even if no worker runs it. A worker that runs all queues counts
-in each row.`,
+		Long: `Health counts workers that are ready, suspended, gone, stale, and failing. A stale worker is alive
+and has been silent for too long: for longer than its own limit (three heartbeats), or than --timeout. A failing
+worker is alive and reports a problem, which pawl worker list shows. With --group-by-queue there is a row for each
+queue, even if no worker runs it. A worker that runs all queues counts in each row.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx := command.Context()

@@ -37,7 +37,8 @@ type workerRow struct {
 func workerRowOf(w pawl.Worker) workerRow {
 	return workerRow{
 		ID: w.ID, Name: w.Name, Host: w.Host, PID: w.PID, State: w.State, Stale: w.Stale, Running: w.Running,
-		Stuck: len(w.Stuck), Problem: w.Problem, Queues: w.Queues, Version: w.Version, Age: w.Age, Silent: w.Silent, StaleAfter: w.StaleAfter,
+		Stuck: len(w.Stuck), Problem: w.Problem,
+		Queues: w.Queues, Version: w.Version, Age: w.Age, Silent: w.Silent, StaleAfter: w.StaleAfter,
 		StartedAt: w.StartedAt, SeenAt: w.SeenAt, GoneAt: w.GoneAt,
 	}
 }

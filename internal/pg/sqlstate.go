@@ -76,8 +76,8 @@ func IsTransient(err error) bool {
 }
 
 // MayPass reports whether the same statement may succeed later with the same data: the error is transient, or an
-// operator may mend its cause. A privilege was revoked, the login is refused, or the database or a part of the schema is
-// missing.
+// operator may mend its cause. A privilege was revoked, the login is refused, or the database or a part of the schema
+// is missing.
 func MayPass(err error) bool {
 	s := SQLState(err)
 	return IsTransient(err) || IsMissing(err) || s == "42501" || s == "3D000" || strings.HasPrefix(s, "28")
