@@ -20,7 +20,9 @@ type stacks struct {
 func stacksOf(runs []*running) *stacks {
 	wanted := map[string]bool{}
 	for _, run := range runs {
-		wanted[run.call.goroutine] = true
+		if name := run.call.label(); name != "" {
+			wanted[name] = true
+		}
 	}
 	return &stacks{texts: readStacks(wanted), logged: map[string]ID{}}
 }

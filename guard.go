@@ -59,12 +59,18 @@ func guardedFor(limit time.Duration, do func() error) (inTime bool, err error) {
 // errGoexit is the error of a handler or callback that ended its goroutine.
 var errGoexit = &PanicError{Value: "it ended its goroutine (runtime.Goexit)"}
 
-// errorMessage returns the text of an error, also if its method panics.
-func errorMessage(err error) (text string) {
-	if p := caught(func() error { text = err.Error(); return nil }); p != nil {
+// errorMessage returns the text of an error, also if its method panics, blocks or ends the goroutine.
+func errorMessage(err error) string {
+	answer := make(chan string, 1)
+	inTime, p := guardedFor(callbackTimeout, func() error { answer <- err.Error(); return nil })
+	switch {
+	case !inTime:
+		return fmt.Sprintf("an error of type %T, whose method Error did not return", err)
+	case p != nil:
 		return fmt.Sprintf("an error of type %T, whose method Error panicked: %v", err, p)
+	default:
+		return <-answer
 	}
-	return text
 }
 
 // guardedHandler is a slog.Handler that drops a record whose handling panics or blocks: what is logged may be of the

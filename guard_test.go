@@ -2,14 +2,16 @@ package pawl_test
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
 	"runtime"
 	"strings"
-	"testing"
-	"time"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pawlhq/pawl"
-	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // nilError has methods that panic, as those of a nil pointer do.
@@ -37,175 +39,92 @@ var misbehaviours = map[string]func() error{
 	"returns an error of many that does": func() error { return pawl.JobErrors{1: panickingError{}} },
 }
 
-// A callback sets one callback of the user's up so that it misbehaves for the job with N = 1.
-type callback func(
-	bad func() error, config *pawl.Config, runner *pawl.RunnerConfig, kind *pawl.KindOptions, mux *pawl.Mux,
-)
-
 // wrongJob reports whether a callback is called for the job that is to suffer.
 func wrongJob(job *pawl.JobInfo) bool { return strings.Contains(string(job.Args), "1") }
 
-// callbacks are all callbacks that a runner calls. fails says whether the job's attempt fails by it; else the job
-// completes.
-var callbacks = map[string]struct {
-	fails  bool // The attempt of the job fails.
-	errors bool // What the callback returns is an error.
-	set    callback
-}{
-	"handler": {true, true, nil},
-	"Mux.Use": {
-		true,
-		true,
-		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, mux *pawl.Mux) {
-			mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
-				if wrongJob(job) {
-					return bad()
-				}
-				return next(ctx)
-			})
-		},
-	},
-	"KindOptions.Use": {
-		true,
-		true,
-		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, _ *pawl.Mux) {
-			kind.Use = append(kind.Use, func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
-				if wrongJob(job) {
-					return bad()
-				}
-				return next(ctx)
-			})
-		},
-	},
-	"KindOptions.Permit": {
-		true,
-		true,
-		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, _ *pawl.Mux) {
-			kind.Permit = func(_ context.Context, job *pawl.JobInfo) (func(), error) {
-				if wrongJob(job) {
-					return nil, bad()
-				}
-				return nil, nil
-			}
-		},
-	},
-	"release of a Permit": {
-		true,
-		false,
-		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, _ *pawl.Mux) {
-			kind.Permit = func(_ context.Context, job *pawl.JobInfo) (func(), error) {
-				return func() {
-					if wrongJob(job) {
-						bad()
-					}
-				}, nil
-			}
-		},
-	},
-	"KindOptions.Delay": {
-		true,
-		false,
-		func(bad func() error, _ *pawl.Config, _ *pawl.RunnerConfig, kind *pawl.KindOptions, mux *pawl.Mux) {
-			kind.Delay = func(*pawl.JobInfo, error) time.Duration { bad(); return 0 }
-			failing(mux)
-		},
-	},
-	"RunnerConfig.OnFailure": {
-		true,
-		false,
-		func(bad func() error, _ *pawl.Config, runner *pawl.RunnerConfig, _ *pawl.KindOptions, mux *pawl.Mux) {
-			runner.OnFailure = func(context.Context, *pawl.JobInfo, error, bool) { bad() }
-			failing(mux)
-		},
-	},
-	"Config.OnClaim": {
-		false,
-		false,
-		func(bad func() error, config *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, _ *pawl.Mux) {
-			config.OnClaim = func(context.Context, pawl.Jobs, time.Duration, error) { bad() }
-		},
-	},
-	"Config.Logger": {
-		true,
-		false,
-		func(bad func() error, config *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, mux *pawl.Mux) {
-			config.Logger = slog.New(badHandler{bad})
-			failing(mux)
-		},
-	},
-	"Codec.Decode": {
-		true,
-		true,
-		func(bad func() error, config *pawl.Config, _ *pawl.RunnerConfig, _ *pawl.KindOptions, _ *pawl.Mux) {
-			config.Codec = badCodec{bad}
-		},
-	},
+// badError is an error whose methods misbehave.
+type badError struct{ bad func(context.Context) error }
+
+func (e badError) Error() string { e.bad(nil); return "bad" }
+func (e badError) Is(error) bool { e.bad(nil); return false }
+func (e badError) As(any) bool   { e.bad(nil); return false }
+
+type badHandler struct{ bad func(context.Context) error }
+
+func (badHandler) Enabled(context.Context, slog.Level) bool          { return true }
+func (h badHandler) Handle(ctx context.Context, _ slog.Record) error { return h.bad(nil) }
+func (h badHandler) WithAttrs([]slog.Attr) slog.Handler              { return h }
+func (h badHandler) WithGroup(string) slog.Handler                   { return h }
+
+// A badCodec misbehaves when it encodes the insertedNote, or decodes the wrong job.
+type badCodec struct{ encode, decode func(context.Context) error }
+
+func (c badCodec) Encode(_ string, args []byte) ([]byte, error) {
+	if c.encode != nil && strings.Contains(string(args), "77") {
+		return args, c.encode(nil)
+	}
+	return args, nil
 }
 
-// failing has the handler of the wrong job return an error.
-func failing(mux *pawl.Mux) {
-	mux.Use(func(ctx context.Context, job *pawl.JobInfo, next func(context.Context) error) error {
-		if wrongJob(job) {
-			return context.DeadlineExceeded
-		}
-		return next(ctx)
-	})
-}
-
-type badHandler struct{ bad func() error }
-
-func (badHandler) Enabled(context.Context, slog.Level) bool             { return true }
-func (h badHandler) Handle(_ context.Context, record slog.Record) error { h.bad(); return nil }
-func (h badHandler) WithAttrs([]slog.Attr) slog.Handler                 { return h }
-func (h badHandler) WithGroup(string) slog.Handler                      { return h }
-
-type badCodec struct{ bad func() error }
-
-func (badCodec) Encode(_ string, args []byte) ([]byte, error) { return args, nil }
 func (c badCodec) Decode(_ string, stored []byte) ([]byte, error) {
-	if strings.Contains(string(stored), "1") {
-		return stored, c.bad()
+	if c.decode != nil && strings.Contains(string(stored), "1") {
+		return stored, c.decode(nil)
 	}
 	return stored, nil
 }
 
-// Whatever a callback does, the process and the runner go on, the job's attempt fails or is not touched, and the next
-// job runs.
-func TestNoCallbackStopsTheRunner(t *testing.T) {
-	t.Parallel()
-	for name, c := range callbacks {
-		for what, bad := range misbehaviours {
-			if strings.HasPrefix(what, "returns") && !c.errors {
-				continue
-			}
-			t.Run(name+" "+what, func(t *testing.T) {
-				t.Parallel()
-				var kind pawl.KindOptions
-				var runner pawl.RunnerConfig
-				mux := new(pawl.Mux)
-				client, _ := install(t, func(config *pawl.Config) {
-					if c.set != nil {
-						c.set(bad, config, &runner, &kind, mux)
-					}
-				})
-				pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error {
-					if job.Args.N == 1 && c.set == nil {
-						return bad()
-					}
-					return nil
-				}, kind)
-				hurt := insert(t, client, pawl.JobSpec{Args: Note{1}, MaxAttempts: 1})
-				start(t, client, mux, runner)
-				next := insert(t, client, Note{2})
-				if c.fails {
-					if job := await(t, client, hurt, pawlstate.Dead); job.Reason == "poison" {
-						t.Error("the job has crashed workers")
-					}
-				} else {
-					await(t, client, hurt, pawlstate.Completed)
-				}
-				await(t, client, next, pawlstate.Completed)
-			})
-		}
+// badArgs misbehave when their kind is asked for, or when they are encoded or decoded.
+type badArgs struct{ kind, marshal func(context.Context) error }
+
+// badDecoding has what the badArgs of a test do when they are decoded, by their JSON.
+var badDecoding sync.Map
+
+func (a badArgs) Kind() string {
+	if a.kind != nil {
+		a.kind(nil)
 	}
+	return "bad"
+}
+
+func (a badArgs) MarshalJSON() ([]byte, error) {
+	if a.marshal != nil {
+		return nil, a.marshal(nil)
+	}
+	return []byte("{}"), nil
+}
+
+func (a *badArgs) UnmarshalJSON(b []byte) error {
+	if bad, ok := badDecoding.Load(strings.TrimSpace(string(b))); ok {
+		return bad.(func(context.Context) error)(nil)
+	}
+	return nil
+}
+
+type badWriter struct{ bad func(context.Context) error }
+
+func (w badWriter) Write(b []byte) (int, error) { return 0, w.bad(nil) }
+
+// badDB is a handle of pgx that misbehaves.
+type badDB struct{ bad func(context.Context) error }
+
+func (d badDB) Exec(ctx context.Context, _ string, _ ...any) (pgconn.CommandTag, error) {
+	return pgconn.CommandTag{}, d.bad(ctx)
+}
+func (d badDB) Query(ctx context.Context, _ string, _ ...any) (pgx.Rows, error) {
+	return nil, d.bad(ctx)
+}
+func (d badDB) QueryRow(ctx context.Context, _ string, _ ...any) pgx.Row     { d.bad(ctx); return nil }
+func (d badDB) SendBatch(ctx context.Context, _ *pgx.Batch) pgx.BatchResults { d.bad(ctx); return nil }
+func (d badDB) CopyFrom(ctx context.Context, _ pgx.Identifier, _ []string, _ pgx.CopyFromSource) (int64, error) {
+	return 0, d.bad(ctx)
+}
+
+// badSQLDB is a handle of database/sql that misbehaves.
+type badSQLDB struct{ bad func(context.Context) error }
+
+func (d badSQLDB) ExecContext(ctx context.Context, _ string, _ ...any) (sql.Result, error) {
+	return nil, d.bad(ctx)
+}
+func (d badSQLDB) QueryContext(ctx context.Context, _ string, _ ...any) (*sql.Rows, error) {
+	return nil, d.bad(ctx)
 }

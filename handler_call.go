@@ -34,6 +34,14 @@ func sinceStart(t time.Time) time.Duration { return max(t.Sub(processStart), 1) 
 // begin records that code of the user begins to run.
 func (c *handlerCall) begin(now time.Time) { c.began.Store(int64(sinceStart(now))) }
 
+// label returns the label of the goroutine that runs the call, or "" if no code of the user runs yet.
+func (c *handlerCall) label() string {
+	if c.began.Load() == 0 {
+		return ""
+	}
+	return c.goroutine
+}
+
 // endAt records when the handler's context ends. A call outside of a runner is nil.
 func (c *handlerCall) endAt(deadline time.Time) {
 	if c != nil {

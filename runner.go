@@ -222,7 +222,7 @@ func (r *runner) logLeft(left []*running) {
 	stacks := stacksOf(first)
 	for _, run := range first {
 		r.log.Info("pawl: handler left behind", "job", run.stuck.job,
-			"stack", stacks.once(run.call.goroutine, run.job.ID))
+			"stack", stacks.once(run.call.label(), run.job.ID))
 	}
 }
 

@@ -45,7 +45,8 @@ type RunnerConfig struct {
 	// StuckAfter is how long a handler may continue after its context has ended, because of its timeout, a cancel or a
 	// lost lease. It defaults to 5 s. After it the handler is stuck. Its stack is logged, and its attempt ends without
 	// it: after a timeout the attempt has failed with ErrTimeout, and the job may run again elsewhere. When the handler
-	// returns, its result is discarded. See also KindOptions.ReplaceStuck.
+	// returns, its result is discarded. If handlers take longer to end with their contexts, set a longer time. See also
+	// KindOptions.ReplaceStuck.
 	StuckAfter time.Duration
 
 	// OnStuck, if not nil, is called once for each job whose handler is stuck. cause is why its context ended, and stack

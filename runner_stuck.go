@@ -56,10 +56,10 @@ func (w *watcher) tell(ctx context.Context, found []*running) {
 		w.client.counters.stuck(run.job.Queue)
 		w.log.Error("pawl: handler is stuck: it did not return after its context ended", "job", run.job,
 			"cause", run.stuck.cause, "for", (sinceStart(time.Now()) - run.stuck.ended).Round(time.Millisecond),
-			"replaced", run.stuck.replaced, "stack", stacks.once(run.call.goroutine, run.job.ID))
+			"replaced", run.stuck.replaced, "stack", stacks.once(run.call.label(), run.job.ID))
 	}
 	for _, run := range found {
-		w.end(run, stacks.of(run.call.goroutine))
+		w.end(run, stacks.of(run.call.label()))
 	}
 	if w.onStuck == nil {
 		return
@@ -75,7 +75,7 @@ func (w *watcher) tell(ctx context.Context, found []*running) {
 			case <-ctx.Done():
 			}
 		}
-		stack := stacks.of(run.call.goroutine)
+		stack := stacks.of(run.call.label())
 		w.breaker.call(w.base, w.log, "OnStuck", run.stuck.job, func(ctx context.Context) {
 			w.onStuck(ctx, run.stuck.job, run.stuck.cause, stack)
 		})

@@ -126,6 +126,7 @@ func (c *consumer) run(ctx context.Context, p *program.Program, queues, args []s
 	c.runner.Heartbeat, c.runner.PollInterval = p.Settings.Heartbeat, p.Settings.PollInterval
 	// Consume stops the programs itself before the runner releases their jobs, so that no program outlives its claim.
 	c.runner.DrainTimeout = c.drainTimeout + c.subprocess.Grace + 2*time.Second
+	c.runner.StuckAfter = c.subprocess.Grace + 5*time.Second // The program has ended by then.
 
 	running, stop := context.WithCancel(ctx)
 	defer stop()
