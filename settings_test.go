@@ -333,6 +333,41 @@ func TestSerializableCaller(t *testing.T) {
 	}
 }
 
+// A transaction above read committed does not see that the channel's last job has ended since its snapshot. Its ordered
+// jobs must run nevertheless, and in order.
+func TestOrderedJobsOfAnOldSnapshot(t *testing.T) {
+	t.Parallel()
+	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
+		client, pool := install(t)
+		reserved := ordered("c", 1)
+		reserved.Reserve = time.Hour
+		first, err := client.Insert(t.Context(), ordered("c", 0))
+		must(t, err)
+		held, err := client.Insert(t.Context(), reserved)
+		must(t, err)
+		tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: level})
+		must(t, err)
+		exec(t, tx, "select 1 from pawl.queue") // It takes the snapshot.
+		must(t, client.Complete(t.Context(), claim(t, client, 1)))
+		runFollowups(t, pool)
+		must(t, client.With(tx).CommitReserved(t.Context(), held.ID))
+		for n := range 3 {
+			_, err = client.With(tx).Insert(t.Context(), ordered("c", 2+n))
+			must(t, err)
+		}
+		commit(t, tx)
+		runFollowups(t, pool)
+		for n := range 4 {
+			jobs := claim(t, client, 5)
+			if len(jobs) != 1 || note(t, jobs[0]).N != 1+n {
+				t.Fatalf("%s: after job %d, %d jobs could be claimed instead of the one that is next", level, first.ID, len(jobs))
+			}
+			must(t, client.Complete(t.Context(), jobs))
+			runFollowups(t, pool)
+		}
+	}
+}
+
 // With thresholds of nothing, compiling the plans took two seconds a job.
 func TestJIT(t *testing.T) {
 	t.Parallel()
