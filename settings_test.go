@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlstate"
+	"github.com/pawlhq/pawl/sql"
 )
 
 // A database whose encoding cannot hold what Go calls text is refused before anything is sent, with the remedy.
@@ -366,6 +369,56 @@ func TestOrderedJobsOfAnOldSnapshot(t *testing.T) {
 			runFollowups(t, pool)
 		}
 	}
+}
+
+// Values that SQL writes as text and reads again keep their meaning. IST is India's time when it is written, and
+// Israel's when it is read. With extra_float_digits -15, the text of 15 is 2e+01.
+func TestRoundTripsOfText(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	pgtest.Set(t, url, map[string]string{
+		"datestyle": "SQL, DMY", "timezone": "Asia/Kolkata", "extra_float_digits": "-15",
+	})
+	client, err := pawl.New(pgtest.Pool(t, url), pawl.Config{})
+	must(t, err)
+	must(t, client.PutQueue(t.Context(), pawl.Queue{
+		Name: "default", ChannelMaxRunning: 15, RetainCompleted: time.Hour,
+	}))
+	specs := notes(20)
+	for i := range specs {
+		specs[i].Channel = "c"
+	}
+	_, err = client.InsertMany(t.Context(), specs)
+	must(t, err)
+	jobs := claim(t, client, 20)
+	if len(jobs) != 15 {
+		t.Errorf("claimed %d jobs of a channel that may run 15", len(jobs))
+	}
+	must(t, client.Complete(t.Context(), jobs))
+	kept, err := client.List(t.Context(), pawl.Filter{States: []pawlstate.State{pawlstate.Completed}})
+	must(t, err)
+	if len(kept) != len(jobs) {
+		t.Errorf("of %d completed jobs, kept for an hour, %d are listed", len(jobs), len(kept))
+	}
+}
+
+// With standard_conforming_strings off, a backslash in a literal means something else.
+func TestNoBackslashInLiterals(t *testing.T) {
+	t.Parallel()
+	comments, literals := regexp.MustCompile(`--.*`), regexp.MustCompile(`(?i)([eu]?&?)'((?:[^']|'')*)'`)
+	must(t, fs.WalkDir(sql.Files, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := sql.Files.ReadFile(path)
+		must(t, err)
+		for _, found := range literals.FindAllStringSubmatch(comments.ReplaceAllString(string(text), ""), -1) {
+			if prefix := strings.ToLower(found[1]); prefix != "e" && strings.Contains(found[2], `\`) || prefix == "u&" {
+				t.Errorf("%s: %s depends on standard_conforming_strings: use E'', chr or [...]", path, found[0])
+			}
+		}
+		return nil
+	}))
 }
 
 // With thresholds of nothing, compiling the plans took two seconds a job.
