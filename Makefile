@@ -1,6 +1,6 @@
 # What each target needs it installs itself where it may; see scripts/.
 
-.PHONY: demo test test-pgbouncer matrix property fuzz bench bench-peers schema freeze upgrade lint package
+.PHONY: demo test test-pgbouncer test-hostile matrix property fuzz bench bench-peers schema freeze upgrade lint package
 
 demo: ## Start a private PostgreSQL, run the real thing, show it.
 	@sh scripts/postgres.sh
@@ -16,6 +16,10 @@ test-pgbouncer: ## The same through a PgBouncer in transaction mode.
 	@sh scripts/postgres.sh
 	@sh scripts/pgbouncer.sh
 	PAWL_TEST_PGBOUNCER=1 go test -race -timeout 15m ./...
+
+test-hostile: ## The same, without the race detector, in databases with settings that few expect.
+	@sh scripts/postgres.sh
+	PAWL_TEST_HOSTILE=1 go test -timeout 60m .
 
 MATRIX_VERSIONS ?= 15 16 17 18
 

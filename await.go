@@ -141,7 +141,7 @@ func (w *awaiter) join(c *Client, a *awaited) {
 
 // begin starts the listener. w.mu is locked.
 func (w *awaiter) begin(c *Client) {
-	l := c.newListener("pawl.finished", awaitLockKey, "Await")
+	l := c.newListener("finished", awaitLockKey, "Await")
 	l.Notify = w.notify
 	l.Changed = func() { w.update(l) }
 	w.joined, w.slots, w.listener = map[*awaited]struct{}{}, map[string]bool{}, l

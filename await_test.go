@@ -23,7 +23,7 @@ func TestAFinishNotifiesOnlyWhereTheJobIsAwaited(t *testing.T) {
 	ear, err := pgx.Connect(t.Context(), pgtest.Direct(t, pool.Config().ConnString()))
 	must(t, err)
 	defer ear.Close(t.Context())
-	exec(t, ear, `listen barrier; listen """pawl"".finished"`)
+	exec(t, ear, `listen barrier; listen "pawl.finished"`)
 	notified := func() (payloads []string) {
 		exec(t, pool, "notify barrier")
 		for {

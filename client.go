@@ -188,7 +188,11 @@ func (c *Client) query(ctx context.Context, text string, args []any, each func(s
 	}
 	text = c.inSchema(text)
 	if c.db != nil {
-		return c.db.Query(ctx, text, args, each)
+		err := c.db.Query(ctx, text, args, each)
+		if pg.SQLState(err) == "40001" {
+			err = fmt.Errorf("it conflicts with a concurrent transaction: run the whole transaction again: %w", err)
+		}
+		return err
 	}
 	if c.pool == nil {
 		return errors.New("pawl: this client has no pool: use With or WithSQL, or give New a pool")

@@ -178,7 +178,7 @@ func TestInsertsWakeSleepersOfBothVersions(t *testing.T) {
 		client, pool := install(t, withListen)
 		f := &fleet{ledger: &ledger{t: t, pool: pool, due: map[int]string{}}, texts: frozenStatements(t, version)}
 		listener := connectTo(t, pgtest.Direct(t, pool.Config().ConnString()))
-		exec(t, listener, f.find(`listen """pawl"".wake`).text)
+		exec(t, listener, f.find(`listen "pawl.wake`).text)
 		_, err := f.say(t.Context(), listener, "select count(pg_advisory_lock_shared(pawl.sleep_key(",
 			[]string{"default"}, int32(listener.PgConn().PID()))
 		must(t, err)

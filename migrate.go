@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl/internal/migrate"
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // Migrate brings the schema to this binary's version. It creates the schema if there is none, and it replaces every
@@ -68,6 +69,9 @@ func (c *Client) migrate(ctx context.Context, verb string, o migrate.Options, cr
 		c.config.Logger.Warn("pawl: migrate did not get its locks within 100 ms; it tries again", "oldest", by)
 	}
 	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		if err := pg.CheckEncoding(conn.Conn()); err != nil {
+			return fmt.Errorf("pawl: migrate schema %s: %w", c.config.Schema, err)
+		}
 		err := c.source.Up(ctx, conn.Conn(), c.config.Schema, o)
 		if version, ok := errors.AsType[*migrate.VersionError](err); ok {
 			return &SchemaError{Have: version.Have, Want: version.Want}
@@ -96,6 +100,9 @@ func (c *Client) Uninstall(ctx context.Context) error {
 // checkSchema returns a *SchemaError if the schema is older than this binary. A newer one is fine: migrations only add.
 func (c *Client) checkSchema(ctx context.Context) error {
 	return c.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		if err := pg.CheckEncoding(conn.Conn()); err != nil {
+			return fmt.Errorf("pawl: check schema: %w", err)
+		}
 		have, err := c.source.Have(ctx, conn.Conn(), c.config.Schema)
 		if err == nil && have < c.source.Version() {
 			err = &SchemaError{Have: have, Want: c.source.Version()}

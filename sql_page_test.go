@@ -1,14 +1,19 @@
 package pawl_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pawlhq/pawl"
+	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
 // TestSQLPage runs the SQL of docs/sql.md, in order, in one session. After a statement, comments that begin with "-- →"
@@ -43,6 +48,40 @@ func TestSQLPage(t *testing.T) {
 	if statements < 20 {
 		t.Errorf("only %d statements were found", statements)
 	}
+}
+
+// TestSQLPageWakes runs what docs/sql.md tells a worker to send before it sleeps: inserts of SQL and of Go wake it.
+func TestSQLPageWakes(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	page, err := os.ReadFile("docs/sql.md")
+	must(t, err)
+	blocks := regexp.MustCompile("(?s)```sql\n(listen .*?)```.*?```sql\n(select pg_advisory_unlock.*?)```").
+		FindSubmatch(page)
+	if blocks == nil {
+		t.Fatal("the page does not say how to sleep")
+	}
+	worker := connectTo(t, pgtest.Direct(t, pool.Config().ConnString()))
+	heard := func(payload string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		n, err := worker.WaitForNotification(ctx)
+		must(t, err)
+		if n.Channel != "pawl.wake" || n.Payload != payload {
+			t.Errorf("heard %q on %q, want %q", n.Payload, n.Channel, payload)
+		}
+	}
+	exec(t, worker, string(blocks[1]))
+	exec(t, pool, `select pawl.insert('welcome', null, '{"queue": "mail"}')`)
+	heard("mail")
+	_, err = client.Insert(t.Context(), pawl.JobSpec{Args: Note{1}, Queue: "mail"})
+	must(t, err)
+	heard("mail")
+	exec(t, worker, string(blocks[2]))
+	exec(t, pool, `select pawl.insert('welcome', null, '{"queue": "mail"}')`)
+	exec(t, pool, "select pg_notify('pawl.wake', 'the end')")
+	heard("the end")
 }
 
 // runText runs a statement as psql would: its text alone. It returns the rows as text.

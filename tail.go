@@ -287,7 +287,7 @@ func (t *tail) finish(ctx context.Context, ids []ID) error {
 // hearFinished sends the ids of jobs that finish, until ctx ends. It sends on listening whether it is notified of
 // them, first when that is known and then whenever it changes.
 func (c *Client) hearFinished(ctx context.Context, finished chan<- []ID, listening chan<- bool) {
-	l := c.newListener("pawl.finished", awaitLockKey, "Tail")
+	l := c.newListener("finished", awaitLockKey, "Tail")
 	every := []string{anySlot}
 	for slot := range awaitSlots {
 		every = append(every, strconv.Itoa(slot))

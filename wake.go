@@ -31,7 +31,7 @@ func newSleeper(c *Client, queues []string) *sleeper {
 	s := &sleeper{
 		keys: keys, woken: make(chan string, 64), poked: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
-	s.listener = c.newListener("pawl.wake", "pawl.sleep_key(k)", "the runner")
+	s.listener = c.newListener("wake", "pawl.sleep_key(k)", "the runner")
 	s.listener.Notify = func(payload string) {
 		if payload == "" {
 			s.poke()
@@ -99,14 +99,19 @@ func (s *sleeper) isAnnounced() bool { return s.listener.Holds(s.keys...) }
 // stayAwake says that the runner does not sleep.
 func (s *sleeper) stayAwake() { s.listener.Want() }
 
-// newListener makes a listener on a channel named as in the SQL files. lockKey is the SQL expression of the lock for
-// a key k, a text.
-func (c *Client) newListener(channel, lockKey, name string) *pg.Listener {
+// newListener makes a listener for an event, "wake" or "finished". lockKey is the SQL expression of the lock for a
+// key k, a text.
+func (c *Client) newListener(event, lockKey, name string) *pg.Listener {
 	return &pg.Listener{
-		Dialer: &pg.Dialer{Pool: c.pool, URL: c.config.ListenURL, Logger: c.config.Logger, Pooled: c.noListen},
-		// The channel's name is that of a function of this schema, quotes included.
-		Channel: c.source.Into(c.config.Schema, channel),
+		Dialer:  &pg.Dialer{Pool: c.pool, URL: c.config.ListenURL, Logger: c.config.Logger, Pooled: c.noListen},
+		Channel: notificationChannel(c.config.Schema, event),
 		LockKey: c.inSchema(lockKey),
 		Name:    name,
 	}
+}
+
+// notificationChannel returns the name of the channel that wake.sql or wake_awaiting.sql notifies. PostgreSQL allows 63
+// bytes. If two long names of schemas give the same name, their processes wake each other needlessly.
+func notificationChannel(schema, event string) string {
+	return schema[:min(len(schema), 54)] + "." + event
 }

@@ -12,7 +12,6 @@ var readable = map[string]string{
 	"intervalstyle":         "postgres",
 	"quote_all_identifiers": "off",
 	"search_path":           "pg_catalog, pg_temp",
-	"timezone":              "UTC",
 }
 
 // planned are the settings of a transaction of an inspection's own. Its statements read whole tables.

@@ -111,7 +111,7 @@ func (s *Source) Compare(have []Object, schema string, newer bool) (differences 
 		name, body := found[1], found[2]
 		known := slices.ContainsFunc(differences, func(d Difference) bool { return d.Kind == "function" && d.Name == name })
 		same := slices.ContainsFunc(installed[objectKey{"function", name}], func(o Object) bool {
-			return strings.ReplaceAll(o.Body, s.Into(schema, s.Prefix), s.Prefix) == body
+			return o.Body == s.Into(schema, body)
 		})
 		if !known && !same {
 			differences = append(differences, Difference{Kind: "function", Name: name, Want: body, Have: body})

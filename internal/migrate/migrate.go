@@ -23,6 +23,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pawlhq/pawl/internal/pg"
 )
 
 // A Step is one migration file.
@@ -144,11 +146,25 @@ func CheckName(schema string) error {
 	if !validName.MatchString(schema) {
 		return fmt.Errorf("schema name %q: want 1 to 63 letters, digits, _ or $, and no digit or $ first", schema)
 	}
+	if strings.HasPrefix(schema, "pg_") || schema == "information_schema" {
+		return fmt.Errorf("schema name %q: PostgreSQL keeps such names for itself: use another", schema)
+	}
 	return nil
 }
 
-// Into returns SQL for a schema with another name.
+// dollarQuote matches the quotes around a function's body and around longer strings.
+var dollarQuote = regexp.MustCompile(`\$([a-z]*)\$`)
+
+// Into returns SQL for a schema with another name. If the name could end a dollar-quoted string, Into gives those
+// strings other quotes.
 func (s *Source) Into(schema, text string) string {
+	if strings.Contains(schema, "$") {
+		tag := "_"
+		for strings.Contains(schema, tag+"$") {
+			tag += "_"
+		}
+		text = dollarQuote.ReplaceAllString(text, "$$${1}"+tag+"$$")
+	}
 	return strings.ReplaceAll(text, s.Prefix, pgx.Identifier{schema}.Sanitize()+".")
 }
 
@@ -247,7 +263,8 @@ func (s *Source) next(schema string, have int, exists bool, o Options) part {
 	p := part{until: have}
 	add := func(of, text string) { p.statements = append(p.statements, statement{of, s.Into(schema, text)}) }
 	if !exists {
-		add("the schema", "create schema "+pgx.Identifier{schema}.Sanitize()+";")
+		create := "create schema " + pgx.Identifier{schema}.Sanitize() + ";"
+		p.statements = append(p.statements, statement{"the schema", create})
 	}
 	if have == 0 {
 		add("the schema", "create table "+s.Prefix+"migration "+
@@ -287,7 +304,11 @@ func lock(function, schema string) string {
 
 const begin = "begin isolation level read committed;"
 
-var limits = fmt.Sprintf("set local lock_timeout = '%dms';", lockTimeout.Milliseconds())
+// limits are the time for a lock, and no other limit that the role or the database may have.
+var limits = fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = 0;"+
+	" set local idle_in_transaction_session_timeout = 0; set local jit = off;"+
+	" select set_config('transaction_timeout', '0', true) where current_setting('transaction_timeout', true) <> '0';",
+	lockTimeout.Milliseconds())
 
 // write is the dry run of Up: it writes a script for psql that does the same.
 func (s *Source) write(ctx context.Context, conn *pgx.Conn, schema string, o Options) error {
@@ -400,8 +421,7 @@ func (t statement) explain(err error) error {
 // build builds the index of a step on another connection, while tx has the lock of migrators. tx has no snapshot,
 // so the build does not wait for it.
 func (s *Source) build(ctx context.Context, tx pgx.Tx, schema string, step *Step) error {
-	// The build may take hours, in which this transaction is idle.
-	if _, err := tx.Exec(ctx, "set local idle_in_transaction_session_timeout = 0"); err != nil {
+	if _, err := tx.Exec(ctx, limits); err != nil { // The build may take hours, in which this transaction is idle.
 		return err
 	}
 	conn, err := pgx.ConnectConfig(ctx, tx.Conn().Config())
@@ -409,6 +429,9 @@ func (s *Source) build(ctx context.Context, tx pgx.Tx, schema string, step *Step
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	if err := pg.PinSession(ctx, conn); err != nil {
+		return err
+	}
 	texts, err := s.building(ctx, conn, schema, step)
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func Connect(ctx context.Context, pool *pgxpool.Pool, url string) (*Session, err
 	s := &Session{Conn: conn}
 	err = conn.QueryRow(ctx, "select pg_backend_pid()", pgx.QueryExecModeExec).Scan(&s.PID)
 	if s.Pooled = s.PID != conn.PgConn().PID(); err == nil && !s.Pooled {
-		err = pinSession(ctx, conn)
+		err = PinSession(ctx, conn)
 	}
 	if err != nil {
 		s.Close(ctx)

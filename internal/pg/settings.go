@@ -59,7 +59,7 @@ func PinConfig(config *pgxpool.Config) {
 				return err
 			}
 		}
-		return pinSession(ctx, conn)
+		return PinSession(ctx, conn)
 	}
 }
 
@@ -70,8 +70,8 @@ func pinEncoding(config *pgx.ConnConfig) {
 	config.RuntimeParams[clientEncoding] = utf8
 }
 
-// pinSession sets the settings that do harm, if the server process that answers is the one that announced itself.
-func pinSession(ctx context.Context, conn *pgx.Conn) error {
+// PinSession sets the settings that do harm, if the server process that answers is the one that announced itself.
+func PinSession(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, pinText, pgx.QueryExecModeExec, int64(conn.PgConn().PID()))
 	return err
 }

@@ -70,7 +70,7 @@ func (d *sqlDB) Query(ctx context.Context, text string, args []any, each func(Ro
 func (d *sqlDB) send(ctx context.Context, text string, args []any, each func(Row) error) error {
 	rows, err := d.query(ctx, text, args)
 	if err != nil {
-		return explainLostStatement(err)
+		return explain(err)
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
@@ -78,7 +78,7 @@ func (d *sqlDB) send(ctx context.Context, text string, args []any, each func(Row
 			return err
 		}
 	}
-	return explainLostStatement(rows.Err())
+	return explain(rows.Err())
 }
 
 func (d *sqlDB) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
@@ -188,9 +188,15 @@ func literal(text any) string {
 	return "'" + s + "'"
 }
 
-// explainLostStatement adds advice to the error of a prepared statement that is on another connection to the server.
-func explainLostStatement(err error) error {
+// explain adds advice to the error of a prepared statement that is on another connection to the server, and of a null
+// that was read as text.
+func explain(err error) error {
 	switch SQLState(err) {
+	case "22P02":
+		if strings.Contains(err.Error(), `"NULL"`) {
+			return fmt.Errorf("the setting array_nulls is off, and database/sql sends arrays as text:"+
+				" turn it on for this role, or use pgx: %w", err)
+		}
 	case "26000", "42P05":
 		return fmt.Errorf("the driver prepares statements by name, and a transaction pooler in between runs them"+
 			" on another connection: have the driver prepare none (lib/pq: binary_parameters=yes in the"+

@@ -190,7 +190,7 @@ func TestOnSQLErrors(t *testing.T) {
 		}
 	}
 	lost := fmt.Errorf("wrapped: %w", &pgconn.PgError{Code: "26000"})
-	err := explainLostStatement(lost)
+	err := explain(lost)
 	if !errors.Is(err, lost) || !strings.Contains(err.Error(), "max_prepared_statements") {
 		t.Errorf("got %v", err)
 	}

@@ -206,7 +206,7 @@ func (r *run) makeTemplate() (string, error) {
 		return "", err
 	}
 	if IsHostile() {
-		if err := r.makeHostile(name); err != nil {
+		if err := r.set(name, Hostile); err != nil {
 			return "", err
 		}
 	}
@@ -262,7 +262,7 @@ func (r *run) create(template string) (name string, err error) {
 		return name, err
 	}
 	if IsHostile() { // A copy does not have the settings of its template.
-		return name, r.makeHostile(name)
+		return name, r.set(name, Hostile)
 	}
 	return name, nil
 }

@@ -72,7 +72,7 @@ begin
                   - (select count(*) from pawl.permit p where p.queue = name and p.channel = channels[i]), 0)
               end,
               floor(pawl.available_tokens(name, true, channels[i], policy.channel_rate) + 1e-9),
-              1e9)));
+              1e9)::numeric)); -- extra_float_digits would round the text of a double.
         end if;
         if (left_in -> channels[i] ->> 0)::double precision < fits then
           fits := (left_in -> channels[i] ->> 0)::double precision;
@@ -102,7 +102,7 @@ begin
       room := room - fits;
       if left_in ? channels[i] then
         left_in := left_in || jsonb_build_object(
-          channels[i], jsonb_build_array((left_in -> channels[i] ->> 0)::double precision - fits));
+          channels[i], jsonb_build_array((left_in -> channels[i] ->> 0)::numeric - fits::numeric));
       end if;
     end loop;
   end loop;

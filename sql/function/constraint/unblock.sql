@@ -5,7 +5,8 @@
 -- Survives: two calls at once, a commit or a cancel at the same time. The job rows are locked before anything is
 -- read, and the reads are in a later statement, with a younger snapshot. A transaction that removes what a job
 -- waits for either commits first and calls this afterwards, or calls this in the same transaction, under the lock
--- that the others need.
+-- that the others need. A caller's transaction above read committed has an older snapshot than the locks: its ordered
+-- jobs are left to the next run_followups.
 create or replace function pawl.unblock(ids bigint[]) returns setof bigint
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
@@ -21,6 +22,19 @@ begin
     from (select u.id from unnest(unblock.ids) u (id) order by u.id) u,
          lateral (select j.id from pawl.job j where j.id = u.id for update skip locked) j);
   return query select j.id from pawl.job j where j.id = any (unblock.ids) and j.id <> all (locked);
+
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    insert into pawl.followup (job_id, queue, channel, ordered, became)
+    select distinct 0, j.queue, j.channel, true, 'completed'
+    from unnest(locked) u (id)
+    join pawl.job j on j.id = any (array[u.id])
+    where j.opts ? 'ordered';
+    locked := array(
+      select j.id
+      from unnest(locked) u (id)
+      join pawl.job j on j.id = any (array[u.id])
+      where not coalesce(j.opts ? 'ordered', false));
+  end if;
 
   -- A scalar subquery, because the planner may turn an exists into a join that reads a whole table.
   free := array(

@@ -2,8 +2,8 @@
 -- wake: a session that awaits a job holds shared locks, so a session that gets such a lock alone knows that no
 -- other session awaits. A statement that finishes jobs, however many, takes one lock for that; it takes one more
 -- for each slot only while jobs are awaited.
--- It runs in the transaction that finishes the jobs, and the notification is delivered at the commit. The payload
--- is ids, separated by commas, at most 300.
+-- It runs in the transaction that finishes the jobs, and the notification is delivered at the commit. The channel is
+-- named as that of wake, with ".finished". The payload is ids, separated by commas, at most 300.
 create or replace function pawl.wake_awaiting(ids bigint[]) returns void language plpgsql as $$
 declare
   awaited bigint[];
@@ -18,6 +18,7 @@ begin
         offset 0) l on l.slot = u.id % 64 and not l.alone;
   for i in 0 .. (coalesce(cardinality(awaited), 0) - 1) / 300 loop
     exit when awaited is null;
-    perform pg_notify('pawl.finished', array_to_string(awaited[i * 300 + 1 : i * 300 + 300], ','));
+    perform pg_notify(left((parse_ident('pawl.finished'))[1], 54) || '.finished',
+                      array_to_string(awaited[i * 300 + 1 : i * 300 + 300], ','));
   end loop;
 end $$;

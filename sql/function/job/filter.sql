@@ -82,7 +82,8 @@ begin
     parts := parts || format('coalesce(t.run_at, t.created_at) < %L', filter ->> 'run_before');
   end if;
   if source <> 'job' then
-    parts := parts || format('t.expires_at > %L', clock_timestamp());
+    -- As a number: a time's text may name a zone that is read as another.
+    parts := parts || format('t.expires_at > to_timestamp(%s)', extract(epoch from clock_timestamp()));
   end if;
   return coalesce(array_to_string(parts, ' and '), 'true');
 end $$;

@@ -18,8 +18,8 @@ select format('sessions are read only by default (%s): jobs cannot be inserted o
 from pg_settings s
 where s.name = 'default_transaction_read_only' and s.setting = 'on' and not pg_is_in_recovery()
 union all
-select format('transactions are %s by default (%s): concurrent statements of the queue conflict and fail',
-              s.setting, s.source),
+select format('transactions are %s by default (%s): each statement of Pawl on your pool needs two more round trips, and '
+              || 'those in your transactions may fail with SQLSTATE 40001', s.setting, s.source),
        format('remove default_transaction_isolation where it is set: %s', case s.source
          when 'database' then format('alter database %I reset default_transaction_isolation', current_database())
          when 'user' then format('alter role %I reset default_transaction_isolation', current_user)
@@ -31,6 +31,19 @@ select format('transactions are %s by default (%s): concurrent statements of the
          else s.source end), false
 from pg_settings s
 where s.name = 'default_transaction_isolation' and s.setting not in ('read committed', 'read uncommitted')
+union all
+select format('plans are compiled from a cost of %s on (%s): each statement of Pawl on your pool needs two more round '
+              || 'trips, and those in your transactions take up to seconds', s.setting, s.source),
+       format('set jit = off, or a jit_above_cost of 100000: %s', case s.source
+         when 'database' then format('alter database %I reset jit_above_cost', current_database())
+         when 'user' then format('alter role %I reset jit_above_cost', current_user)
+         when 'database user'
+         then format('alter role %I in database %I reset jit_above_cost', current_user, current_database())
+         when 'configuration file' then 'alter system reset jit_above_cost; select pg_reload_conf()'
+         else s.source end), false
+from pg_settings s, pg_settings j
+where s.name = 'jit_above_cost' and s.setting::float8 between 0 and 99999
+  and j.name = 'jit' and j.reset_val = 'on'
 union all
 select format('the server has room for %s locks (max_locks_per_transaction times connections): an insert into many '
               || 'ordered channels, or a query over many days of the archive, may fail with "out of shared memory"',
