@@ -182,11 +182,12 @@ func (c *Cron) check() error {
 	return nil
 }
 
-// Crons returns all crons, sorted by name.
+// Crons returns all crons, sorted by name. If the job of a cron cannot be decoded, its Job is empty and the error is
+// logged: a newer binary may have put it.
 func (c *Client) Crons(ctx context.Context) ([]Cron, error) {
 	var crons []Cron
 	err := c.query(ctx, `select name, spec, zone, job::text, extract(epoch from jitter)::double precision,
-			catch_up, version, paused, last_at, next_at
+			catch_up, version, paused, pawl.finite(last_at), pawl.finite(next_at)
 		from pawl.cron order by name`, nil, func(s scanner) error {
 		cron, err := c.scanCron(s)
 		crons = append(crons, cron)
@@ -207,17 +208,19 @@ func (c *Client) scanCron(s scanner) (cron Cron, err error) {
 		&cron.CatchUp, &cron.Version, &cron.Paused, &last, &cron.NextAt); err != nil {
 		return cron, err
 	}
-	var j cronJob
-	if err := json.Unmarshal([]byte(job), &j); err != nil {
-		return cron, fmt.Errorf("job of cron %.50q: %w", cron.Name, err)
-	}
-	decoded := JobInfo{Kind: j.Kind, Args: j.Args}
-	if err := c.decode(&decoded); err != nil {
-		return cron, fmt.Errorf("args of cron %.50q: %w", cron.Name, err)
-	}
-	j.Args = decoded.Args
 	// The database keeps microseconds, which a float of seconds only holds after rounding.
-	cron.Job, cron.Jitter, cron.LastAt = j.spec(), seconds(jitter).Round(time.Microsecond), valueOrZero(last)
+	cron.Jitter, cron.LastAt = seconds(jitter).Round(time.Microsecond), valueOrZero(last)
+	var j cronJob
+	if err = json.Unmarshal([]byte(job), &j); err == nil {
+		decoded := JobInfo{Kind: j.Kind, Args: j.Args}
+		err = c.decode(&decoded)
+		j.Args = decoded.Args
+	}
+	if err != nil {
+		c.config.Logger.Warn("pawl: list crons: the job of a cron cannot be decoded", "cron", cron.Name, "error", err)
+		return cron, nil
+	}
+	cron.Job = j.spec()
 	return cron, nil
 }
 

@@ -3,6 +3,7 @@ package pawl_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
@@ -148,6 +150,54 @@ func TestBadCronsStopNoOthers(t *testing.T) {
 	putCron(t, client, hourly("odd zone"))
 	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'odd zone'")
 	pgtest.Wait(t, "a repaired cron to tick", func() bool { return countCronJobs(t, pool, "odd zone") == 1 })
+}
+
+// Rows of cron that no client writes, but a restore, another version or a hand: none stops the others, and Crons lists
+// all.
+func TestHostileCronRowsStopNoOthers(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	for name, change := range map[string]string{
+		"next tick never":  "next_at = 'infinity'",
+		"next tick always": "next_at = '-infinity'",
+		"last tick always": "last_at = '-infinity', next_at = clock_timestamp()",
+		"last tick never":  "last_at = 'infinity', next_at = clock_timestamp()",
+		"jitter":           "jitter = '170000 years', next_at = clock_timestamp()",
+		"negative jitter":  "jitter = '-170000 years', next_at = clock_timestamp()",
+		"catch up":         "catch_up = 2147483647, next_at = clock_timestamp() - interval '10 years'",
+		"negative":         "catch_up = -5, next_at = clock_timestamp()",
+		"no job":           "job = '5', next_at = clock_timestamp()",
+		"odd job":          `job = '{"kind": "note", "queue": "default", "priority": "x"}', next_at = clock_timestamp()`,
+		"odd constraints": `job = '{"kind": "note", "queue": "default", "constraints": {"key": 5}}',
+			next_at = clock_timestamp()`,
+		"no queue": `job = '{"kind": "note"}', next_at = clock_timestamp()`,
+	} {
+		putCron(t, client, hourly(name))
+		exec(t, pool, "update pawl.cron set "+change+" where name = $1", name)
+	}
+	putCron(t, client, hourly("good"))
+	exec(t, pool, "update pawl.cron set next_at = clock_timestamp() where name = 'good'")
+	runMaintenance(t, client)
+	pgtest.Wait(t, "the good cron to tick", func() bool { return countCronJobs(t, pool, "good") == 1 })
+	crons, err := client.Crons(t.Context())
+	if err != nil || len(crons) != 13 {
+		t.Errorf("%d crons: %v", len(crons), err)
+	}
+	if _, err := client.Doctor(t.Context()); err != nil {
+		t.Error(err)
+	}
+	// A worker cannot write such times.
+	for _, call := range []string{
+		"select pawl.tick_cron('good', null, '-infinity')", "select pawl.tick_cron('good', null, 'infinity')",
+		"select pawl.tick_cron('good', null, null)", "select pawl.tick_cron('good', 'infinity', now() + interval '1 hour')",
+		"select pawl.put_cron('{x}', '{@hourly}', '{UTC}', '{5}', '{0}', '{0}', '{0}', '{now}')",
+		"select pawl.put_cron('{x}', '{@hourly}', '{UTC}', array['{\"kind\": \"x\"}'], '{0}', '{0}', '{0}', '{infinity}')",
+	} {
+		_, err := pool.Exec(t.Context(), call)
+		if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != "22023" {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
 }
 
 type lockedBuffer struct {

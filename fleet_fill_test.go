@@ -3,6 +3,8 @@ package pawl_test
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // left has the jobs that the old binary leaves in states that only a call changes.
@@ -94,8 +96,13 @@ func (f *fleet) fill() (l left) {
 	l.batch = f.must("select nextval(")[0]["nextval"].(int64) // a batch,
 	after, part := work(), work()
 	follow, _ := json.Marshal([]any{map[string]any{"kind": "work", "queue": "plain", "args": after}})
-	f.must("select pawl.insert_batch(", l.batch, 1, string(follow), nil, nil)
-	constrained(part, map[string]any{"queue": "plain", "opts": map[string]any{"batch": l.batch}})
+	must(t, pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) error {
+		if _, err := f.say(ctx, tx, "select pawl.insert_batch(", l.batch, string(follow), nil, nil); err != nil {
+			return err
+		}
+		_, err := f.constrained(ctx, tx, part, map[string]any{"queue": "plain", "opts": map[string]any{"batch": l.batch}})
+		return err
+	}))
 	f.accept("batch", after.N, part.N)
 
 	tick := work() // and a schedule.

@@ -34,7 +34,7 @@ table batch (
   id bigint not null,
   created_at timestamp with time zone not null default clock_timestamp(),
   finished_at timestamp with time zone,
-  xact xid8 not null,
+  xact xid8 not null default pg_current_xact_id(),
   total integer not null,
   completed integer not null default 0,
   cancelled integer not null default 0,
@@ -846,6 +846,10 @@ function validate_changes(changes jsonb)
 function validate_checkpoint(changes jsonb)
   returns text
   language sql immutable parallel safe;
+
+function validate_columns(queues text[], kinds text[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], opts text[])
+  returns text
+  language plpgsql stable parallel safe;
 
 function validate_constrained(spec jsonb)
   returns text

@@ -283,3 +283,31 @@ func TestUpGivesUpWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestUpNamesAStrangerThatHasTheLock checks that Up gives up when a session that is no migrator keeps the lock of
+// migrators, and names it. Any login can take that lock.
+func TestUpNamesAStrangerThatHasTheLock(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Empty(t)
+	conn, stranger := connect(t, url), connect(t, url)
+	s := load(t, nil)
+	exec(t, stranger, "set application_name = 'mallory'; "+lock("pg_advisory_lock", "thing"))
+	err := s.Up(t.Context(), conn, "thing", Options{StrangerWait: 200 * time.Millisecond})
+	want := fmt.Sprintf("held by session %d of", stranger.PgConn().PID())
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "(mallory)") {
+		t.Fatalf("got %v, want %q", err, want)
+	}
+	// A migrator may take as long as it needs.
+	exec(t, stranger, "set application_name = 'pawl migrate'")
+	ended := make(chan error, 1)
+	go func() { ended <- s.Up(t.Context(), conn, "thing", Options{StrangerWait: time.Millisecond}) }()
+	select {
+	case err := <-ended:
+		t.Fatalf("beside a migrator: %v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	exec(t, stranger, "select pg_advisory_unlock_all()")
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

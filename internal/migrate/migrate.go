@@ -7,6 +7,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -186,6 +187,8 @@ type Options struct {
 	To    int       // To is the version to bring the schema to. It defaults to the newest known.
 	Dry   io.Writer // Dry, if not nil, receives the SQL that would run, and nothing is changed.
 	After []string  // After is SQL to run after the functions, in their transaction.
+	// StrangerWait is how long Up waits for a session that has the lock of migrators and is none. It defaults to 10 s.
+	StrangerWait time.Duration
 	// Blocked, if not nil, is called after each attempt that did not get its locks in time, with what is known of
 	// the session that has them.
 	Blocked func(by string)
@@ -213,6 +216,7 @@ func (s *Source) Up(ctx context.Context, conn *pgx.Conn, schema string, o Option
 	if o.Dry != nil {
 		return s.write(ctx, conn, schema, o)
 	}
+	var busySince time.Time // Since then a session that is no migrator has the lock of migrators.
 	for {
 		done, err := s.step(ctx, conn, schema, o)
 		wait := busyWait
@@ -222,6 +226,15 @@ func (s *Source) Up(ctx context.Context, conn *pgx.Conn, schema string, o Option
 		case err == nil:
 			continue
 		case errors.Is(err, errBusy):
+			stranger := s.stranger(ctx, conn, schema)
+			switch {
+			case stranger == "":
+				busySince = time.Time{}
+			case busySince.IsZero():
+				busySince = time.Now()
+			case time.Since(busySince) > cmp.Or(o.StrangerWait, 10*time.Second):
+				return fmt.Errorf("the lock of migrators is held by %s, which is no migrator: end that session", stranger)
+			}
 		case isLocked(err):
 			wait = blockedWait
 			if o.Blocked != nil {
@@ -302,7 +315,11 @@ func lock(function, schema string) string {
 	return fmt.Sprintf("select %s(hashtextextended('migrate %s', 0));", function, schema)
 }
 
-const begin = "begin isolation level read committed;"
+// name is the application_name of a transaction that has the lock of migrators. Any session could take that lock; this
+// tells migrators, which may take hours, from others.
+const name = "pawl migrate"
+
+const begin = "begin isolation level read committed;\nset local application_name = '" + name + "';"
 
 // limits are the time for a lock, and no other limit that the role or the database may have.
 var limits = fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = 0;"+
@@ -370,6 +387,9 @@ func (s *Source) step(ctx context.Context, conn *pgx.Conn, schema string, o Opti
 		return false, err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
+	if _, err := tx.Exec(ctx, "set local application_name = '"+name+"'"); err != nil {
+		return false, err
+	}
 	var ours bool
 	if err := tx.QueryRow(ctx, lock("pg_try_advisory_xact_lock", schema), once).Scan(&ours); err != nil {
 		return false, err
@@ -483,6 +503,25 @@ func (s *Source) blocker(ctx context.Context, conn *pgx.Conn, schema string) str
 		order by a.xact_start limit 1`, once, schema).Scan(&by)
 	if err != nil {
 		return "a session that has ended"
+	}
+	return by
+}
+
+// stranger describes the session that has the lock of migrators, or returns "" if that session is a migrator or has
+// ended.
+func (s *Source) stranger(ctx context.Context, conn *pgx.Conn, schema string) string {
+	var by string
+	err := conn.QueryRow(ctx, `select format('session %s of %s (%s)', a.pid, a.usename,
+			coalesce(nullif(a.application_name, ''), 'no application name'))
+		from (select hashtextextended('migrate ' || $1::text, 0) as key) k
+		join pg_locks l on l.classid::bigint = (k.key >> 32) & 4294967295 and l.objid::bigint = k.key & 4294967295
+		join pg_stat_activity a on a.pid = l.pid
+		where l.locktype = 'advisory' and l.objsubid = 1 and l.granted and l.pid <> pg_backend_pid()
+		  and l.database = (select oid from pg_database where datname = current_database())
+		  and a.application_name is distinct from $2::text
+		limit 1`, once, schema, name).Scan(&by)
+	if err != nil {
+		return ""
 	}
 	return by
 }

@@ -325,7 +325,7 @@ create table pawl.batch (
   id          bigint      not null primary key,
   created_at  timestamptz not null default clock_timestamp(),
   finished_at timestamptz,
-  xact        xid8        not null,                   -- the transaction that inserted it, which alone may add jobs
+  xact        xid8        not null default pg_current_xact_id(), -- it was inserted by this one, which alone adds jobs
   total       integer     not null,
   completed   integer     not null default 0,
   cancelled   integer     not null default 0,         -- deleted jobs too

@@ -27,6 +27,7 @@ begin
   )
   select m.name, m.spec, m.zone, m.job::text,
          least(greatest(extract(epoch from m.jitter)::double precision, 0), 31536000),
-         least(greatest(m.catch_up, 0), 1000), pawl.finite(m.last_at), pawl.finite(m.next_at), clock_timestamp()
+         least(greatest(m.catch_up, 0), 1000), pawl.finite(m.last_at),
+         greatest(pawl.finite(m.next_at), '1970-01-01 00:00:00+00'), clock_timestamp()
   from mine m;
 end $$;

@@ -5,6 +5,7 @@
 --   run_ats          a time, or null. A job with neither, or with a time in the past, is ready at once
 --   attempts         the number of attempts; null: the queue's
 --   opts             json or null
+-- It raises SQLSTATE 22023 for others, and for names of more than 255 bytes.
 -- Moves: a job row in for each job, and a ticket into ready or scheduled. Returns the ids in the order of the
 -- parameters.
 -- Index: appends to the primary keys.
@@ -20,7 +21,13 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bit
 #variable_conflict use_column
 declare
   moment timestamptz;
+  wrong  text := pawl.validate_columns(insert.queues, insert.kinds, insert.delays, insert.run_ats, insert.attempts,
+                                       insert.opts);
+  n      bigint;
 begin
+  if wrong is not null then
+    raise exception 'pawl: insert: %', wrong using errcode = '22023';
+  end if;
   perform pg_current_xact_id();
   moment := clock_timestamp();
   return query
@@ -31,6 +38,8 @@ begin
     from unnest(insert.queues, insert.channels, insert.priorities, insert.kinds, insert.delays, insert.run_ats,
                 insert.attempts, insert.fingerprints, insert.opts) with ordinality
            as u (queue, channel, priority, kind, delay, run_at, attempts, fingerprint, opts, ord)
+    where octet_length(u.queue) <= 255 and octet_length(u.channel) <= 255 and octet_length(u.kind) <= 255
+      and (u.fingerprint is null or octet_length(u.fingerprint) <= 255)
   ),
   job as (
     insert into pawl.job (id, created_at, run_at, epoch, priority, max_attempts, queue, channel, kind, args, data,
@@ -52,5 +61,10 @@ begin
     where s.run_at > moment
   )
   select s.id from spec s;
+  get diagnostics n = row_count;
+  if n <> cardinality(insert.queues) then
+    raise exception 'pawl: insert: want as many channels and kinds as queues, and names of up to 255 bytes'
+      using errcode = '22023';
+  end if;
   perform pawl.wake(insert.queues);
 end $$;

@@ -16,7 +16,6 @@ begin
   if wrong is not null then
     raise exception 'pawl: insert batch %: %', coalesce(insert_batch.id::text, 'null'), wrong using errcode = '22023';
   end if;
-  insert into pawl.batch (id, total, xact, on_finish, on_success, on_death)
-  values (insert_batch.id, 0, pg_current_xact_id(), insert_batch.on_finish, insert_batch.on_success,
-          insert_batch.on_death);
+  insert into pawl.batch (id, total, on_finish, on_success, on_death)
+  values (insert_batch.id, 0, insert_batch.on_finish, insert_batch.on_success, insert_batch.on_death);
 end $$;
