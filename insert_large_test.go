@@ -143,13 +143,15 @@ func TestInsertManySplits(t *testing.T) {
 			t.Cleanup(conn.Release)
 			return client.With(conn), none
 		}},
-		"With conn that began": {func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
-			conn, err := pool.Acquire(t.Context())
-			must(t, err)
-			t.Cleanup(conn.Release)
-			exec(t, conn, "begin")
-			return client.With(conn), func() error { _, err := conn.Exec(t.Context(), "commit"); return err }
-		}},
+		"With conn that began": {
+			func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
+				conn, err := pool.Acquire(t.Context())
+				must(t, err)
+				t.Cleanup(conn.Release)
+				exec(t, conn, "begin")
+				return client.With(conn), func() error { _, err := conn.Exec(t.Context(), "commit"); return err }
+			},
+		},
 		"With tx": {func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
 			tx := begin(t, pool)
 			return client.With(tx), func() error { return tx.Commit(t.Context()) }
@@ -170,10 +172,12 @@ func TestInsertManySplits(t *testing.T) {
 			tx := stdTx(t, pool)
 			return client.WithSQL(tx), tx.Commit
 		}},
-		"WithSQL wrapped tx": {func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
-			tx := stdTx(t, pool)
-			return client.WithSQL(onlyQueries{tx}), tx.Commit
-		}},
+		"WithSQL wrapped tx": {
+			func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
+				tx := stdTx(t, pool)
+				return client.WithSQL(onlyQueries{tx}), tx.Commit
+			},
+		},
 	}
 	for name, h := range handles {
 		for _, constrained := range []bool{false, true} {
@@ -315,13 +319,21 @@ func TestJSONBSize(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)
 	for _, text := range []string{
-		"1", `"x"`, "[]", "{}", "[[],[],{}]", "[1,2,3,4.5,-6,12345678901234567890]", `{"a":1,"b":[true,false,null],"c":"ü\u00fc"}`,
+		"1", `"x"`, "[]", "{}", "[[],[],{}]", "[1,2,3,4.5,-6,12345678901234567890]",
+		`{"a":1,"b":[true,false,null],"c":"ü\u00fc"}`,
 		"[" + strings.Repeat("1,", 999) + "1]", "[" + strings.Repeat(`"",`, 999) + `""]`,
 		"[" + strings.Repeat(`{"a":0.125,"bc":"def"}, `, 999) + "{}]",
 		"[" + strings.Repeat(`[], `, 999) + "[]]",
 		`{"pad":"` + strings.Repeat("x", 10_000) + `"}`,
 	} {
-		got, want := pawl.JSONBSize([]byte(text)), value[int](t, pool, "select pg_column_size($1::text::jsonb) - 4", text)
+		got, want := pawl.JSONBSize(
+			[]byte(text),
+		), value[int](
+			t,
+			pool,
+			"select pg_column_size($1::text::jsonb) - 4",
+			text,
+		)
 		if got < want-want/50-16 || got > want+want/50+16 {
 			t.Errorf("%.40s: %d bytes, want about %d", text, got, want)
 		}
@@ -404,10 +416,14 @@ func TestLargeColumnsAreCompressed(t *testing.T) {
 	if value[bool](t, pool, "select 'lz4' = any (enumvals) from pg_settings where name = 'default_toast_compression'") {
 		want = "l"
 	}
-	columns := values[string](t, pool, `select format('%s.%s=%s', c.oid::regclass, a.attname, trim(a.attcompression::text))
+	columns := values[string](
+		t,
+		pool,
+		`select format('%s.%s=%s', c.oid::regclass, a.attname, trim(a.attcompression::text))
 		from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 		where c.relnamespace = 'pawl'::regnamespace and c.relkind in ('r', 'p')
-			and a.atttypid in ('jsonb'::regtype, 'bytea'::regtype)`)
+			and a.atttypid in ('jsonb'::regtype, 'bytea'::regtype)`,
+	)
 	if len(columns) < 20 {
 		t.Errorf("there are only %v", columns)
 	}

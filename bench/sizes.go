@@ -170,9 +170,16 @@ func document(size int, compressible bool) []byte {
 	for i := 0; ; i++ {
 		var one string
 		if compressible {
-			one = fmt.Sprintf(`{"id":%d,"name":"customer %d","email":"customer.%d@example.com","state":"open","price":%d.%02d,`+
-				`"note":"an order of %d items, to be sent to the address of the invoice within three days"},`,
-				rand.IntN(1e6), i, i, rand.IntN(1000), rand.IntN(100), rand.IntN(50))
+			one = fmt.Sprintf(
+				`{"id":%d,"name":"customer %d","email":"customer.%d@example.com","state":"open","price":%d.%02d,`+
+					`"note":"an order of %d items, to be sent to the address of the invoice within three days"},`,
+				rand.IntN(1e6),
+				i,
+				i,
+				rand.IntN(1000),
+				rand.IntN(100),
+				rand.IntN(50),
+			)
 		} else {
 			random := make([]byte, 48)
 			for k := range random {
