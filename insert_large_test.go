@@ -123,6 +123,13 @@ func (o onlyQueries) QueryContext(ctx context.Context, query string, args ...any
 	return o.db.QueryContext(ctx, query, args...)
 }
 
+// otherBegin is a wrapper of a pool that begins transactions of a type of its own, like bun's.
+type otherBegin struct{ *sql.DB }
+
+func (otherBegin) BeginTx(context.Context, *sql.TxOptions) (onlyQueries, error) {
+	return onlyQueries{}, errors.New("never called")
+}
+
 // InsertMany of more than one statement takes is all or none, whatever handle the client has.
 func TestInsertManySplits(t *testing.T) {
 	t.Parallel()
@@ -171,6 +178,15 @@ func TestInsertManySplits(t *testing.T) {
 		"WithSQL tx": {func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
 			tx := stdTx(t, pool)
 			return client.WithSQL(tx), tx.Commit
+		}},
+		"WithSQL wrapped db": {func(
+			t *testing.T,
+			client *pawl.Client,
+			pool *pgxpool.Pool,
+		) (*pawl.Client, func() error) {
+			db := stdlib.OpenDBFromPool(pool)
+			t.Cleanup(func() { db.Close() })
+			return client.WithSQL(otherBegin{db}), none
 		}},
 		"WithSQL wrapped tx": {
 			func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
@@ -350,6 +366,25 @@ func TestJSONBSize(t *testing.T) {
 		if (want == "") != (reason == "") || !strings.Contains(reason, want) {
 			t.Errorf("%.20s: %q, want %q", text, reason, want)
 		}
+	}
+}
+
+// Args and data that a change cannot hold are refused by Update, and by an insert that may become a change.
+func TestALargeChangeIsRefused(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t, func(c *pawl.Config) { c.MaxArgsBytes = 200 << 20 })
+	data := make([]byte, 200<<20)
+	_, err := client.Update(t.Context(), pawl.ID(1), pawl.JobUpdate{Data: data})
+	if !isInvalid(err, "Args") {
+		t.Errorf("Update: %v", err)
+	}
+	spec := pawl.JobSpec{Args: Note{1}, Data: data, Unique: pawl.Unique{Key: "k"}}
+	if err := client.Validate(spec); err != nil {
+		t.Error(err)
+	}
+	spec.Unique.Replace = true
+	if err := client.Validate(spec); !isInvalid(err, "Args") {
+		t.Errorf("Replace: %v", err)
 	}
 }
 
