@@ -16,6 +16,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pg"
+	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
 // recordStatements makes the database record how many jobs each statement inserts, and their size.
@@ -52,8 +53,8 @@ func large(n, size int) []pawl.JobSpec {
 	return jobs
 }
 
-// insertTogether calls Insert for all jobs at once, while a lock keeps them from the table, so that they share
-// statements.
+// insertTogether calls Insert for all jobs. While a lock keeps the first two from the table, each in a statement of its
+// own, the others wait, so that they share statements.
 func insertTogether(t *testing.T, client *pawl.Client, pool *pgxpool.Pool, jobs []pawl.JobSpec) []error {
 	t.Helper()
 	tx := begin(t, pool)
@@ -62,8 +63,11 @@ func insertTogether(t *testing.T, client *pawl.Client, pool *pgxpool.Pool, jobs 
 	var all sync.WaitGroup
 	for i := range jobs {
 		all.Go(func() { _, errs[i] = client.Insert(t.Context(), jobs[i]) })
+		if i < 2 {
+			awaitBlocked(t, pool, i+1)
+		}
 	}
-	awaitBlocked(t, pool, 2)
+	pgtest.Wait(t, "the inserts to share a statement", func() bool { return client.WaitingInserts() == len(jobs)-2 })
 	commit(t, tx)
 	all.Wait()
 	return errs
