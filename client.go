@@ -151,8 +151,8 @@ func (c *Client) Pool() *pgxpool.Pool { return c.pool }
 func (c *Client) Schema() string { return c.config.Schema }
 
 // With returns a client like c that runs its statements on db instead of the pool. If db is a transaction, everything
-// that the client does is part of that transaction. For a transaction of database/sql, use [Client.WithSQL]. With
-// panics if db is nil.
+// that the client does is part of that transaction. If db is a Conn or Pool, a method that needs several statements
+// begins a transaction on it. For a transaction of database/sql, use [Client.WithSQL]. With panics if db is nil.
 //
 // Run, Maintain, Wait, Await, Tail, Ready, Doctor, Repair, Uninstall and the methods that migrate outlive a
 // transaction: they return an error on such a client.

@@ -30,7 +30,8 @@ var (
 	uniqueNames  = []string{"key", "period", "global", "until_start", "replace", "reschedule", "no such option"}
 	afterNames   = []string{"id", "on", "keep_waiting", "no such option"}
 	hostileJSON  = []string{
-		"0", "1", "-1", "5.0", "0.1", "1e3", "1e400", "-1e400", "1e-400", "1e131071", "32767", "32768", "-32769", "2147483648",
+		"0", "1", "-1", "5.0", "0.1", "1e3", "1e400", "-1e400", "1e-400", "1e131071",
+		"32767", "32768", "-32769", "2147483648",
 		"9223372036854775808", "3155760000", "3155760001", "true", "false", "null", `""`, `"k"`, `"ok"`, `"infinity"`,
 		`"-infinity"`, `"2030-01-31 12:00:00+00"`, `"now"`, `"2026-13-45"`, `"1900-01-01"`, `"9999-12-31 23:59:59"`,
 		`"epoch"`, `"allballs"`, `"AAECAw=="`, `"not base64!"`, `"AAE"`, "[]", "{}", "[1]", `{"a":"b"}`, `{"a":1}`,
@@ -100,12 +101,19 @@ func FuzzSQLInsert(f *testing.F) {
 			f.Add("note", `{"n":1}`, "", []byte{1, byte(i), byte(4 * (k % 64)), byte(k)})
 		}
 		for k := range 12 {
-			f.Add("note", "", "", []byte{2, byte(i), 1, 3, byte(k), byte(k + 1), byte(k + 2), byte(2 * k), byte(3 * k), byte(5 * k)})
+			f.Add(
+				"note",
+				"",
+				"",
+				[]byte{2, byte(i), 1, 3, byte(k), byte(k + 1), byte(k + 2), byte(2 * k), byte(3 * k), byte(5 * k)},
+			)
 		}
 	}
 	for _, options := range []string{
-		"{}", "[]", "null", "7", `{"delay":60}`, `{"run_at":"2030-01-31 12:00:00+00"}`, `{"backoff":{"base":1,"max":5,"growth":3}}`,
-		`{"unique":{"key":"k","until_start":true},"reserve":5}`, `{"after":[{"id":1,"on":"any"}]}`, `{"data":"AAEC","attempt":5}`,
+		"{}", "[]", "null", "7", `{"delay":60}`, `{"run_at":"2030-01-31 12:00:00+00"}`,
+		`{"backoff":{"base":1,"max":5,"growth":3}}`,
+		`{"unique":{"key":"k","until_start":true},"reserve":5}`, `{"after":[{"id":1,"on":"any"}]}`,
+		`{"data":"AAEC","attempt":5}`,
 		`{"headers":{"a":"b"},"ordered":true,"channel":"c"}`,
 	} {
 		f.Add("note", `{"n":1}`, options, []byte(nil))
@@ -180,7 +188,21 @@ func FuzzJobSpec(f *testing.F) {
 	many := client.With(pool)
 	f.Add("note", `{"n":1}`, []byte{0}, "default", "", "", 0, int64(0), int64(0), 0, "", "", []byte(nil))
 	f.Add("k", `"\ud83d\ude00"`, []byte(nil), "q", "c", "f", 5, int64(time.Hour), int64(0), 3, "h", "v", []byte{1})
-	f.Add("k", `[1e400,-0.5e-300]`, []byte("x"), "", "c", "", -32768, int64(0), int64(1)<<40, 0, "key", "", []byte{2, 255, 9, 9, 9})
+	f.Add(
+		"k",
+		`[1e400,-0.5e-300]`,
+		[]byte("x"),
+		"",
+		"c",
+		"",
+		-32768,
+		int64(0),
+		int64(1)<<40,
+		0,
+		"key",
+		"",
+		[]byte{2, 255, 9, 9, 9},
+	)
 	f.Add("k", "", []byte(nil), "q", "", "", 0, int64(1)<<62, int64(0), 32767, "", "", []byte{4, 7})
 	f.Add("k", "1", []byte(nil), "q", "", "", 0, int64(0), int64(-1)<<50, 1, "", "", []byte{8, 99, 3})
 	f.Add("k", "null", []byte(nil), "q", "c", "", 0, int64(1), int64(0), 0, "", "", []byte{15, 1, 2, 3, 4, 5, 6, 7, 8})
@@ -221,7 +243,8 @@ func FuzzJobSpec(f *testing.F) {
 			t.Errorf("%+v: got %+v, %v", spec, job, err)
 		}
 		// A time beyond the year 9999, which JSON cannot have, is stored, and read as the end of that year.
-		if y := spec.RunAt.Year(); job.State == pawlstate.Scheduled && y > 1 && y < 9999 && !job.RunAt.Equal(spec.RunAt) {
+		if y := spec.RunAt.Year(); job.State == pawlstate.Scheduled && y > 1 && y < 9999 &&
+			!job.RunAt.Equal(spec.RunAt) {
 			t.Errorf("%+v: it is due at %v", spec, job.RunAt)
 		}
 		runInserted(t, many, pool, id, fmt.Sprintf("%+v", spec))
@@ -264,7 +287,9 @@ func constrain(spec *pawl.JobSpec, more []byte) {
 	}
 	if bits&8 != 0 {
 		spec.Attempt = int(next() << (next() % 10))
-		spec.Errors = []pawl.AttemptError{{Attempt: int(next()), At: time.Unix(next()<<(next()%40), 0), Error: string(more)}}
+		spec.Errors = []pawl.AttemptError{
+			{Attempt: int(next()), At: time.Unix(next()<<(next()%40), 0), Error: string(more)},
+		}
 	}
 	if bits&16 != 0 {
 		spec.Ordered = true

@@ -110,6 +110,9 @@ func (d *draft) takeUnique() (field, reason string) {
 	case u.Period < 0:
 		return "Unique", fmt.Sprintf("has a negative Period: %v", u.Period)
 	}
+	if reason := checkChange(d.row.args, d.row.data); u.Replace && reason != "" {
+		return "Args", reason + ", and so does a Unique with Replace"
+	}
 	t := d.row.constraints
 	t.Key, t.Period, t.Replace, t.Reschedule = u.Key, u.Period.Seconds(), u.Replace, u.Reschedule
 	d.options.Global, d.options.UntilStart = u.Global, u.UntilStart

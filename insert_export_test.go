@@ -6,6 +6,13 @@ func (c *Client) LimitStatements(bytes, rows int) {
 	c.limits = insertLimits{batch: bytes, statement: bytes, rows: rows}
 }
 
+// WaitingInserts returns how many single inserts wait for the next statement.
+func (c *Client) WaitingInserts() int {
+	c.insertBatcher.mu.Lock()
+	defer c.insertBatcher.mu.Unlock()
+	return len(c.insertBatcher.waiting)
+}
+
 // RefuseJSON returns why PostgreSQL's jsonb refuses valid JSON, and its size with numbers written out.
 func RefuseJSON(b []byte) (size int, reason string) { return scanJSON(b) }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pg"
+	"github.com/pawlhq/pawl/internal/pgtest"
 )
 
 // recordStatements makes the database record how many jobs each statement inserts, and their size.
@@ -52,8 +53,8 @@ func large(n, size int) []pawl.JobSpec {
 	return jobs
 }
 
-// insertTogether calls Insert for all jobs at once, while a lock keeps them from the table, so that they share
-// statements.
+// insertTogether calls Insert for all jobs. While a lock keeps the first two from the table, each in a statement of its
+// own, the others wait, so that they share statements.
 func insertTogether(t *testing.T, client *pawl.Client, pool *pgxpool.Pool, jobs []pawl.JobSpec) []error {
 	t.Helper()
 	tx := begin(t, pool)
@@ -62,8 +63,11 @@ func insertTogether(t *testing.T, client *pawl.Client, pool *pgxpool.Pool, jobs 
 	var all sync.WaitGroup
 	for i := range jobs {
 		all.Go(func() { _, errs[i] = client.Insert(t.Context(), jobs[i]) })
+		if i < 2 {
+			awaitBlocked(t, pool, i+1)
+		}
 	}
-	awaitBlocked(t, pool, 2)
+	pgtest.Wait(t, "the inserts to share a statement", func() bool { return client.WaitingInserts() == len(jobs)-2 })
 	commit(t, tx)
 	all.Wait()
 	return errs
@@ -123,6 +127,13 @@ func (o onlyQueries) QueryContext(ctx context.Context, query string, args ...any
 	return o.db.QueryContext(ctx, query, args...)
 }
 
+// otherBegin is a wrapper of a pool that begins transactions of a type of its own, like bun's.
+type otherBegin struct{ *sql.DB }
+
+func (otherBegin) BeginTx(context.Context, *sql.TxOptions) (onlyQueries, error) {
+	return onlyQueries{}, errors.New("never called")
+}
+
 // InsertMany of more than one statement takes is all or none, whatever handle the client has.
 func TestInsertManySplits(t *testing.T) {
 	t.Parallel()
@@ -143,13 +154,15 @@ func TestInsertManySplits(t *testing.T) {
 			t.Cleanup(conn.Release)
 			return client.With(conn), none
 		}},
-		"With conn that began": {func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
-			conn, err := pool.Acquire(t.Context())
-			must(t, err)
-			t.Cleanup(conn.Release)
-			exec(t, conn, "begin")
-			return client.With(conn), func() error { _, err := conn.Exec(t.Context(), "commit"); return err }
-		}},
+		"With conn that began": {
+			func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
+				conn, err := pool.Acquire(t.Context())
+				must(t, err)
+				t.Cleanup(conn.Release)
+				exec(t, conn, "begin")
+				return client.With(conn), func() error { _, err := conn.Exec(t.Context(), "commit"); return err }
+			},
+		},
 		"With tx": {func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
 			tx := begin(t, pool)
 			return client.With(tx), func() error { return tx.Commit(t.Context()) }
@@ -170,10 +183,21 @@ func TestInsertManySplits(t *testing.T) {
 			tx := stdTx(t, pool)
 			return client.WithSQL(tx), tx.Commit
 		}},
-		"WithSQL wrapped tx": {func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
-			tx := stdTx(t, pool)
-			return client.WithSQL(onlyQueries{tx}), tx.Commit
+		"WithSQL wrapped db": {func(
+			t *testing.T,
+			client *pawl.Client,
+			pool *pgxpool.Pool,
+		) (*pawl.Client, func() error) {
+			db := stdlib.OpenDBFromPool(pool)
+			t.Cleanup(func() { db.Close() })
+			return client.WithSQL(otherBegin{db}), none
 		}},
+		"WithSQL wrapped tx": {
+			func(t *testing.T, client *pawl.Client, pool *pgxpool.Pool) (*pawl.Client, func() error) {
+				tx := stdTx(t, pool)
+				return client.WithSQL(onlyQueries{tx}), tx.Commit
+			},
+		},
 	}
 	for name, h := range handles {
 		for _, constrained := range []bool{false, true} {
@@ -315,13 +339,21 @@ func TestJSONBSize(t *testing.T) {
 	t.Parallel()
 	_, pool := install(t)
 	for _, text := range []string{
-		"1", `"x"`, "[]", "{}", "[[],[],{}]", "[1,2,3,4.5,-6,12345678901234567890]", `{"a":1,"b":[true,false,null],"c":"ü\u00fc"}`,
+		"1", `"x"`, "[]", "{}", "[[],[],{}]", "[1,2,3,4.5,-6,12345678901234567890]",
+		`{"a":1,"b":[true,false,null],"c":"ü\u00fc"}`,
 		"[" + strings.Repeat("1,", 999) + "1]", "[" + strings.Repeat(`"",`, 999) + `""]`,
 		"[" + strings.Repeat(`{"a":0.125,"bc":"def"}, `, 999) + "{}]",
 		"[" + strings.Repeat(`[], `, 999) + "[]]",
 		`{"pad":"` + strings.Repeat("x", 10_000) + `"}`,
 	} {
-		got, want := pawl.JSONBSize([]byte(text)), value[int](t, pool, "select pg_column_size($1::text::jsonb) - 4", text)
+		got, want := pawl.JSONBSize(
+			[]byte(text),
+		), value[int](
+			t,
+			pool,
+			"select pg_column_size($1::text::jsonb) - 4",
+			text,
+		)
 		if got < want-want/50-16 || got > want+want/50+16 {
 			t.Errorf("%.40s: %d bytes, want about %d", text, got, want)
 		}
@@ -338,6 +370,25 @@ func TestJSONBSize(t *testing.T) {
 		if (want == "") != (reason == "") || !strings.Contains(reason, want) {
 			t.Errorf("%.20s: %q, want %q", text, reason, want)
 		}
+	}
+}
+
+// Args and data that a change cannot hold are refused by Update, and by an insert that may become a change.
+func TestALargeChangeIsRefused(t *testing.T) {
+	t.Parallel()
+	client, _ := install(t, func(c *pawl.Config) { c.MaxArgsBytes = 200 << 20 })
+	data := make([]byte, 200<<20)
+	_, err := client.Update(t.Context(), pawl.ID(1), pawl.JobUpdate{Data: data})
+	if !isInvalid(err, "Args") {
+		t.Errorf("Update: %v", err)
+	}
+	spec := pawl.JobSpec{Args: Note{1}, Data: data, Unique: pawl.Unique{Key: "k"}}
+	if err := client.Validate(spec); err != nil {
+		t.Error(err)
+	}
+	spec.Unique.Replace = true
+	if err := client.Validate(spec); !isInvalid(err, "Args") {
+		t.Errorf("Replace: %v", err)
 	}
 }
 
@@ -404,10 +455,14 @@ func TestLargeColumnsAreCompressed(t *testing.T) {
 	if value[bool](t, pool, "select 'lz4' = any (enumvals) from pg_settings where name = 'default_toast_compression'") {
 		want = "l"
 	}
-	columns := values[string](t, pool, `select format('%s.%s=%s', c.oid::regclass, a.attname, trim(a.attcompression::text))
+	columns := values[string](
+		t,
+		pool,
+		`select format('%s.%s=%s', c.oid::regclass, a.attname, trim(a.attcompression::text))
 		from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 		where c.relnamespace = 'pawl'::regnamespace and c.relkind in ('r', 'p')
-			and a.atttypid in ('jsonb'::regtype, 'bytea'::regtype)`)
+			and a.atttypid in ('jsonb'::regtype, 'bytea'::regtype)`,
+	)
 	if len(columns) < 20 {
 		t.Errorf("there are only %v", columns)
 	}

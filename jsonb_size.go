@@ -2,6 +2,7 @@ package pawl
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 )
 
@@ -33,6 +34,23 @@ func (m *jsonbMeter) refuse(size, elements, pairs int) (reason string) {
 	case m.size > size:
 		return fmt.Sprintf("take %d bytes as jsonb, in which each element has a header; PostgreSQL takes at most %d",
 			m.size, size)
+	}
+	return ""
+}
+
+// checkChange returns why a change of a job cannot have these args and data, or "". A change is one value of jsonb, in
+// which data is base64.
+func checkChange(args *string, data []byte) (reason string) {
+	const most = maxJSONB - 4096 // The change has other fields too.
+	text, size := "", base64.StdEncoding.EncodedLen(len(data))
+	if args != nil {
+		text = *args
+	}
+	if size+6*len(text) > most {
+		m := jsonbMeter{b: []byte(text)}
+		if m.value(); size+m.size > most {
+			return fmt.Sprintf("and Data take %d bytes together; a change of a job takes at most %d", size+m.size, most)
+		}
 	}
 	return ""
 }

@@ -146,6 +146,9 @@ func (c *Client) encodeUpdate(update JobUpdate) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if reason := checkChange(r.args, r.data); reason != "" {
+		return "", &InvalidError{Field: "Args", Reason: reason}
+	}
 	changes := map[string]any{}
 	if update.Args != nil {
 		changes["kind"], changes["args"] = r.kind, nil

@@ -28,10 +28,12 @@ type SizeResult struct {
 	DiskBytes  int64 `json:"disk_bytes"`  // DiskBytes is the size of the table of jobs before they run.
 }
 
-// A Speed is a rate in jobs and in megabytes of args.
+// A Speed is a rate in jobs and in megabytes of args, and what a megabyte cost.
 type Speed struct {
-	JobsPerSecond      float64 `json:"jobs_per_second"`
-	MegabytesPerSecond float64 `json:"megabytes_per_second"`
+	JobsPerSecond      float64  `json:"jobs_per_second"`
+	MegabytesPerSecond float64  `json:"megabytes_per_second"`
+	CPUClient          float64  `json:"cpu_client_ms_per_megabyte"`
+	CPUServer          *float64 `json:"cpu_server_ms_per_megabyte,omitempty"`
 }
 
 var argsSizes = []int{1_000, 10_000, 100_000, 1_000_000}
@@ -69,41 +71,54 @@ func (b *bench) measureSize(ctx context.Context, cell *SizeResult) error {
 	for i := range specs {
 		specs[i].Args = pawl.Raw("sizes", document(cell.ArgsBytes, cell.Compressible))
 	}
-	if err := b.prepare(ctx); err != nil {
+	var err error
+	if cell.Insert, err = b.speed(ctx, cell, cell.Jobs, func() error { return b.insertEach(ctx, specs) }); err != nil {
 		return err
 	}
-	began := time.Now()
-	if err := b.insertEach(ctx, specs); err != nil {
-		return err
-	}
-	cell.Insert = cell.speed(cell.Jobs, began)
-	if err := b.prepare(ctx); err != nil {
-		return err
-	}
-	began = time.Now()
-	for some := range slices.Chunk(specs, max(10_000_000/cell.ArgsBytes, 1)) {
-		if _, err := b.client.InsertMany(ctx, some); err != nil {
-			return err
+	insertMany := func() error {
+		for some := range slices.Chunk(specs, max(10_000_000/cell.ArgsBytes, 1)) {
+			if _, err := b.client.InsertMany(ctx, some); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	cell.InsertMany = cell.speed(cell.Jobs, began)
-	if err := b.prepare(ctx); err != nil {
+	if cell.InsertMany, err = b.speed(ctx, cell, cell.Jobs, insertMany); err != nil {
 		return err
 	}
 	if err := b.pool.QueryRow(ctx, "select pg_total_relation_size('pawl.job')").Scan(&cell.DiskBytes); err != nil {
 		return err
 	}
-	began = time.Now()
-	if err := b.burnAny(ctx, 2*cell.Jobs); err != nil {
-		return err
-	}
-	cell.Work = cell.speed(2*cell.Jobs, began)
-	return nil
+	cell.Work, err = b.speed(ctx, cell, 2*cell.Jobs, func() error { return b.burnAny(ctx, 2*cell.Jobs) })
+	return err
 }
 
-func (cell *SizeResult) speed(jobs int, began time.Time) Speed {
-	rate := float64(jobs) / time.Since(began).Seconds()
-	return Speed{JobsPerSecond: rate, MegabytesPerSecond: rate * float64(cell.ArgsBytes) / 1e6}
+// speed measures what do does with a number of jobs.
+func (b *bench) speed(ctx context.Context, cell *SizeResult, jobs int, do func() error) (s Speed, err error) {
+	if err := b.prepare(ctx); err != nil {
+		return s, err
+	}
+	before, err := b.usage(ctx)
+	if err != nil {
+		return s, err
+	}
+	began := time.Now()
+	if err := do(); err != nil {
+		return s, err
+	}
+	took := time.Since(began)
+	after, err := b.usage(ctx)
+	if err != nil {
+		return s, err
+	}
+	megabytes := float64(jobs) * float64(cell.ArgsBytes) / 1e6
+	s.JobsPerSecond, s.MegabytesPerSecond = float64(jobs)/took.Seconds(), megabytes/took.Seconds()
+	s.CPUClient = (after.client - before.client).Seconds() * 1000 / megabytes
+	if b.server != 0 {
+		server := (after.server - before.server).Seconds() * 1000 / megabytes
+		s.CPUServer = &server
+	}
+	return s, nil
 }
 
 // insertEach inserts jobs by concurrent calls of Insert.
@@ -155,8 +170,16 @@ func document(size int, compressible bool) []byte {
 	for i := 0; ; i++ {
 		var one string
 		if compressible {
-			one = fmt.Sprintf(`{"id":%d,"name":"item %d","state":"open","price":%d.%02d,"tags":["a","b"]},`,
-				rand.IntN(1e6), i, rand.IntN(1000), rand.IntN(100))
+			one = fmt.Sprintf(
+				`{"id":%d,"name":"customer %d","email":"customer.%d@example.com","state":"open","price":%d.%02d,`+
+					`"note":"an order of %d items, to be sent to the address of the invoice within three days"},`,
+				rand.IntN(1e6),
+				i,
+				i,
+				rand.IntN(1000),
+				rand.IntN(100),
+				rand.IntN(50),
+			)
 		} else {
 			random := make([]byte, 48)
 			for k := range random {
@@ -178,14 +201,25 @@ func document(size int, compressible bool) []byte {
 }
 
 func (r *Result) writeSizes(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%18s   args bytes  compressible      insert        insert many             work   disk\n", "")
+	_, err := fmt.Fprintf(w, "%18s in jobs/s, MB/s, and CPU ms per MB of client and server:\n", "")
 	for _, c := range r.Sizes {
+		what := "random"
+		if c.Compressible {
+			what = "records"
+		}
 		if err == nil {
-			_, err = fmt.Fprintf(w, "%18s %12d %13t %6.0f/s %4.0f MB/s %6.0f/s %4.0f MB/s %6.0f/s %4.0f MB/s %5.0f MB\n",
-				"", c.ArgsBytes, c.Compressible, c.Insert.JobsPerSecond, c.Insert.MegabytesPerSecond,
-				c.InsertMany.JobsPerSecond, c.InsertMany.MegabytesPerSecond,
-				c.Work.JobsPerSecond, c.Work.MegabytesPerSecond, float64(c.DiskBytes)/1e6)
+			_, err = fmt.Fprintf(w, "%18s %7d B %-7s insert %s   insert many %s   work %s   %4.0f MB on disk\n", "",
+				c.ArgsBytes, what, c.Insert, c.InsertMany, c.Work, float64(c.DiskBytes)/1e6)
 		}
 	}
 	return err
+}
+
+// String returns the figures in the order of writeSizes.
+func (s Speed) String() string {
+	server := "?"
+	if s.CPUServer != nil {
+		server = fmt.Sprintf("%.1f", *s.CPUServer)
+	}
+	return fmt.Sprintf("%6.0f %4.0f %4.1f %4s", s.JobsPerSecond, s.MegabytesPerSecond, s.CPUClient, server)
 }

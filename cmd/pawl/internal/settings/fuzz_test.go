@@ -14,9 +14,12 @@ import (
 // FuzzFile reads any text as a file of settings: either the error names the file, or a client takes the settings.
 func FuzzFile(f *testing.F) {
 	for _, seed := range []string{
-		"", "---\n", "schema: jobs\n", "dsn: postgres://u:secret@h/d\nschema: \"\"\n", "validation:\n  depth: 5\n  forbidden: [a, b]\n",
-		"validation: {args_bytes: 209715201}\n", "insert_rate: 5/s\ninsert_burst: 3\n", "a: 1\na: 2\n", "- 1\n", "x: &x [*x]\n",
-		"validation: &v {required: [a], forbidden: [a]}\n", "schema: !!null\n", "schema: [a]\n", "a: 1\n---\nb: 2\n", "? [a]\n: b\n",
+		"", "---\n", "schema: jobs\n", "dsn: postgres://u:secret@h/d\nschema: \"\"\n",
+		"validation:\n  depth: 5\n  forbidden: [a, b]\n",
+		"validation: {args_bytes: 209715201}\n", "insert_rate: 5/s\ninsert_burst: 3\n", "a: 1\na: 2\n",
+		"- 1\n", "x: &x [*x]\n",
+		"validation: &v {required: [a], forbidden: [a]}\n", "schema: !!null\n",
+		"schema: [a]\n", "a: 1\n---\nb: 2\n", "? [a]\n: b\n",
 		"heartbeat: 1s\npoll_interval: -1s\nlease: 99999999h\n", "<<: {schema: a}\n", "schema: pg_x\n", "schema: a$b$$c\n",
 		"listen_dsn: \"host=/x port=0\"\n", "validation: {required: []}\n", "batch_size: 1e9\n", "\xff", "schema: \"\\0\"\n",
 	} {
