@@ -79,8 +79,8 @@ func addParameters(found map[string]bool, root *types.Package, name string, sign
 	}
 }
 
-// isUsersCode reports whether a value of a type may run code of the user: it is a function, an interface, a logger, or a
-// slice of those. A context is none, because only its values are read. Interfaces that users cannot implement are none.
+// isUsersCode reports whether a value of a type may run code of the user: it is a function, an interface, a logger, or
+// a slice of those. A context is none, because only its values are read. Interfaces that users cannot implement are none.
 func isUsersCode(root *types.Package, typ types.Type) bool {
 	switch typ := typ.(type) {
 	case *types.Pointer:
@@ -114,6 +114,10 @@ type callbackTest struct {
 	mux    *pawl.Mux
 	hurt   pawl.Args                                    // The job that is to suffer. It defaults to Note{1}.
 	handle func(context.Context, *pawl.Job[Note]) error // The handler of Note{1}. If nil, it returns nil.
+
+	becomes pawlstate.State // What the job is to become.
+	cancel  <-chan struct{} // If not nil, the job is cancelled after a value.
+	over    func()          // If not nil, it ends callbacks that block.
 }
 
 // A callback is a place of the public API where code of the user runs.
@@ -421,24 +425,25 @@ func TestNoCallbackStopsTheRunner(t *testing.T) {
 			}
 			t.Run(name+" "+what, func(t *testing.T) {
 				t.Parallel()
-				cb.test(t, cb.set, func(context.Context) error { return bad() }, cmp.Or(cb.becomes, pawlstate.Dead), nil)
+				c := callbackTest{bad: func(context.Context) error { return bad() }, becomes: cmp.Or(cb.becomes, pawlstate.Dead)}
+				c.test(t, cb.set)
 			})
 		}
 		if cb.setNil != nil {
 			t.Run(name+" is nil", func(t *testing.T) {
 				t.Parallel()
-				cb.test(t, cb.setNil, nil, pawlstate.Dead, nil)
+				c := callbackTest{becomes: pawlstate.Dead}
+				c.test(t, cb.setNil)
 			})
 		}
 		t.Run(name+" blocks", func(t *testing.T) {
 			t.Parallel()
 			entered, over := make(chan struct{}, 1000), make(chan struct{})
-			t.Cleanup(func() { close(over) })
-			becomes, cancel := cmp.Or(cb.becomes, pawlstate.Dead), (<-chan struct{})(nil)
+			c := callbackTest{becomes: cmp.Or(cb.becomes, pawlstate.Dead), over: func() { close(over) }}
 			if cb.cancel {
-				becomes, cancel = pawlstate.Cancelled, entered
+				c.becomes, c.cancel = pawlstate.Cancelled, entered
 			}
-			cb.test(t, cb.set, func(ctx context.Context) error {
+			c.bad = func(ctx context.Context) error {
 				select {
 				case entered <- struct{}{}:
 				default:
@@ -449,43 +454,45 @@ func TestNoCallbackStopsTheRunner(t *testing.T) {
 				}
 				<-ctx.Done()
 				return context.Cause(ctx)
-			}, becomes, cancel)
+			}
+			c.test(t, cb.set)
 		})
 	}
 }
 
-// test checks what becomes of a job whose callback misbehaves, and that the next job runs. It cancels the job when it
-// receives from cancel.
-func (cb callback) test(
-	t *testing.T, set func(*callbackTest), bad func(context.Context) error, becomes pawlstate.State, cancel <-chan struct{},
-) {
-	c := &callbackTest{
-		bad: bad, kind: &pawl.KindOptions{Timeout: soonOver}, mux: new(pawl.Mux), hurt: Note{1},
-		runner: &pawl.RunnerConfig{StuckAfter: soonStuckAfter, Heartbeat: 300 * time.Millisecond},
+// test checks what becomes of a job whose callback misbehaves, and that the next job runs.
+func (c *callbackTest) test(t *testing.T, set func(*callbackTest)) {
+	c.kind, c.mux, c.hurt = &pawl.KindOptions{Timeout: soonOver}, new(pawl.Mux), Note{1}
+	c.runner = &pawl.RunnerConfig{StuckAfter: soonStuckAfter, Heartbeat: 300 * time.Millisecond}
+	plain, pool := install(t) // A client without the callbacks.
+	config := pawl.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	c.config = &config
+	set(c)
+	var err error
+	c.client, err = pawl.New(pool, config)
+	must(t, err)
+	if c.over != nil {
+		t.Cleanup(c.over) // Before the pool is closed.
 	}
-	c.client, _ = install(t, func(config *pawl.Config) {
-		c.config = config
-		set(c)
-	})
 	pawl.Handle(c.mux, func(ctx context.Context, job *pawl.Job[Note]) error {
 		if job.Args.N == 1 && c.handle != nil {
 			return c.handle(ctx, job)
 		}
 		return nil
 	}, *c.kind)
-	hurt := insert(t, c.client, pawl.JobSpec{Args: c.hurt, MaxAttempts: 1})
+	hurt := insert(t, c.client, pawl.JobSpec{Args: c.hurt, MaxAttempts: 1}) // Encoded, if there is a codec.
 	stop := start(t, c.client, c.mux, *c.runner)
 	next := insert(t, c.client, Note{2})
-	if cancel != nil {
-		receive(t, "the callback", cancel)
-		wantCount(t, 1)(c.client.Cancel(t.Context(), hurt))
+	if c.cancel != nil {
+		receive(t, "the callback", c.cancel)
+		wantCount(t, 1)(plain.Cancel(t.Context(), hurt))
 	}
-	job := await(t, c.client, hurt, becomes)
+	job := await(t, plain, hurt, c.becomes)
 	if job.Reason == "poison" {
 		t.Error("the job has crashed workers")
 	}
-	await(t, c.client, next, pawlstate.Completed)
-	await(t, c.client, insert(t, c.client, Note{3}), pawlstate.Completed)
+	await(t, plain, next, pawlstate.Completed)
+	await(t, plain, insert(t, c.client, Note{3}), pawlstate.Completed)
 	if err := stop(); err != nil && !strings.Contains(err.Error(), "handlers are stuck and were left behind") {
 		t.Errorf("Run: %v", err)
 	}

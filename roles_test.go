@@ -150,7 +150,7 @@ func TestMigrateGrantsRightsOnWhatIsNew(t *testing.T) {
 			migrator.Options{After: []string{"select pawl.grant_roles(false);"}})
 	}))
 	const (
-		heartbeat = "'$.heartbeat(bigint, integer, bigint[], integer[], text)', 'execute')"
+		heartbeat = "'$.heartbeat(bigint, integer, bigint[], integer[], text[], text, text)', 'execute')"
 		functions = "from pg_proc where proname = 'heartbeat' and pronamespace = '$'::regnamespace "
 	)
 	for what, want := range map[string]bool{
@@ -160,7 +160,7 @@ func TestMigrateGrantsRightsOnWhatIsNew(t *testing.T) {
 		"select has_function_privilege('$_worker', " + heartbeat:                                 true,
 		"select has_function_privilege('$_reader', " + heartbeat:                                 false,
 		"select has_function_privilege('$_user_nobody', " + heartbeat:                            false,
-		"select prosecdef " + functions + "and pronargs = 5":                                     true,
+		"select prosecdef " + functions + "and pronargs = 7":                                     true,
 		"select count(*) = 1 " + functions + "and pronargs > 1":                                  true,
 		"select has_function_privilege('$_producer', '$.insert(text, jsonb, jsonb)', 'execute')": true,
 	} {

@@ -149,6 +149,7 @@ func (r *runner) run(ctx context.Context) error {
 // drain waits for the handlers, then for the delivery of their results, and removes the worker.
 func (r *runner) drain() error {
 	r.waitForHandlers()
+	r.watcher.stop()
 	finishing, cancel := context.WithTimeout(r.deliver, max(r.config.DrainTimeout, minFinishTime))
 	defer cancel()
 	err := r.releaseRunning(finishing)

@@ -24,6 +24,9 @@ type watcher struct {
 	breaker  breaker // Of onStuck.
 
 	telling sync.WaitGroup // Calls of tell.
+
+	mu   sync.Mutex // Held while the attempts of stuck handlers are ended.
+	over bool       // Run takes care of the handlers that are left.
 }
 
 const (
@@ -43,27 +46,44 @@ func (w *watcher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if found := w.slots.takeStuck(sinceStart(time.Now()), w.after); len(found) > 0 {
-			w.telling.Go(func() { w.tell(ctx, found) })
+		if found, stacks := w.look(); len(found) > 0 && w.onStuck != nil {
+			w.telling.Go(func() { w.tell(ctx, found, stacks) })
 		}
 	}
 }
 
-// tell logs stuck handlers, ends their attempts, and calls OnStuck.
-func (w *watcher) tell(ctx context.Context, found []*running) {
-	stacks := stacksOf(found)
+// stop ends the looks. When it returns, the finisher has the results of all attempts that look has ended.
+func (w *watcher) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+}
+
+// look finds stuck handlers, logs them, and ends their attempts.
+func (w *watcher) look() (found []*running, stacks *stacks) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return nil, nil
+	}
+	if found = w.slots.takeStuck(sinceStart(time.Now()), w.after); len(found) == 0 {
+		return nil, nil
+	}
+	stacks = stacksOf(found)
 	for _, run := range found {
 		w.client.counters.stuck(run.job.Queue)
-		w.log.Error("pawl: handler is stuck: it did not return after its context ended", "job", run.job,
+		w.log.Error("pawl: handler is stuck: it did not return after its context ended", "job", run.stuck.job,
 			"cause", run.stuck.cause, "for", (sinceStart(time.Now()) - run.stuck.ended).Round(time.Millisecond),
 			"replaced", run.stuck.replaced, "stack", stacks.once(run.call.label(), run.job.ID))
 	}
 	for _, run := range found {
 		w.end(run, stacks.of(run.call.label()))
 	}
-	if w.onStuck == nil {
-		return
-	}
+	return found, stacks
+}
+
+// tell calls OnStuck.
+func (w *watcher) tell(ctx context.Context, found []*running, stacks *stacks) {
 	patience := time.NewTimer(maxStuckRecord)
 	defer patience.Stop()
 	for _, run := range found {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 	"github.com/pawlhq/pawl/pawlstate"
@@ -98,9 +100,7 @@ func TestAStuckHandlersAttemptFails(t *testing.T) {
 	if c := client.Counters()[0]; c.Stuck != 1 || c.Failed != 1 || c.Dead != 1 || c.Completed != 0 {
 		t.Errorf("counted %+v", c)
 	}
-	if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 0 {
-		t.Errorf("%d leases are left, want none", n)
-	}
+	awaitNoLease(t, pool)
 	pgtest.Wait(t, "the heartbeat to report it", func() bool {
 		w := theWorker(t, client)
 		return len(w.Stuck) == 1 && w.Stuck[0] == "note" && w.Running == 0
@@ -308,9 +308,15 @@ func TestAStuckChunk(t *testing.T) {
 	next := insert(t, client, Note{6})
 	await(t, client, next, pawlstate.Completed)
 	must(t, stop())
-	if n := value[int](t, pool, "select count(*) from pawl.lease"); n != 0 {
-		t.Errorf("%d leases are left", n)
-	}
+	awaitNoLease(t, pool)
+}
+
+// awaitNoLease waits until the leases of jobs that have ended are deleted.
+func awaitNoLease(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	pgtest.Wait(t, "the lease to be deleted", func() bool {
+		return value[int](t, pool, "select count(*) from pawl.lease") == 0
+	})
 }
 
 // A handler returns in the moment in which it is found stuck. Each job has one outcome, and no place is lost.

@@ -345,7 +345,7 @@ func TestANewerSchema(t *testing.T) {
 		t.Errorf("a dry run: %v, and wrote %q", err, dry.String())
 	}
 	const extended = "select count(*) from pg_proc " +
-		"where pronamespace = 'pawl'::regnamespace and proname = 'heartbeat' and pronargs = 5"
+		"where pronamespace = 'pawl'::regnamespace and proname = 'heartbeat' and pronargs = 7"
 	if n := value[int](t, pool, extended); n != 1 {
 		t.Error("the functions of the newer schema were replaced")
 	}

@@ -17,7 +17,7 @@ const timeout = 5 * time.Second
 //
 //   - GET /healthz responds with 200 for as long as the process serves HTTP.
 //   - GET /readyz responds with 200 if [pawl.Client.Ready] returns nil. Otherwise it responds with 503 and the reason
-//     as text. It waits at most 5 seconds for the database.
+//     as text, such as claims of the client's runners that fail. It waits at most 5 seconds for the database.
 //
 // The reason may contain the names of hosts, databases and roles, but no passwords: do not serve it to the public. To
 // serve other paths, use http.StripPrefix.
