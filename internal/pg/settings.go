@@ -197,8 +197,9 @@ func (e *foreignTextError) Error() string {
 }
 
 // inUTF8 runs a statement that sessionGuard has stopped. In a transaction, client_encoding is UTF8 meanwhile; set
-// sets it until the transaction's end. Otherwise inUTF8 returns the error.
-func inUTF8(stopped error, set func(encoding string) error, do func() error) error {
+// sets it until the transaction's end. Outside, alone runs the statement in a transaction of its own; if alone is nil,
+// inUTF8 returns the error.
+func inUTF8(stopped error, set func(encoding string) error, do, alone func() error) error {
 	if e, ok := errors.AsType[*encodingError](stopped); ok {
 		return e
 	}
@@ -206,7 +207,10 @@ func inUTF8(stopped error, set func(encoding string) error, do func() error) err
 	if !ok {
 		return stopped
 	}
-	if !foreign.inTx {
+	switch {
+	case !foreign.inTx && alone != nil:
+		return alone()
+	case !foreign.inTx:
 		return foreign
 	}
 	if err := set(utf8); err != nil {
