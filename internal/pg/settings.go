@@ -28,7 +28,15 @@ var pins = []pin{
 	// Compiling a plan takes up to seconds; the plan runs for less than a millisecond. With the default threshold no
 	// plan of the hot path is compiled.
 	{"jit", "off", "current_setting('jit')::boolean and current_setting('jit_above_cost')::float8 between 0 and 99999"},
+	// Functions turn off what would read a table. What they need instead must be on.
+	usable("enable_indexscan"),
+	usable("enable_indexonlyscan"),
+	usable("enable_bitmapscan"),
+	usable("enable_nestloop"),
+	usable("enable_sort"),
 }
+
+func usable(name string) pin { return pin{name, "on", "not current_setting('" + name + "')::boolean"} }
 
 // ownPins are pinned beside pins, but only on Pawl's own connections. On those, contexts limit what needs a limit.
 var ownPins = []pin{

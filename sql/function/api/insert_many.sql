@@ -1,7 +1,7 @@
 -- insert_many inserts jobs by SQL, all or none: a JSON array of {kind, args, opts}, as insert takes them.
 -- Returns for each job, in order, its id, and whether that is the id of the job that has the unique key.
 create or replace function pawl.insert_many(jobs jsonb) returns table (id bigint, duplicate boolean)
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+language plpgsql set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_column
 declare
   wrong record;
