@@ -175,6 +175,13 @@ func workUnderSettings(t *testing.T, client *pawl.Client, direct *pgxpool.Pool) 
 	std := stdTx(t, client.Pool())
 	add(insertSpec("in database/sql", client.WithSQL(std), func(s *pawl.JobSpec) { s.Channel = oddText }))
 	must(t, std.Commit())
+	db := stdlib.OpenDBFromPool(client.Pool())
+	defer db.Close()
+	add(insertSpec("on sql.DB", client.WithSQL(db), nil))
+	conn, err := client.Pool().Acquire(t.Context())
+	must(t, err)
+	add(insertSpec("on a connection", client.With(conn), nil))
+	conn.Release()
 
 	many := make([]pawl.JobSpec, 2500) // By COPY.
 	for i := range many {
@@ -189,9 +196,10 @@ func workUnderSettings(t *testing.T, client *pawl.Client, direct *pgxpool.Pool) 
 	exec(t, direct, `select pawl.insert('tale', $1::jsonb, '{"fingerprint": "sql"}')`, mustJSON(t, Tale{oddText}))
 
 	want := map[string]int{"plain": 1, "retry": 1, "ordered": 2, "unique": 1, "delayed": 1, "in tx": 1,
-		"in database/sql": 1, "many": 2500, "of a batch": 1, "cron": 1, "sql": 1}
+		"in database/sql": 1, "many": 2500, "of a batch": 1, "cron": 1, "sql": 1,
+		"on sql.DB": 1, "on a connection": 1}
 	deadline := time.After(90 * time.Second)
-	for left := 2511; left > 0; {
+	for left := 2513; left > 0; {
 		select {
 		case name := <-ran:
 			if want[name]--; want[name] >= 0 {

@@ -377,7 +377,7 @@ function bury(id bigint, epoch integer, problem text)
 
 function cancel(VARIADIC ids bigint[])
   returns bigint
-  language sql;
+  language sql set jit=off;
 
 function channel_stats(name text, most integer)
   returns TABLE(channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision)
@@ -389,7 +389,7 @@ function check_claim_size(bytes numeric)
 
 function checkpoint(id bigint, epoch integer, changes jsonb)
   returns boolean
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set jit=off;
 
 function claim(lease uuid, worker bigint, lasting interval, most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
   returns TABLE(queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone)
@@ -421,15 +421,15 @@ function close_batch(id bigint)
 
 function commit_reserved(ids bigint[])
   returns void
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
 function complete(id bigint, epoch integer, result jsonb DEFAULT NULL::jsonb)
   returns boolean
-  language plpgsql;
+  language plpgsql set jit=off;
 
 function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[], leases uuid[])
   returns SETOF bigint
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
 
 function count(filter jsonb, below bigint, most bigint)
   returns bigint
@@ -485,11 +485,11 @@ function expire(most integer)
 
 function extend(id bigint, epoch integer, lease uuid, lasting interval)
   returns boolean
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
 
 function extend(ids bigint[], epochs integer[], leases uuid[], split uuid, lasting interval)
   returns TABLE(id bigint, lease uuid)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
 function extend_reserved(ids bigint[], lasting interval)
   returns void
@@ -497,11 +497,11 @@ function extend_reserved(ids bigint[], lasting interval)
 
 function fail(id bigint, epoch integer, error text, delay double precision DEFAULT NULL::double precision, outcome text DEFAULT 'retry'::text)
   returns text
-  language plpgsql;
+  language plpgsql set jit=off;
 
 function fail(ids bigint[], epochs integer[], outcomes text[], delays double precision[], backoffs text[], errors text[], waited bigint[], ran bigint[], worker text)
   returns TABLE(id bigint, became text)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
 
 function filter(filter jsonb, source text)
   returns text
@@ -557,11 +557,11 @@ function heartbeat(worker bigint, running integer, ids bigint[], epochs integer[
 
 function insert(kind text, args jsonb DEFAULT NULL::jsonb, opts jsonb DEFAULT '{}'::jsonb)
   returns bigint
-  language sql;
+  language sql set jit=off;
 
 function insert(queues text[], channels text[], priorities smallint[], kinds text[], args text[], data bytea[], delays double precision[], run_ats timestamp with time zone[], attempts smallint[], fingerprints text[], opts text[])
   returns SETOF bigint
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
 
 function insert_batch(id bigint, on_finish jsonb, on_success jsonb, on_death jsonb)
   returns void
@@ -569,11 +569,11 @@ function insert_batch(id bigint, on_finish jsonb, on_success jsonb, on_death jso
 
 function insert_constrained(specs jsonb, args jsonb[] DEFAULT NULL::jsonb[], data bytea[] DEFAULT NULL::bytea[])
   returns TABLE(id bigint, duplicate boolean)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
 function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean)
-  language plpgsql set plan_cache_mode=force_generic_plan;
+  language plpgsql set plan_cache_mode=force_generic_plan set jit=off;
 
 function is_fault_of_row(state text)
   returns boolean
@@ -709,7 +709,7 @@ function register_worker(name text, host text, pid integer, version text, queues
 
 function release(id bigint, epoch integer, delay double precision DEFAULT 0)
   returns boolean
-  language sql;
+  language sql set jit=off;
 
 function release_worker(worker bigint)
   returns bigint
@@ -717,7 +717,7 @@ function release_worker(worker bigint)
 
 function remove(ids bigint[], epochs integer[], keep boolean)
   returns SETOF bigint
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
 function remove_claimed(ids bigint[], epochs integer[], keep boolean)
   returns SETOF bigint
@@ -833,7 +833,7 @@ function unregister_worker(worker bigint)
 
 function update(ids bigint[], changes jsonb)
   returns TABLE(id bigint, became text)
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off;
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set jit=off;
 
 function validate_callbacks(batch bigint, jobs jsonb)
   returns text

@@ -28,7 +28,7 @@ func Copy(
 ) error {
 	do := func() error { return copyRows(ctx, conn, table, columns, n, row) }
 	if _, _, err := (sessionGuard{}).RewriteQuery(ctx, conn, "", nil); err != nil {
-		return inUTF8(err, setEncoding(ctx, conn), do)
+		return inUTF8(err, setEncoding(ctx, conn), do, nil) // It is in a transaction.
 	}
 	return do()
 }

@@ -38,7 +38,8 @@ func (p Pgx) Query(ctx context.Context, text string, args []any, each func(Row) 
 		if err == nil {
 			return nil
 		}
-		return inUTF8(err, setEncoding(ctx, p.Querier), func() error { return p.send(ctx, text, args, each) })
+		do := func() error { return p.send(ctx, text, args, each) }
+		return inUTF8(err, setEncoding(ctx, p.Querier), do, p.alone(ctx, text, args, each))
 	}
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -56,6 +57,20 @@ func (p Pgx) Query(ctx context.Context, text string, args []any, each func(Row) 
 		return Pgx{conn.Conn()}.send(ctx, text, args, each)
 	default:
 		return beginOn(ctx, conn, "", func(tx pgx.Tx) error { return Pgx{tx}.send(ctx, text, args, each) })
+	}
+}
+
+// alone returns a function that sends a statement in a transaction of its own, or nil if none can be begun.
+func (p Pgx) alone(ctx context.Context, text string, args []any, each func(Row) error) func() error {
+	on, ok := p.Querier.(interface {
+		BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
+	})
+	if !ok {
+		return nil
+	}
+	return func() error {
+		options := pgx.TxOptions{BeginQuery: begin("")}
+		return pgx.BeginTxFunc(ctx, on, options, func(tx pgx.Tx) error { return Pgx{tx}.send(ctx, text, args, each) })
 	}
 }
 

@@ -28,7 +28,15 @@ var pins = []pin{
 	// Compiling a plan takes up to seconds; the plan runs for less than a millisecond. With the default threshold no
 	// plan of the hot path is compiled.
 	{"jit", "off", "current_setting('jit')::boolean and current_setting('jit_above_cost')::float8 between 0 and 99999"},
+	// Functions turn off what would read a table. What they need instead must be on.
+	usable("enable_indexscan"),
+	usable("enable_indexonlyscan"),
+	usable("enable_bitmapscan"),
+	usable("enable_nestloop"),
+	usable("enable_sort"),
 }
+
+func usable(name string) pin { return pin{name, "on", "not current_setting('" + name + "')::boolean"} }
 
 // ownPins are pinned beside pins, but only on Pawl's own connections. On those, contexts limit what needs a limit.
 var ownPins = []pin{
@@ -197,8 +205,9 @@ func (e *foreignTextError) Error() string {
 }
 
 // inUTF8 runs a statement that sessionGuard has stopped. In a transaction, client_encoding is UTF8 meanwhile; set
-// sets it until the transaction's end. Otherwise inUTF8 returns the error.
-func inUTF8(stopped error, set func(encoding string) error, do func() error) error {
+// sets it until the transaction's end. Outside, alone runs the statement in a transaction of its own; if alone is nil,
+// inUTF8 returns the error.
+func inUTF8(stopped error, set func(encoding string) error, do, alone func() error) error {
 	if e, ok := errors.AsType[*encodingError](stopped); ok {
 		return e
 	}
@@ -206,7 +215,10 @@ func inUTF8(stopped error, set func(encoding string) error, do func() error) err
 	if !ok {
 		return stopped
 	}
-	if !foreign.inTx {
+	switch {
+	case !foreign.inTx && alone != nil:
+		return alone()
+	case !foreign.inTx:
 		return foreign
 	}
 	if err := set(utf8); err != nil {

@@ -58,13 +58,44 @@ func (d *sqlDB) Query(ctx context.Context, text string, args []any, each func(Ro
 	if err == nil {
 		return nil
 	}
-	return inUTF8(err, func(encoding string) error {
+	return inUTF8(err, d.setEncoding(ctx), send, d.alone(ctx, text, args, each))
+}
+
+// setEncoding sets client_encoding until the end of the transaction. The driver is pgx, because sessionGuard is for pgx.
+func (d *sqlDB) setEncoding(ctx context.Context) func(string) error {
+	return func(encoding string) error {
 		rows, err := d.db.QueryContext(ctx, setEncodingText, pgx.QueryExecModeExec, encoding)
 		if err != nil {
 			return err
 		}
 		return errors.Join(rows.Err(), rows.Close())
-	}, send)
+	}
+}
+
+// alone returns a function that sends a statement in a transaction of its own, or nil if none can be begun.
+func (d *sqlDB) alone(ctx context.Context, text string, args []any, each func(Row) error) func() error {
+	on, ok := d.db.(interface {
+		BeginTx(ctx context.Context, options *sql.TxOptions) (*sql.Tx, error)
+	})
+	if !ok {
+		return nil
+	}
+	return func() error {
+		tx, err := on.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }()
+		in := &sqlDB{db: tx}
+		in.passing.Store(int32(asPgx))
+		if err := in.setEncoding(ctx)(utf8); err != nil {
+			return err
+		}
+		if err := in.send(ctx, text, args, each); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
 }
 
 func (d *sqlDB) send(ctx context.Context, text string, args []any, each func(Row) error) error {

@@ -6,7 +6,7 @@
 create or replace function pawl.fail(
   id bigint, epoch integer, error text, delay double precision default null, outcome text default 'retry'
 ) returns text
-language plpgsql as $$
+language plpgsql set jit = off as $$
 declare
   state text;
 begin

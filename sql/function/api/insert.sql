@@ -8,6 +8,6 @@
 -- It raises SQLSTATE 22023 for options that do not exist and values that a claim could not read: see validate_spec.
 -- It runs in the caller's transaction: in a trigger, the job exists if and only if the row does.
 create or replace function pawl.insert(kind text, args jsonb default null, opts jsonb default '{}') returns bigint
-language sql as $$
+language sql set jit = off as $$
   select r.id from pawl.insert_many(jsonb_build_array(jsonb_build_object('kind', kind, 'args', args, 'opts', opts))) r
 $$;

@@ -2,7 +2,7 @@
 -- Returns for each job, in order, its id, and whether that is the id of the job that has the unique key.
 -- Many jobs are inserted in parts, so that the array may take up to 260 MB as jsonb. PostgreSQL's limit is 268 MB.
 create or replace function pawl.insert_many(jobs jsonb) returns table (id bigint, duplicate boolean)
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+language plpgsql set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_column
 declare
   most  constant integer := 260000000;

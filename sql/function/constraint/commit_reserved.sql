@@ -7,7 +7,7 @@
 create or replace function pawl.commit_reserved(ids bigint[]) returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
-set enable_hashjoin = off as $$
+set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 declare
   one bigint;

@@ -7,7 +7,7 @@
 -- Index: job's primary key.
 -- Survives: a rescue at the same time (the epoch is compared where the row is locked).
 create or replace function pawl.checkpoint(id bigint, epoch integer, changes jsonb) returns boolean
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   wrong text := pawl.validate_checkpoint(changes);

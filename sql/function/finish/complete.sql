@@ -18,7 +18,7 @@ create or replace function pawl.complete(
   leases uuid[]
 ) returns setof bigint
 language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   done  bigint[];

@@ -13,7 +13,7 @@ create or replace function pawl.extend(ids bigint[], epochs integer[], leases uu
 returns table (id bigint, lease uuid)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
-set enable_hashjoin = off set enable_bitmapscan = off as $$
+set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   until timestamptz;

@@ -22,7 +22,7 @@ create or replace function pawl.fail(
 ) returns table (id bigint, became text)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
-set enable_hashjoin = off set enable_bitmapscan = off as $$
+set enable_hashjoin = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   done      bigint[];

@@ -12,7 +12,7 @@
 create or replace function pawl.update(ids bigint[], changes jsonb) returns table (id bigint, became text)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_mergejoin = off
-set enable_hashjoin = off as $$
+set enable_hashjoin = off set jit = off as $$
 #variable_conflict use_column
 declare
   moment timestamptz := clock_timestamp();
