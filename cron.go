@@ -187,7 +187,8 @@ func (c *Cron) check() error {
 func (c *Client) Crons(ctx context.Context) ([]Cron, error) {
 	var crons []Cron
 	err := c.query(ctx, `select name, spec, zone, job::text, extract(epoch from jitter)::double precision,
-			catch_up, version, paused, pawl.finite(last_at), pawl.finite(next_at)
+			catch_up, version, paused, case when isfinite(last_at) then last_at end,
+			greatest('0001-01-01 00:00:00+00', least('9999-12-31 00:00:00+00', next_at))
 		from pawl.cron order by name`, nil, func(s scanner) error {
 		cron, err := c.scanCron(s)
 		crons = append(crons, cron)

@@ -252,7 +252,8 @@ func TestAFollowupThatFailsIsPutAside(t *testing.T) {
 		t.Errorf("found %+v", findings)
 	}
 	runFollowups(t, pool)
-	if n := value[int](t, pool, "select count(*) from pawl.followup where id < 0 and batch is not null and not ordered"); n != 1 {
+	const aside = "select count(*) from pawl.followup where id < 0 and batch is not null and not ordered"
+	if n := value[int](t, pool, aside); n != 1 {
 		t.Errorf("%d follow-ups are aside, want the batch's", n)
 	}
 

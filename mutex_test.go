@@ -66,8 +66,8 @@ func TestMutexesArePrunedWhenIdle(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
 	names := func() string {
-		return value[string](t, pool, "select coalesce(string_agg(kind || ' ' || queue || ' ' || name, ', ' order by kind), '') "+
-			"from pawl.mutex where kind <> 'duty'")
+		return value[string](t, pool, `select coalesce(string_agg(concat_ws(' ', kind, queue, name), ', ' order by kind), '')
+			from pawl.mutex where kind <> 'duty'`)
 	}
 	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "default", MaxRunning: 5}))
 	for n := range 2 {
@@ -128,9 +128,12 @@ func TestAnOpenClaimOfALimitedQueueDelaysNoPause(t *testing.T) {
 func TestAPolicyThatCannotBeReadStopsNoOtherQueue(t *testing.T) {
 	t.Parallel()
 	client, pool := install(t)
-	for _, rate := range []string{`{"n": 0, "per": 0, "burst": 0}`, `{"n": "x"}`, `[]`, `{"n": 1, "per": 1e300, "burst": 1}`} {
-		exec(t, pool, `insert into pawl.queue (name, rate, channel_rate, weights) values ('bad', $1::text::jsonb, $1::text::jsonb,
-			'{"a": "x", "b": -5}') on conflict (name) do update set rate = excluded.rate`, rate)
+	for _, rate := range []string{
+		`{"n": 0, "per": 0, "burst": 0}`, `{"n": "x"}`, `[]`, `{"n": 1, "per": 1e300, "burst": 1}`,
+	} {
+		exec(t, pool, `insert into pawl.queue (name, rate, channel_rate, weights)
+			values ('bad', $1::text::jsonb, $1::text::jsonb, '{"a": "x", "b": -5}')
+			on conflict (name) do update set rate = excluded.rate`, rate)
 		insert(t, client, pawl.JobSpec{Args: Note{1}, Queue: "bad"})
 		insert(t, client, Note{2})
 		rows, err := pool.Query(t.Context(), `select id from pawl.claim(gen_random_uuid(), null, '1 minute', 10,

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pawlhq/pawl"
 )
@@ -31,7 +32,8 @@ var hostileCalls = []struct{ role, what, call string }{
 	{"producer", "a job due never", `insert('{q}', '{""}', '{0}', '{x}', array['{}'], array[null]::bytea[],
 		array[null]::float8[], '{infinity}', array[null]::smallint[], array[null], array[null])`},
 	{"producer", "an ordered job without a place", `insert('{q}', '{""}', '{0}', '{x}', array['{}'], array[null]::bytea[],
-		array[null]::float8[], array[null]::timestamptz[], array[null]::smallint[], array[null], array['{"ordered": true}'])`},
+		array[null]::float8[], array[null]::timestamptz[], array[null]::smallint[], array[null],
+		array['{"ordered": true}'])`},
 	{"producer", "a job with a long name", `insert(array[repeat('q', 256)], '{""}', '{0}', '{x}', array['{}'],
 		array[null]::bytea[], array[null]::float8[], array[null]::timestamptz[], array[null]::smallint[], array[null],
 		array[null])`},
@@ -61,9 +63,12 @@ func TestHostileCallsAreRefused(t *testing.T) {
 	r := installRoles(t)
 	must(t, r.client.PutCron(t.Context(), hourly("hourly")))
 	exec(t, r.pool, r.in("update pawl.cron set next_at = clock_timestamp()"))
+	pools := map[string]*pgxpool.Pool{}
+	for _, kind := range kinds {
+		_, pools[kind] = r.as(kind)
+	}
 	for _, test := range hostileCalls {
-		_, pool := r.as(test.role)
-		_, err := pool.Exec(t.Context(), r.in("select pawl."+test.call))
+		_, err := pools[test.role].Exec(t.Context(), r.in("select pawl."+test.call))
 		if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != "22023" {
 			t.Errorf("%s, %s: %s: got %v, want SQLSTATE 22023", test.role, test.what, test.call, err)
 		}

@@ -104,7 +104,7 @@ func TestAStrangerHoldsEveryAdvisoryLock(t *testing.T) {
 	}
 }
 
-// holdAdvisoryLocks opens a session of a login without rights that holds Pawl's advisory locks until the end of the test.
+// holdAdvisoryLocks opens a session of a login without rights. Until the end of the test it holds Pawl's advisory locks.
 func holdAdvisoryLocks(t *testing.T, r *realm) {
 	t.Helper()
 	_, pool := r.as("nobody")
