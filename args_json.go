@@ -23,7 +23,7 @@ func marshalArgs(args Args) (json.RawMessage, error) {
 
 // check returns an error if the JSON is not valid.
 func (r RawArgs) check() error {
-	if r.JSON != nil && !json.Valid(r.JSON) {
+	if r.JSON != nil && !validJSON(r.JSON) {
 		return errors.New("not valid JSON")
 	}
 	return nil
@@ -110,7 +110,7 @@ func unicodeEscape(b []byte) (code uint64, ok bool) {
 		return 0, false
 	}
 	code, err := strconv.ParseUint(string(b[2:6]), 16, 16)
-	return code, err == nil
+	return code, err == nil // ParseUint takes no sign, and no underscore with this base.
 }
 
 // The range of PostgreSQL's numeric, which is what jsonb stores numbers as: digits before and after the decimal point.

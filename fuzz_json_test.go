@@ -59,6 +59,25 @@ func FuzzResult(f *testing.F) {
 	})
 }
 
+// FuzzValidJSON compares the check of JSON with that of encoding/json.
+func FuzzValidJSON(f *testing.F) {
+	for _, seed := range []string{
+		"", " ", "1", "-", "-0", "01", "1.", ".5", "1e", "1e+", "1E-5", "1.5e3x", "+1", "tru", "true", "truee", "null", "NaN",
+		`""`, `"`, `"\`, `"\u12"`, `"\u12G4"`, `"\u+123"`, `"\u1_23"`, `"\x"`, `"\/\b\f\n\r\t\"\\"`, "\"\n\"", "\"\x7f\xff\"",
+		"[]", "[ ]", "[,]", "[1,]", "[1 2]", "[1", "{}", `{"a"}`, `{"a":}`, `{"a":1,}`, `{a:1}`, `{"a":1 "b":2}`,
+		`{"a" : [ { } ] }`, "[1]]", "1 1", "\ufeff1", "\x00", "[\x00]",
+		strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000), strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001),
+		strings.Repeat("[", 99_999),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		if got, want := pawl.ValidJSON(doc), json.Valid(doc); got != want {
+			t.Errorf("%.200q: %t, encoding/json says %t", doc, got, want)
+		}
+	})
+}
+
 // FuzzArgsRules checks the limits of Config against a decoder that reads tokens.
 func FuzzArgsRules(f *testing.F) {
 	client, err := pawl.New(nil, pawl.Config{

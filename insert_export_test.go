@@ -29,3 +29,6 @@ func RefuseStorable(b []byte, size, elements, pairs int) (reason string) {
 	m.value()
 	return m.refuse(size, elements, pairs)
 }
+
+// ValidJSON reports whether b is valid JSON.
+func ValidJSON(b []byte) bool { return validJSON(b) }

@@ -23,7 +23,7 @@ var readingOrder = strings.Fields(`
 	consumer_undo.go inspect.go insert_constraints.go retry.go cancel.go followup.go selector.go filter.go
 	claim_readable.go counters.go claim.go migrate.go insert.go insert_copy.go semaphore.go runner_execute.go
 	runner_report.go constraints.go check_spec.go check_args.go codec.go runner_pace.go wake.go insert_batcher.go
-	finish.go attempt_result.go handler.go handler_call.go jsonb_size.go args_json.go outcome.go archive.go
+	finish.go attempt_result.go handler.go handler_call.go jsonb_size.go args_json.go json_syntax.go outcome.go archive.go
 	runner_config.go insert_rate.go job_spec.go insert_split.go insert_row.go backoff.go client.go trouble.go
 	guard.go errors.go rate.go job.go ticket.go db.go
 `)
