@@ -98,7 +98,7 @@ func newRunner(ctx context.Context, own, public *Client, mux *Mux, config *Runne
 	r.slots = &slots{
 		executor: &executor{client: own, mux: mux, log: log, drain: drain},
 		finisher: r.finisher, public: public, base: base, config: config,
-		freed: freed, tasks: make(chan struct{}), drain: drain, perQueue: map[string]int{},
+		freed: freed, tasks: make(chan struct{}), drain: drain, held: lanes.NewHoldings(),
 	}
 	r.sleeper = newSleeper(own, queues)
 	leases := newWorkerLeases(own, config.Heartbeat)

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/pawlhq/pawl/internal/lanes"
 )
 
 // slots are the places of a runner's jobs. They contain the claimed jobs, their counts, and the goroutines that run
@@ -25,14 +27,14 @@ type slots struct {
 	drain chan struct{}  // Closed when Run drains. Then goroutines without a job end.
 	jobs  sync.WaitGroup // Counts the jobs.
 
-	mu       sync.Mutex
-	first    *running       // The first of a linked list. A map took a tenth of the client's time.
-	count    int            // The jobs that take a slot.
-	perQueue map[string]int // The same by queue, if queues are chosen.
-	crashed  int            // The number of them that have crashed a worker before.
-	suspect  bool           // One of them is a suspect.
-	pending  []*running     // Jobs without a goroutine.
-	idle     int            // Goroutines that wait for tasks.
+	mu      sync.Mutex
+	first   *running        // The first of a linked list. A map took a tenth of the client's time.
+	count   int             // The jobs that take a slot.
+	held    *lanes.Holdings // The same by queue and channel.
+	crashed int             // The number of them that have crashed a worker before.
+	suspect bool            // One of them is a suspect.
+	pending []*running      // Jobs without a goroutine.
+	idle    int             // Goroutines that wait for tasks.
 }
 
 // running is a job that takes a slot.
@@ -40,6 +42,8 @@ type running struct {
 	job    *JobInfo
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	held *lanes.Holding
 
 	next, previous *running
 }
@@ -59,9 +63,7 @@ func (s *slots) start(job *JobInfo) {
 	}
 	s.first = run
 	s.count++
-	if s.config.Queues != nil {
-		s.perQueue[job.Queue]++
-	}
+	run.held = s.held.Add(job.Queue, job.Channel)
 	if job.crashes > 0 {
 		s.crashed++
 	}
@@ -172,16 +174,14 @@ func (s *slots) free(run *running, a attemptResult, err error) {
 	s.finisher.add(a)
 	s.mu.Lock()
 	s.count--
-	if s.config.Queues != nil {
-		s.perQueue[job.Queue]--
-	}
+	s.held.Remove(run.held)
 	if job.crashes > 0 {
 		s.crashed--
 	}
 	if job.crashes >= suspectCrashes {
 		s.suspect = false
 	}
-	room := s.count < s.config.Min
+	room := s.held.Few() < s.config.Min
 	s.mu.Unlock()
 	if room {
 		notify(s.freed)
@@ -190,15 +190,24 @@ func (s *slots) free(run *running, a attemptResult, err error) {
 	s.jobs.Done()
 }
 
-// vacant returns how many slots are free. few reports whether fewer than Min jobs take a slot.
+// vacant returns how many slots are free. few reports whether a claim is worth it: fewer than Min jobs take a slot.
+// Jobs beyond the share of their queue or channel do not count.
 func (s *slots) vacant() (n int, few bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.config.Max - s.count, s.count < s.config.Min
+	n = s.config.Max - s.count
+	return n, n > 0 && s.held.Few() < s.config.Min
 }
 
 // room returns how many more jobs of a queue may run.
 func (s *slots) room(queue string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.roomHeld(queue)
+}
+
+// roomHeld is room for a caller that holds s.mu.
+func (s *slots) roomHeld(queue string) int {
 	if s.config.Queues == nil {
 		return s.config.Max
 	}
@@ -209,9 +218,21 @@ func (s *slots) room(queue string) int {
 	if q.Max == 0 {
 		return s.config.Max
 	}
+	return q.Max - s.held.Queue(queue)
+}
+
+// plan makes a plan while no job takes or leaves a slot.
+func (s *slots) plan(of func(room func(queue string) int) *lanes.Plan) *lanes.Plan {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return q.Max - s.perQueue[queue]
+	return of(s.roomHeld)
+}
+
+// countShares updates which jobs count when the runner decides whether to claim: see lanes.Holdings.
+func (s *slots) countShares(set *lanes.Set) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set.CountShares(s.config.Min)
 }
 
 // crashes reports whether a job that has crashed a worker before takes a slot, and whether a suspect does.

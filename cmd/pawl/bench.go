@@ -73,6 +73,7 @@ func addBenchFlags(flags *pflag.FlagSet, config *bench.Config) {
 		"length of the first and the last window of pinned, at most half of --duration")
 	flags.IntVar(&config.Depth, "depth", 5_000_000, "number of rows of each kind in depth, and of archived jobs in stats")
 	flags.IntVar(&config.Claimed, "claimed", 500, "number of jobs that the killed worker in rescue has claimed")
+	flags.IntVar(&config.Queues, "queues", 1, "number of queues in fair")
 	flags.IntVar(&config.Channels, "channels", 100, "number of channels in fair and ordered, and in each queue of stats")
 	flags.IntVar(&config.Repeat, "repeat", 1, "run each scenario this many times and print the median")
 }
