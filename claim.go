@@ -227,14 +227,19 @@ func (c *Client) promote(ctx context.Context, set *lanes.Set, queues []string) (
 	return moved, err
 }
 
+// maxDiscovered is how many lanes one statement finds, at most.
+const maxDiscovered = 1000
+
 // discoverLanes finds lanes and queues that the set does not know, of the chosen queues or, if chosen is nil, of all.
-// It returns how many it found.
+// It returns how many it found. If there are many lanes, it looks at a part of them, and the next call continues.
 func (c *Client) discoverLanes(ctx context.Context, set *lanes.Set, chosen []string) (found int, err error) {
 	if set.StartDiscovery() {
 		if err := c.readChannelWeights(ctx, set); err != nil {
 			return 0, err
 		}
 	}
+	var last lanes.Key
+	ready := 0
 	lows, highs := set.Gaps(chosen)
 	lowQueues, lowPriorities, lowChannels := laneColumns(lows)
 	highQueues, highPriorities, highChannels := laneColumns(highs)
@@ -248,17 +253,23 @@ func (c *Client) discoverLanes(ctx context.Context, set *lanes.Set, chosen []str
 		found++
 		if priority == nil {
 			set.FindScheduled(queue)
-		} else {
-			set.Find(lanes.Key{Queue: queue, Priority: *priority, Channel: *channel})
+			return nil
 		}
+		ready++
+		last = lanes.Key{Queue: queue, Priority: *priority, Channel: *channel}
+		set.Find(last)
 		return nil
 	}
+	scheduled := chosen == nil && !set.Continues()
 	err = c.query(ctx, "select * from pawl.discover_lanes($1::text[], $2::integer[], $3::text[], "+
-		"$4::text[], $5::integer[], $6::text[], $7::text[], $8::boolean)",
+		"$4::text[], $5::integer[], $6::text[], $7::text[], $8::boolean, $9::integer)",
 		[]any{
 			lowQueues, lowPriorities, lowChannels, highQueues, highPriorities, highChannels,
-			set.Queues(), chosen == nil,
+			set.Queues(scheduled), scheduled, maxDiscovered,
 		}, read)
+	if ready == maxDiscovered {
+		set.ContinueFrom(last)
+	}
 	return found, err
 }
 

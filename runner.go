@@ -102,7 +102,7 @@ func newRunner(ctx context.Context, own, public *Client, mux *Mux, config *Runne
 	r.slots = &slots{
 		executor: &executor{client: own, mux: mux, log: log, drain: drain},
 		finisher: r.finisher, public: public, base: base, config: config,
-		freed: freed, tasks: make(chan struct{}), drain: drain, perQueue: map[string]int{},
+		freed: freed, tasks: make(chan struct{}), drain: drain, held: lanes.NewHoldings(),
 	}
 	r.watcher = &watcher{
 		client: own, slots: r.slots, finisher: r.finisher, log: log, base: base, after: config.StuckAfter,

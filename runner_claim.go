@@ -48,18 +48,19 @@ type claimLoop struct {
 	undoing sync.WaitGroup  // Claims whose result was lost, while they are undone.
 
 	// The goroutine of run alone uses these.
-	set        *lanes.Set
-	state      claimState
-	check      time.Duration // The next wait, if nothing happens before.
-	emptySince time.Time     // Since when claims have found nothing. Zero if the last claim found jobs.
-	failures   int           // The claims in a row that failed.
-	traffic    traffic
-	pace       discoveryPace
-	discovered time.Time // When lanes were last looked for.
-	owed       bool      // An insert may be in an unknown lane: a discovery is due as soon as its pace allows.
-	surveyed   time.Time // When the marks were last advanced.
-	surveyCost time.Duration
-	promoted   time.Time // When due jobs were last promoted.
+	set         *lanes.Set
+	state       claimState
+	check       time.Duration // The next wait, if nothing happens before.
+	emptySince  time.Time     // Since when claims have found nothing. Zero if the last claim found jobs.
+	failures    int           // The claims in a row that failed.
+	traffic     traffic
+	pace        discoveryPace
+	discovered  time.Time // When lanes were last looked for.
+	manyUnknown bool      // The last discovery found as many lanes as it may: there are more.
+	owed        bool      // An insert may be in an unknown lane: a discovery is due as soon as its pace allows.
+	surveyed    time.Time // When the marks were last advanced.
+	surveyCost  time.Duration
+	promoted    time.Time // When due jobs were last promoted.
 }
 
 // A claimState is a state of a claimLoop.
@@ -89,7 +90,7 @@ func (l *claimLoop) run(ctx context.Context) {
 		if room == 0 {
 			return
 		}
-		now := time.Now()
+		now, ready := time.Now(), l.set.Ready()
 		got, err := l.claim(ctx, now, room)
 		l.traffic.add(now, got)
 		again := false
@@ -102,7 +103,7 @@ func (l *claimLoop) run(ctx context.Context) {
 		case got > 0:
 			again = l.foundJobs()
 		default:
-			again = l.foundNothing(ctx, now)
+			again = l.foundNothing(ctx, now, l.set.Ready() < ready)
 		}
 		l.failures = 0
 		l.outage.Record(nil)
@@ -117,6 +118,7 @@ func (l *claimLoop) begin() {
 	l.state, l.check, l.emptySince, l.failures, l.owed = awake, firstCheck, time.Time{}, 0, false
 	l.discovered, l.surveyed, l.promoted = time.Time{}, time.Time{}, time.Time{}
 	l.surveyCost, l.pace, l.traffic = 0, discoveryPace{}, traffic{}
+	l.set.UseHoldings(l.slots.held)
 	l.setWeights()
 }
 
@@ -124,6 +126,9 @@ func (l *claimLoop) begin() {
 func (l *claimLoop) setWeights() {
 	for name, q := range l.config.Queues {
 		l.set.SetWeight(name, max(q.Weight, 1))
+		if q.Max > 0 {
+			l.set.LimitQueue(name)
+		}
 	}
 }
 
@@ -178,10 +183,18 @@ func (l *claimLoop) claim(ctx context.Context, now time.Time, n int) (got int, e
 	if every := l.pace.every(); now.Sub(l.discovered) < every && every >= discoverSoon {
 		return 0, nil
 	}
-	if found, err := l.discover(ctx); err != nil || found == 0 {
-		return 0, err
+	for {
+		found, err := l.discover(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if found > 0 {
+			return l.take(ctx, n, idle)
+		}
+		if !l.set.Continues() {
+			return 0, nil
+		}
 	}
-	return l.take(ctx, n, idle)
 }
 
 // promote makes due jobs ready, and reports whether there were any. At intervals it looks at all queues, to learn
@@ -212,16 +225,22 @@ func (l *claimLoop) survey(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// discover looks for unknown lanes, and returns how many it found.
+// discover looks for unknown lanes, and returns how many it found. If there are many, it finds some.
 func (l *claimLoop) discover(ctx context.Context) (found int, err error) {
 	l.discovered, l.owed = time.Now(), false
 	found, err = l.client.discoverLanes(ctx, l.set, l.queues)
 	l.pace.add(time.Since(l.discovered))
+	l.manyUnknown = found >= maxDiscovered
 	return found, err
 }
 
 // discoverEvery is the least time between two discoveries while known lanes have jobs.
-func (l *claimLoop) discoverEvery() time.Duration { return max(l.pace.every(), discoverSoon) }
+func (l *claimLoop) discoverEvery() time.Duration {
+	if l.manyUnknown {
+		return discoverSoon
+	}
+	return max(l.pace.every(), discoverSoon)
+}
 
 // fail handles a claim that failed. The state stays the same.
 func (l *claimLoop) fail(ctx context.Context, err error) {
@@ -244,8 +263,12 @@ func (l *claimLoop) foundJobs() (again bool) {
 	return true
 }
 
-// foundNothing handles a claim that found nothing. It reports whether the next claim follows at once.
-func (l *claimLoop) foundNothing(ctx context.Context, now time.Time) (again bool) {
+// foundNothing handles a claim that found nothing. It reports whether the next claim follows at once: so it does while
+// fewer lanes are left that may have jobs.
+func (l *claimLoop) foundNothing(ctx context.Context, now time.Time, fewer bool) (again bool) {
+	if fewer && l.set.More() {
+		return true
+	}
 	switch l.state {
 	case awake:
 		l.state, l.emptySince = asking, now

@@ -31,10 +31,10 @@ func TestTheClaimLoopMovesBetweenItsStates(t *testing.T) {
 		l.set.Find(lanes.Key{Queue: "q"})
 		return l.foundJobs()
 	}
-	nothing := func(l *claimLoop) bool { return l.foundNothing(t.Context(), now) }
+	nothing := func(l *claimLoop) bool { return l.foundNothing(t.Context(), now, false) }
 	nothingAnnounced := func(l *claimLoop) bool {
 		l.sleeper.keys = nil // A sleeper without keys is always announced.
-		return l.foundNothing(t.Context(), now)
+		return l.foundNothing(t.Context(), now, false)
 	}
 	lostListen := func(l *claimLoop) bool {
 		ctx, cancel := context.WithCancel(t.Context())

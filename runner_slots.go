@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+
+	"github.com/pawlhq/pawl/internal/lanes"
 )
 
 // slots are the places of a runner's jobs. They contain the claimed jobs, their counts, and the goroutines that run
@@ -30,16 +32,16 @@ type slots struct {
 
 	slab []running // Room for further jobs. start alone uses it.
 
-	mu       sync.Mutex
-	first    *running       // The first of a linked list. A map took a tenth of the client's time.
-	count    int            // The jobs that take a slot.
-	perQueue map[string]int // The same by queue, if queues are chosen.
-	crashed  int            // The number of them that have crashed a worker before.
-	suspect  bool           // One of them is a suspect.
-	pending  []*running     // Jobs without a goroutine.
-	idle     int            // Goroutines that wait for tasks.
-	stuck    []*running     // Jobs whose handlers are stuck. They are not in the list.
-	left     bool           // Run has left the handlers that still run behind.
+	mu      sync.Mutex
+	first   *running        // The first of a linked list. A map took a tenth of the client's time.
+	count   int             // The jobs that take a slot.
+	held    *lanes.Holdings // The same by queue and channel.
+	crashed int             // The number of them that have crashed a worker before.
+	suspect bool            // One of them is a suspect.
+	pending []*running      // Jobs without a goroutine.
+	idle    int             // Goroutines that wait for tasks.
+	stuck   []*running      // Jobs whose handlers are stuck. They are not in the list.
+	left    bool            // Run has left the handlers that still run behind.
 }
 
 // running is a job that takes a slot.
@@ -49,6 +51,8 @@ type running struct {
 	cancel context.CancelCauseFunc
 	call   *handlerCall // The call that the job is in: own, or that of its chunk.
 	own    handlerCall
+
+	held *lanes.Holding
 
 	next, previous *running
 
@@ -81,9 +85,7 @@ func (s *slots) start(job *JobInfo) {
 	}
 	s.first = run
 	s.count++
-	if s.config.Queues != nil {
-		s.perQueue[job.Queue]++
-	}
+	run.held = s.held.Add(job.Queue, job.Channel)
 	if job.crashes > 0 {
 		s.crashed++
 	}
@@ -206,7 +208,7 @@ func (s *slots) free(run *running, a attemptResult, err error) {
 	s.finisher.add(a)
 	s.mu.Lock()
 	s.uncountCrashes(run.job)
-	room := s.uncount(run.job)
+	room := s.uncount(run)
 	s.mu.Unlock()
 	if room {
 		notify(s.freed)
@@ -228,12 +230,10 @@ func (s *slots) unlist(run *running) {
 }
 
 // uncount removes a job from the counts, and reports whether the runner should claim more. The caller holds s.mu.
-func (s *slots) uncount(job *JobInfo) (room bool) {
+func (s *slots) uncount(run *running) (room bool) {
 	s.count--
-	if s.config.Queues != nil {
-		s.perQueue[job.Queue]--
-	}
-	return s.count < s.config.Min
+	s.held.Remove(run.held)
+	return s.held.Few() < s.config.Min
 }
 
 // uncountCrashes removes a job from those that have crashed a worker before. The caller holds s.mu.
@@ -246,15 +246,24 @@ func (s *slots) uncountCrashes(job *JobInfo) {
 	}
 }
 
-// vacant returns how many slots are free. few reports whether fewer than Min jobs take a slot.
+// vacant returns how many slots are free. few reports whether a claim is worth it: fewer than Min jobs take a slot.
+// Jobs beyond the share of their queue or channel do not count.
 func (s *slots) vacant() (n int, few bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.config.Max - s.count, s.count < s.config.Min
+	n = s.config.Max - s.count
+	return n, n > 0 && s.held.Few() < s.config.Min
 }
 
 // room returns how many more jobs of a queue may run.
 func (s *slots) room(queue string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.roomHeld(queue)
+}
+
+// roomHeld is room for a caller that holds s.mu.
+func (s *slots) roomHeld(queue string) int {
 	if s.config.Queues == nil {
 		return s.config.Max
 	}
@@ -265,9 +274,21 @@ func (s *slots) room(queue string) int {
 	if q.Max == 0 {
 		return s.config.Max
 	}
+	return q.Max - s.held.Queue(queue)
+}
+
+// plan makes a plan while no job takes or leaves a slot.
+func (s *slots) plan(of func(room func(queue string) int) *lanes.Plan) *lanes.Plan {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return q.Max - s.perQueue[queue]
+	return of(s.roomHeld)
+}
+
+// countShares updates which jobs count when the runner decides whether to claim: see lanes.Holdings.
+func (s *slots) countShares(set *lanes.Set) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set.CountShares(s.config.Min)
 }
 
 // crashes reports whether a job that has crashed a worker before takes a slot, and whether a suspect does.

@@ -179,7 +179,7 @@ func (s *slots) setStuck(run *running, replaced bool) {
 	s.unlist(run)
 	s.stuck = append(s.stuck, run)
 	s.uncountCrashes(run.job)
-	if h.replaced && s.uncount(run.job) {
+	if h.replaced && s.uncount(run) {
 		notify(s.freed)
 	}
 	s.jobs.Done()
@@ -206,7 +206,7 @@ func (s *slots) freeStuck(run *running, err error) {
 	s.stuck = slices.DeleteFunc(s.stuck, func(other *running) bool { return other == run })
 	switch {
 	case !h.replaced:
-		if s.uncount(run.job) {
+		if s.uncount(run) {
 			notify(s.freed)
 		}
 	case run.call.replaced:

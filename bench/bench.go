@@ -38,6 +38,7 @@ type Config struct {
 	Claimed     int             // Claimed is the number of jobs that the killed worker of rescue has claimed, at least 1.
 	Channels    int             // Channels is the number of channels, at least 1.
 	Megabytes   int             // Megabytes is the size of the args of each measurement of sizes, at least 1.
+	Queues      int             // Queues is the number of queues in fair. If above 1, the runners run all queues.
 	Repeat      int             // Repeat is how often each scenario runs, at least 1.
 	Out         io.Writer       // Out receives the results.
 	Progress    io.Writer       // Progress receives the rate every second. If nil, it is not written.
@@ -62,7 +63,11 @@ var scenarios = map[string]scenario{
 	"pinned":            {"flow with a reader's snapshot open", false, (*bench).pinned},
 	"pinned-writer":     {"flow with a writing transaction open", false, (*bench).pinnedWriter},
 	"depth":             {"work on top of millions of rows, against none", false, (*bench).depth},
-	"fair":              {"work spread over --channels channels", false, (*bench).fair},
+	"fair":              {"work spread over --channels channels and --queues queues", false, (*bench).fair},
+	"slots": {
+		"--jobs jobs of no work beside twice as many that take 200 ms; the jobs and seconds are those of no work",
+		false, (*bench).slots,
+	},
 	"crowd": {
 		"the first job of a channel beside another channel's --jobs: from the call to the handler's start",
 		false, (*bench).crowd,
@@ -115,7 +120,8 @@ type Result struct {
 	ListPage       *float64  `json:"list_page_p50_ms,omitempty"`
 	ArchiveBytes   *float64  `json:"archive_bytes_per_job,omitempty"`
 
-	Sizes []SizeResult `json:"sizes,omitempty"`
+	Sizes     []SizeResult `json:"sizes,omitempty"`
+	SlotsUsed *float64     `json:"slots_used,omitempty"`
 
 	WALBytes     int64    `json:"wal_bytes"`
 	Transactions int64    `json:"transactions"`
@@ -127,6 +133,7 @@ type Result struct {
 	MinRunning   int      `json:"min"`
 	MaxRunning   int      `json:"max"`
 	Channels     int      `json:"channels,omitempty"`
+	Queues       int      `json:"queues,omitempty"`
 	Settings     Settings `json:"settings"`
 }
 
@@ -362,6 +369,9 @@ func (r *Result) write(w io.Writer, asJSON bool) error {
 	}
 	if r.Ratio != nil {
 		fmt.Fprintf(w, "   %.2f of none", *r.Ratio)
+	}
+	if r.SlotsUsed != nil {
+		fmt.Fprintf(w, "   %.2f of the slots used", *r.SlotsUsed)
 	}
 	server := "?"
 	if r.CPUServer != nil {

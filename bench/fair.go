@@ -11,14 +11,22 @@ import (
 	"github.com/pawlhq/pawl"
 )
 
-// fair measures work whose jobs are spread over channels.
+// fair measures work whose jobs are spread over channels, and over queues if there are several.
 func (b *bench) fair(ctx context.Context) (*Result, error) {
-	if err := b.spread(ctx, func(spec *pawl.JobSpec, i int) { spec.Channel = fmt.Sprint(i % b.Channels) }); err != nil {
+	err := b.spread(ctx, func(spec *pawl.JobSpec, i int) {
+		if b.Channels > 1 {
+			spec.Channel = fmt.Sprint(i % b.Channels)
+		}
+		if b.Queues > 1 {
+			spec.Queue = fmt.Sprint("queue ", i%b.Queues)
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
 	r, err := b.burn(ctx, "fair")
 	if r != nil {
-		r.Channels = b.Channels
+		r.Channels, r.Queues = b.Channels, b.Queues
 	}
 	return r, err
 }

@@ -58,7 +58,7 @@ func (b *bench) burn(ctx context.Context, name string) (*Result, error) {
 		return nil, runErr
 	}
 	var left int64
-	if err := b.pool.QueryRow(ctx, "select count(*) from pawl.job where queue = 'default'").Scan(&left); err != nil {
+	if err := b.pool.QueryRow(ctx, "select count(*) from pawl.job").Scan(&left); err != nil {
 		return nil, err
 	}
 	if left > 0 {
@@ -74,7 +74,9 @@ func (b *bench) runners(ctx context.Context, mux *pawl.Mux, config pawl.RunnerCo
 	errs := make([]error, b.Runners)
 	ended := make(chan error, 1)
 	var wg sync.WaitGroup
-	config.Queues = map[string]pawl.RunnerQueue{"default": {}}
+	if b.Queues <= 1 {
+		config.Queues = map[string]pawl.RunnerQueue{"default": {}}
+	}
 	for i := range errs {
 		wg.Go(func() { errs[i] = b.client.Run(ctx, mux, config) })
 	}

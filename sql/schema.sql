@@ -447,7 +447,7 @@ function delete_queue(name text)
   returns text
   language plpgsql;
 
-function discover_lanes(low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[], queues text[], any_queue boolean)
+function discover_lanes(low_queues text[], low_priorities integer[], low_channels text[], high_queues text[], high_priorities integer[], high_channels text[], queues text[], any_queue boolean, most integer DEFAULT NULL::integer)
   returns TABLE(queue text, priority integer, channel text)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off;
 

@@ -74,6 +74,7 @@ func addBenchFlags(flags *pflag.FlagSet, config *bench.Config) {
 	flags.IntVar(&config.Depth, "depth", 5_000_000, "number of rows of each kind in depth, and of archived jobs in archive and stats")
 	flags.BoolVar(&config.Disordered, "disordered", false, "archived jobs finished in random order, in archive and depth")
 	flags.IntVar(&config.Claimed, "claimed", 500, "number of jobs that the killed worker in rescue has claimed")
+	flags.IntVar(&config.Queues, "queues", 1, "number of queues in fair")
 	flags.IntVar(&config.Channels, "channels", 100, "number of channels in fair and ordered, and in each queue of stats")
 	flags.IntVar(&config.Megabytes, "megabytes", 32, "size of the args that each measurement of sizes inserts, in MB")
 	flags.IntVar(&config.Repeat, "repeat", 1, "run each scenario this many times and print the median")

@@ -40,6 +40,8 @@
 package lanes
 
 import (
+	"cmp"
+	"slices"
 	"time"
 )
 
@@ -57,20 +59,50 @@ const (
 )
 
 // A Set remembers the lanes of one claimer. It is not safe for concurrent use.
+//
+// A lane is ready, throttled or empty: see lane.state. Each state has an order of its own, so that the cost of a claim
+// of k tickets is O(k log n) among n lanes. Of empty lanes, a Set keeps a few only.
 type Set struct {
-	known  map[Key]*lane
-	queues map[string]*queue
+	known   map[Key]*lane
+	sorted  index
+	queues  map[string]*queue
+	limited []*queue  // Queues with a limit of their own.
+	held    *Holdings // What the jobs that were claimed hold now. It may be nil.
+
+	readyQueues heap[*queue]        // The queues with ready lanes that are no suspects.
+	readyWeight int                 // The sum of their weights.
+	ready       int                 // The number of ready lanes, with the suspects.
+	suspects    map[*lane]struct{}  // Ready lanes of suspects.
+	throttled   heap[throttledLane] // The first to be asked again comes first.
+	empty       []*lane             // The one that has not been read for the longest time comes first.
+	unsettled   []*lane             // Lanes whose safe mark may advance, in the order in which surveys ask for them.
+	due         map[*queue]struct{} // Queues whose next scheduled ticket is known.
+	live        int                 // The number of live lanes.
+	liveChannel int                 // The number of these that have a channel.
+	reach       int                 // The number of lanes that the next claim reads, unless it needs more.
 
 	turns        int64                     // The number of times a lane was served.
 	weights      map[string]map[string]int // The weights of channels, by queue.
 	weightsAt    time.Time                 // When the weights were last asked for.
 	discoveredAt time.Time                 // When unknown lanes were last looked for.
+	cursor       Key                       // The next discovery starts above this key.
 	identity     string                    // Which server and which table the marks belong to.
 }
 
 // A lane is what a Set remembers of one lane.
 type lane struct {
 	Key
+	queue      *queue
+	level      *level
+	state      state
+	at         int // Its index in the heap of its state.
+	first      int // The index of its first stretch in plan.
+	plan       *Plan
+	quota      int  // What the plan in the making should take.
+	counted    bool // It is counted as live.
+	isSettling bool // It is in Set.unsettled.
+	isGone     bool // It is forgotten.
+
 	mark, safe int64
 	pending    int64     // P of the proof, or 0 if no advance is under way.
 	below      int64     // S of the proof.
@@ -78,6 +110,7 @@ type lane struct {
 	turn       int64     // The value of Set.turns when the lane was last served.
 	seen       time.Time // When its last ticket was taken.
 
+	fresh    int       // The next reads that start at the safe mark, whatever the depth: see freshReads.
 	swept    time.Time // When the last slice of a sweep was read.
 	cursor   int64     // The next slice starts above this position.
 	found    bool      // The current sweep has met tickets.
@@ -85,6 +118,40 @@ type lane struct {
 	sweepNow bool      // There is nothing above the mark: the next sweep does not wait for its pace.
 
 	throttledUntil time.Time // A limit cut the lane short, and it is not worth asking before this time.
+}
+
+// A state of a lane says which order of its Set has it.
+type state int8
+
+const (
+	unknown   state = iota
+	ready           // It may have tickets.
+	throttled       // A limit cut it short, and its time has not come.
+	empty           // It seems empty.
+)
+
+const (
+	// maxEmpty is the number of empty lanes that a Set keeps, at most. An idle claim reads all of them. A discovery finds
+	// the others when they have tickets again.
+	maxEmpty = maxLanes
+
+	// freshReads is how many reads of a new lane start at the safe mark, whatever the distance to the mark. The distance
+	// is in positions, of which most belong to other lanes. With these reads, a lane of one ticket is soon known as empty.
+	freshReads = 3
+)
+
+func (ln *lane) index() *int { return &ln.at }
+
+// compare orders the ready lanes of a level: the one that has waited longest comes first.
+func (ln *lane) compare(other *lane) int {
+	return cmp.Or(cmp.Compare(ln.turn, other.turn), cmp.Compare(ln.Channel, other.Channel))
+}
+
+// A throttledLane orders lanes by the time until which they are throttled.
+type throttledLane struct{ *lane }
+
+func (t throttledLane) compare(other throttledLane) int {
+	return t.throttledUntil.Compare(other.throttledUntil)
 }
 
 // New returns an empty Set.
@@ -95,7 +162,15 @@ func New() *Set {
 }
 
 // Reset forgets everything, also the weights of queues.
-func (s *Set) Reset() { *s = Set{known: map[Key]*lane{}, queues: map[string]*queue{}} }
+func (s *Set) Reset() {
+	*s = Set{
+		known: map[Key]*lane{}, queues: map[string]*queue{}, suspects: map[*lane]struct{}{}, due: map[*queue]struct{}{},
+		reach: maxLanes, held: s.held,
+	}
+}
+
+// UseHoldings makes the Set share slots by what the jobs hold that were claimed before.
+func (s *Set) UseHoldings(h *Holdings) { s.held = h }
 
 // ResetIfMoved compares the identity of the database with the one that the marks belong to. If they differ, it
 // forgets all lanes and returns true. It keeps the weights of the queues.
@@ -109,10 +184,16 @@ func (s *Set) ResetIfMoved(identity string) bool {
 	if before == "" || before == identity {
 		return false
 	}
-	queues := s.queues
-	s.known, s.queues, s.discoveredAt = map[Key]*lane{}, map[string]*queue{}, time.Time{}
+	queues, turns, weights, weightsAt := s.queues, s.turns, s.weights, s.weightsAt
+	s.Reset()
+	s.identity, s.turns, s.weights, s.weightsAt = identity, turns, weights, weightsAt
 	for name, q := range queues {
-		s.SetWeight(name, q.weight)
+		if q.chosen {
+			s.SetWeight(name, q.weight)
+		}
+		if q.limited {
+			s.LimitQueue(name)
+		}
 	}
 	return true
 }
@@ -123,30 +204,125 @@ func (s *Set) Find(key Key) { s.find(key) }
 func (s *Set) find(key Key) *lane {
 	ln := s.known[key]
 	if ln == nil {
-		ln = &lane{Key: key}
+		q := s.queue(key.Queue)
+		ln = &lane{Key: key, queue: q, level: q.level(key.Priority), fresh: freshReads}
+		q.lanes++
 		s.known[key] = ln
+		s.sorted.insert(ln)
 	}
 	ln.live, ln.seen = true, time.Now()
-	s.queue(key.Queue)
+	s.file(ln)
 	return ln
 }
 
-// More reports whether a lane that is not throttled is believed to have tickets left.
-func (s *Set) More() bool {
-	for _, ln := range s.known {
-		if ln.live && ln.throttledUntil.IsZero() {
-			return true
-		}
+// file moves a lane to where its state belongs. It follows each change of a lane.
+func (s *Set) file(ln *lane) {
+	if ln.isGone {
+		return
 	}
-	return false
+	if ln.live != ln.counted {
+		ln.counted = ln.live
+		s.countLive(ln)
+	}
+	if ln.fresh == 0 && ln.mark > ln.safe && !ln.isSettling {
+		ln.isSettling = true
+		s.unsettled = append(s.unsettled, ln)
+	}
+	now := empty
+	switch {
+	case !ln.throttledUntil.IsZero():
+		now = throttled
+	case ln.live:
+		now = ready
+	}
+	if now == ln.state {
+		return
+	}
+	s.leave(ln)
+	ln.state = now
+	s.enter(ln)
 }
 
-// Forget drops lanes that have been empty for longer than idle. Otherwise channels that come and go would fill the
-// memory.
-func (s *Set) Forget(idle time.Duration) {
-	for key, ln := range s.known {
-		if !ln.live && ln.mark == ln.safe && time.Since(ln.seen) > idle {
-			delete(s.known, key)
+func (s *Set) countLive(ln *lane) {
+	change := 1
+	if !ln.live {
+		change = -1
+	}
+	s.live += change
+	if ln.Channel != "" {
+		s.liveChannel += change
+	}
+}
+
+func (s *Set) leave(ln *lane) {
+	q := ln.queue
+	switch {
+	case ln.state == throttled:
+		s.throttled.remove(throttledLane{ln})
+	case ln.state == empty:
+		i := slices.Index(s.empty, ln)
+		s.empty = slices.Delete(s.empty, i, i+1)
+	case ln.state != ready:
+		return
+	case ln.Priority == Suspect:
+		s.ready--
+		delete(s.suspects, ln)
+	default:
+		s.ready--
+		ln.level.ready.remove(ln)
+		if q.ready--; q.ready == 0 {
+			s.readyQueues.remove(q)
+			s.readyWeight -= q.weight
 		}
 	}
+}
+
+func (s *Set) enter(ln *lane) {
+	q := ln.queue
+	switch {
+	case ln.state == throttled:
+		s.throttled.push(throttledLane{ln})
+	case ln.state == empty:
+		s.empty = append(s.empty, ln)
+		if len(s.empty) > maxEmpty {
+			s.forget(s.empty[0])
+		}
+	case ln.Priority == Suspect:
+		s.ready++
+		s.suspects[ln] = struct{}{}
+	default:
+		s.ready++
+		ln.level.ready.push(ln)
+		if q.ready++; q.ready == 1 {
+			s.readyQueues.push(q)
+			s.readyWeight += q.weight
+		}
+	}
+}
+
+// More reports whether a lane that is not throttled is believed to have tickets left.
+func (s *Set) More() bool { return s.ready > 0 }
+
+// Ready returns the number of these lanes.
+func (s *Set) Ready() int { return s.ready }
+
+// Forget drops lanes that have been empty for longer than idle, and queues that have no lanes.
+func (s *Set) Forget(idle time.Duration) {
+	for _, ln := range slices.Clone(s.empty) {
+		if ln.mark == ln.safe && time.Since(ln.seen) > idle {
+			s.forget(ln)
+		}
+	}
+	s.forgetQueues(idle)
+}
+
+// forget drops an empty lane. If the lane has tickets again, or late ones, a discovery finds it and reads it from its
+// beginning.
+func (s *Set) forget(ln *lane) {
+	s.leave(ln)
+	ln.state, ln.isGone = unknown, true
+	delete(s.known, ln.Key)
+	s.sorted.remove(ln)
+	ln.queue.lanes--
+	ln.queue.seen = time.Now()
 }

@@ -51,7 +51,9 @@ func TestAPlanReadsReturnedTicketsFirstAndThenByPriority(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			l := known(all...)
 			for _, priority := range test.empty {
-				l.known[Key{"q", priority, ""}].live = false
+				ln := l.known[Key{"q", priority, ""}]
+				ln.live = false
+				l.file(ln)
 			}
 			p := l.Plan(10, test.idle, func(string) int { return test.room }, test.skip)
 			var priorities []int32

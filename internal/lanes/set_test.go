@@ -35,6 +35,7 @@ func TestLanesLongEmptyAreForgotten(t *testing.T) {
 	for _, name := range []string{"old", "live", "deep", "recent"} {
 		ln := l.find(Key{"q", 0, name})
 		ln.live, ln.seen = name == "live", time.Now().Add(-time.Hour)
+		l.file(ln)
 	}
 	l.known[Key{"q", 0, "deep"}].mark = 5
 	l.known[Key{"q", 0, "recent"}].seen = time.Now()

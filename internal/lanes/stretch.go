@@ -37,7 +37,8 @@ func (ln *lane) stretches(now time.Time, idle bool, quota int) []Stretch {
 	}
 	above := Stretch{Key: ln.Key, lane: ln, From: ln.mark, Until: math.MaxInt64, Quota: quota}
 	switch depth := ln.mark - ln.safe; {
-	case depth <= paced:
+	case depth <= paced, ln.fresh > 0:
+		ln.fresh = max(ln.fresh-1, 0)
 		above.From, above.whole = ln.safe, true
 		ln.swept, ln.cursor = now, ln.safe
 		return []Stretch{above}

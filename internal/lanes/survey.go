@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// maxSurveyed is how many lanes one survey reads, at most. Of more lanes it reads a part, chosen at random.
+// maxSurveyed is how many lanes one survey reads, at most. Of more lanes the next surveys read
+// the others.
 const maxSurveyed = 4 * maxLanes
+
+// maxFloors is the same for queues.
+const maxFloors = 64
 
 // A Survey is what one snapshot of the database is asked, to advance safe marks and floors. The caller fills in each
 // Low.
@@ -36,18 +40,29 @@ type QueueFloor struct {
 
 // Survey returns what to ask the next snapshot, or nil if there is nothing to ask.
 //
-// It asks for two kinds of lanes: those whose safe mark may advance, and those that seemed empty. A claim that finds
-// enough elsewhere does not read the latter. It also asks for the queues whose floor may advance. The first survey of
+// It asks for two kinds of lanes: those that seemed empty, and those whose safe mark may advance. A claim that finds
+// enough elsewhere does not read the former. It also asks for the queues whose floor may advance. The first survey of
 // a Set asks in any case, to learn the identity of the database.
 func (s *Set) Survey() *Survey {
 	v := &Survey{}
-	for _, ln := range s.known {
-		if (ln.mark > ln.safe || !ln.live) && len(v.Lanes) < maxSurveyed {
-			v.Lanes = append(v.Lanes, LaneMark{Key: ln.Key, Safe: ln.safe, Need: ln.need(), lane: ln, mark: ln.mark})
+	for _, ln := range s.empty {
+		v.add(ln)
+	}
+	for range min(len(s.unsettled), maxSurveyed-len(v.Lanes)) {
+		ln := s.unsettled[0]
+		s.unsettled[0] = nil
+		s.unsettled = s.unsettled[1:]
+		if ln.isGone || ln.mark == ln.safe {
+			ln.isSettling = false
+			continue
+		}
+		s.unsettled = append(s.unsettled, ln)
+		if ln.state != empty {
+			v.add(ln)
 		}
 	}
 	for name, q := range s.queues {
-		if q.moment.After(q.floor) {
+		if q.moment.After(q.floor) && len(v.Queues) < maxFloors {
 			v.Queues = append(v.Queues, QueueFloor{Queue: name, Floor: q.floor, Need: q.need()})
 		}
 	}
@@ -57,16 +72,21 @@ func (s *Set) Survey() *Survey {
 	return v
 }
 
+func (v *Survey) add(ln *lane) {
+	v.Lanes = append(v.Lanes, LaneMark{Key: ln.Key, Safe: ln.safe, Need: ln.need(), lane: ln, mark: ln.mark})
+}
+
 // Advance applies the answers of a survey. oldest is the oldest transaction that ran in its snapshot, and next is the
 // number of the next transaction, read in the same snapshot.
 func (s *Set) Advance(v *Survey, oldest, next int64) {
 	for i := range v.Lanes {
 		m := &v.Lanes[i]
 		m.lane.advance(m.Low, m.mark, oldest, next)
+		s.file(m.lane)
 	}
 	for i := range v.Queues {
 		f := &v.Queues[i]
-		q := s.queues[f.Queue]
+		q := s.queue(f.Queue)
 		q.advance(f.Low, q.moment, oldest, next)
 	}
 }

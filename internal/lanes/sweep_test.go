@@ -93,7 +93,7 @@ func TestALaneLearnsWhetherItHasTickets(t *testing.T) {
 			ln := l.known[Key{"q", 0, ""}]
 			p := NewPlan()
 			p.Most = 10
-			p.add(Stretch{Key: ln.Key, lane: ln, Until: math.MaxInt64, whole: test.whole, Quota: 5})
+			p.add(ln, Stretch{Key: ln.Key, lane: ln, Until: math.MaxInt64, whole: test.whole, Quota: 5})
 			for i := range test.saw {
 				l.RecordTicket(p, ln.Key, int64(100-i))
 			}
@@ -114,7 +114,7 @@ func TestASweepFindsAllTicketsBelowTheMark(t *testing.T) {
 	t.Parallel()
 	l := known(Key{"q", 0, ""})
 	ln := l.known[Key{"q", 0, ""}]
-	ln.mark, ln.swept = 300_000, time.Now()
+	ln.mark, ln.swept, ln.fresh = 300_000, time.Now(), 0
 	left := []int64{10, 11, 12, 60_000, 299_999}
 	for claims := 0; ln.live; claims++ {
 		if claims > 20 {

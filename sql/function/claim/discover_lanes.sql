@@ -5,6 +5,7 @@
 --                 a lane
 --   queues        the queues that the caller knows or serves
 --   any_queue     look for other queues in scheduled
+--   most          how many lanes to return at most; null: all. With that many, the search has ended at the last one
 -- Moves nothing. Returns lanes, and queues with priority null.
 -- Index: a loose scan over the primary keys, one descent for each lane.
 -- A gap is searched in steps: the rest of a priority, the rest of a queue, the queues between, and down to the end
@@ -14,7 +15,7 @@
 create or replace function pawl.discover_lanes(
   low_queues text[], low_priorities integer[], low_channels text[],
   high_queues text[], high_priorities integer[], high_channels text[],
-  queues text[], any_queue boolean
+  queues text[], any_queue boolean, most integer default null
 ) returns table (queue text, priority integer, channel text)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
@@ -23,24 +24,29 @@ declare
   top_priority constant integer := 2147483647;
   high_queue text; high_priority integer; high_channel text;
   pos   bigint; -- the search goes on above (queue, priority, channel, pos)
-  most  text;
+  top   text;
   below integer;
   hit   record;
+  n     integer := 0;
   known text[];
 begin
   for i in 1 .. cardinality(low_queues) loop
     queue := low_queues[i]; priority := low_priorities[i]; channel := low_channels[i]; pos := 9223372036854775807;
     high_queue := high_queues[i]; high_priority := high_priorities[i]; high_channel := high_channels[i];
     loop
-      most := case when queue = high_queue and priority = high_priority then high_channel else top_channel end;
+      top := case when queue = high_queue and priority = high_priority then high_channel else top_channel end;
       select t.channel into hit
       from pawl.ready t
       where t.queue = queue and t.priority = priority
-        and t.channel >= channel and (t.channel, t.pos) > (channel, pos) and t.channel < most
+        and t.channel >= channel and (t.channel, t.pos) > (channel, pos) and t.channel < top
       order by t.channel, t.pos limit 1;
       if found then
         channel := hit.channel; pos := 9223372036854775807;
         return next;
+        n := n + 1;
+        if n >= most then
+          return;
+        end if;
         continue;
       end if;
       exit when queue = high_queue and priority = high_priority;
@@ -53,6 +59,10 @@ begin
       if found then
         priority := hit.priority; channel := hit.channel; pos := 9223372036854775807;
         return next;
+        n := n + 1;
+        if n >= most then
+          return;
+        end if;
         continue;
       end if;
       if queue = high_queue then
@@ -67,6 +77,10 @@ begin
       if found then
         queue := hit.queue; priority := hit.priority; channel := hit.channel; pos := 9223372036854775807;
         return next;
+        n := n + 1;
+        if n >= most then
+          return;
+        end if;
         continue;
       end if;
       queue := high_queue; priority := -2147483648; channel := ''; pos := -1;
