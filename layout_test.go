@@ -21,7 +21,8 @@ var readingOrder = strings.Fields(`
 	runner_slots.go runner_leases.go runner_state.go refused_result.go runner_finish.go consumer_wait.go reserve.go
 	saga.go batch.go tail.go await.go list.go read_jobs.go get.go consumer.go worker.go stats.go cron_job.go
 	consumer_undo.go inspect.go insert_constraints.go retry.go cancel.go followup.go selector.go filter.go
-	claim_readable.go counters.go claim.go migrate.go insert.go insert_copy.go semaphore.go runner_execute.go runner_report.go
+	claim_readable.go counters.go claim.go migrate.go insert.go insert_copy.go semaphore.go runner_execute.go
+	runner_report.go
 	constraints.go check_spec.go check_args.go codec.go runner_pace.go wake.go insert_batcher.go finish.go
 	attempt_result.go handler.go args_json.go outcome.go archive.go runner_config.go insert_rate.go job_spec.go
 	insert_row.go backoff.go client.go guard.go errors.go rate.go job.go ticket.go db.go
