@@ -24,9 +24,6 @@ const (
 	// boundedClaims is how many claims look at the sizes of jobs first, after a claim of jobs that were too large
 	// together.
 	boundedClaims = 100
-	// carefulClaims is how many claims look for unreadable jobs first, after a claim that had one. Where one is, there
-	// are often more, and a claim that fails costs twice as much as one that looks first.
-	carefulClaims = 20
 	// maxIsolations is how often a claim looks for unreadable jobs, at most, before it fails. Each time it may see
 	// others.
 	maxIsolations = 20
@@ -69,9 +66,6 @@ func (c *Client) claimStatement() string {
 	switch {
 	case c.db != nil || c.scansClaims.Load():
 		return claimReadable
-	case c.carefulClaims.Load() > 0:
-		c.carefulClaims.Add(-1)
-		return claimReadable
 	case c.boundedClaims.Load() > 0:
 		c.boundedClaims.Add(-1)
 		return claimBounded
@@ -100,7 +94,6 @@ func (c *Client) buryUnreadable(ctx context.Context, args []any) (buried int, er
 
 // reportUnprocessable logs and counts a job that a claim made dead because no client can read it.
 func (c *Client) reportUnprocessable(id int64, queue, channel, problem string) {
-	c.carefulClaims.Store(carefulClaims)
 	job := &JobInfo{ID: ID(id), Queue: queue, Channel: channel, State: pawlstate.Dead}
 	c.config.Logger.Warn("pawl: a job cannot be read; it is dead with the reason unprocessable",
 		"job", job, "error", problem)

@@ -37,7 +37,6 @@ type installation struct {
 	noListen      *atomic.Bool // Set when LISTEN has met a transaction pooler. LISTEN is not tried again.
 	scansClaims   atomic.Bool  // The pool's types of its own have to scan the rows of claims.
 	boundedClaims atomic.Int32 // How many claims look at the sizes of jobs first.
-	carefulClaims atomic.Int32 // How many claims look for unreadable jobs first.
 }
 
 // Config configures a client. Its zero value works.

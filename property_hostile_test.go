@@ -83,7 +83,7 @@ func runHostile(t *testing.T, n, every int) float64 {
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Note]) error { return nil })
 	pawl.Handle(mux, func(context.Context, *pawl.Job[Fail]) error { return errors.New("as it should") })
 	began := time.Now()
-	stop := start(t, client, mux, pawl.RunnerConfig{Max: 200})
+	stop := start(t, client, mux, pawl.RunnerConfig{})
 	left := 0
 	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if left = value[int](t, pool, "select count(*)::int from (select from pawl.job limit 1) j"); left == 0 {

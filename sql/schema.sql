@@ -459,7 +459,7 @@ function estimate_rows(query text)
 
 function expanded_size(args jsonb, data bytea, checkpoint jsonb)
   returns bigint
-  language sql immutable parallel safe;
+  language sql stable parallel safe;
 
 function expire(most integer)
   returns bigint
