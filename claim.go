@@ -125,7 +125,7 @@ func (r *claimReader) read(s scanner) error {
 	stretch := r.set.RecordTicket(r.plan, t.Key, t.pos)
 	if !t.found {
 		if t.kind == verbUnprocessable {
-			r.client.reportUnprocessable(t)
+			r.client.reportUnprocessable(t.id, t.Queue, t.Channel, t.unique)
 		}
 		return nil
 	}

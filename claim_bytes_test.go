@@ -124,3 +124,24 @@ func TestAJobAboveTheLimitIsClaimedAlone(t *testing.T) {
 		}
 	}
 }
+
+// A claim in a transaction of database/sql reads the rows that say that a claim was cut short.
+func TestAClaimIsCutShortInATransaction(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	lowerClaimBytes(t, pool)
+	ids := insertLarge(t, pool, 12)
+	tx := stdTx(t, pool)
+	got := 0
+	for range len(ids) {
+		jobs, err := client.WithSQL(tx).Claim(t.Context(), "default", 40, time.Minute)
+		must(t, err)
+		if size(jobs) > 5_000_000 {
+			t.Errorf("a claim has %d bytes, want at most 5 MB", size(jobs))
+		}
+		got += len(jobs)
+	}
+	if got != len(ids) {
+		t.Errorf("claimed %d of %d jobs", got, len(ids))
+	}
+}

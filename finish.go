@@ -35,20 +35,10 @@ func (o outcomes) state(id ID) string {
 func (c *Client) finish(
 	ctx context.Context, results []attemptResult, worker string, leases []string,
 ) (became outcomes, err error) {
-	n := len(results)
-	jobs := make([]*JobInfo, n)
-	for i := range results {
-		jobs[i] = results[i].job
+	if len(results) == 0 || results[0].verb == verbComplete {
+		return c.complete(ctx, results, worker, leases)
 	}
-	p := finishParameters{waited: make([]int64, n), ran: make([]int64, n), worker: worker}
-	p.ids, p.epochs = idsAndEpochs(jobs)
-	for i := range results {
-		p.waited[i], p.ran[i] = results[i].job.waited.Milliseconds(), results[i].ran.Milliseconds()
-	}
-	if n == 0 || results[0].verb == verbComplete {
-		return c.complete(ctx, results, p, leases)
-	}
-	return c.fail(ctx, results, p)
+	return c.fail(ctx, results, finishParametersOf(results, worker))
 }
 
 // finishParameters are the parameters that complete.sql and fail.sql share.
@@ -59,12 +49,21 @@ type finishParameters struct {
 	worker      string
 }
 
-// complete writes results that complete their jobs.
-func (c *Client) complete(
-	ctx context.Context, results []attemptResult, p finishParameters, leases []string,
-) (became outcomes, err error) {
+func finishParametersOf(results []attemptResult, worker string) finishParameters {
 	n := len(results)
-	returned, keep := make([]*string, n), []int64{}
+	jobs := make([]*JobInfo, n)
+	p := finishParameters{waited: make([]int64, n), ran: make([]int64, n), worker: worker}
+	for i := range results {
+		jobs[i] = results[i].job
+		p.waited[i], p.ran[i] = results[i].job.waited.Milliseconds(), results[i].ran.Milliseconds()
+	}
+	p.ids, p.epochs = idsAndEpochs(jobs)
+	return p
+}
+
+// completeParameters returns the parameters of a completion: also the results of the handlers, and the jobs to keep.
+func completeParameters(results []attemptResult, worker string) (p finishParameters, returned []*string, keep []int64) {
+	returned, keep = make([]*string, len(results)), []int64{}
 	for i := range results {
 		if results[i].job.Keep {
 			keep = append(keep, int64(results[i].job.ID))
@@ -74,6 +73,15 @@ func (c *Client) complete(
 			returned[i] = &s
 		}
 	}
+	return finishParametersOf(results, worker), returned, keep
+}
+
+// complete writes results that complete their jobs.
+func (c *Client) complete(
+	ctx context.Context, results []attemptResult, worker string, leases []string,
+) (became outcomes, err error) {
+	n := len(results)
+	p, returned, keep := completeParameters(results, worker)
 	if leases == nil {
 		leases = []string{}
 	}

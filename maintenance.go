@@ -163,7 +163,7 @@ type restorer struct {
 }
 
 // restoredPart is how many jobs one look reads.
-const restoredPart = 5000
+const restoredPart = 2000
 
 // restore looks at the next part of the jobs.
 func (r *restorer) restore(ctx context.Context) error {

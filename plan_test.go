@@ -50,7 +50,12 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.claim_bounded(gen_random_uuid(), null, null, 2, array['default'], array[0], array[''], " +
 			"array[0::bigint], array[9223372036854775807], array[2])",
 		"select * from pawl.restore_lost(%[1]d - 1, 2)", // If a job has no ticket, it reads all leases.
-		"select pawl.unreadable(%[1]d, %[3]d), pawl.bury(%[1]d, %[3]d, 'broken'), pawl.bury(%[2]d, %[4]d, 'broken')",
+		"select pawl.bury(%[1]d, %[3]d, 'broken'), pawl.bury(%[2]d, %[4]d, 'broken')",
+		"select * from pawl.find_unreadable(array[%[1]d, %[2]d])",
+		"select * from pawl.bury_unreadable(2, array['default'], array[0], array[''], array[0::bigint], " +
+			"array[9223372036854775807], array[2])",
+		"select * from pawl.complete_apart(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], " +
+			"array[null, null]::text[], 'w', '{}')",
 		"select * from pawl.return_lost(" + ids + ")",
 		"select * from pawl.complete(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], array[null, null]::text[], " +
 			"'w', '{}', '{}')",

@@ -96,10 +96,11 @@ func (r *ticketReader) scan(s scanner) error {
 		kind, fingerprint, unique        *string
 		priority, attempt, most, crashes *int16
 		constrained, permit              *bool
+		epoch                            *int32
 		pos                              *int64
 		created, runAt                   *time.Time
 	)
-	err := s.Scan(&r.Queue, &r.Priority, &r.Channel, &pos, &r.id, &r.found, &r.epoch, &kind, &r.args, &r.data,
+	err := s.Scan(&r.Queue, &r.Priority, &r.Channel, &pos, &r.id, &r.found, &epoch, &kind, &r.args, &r.data,
 		&priority, &attempt, &most, &crashes, &constrained, &permit, &created, &runAt, &fingerprint, &unique,
 		&r.opts, &r.errs, &r.save, &r.now)
 	if err != nil {
@@ -114,7 +115,7 @@ func (r *ticketReader) scan(s scanner) error {
 		}
 		return nil
 	}
-	r.kind, r.own, r.attempt, r.most, r.crashes = *kind, *priority, *attempt, *most, *crashes
+	r.epoch, r.kind, r.own, r.attempt, r.most, r.crashes = *epoch, *kind, *priority, *attempt, *most, *crashes
 	r.constrained, r.permit, r.created = *constrained, *permit, *created
 	if runAt != nil {
 		r.runAt = *runAt

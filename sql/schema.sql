@@ -375,6 +375,10 @@ function bury(id bigint, epoch integer, problem text)
   returns boolean
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
+function bury_unreadable(most integer, queues text[], priorities integer[], channels text[], marks bigint[], untils bigint[], quotas integer[])
+  returns TABLE(id bigint, queue text, lane integer, channel text, pos bigint, problem text)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
+
 function cancel(VARIADIC ids bigint[])
   returns bigint
   language sql set jit=off;
@@ -431,6 +435,10 @@ function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[],
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
 
+function complete_apart(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[])
+  returns TABLE(id bigint, problem text)
+  language plpgsql;
+
 function count(filter jsonb, below bigint, most bigint)
   returns bigint
   language plpgsql stable set jit=off;
@@ -477,7 +485,7 @@ function estimate_rows(query text)
 
 function expanded_size(args jsonb, data bytea, checkpoint jsonb)
   returns bigint
-  language sql immutable parallel safe;
+  language sql stable parallel safe;
 
 function expire(most integer)
   returns bigint
@@ -522,6 +530,10 @@ function find_missing(ids bigint[], epochs integer[])
 function find_tickets(queue text, kinds text[], most integer)
   returns TABLE(priority integer, channel text, pos bigint, id bigint)
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set enable_sort=off set jit=off;
+
+function find_unreadable(ids bigint[])
+  returns TABLE(id bigint, problem text)
+  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 
 function finite(moment timestamp with time zone)
   returns timestamp with time zone
@@ -822,10 +834,6 @@ function unblock(ids bigint[])
 function unclaim(lease uuid)
   returns bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
-
-function unreadable(id bigint, epoch integer)
-  returns text
-  language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
 function unregister_worker(worker bigint)
   returns void
