@@ -80,7 +80,8 @@ func addParameters(found map[string]bool, root *types.Package, name string, sign
 }
 
 // isUsersCode reports whether a value of a type may run code of the user: it is a function, an interface, a logger, or
-// a slice of those. A context is none, because only its values are read. Interfaces that users cannot implement are none.
+// a slice of those. A context is none, because only its values are read. Interfaces that users cannot implement are
+// none.
 func isUsersCode(root *types.Package, typ types.Type) bool {
 	switch typ := typ.(type) {
 	case *types.Pointer:

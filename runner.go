@@ -93,7 +93,7 @@ func newRunner(ctx context.Context, own, public *Client, mux *Mux, config *Runne
 	drain, freed, permits := make(chan struct{}), make(chan struct{}, 1), make(chan struct{}, 1)
 	r := &runner{client: own, config: config, log: log, state: newWorkerState(), deliver: delivering, giveUp: giveUp}
 	r.outages = newRunnerOutages(log, config.Name)
-	reporter := &reporter{log: log, base: base, onFailure: config.OnFailure}
+	reporter := newReporter(log, base, config.OnFailure)
 	r.finisher = &finisher{
 		client: own, ctx: delivering, worker: config.Name, outage: r.outages.results, onResult: reporter.report,
 		followups: followupRunner{freed: func() { notify(permits) }},

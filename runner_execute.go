@@ -40,8 +40,7 @@ func (u *unknownKinds) tell(log *slog.Logger, job *JobInfo) {
 		u.kinds[job.Kind] = o
 	}
 	if o != nil {
-		o.Attrs = []any{"job", job}
-		o.Record(errUnknownKind)
+		o.Record(errUnknownKind, "job", job)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/pawlhq/pawl/internal/outage"
 	"github.com/pawlhq/pawl/pawlstate"
 )
 
@@ -14,6 +15,16 @@ type reporter struct {
 	base      context.Context
 	onFailure func(ctx context.Context, job *JobInfo, err error, final bool)
 	breaker   breaker // Of onFailure.
+
+	undelivered outage.Outage // It never works again: each result that is lost is another one.
+}
+
+func newReporter(
+	log *slog.Logger, base context.Context, onFailure func(context.Context, *JobInfo, error, bool),
+) *reporter {
+	return &reporter{log: log, base: base, onFailure: onFailure, undelivered: outage.Outage{
+		Logger: log, Lost: "pawl: result not delivered; its job runs again when the worker has ended",
+	}}
 }
 
 // maxLoggedError is how many bytes of an error are logged, at most.
@@ -29,6 +40,8 @@ func (r *reporter) report(a attemptResult, became string, delivery error) {
 	switch {
 	case errors.Is(delivery, ErrLeaseLost) && errors.Is(a.ended, ErrCancelled):
 		r.logCancelled(a, err)
+	case delivery != nil && !errors.Is(delivery, ErrLeaseLost):
+		r.undelivered.Record(delivery, "job", a.job, "result", a.verb)
 	case err != nil:
 		r.logError(a, became, err, delivery)
 	case delivery != nil:

@@ -40,23 +40,24 @@ const (
 // A clock returns the time. Tests have one of their own.
 type clock func() time.Time
 
-// Record records that it has failed with err, or has worked if err is nil. A nil Outage records nothing.
-func (o *Outage) Record(err error) { o.record(err, time.Now) }
+// Record records that it has failed with err, or has worked if err is nil. If that is logged as a failure, the message
+// has attrs too. A nil Outage records nothing.
+func (o *Outage) Record(err error, attrs ...any) { o.record(err, time.Now, attrs) }
 
-func (o *Outage) record(err error, now clock) {
+func (o *Outage) record(err error, now clock, attrs []any) {
 	if o == nil || err == nil && !o.failing.Load() {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil {
-		o.fail(err, now())
+		o.fail(err, now(), attrs)
 	} else if o.failing.Swap(false) {
 		o.work(now())
 	}
 }
 
-func (o *Outage) fail(err error, now time.Time) {
+func (o *Outage) fail(err error, now time.Time, attrs []any) {
 	if !o.failing.Swap(true) {
 		o.since, o.failures, o.told = now, 0, false
 		if now.Sub(o.logged) >= 2*maxInterval {
@@ -68,7 +69,7 @@ func (o *Outage) fail(err error, now time.Time) {
 		return
 	}
 	o.told, o.logged, o.interval = true, now, min(max(2*o.interval, firstInterval), maxInterval)
-	attrs := append([]any{}, o.Attrs...)
+	attrs = append(append([]any{}, o.Attrs...), attrs...)
 	o.Logger.Warn(o.Lost, append(attrs, "error", err, "failures", o.failures, "since", o.since)...)
 }
 

@@ -26,7 +26,7 @@ func simulate() *simulated {
 
 func (s *simulated) step(d time.Duration, err error) {
 	s.at = s.at.Add(d)
-	s.record(err, func() time.Time { return s.at })
+	s.record(err, func() time.Time { return s.at }, nil)
 }
 
 func (s *simulated) count(text string) int { return strings.Count(s.log.String(), text) }
