@@ -70,6 +70,7 @@ type running struct {
 // Meanwhile workers and inserts run, and a transaction stays open that has inserted a job. No statement waits for
 // long.
 func TestMigrateUnderLoad(t *testing.T) {
+	pgtest.NotHostile(t, "the version before did not work there")
 	t.Parallel()
 	phase, rows := 500*time.Millisecond, 5_000
 	url := ""

@@ -252,6 +252,7 @@ func TestListenURLBypassesAPooler(t *testing.T) {
 
 // database/sql works through a pooler with the defaults of pgx and of another driver, also with many calls at once.
 func TestDatabaseSQLThroughAPooler(t *testing.T) {
+	pgtest.NotHostile(t, "its transactions are serializable then, and do not run again")
 	t.Parallel()
 	pooled, direct := poolerPools(t, fewConnections)
 	client, _ := clientThrough(t, pooled, "")

@@ -60,7 +60,8 @@ func TestDatabaseEncoding(t *testing.T) {
 				"WithSQL": func() error { _, err := client.WithSQL(std).Insert(t.Context(), Note{1}); return err },
 			} {
 				err := do()
-				for _, want := range []string{"pawl: ", "database encoding is " + encoding + "; Pawl needs UTF8", "create database"} {
+				refusal := "database encoding is " + encoding + "; Pawl needs UTF8"
+				for _, want := range []string{"pawl: ", refusal, "create database"} {
 					if err == nil || !strings.Contains(err.Error(), want) {
 						t.Errorf("%s: %v; want %q", what, err, want)
 					}
@@ -141,7 +142,9 @@ func workUnderSettings(t *testing.T, client *pawl.Client, direct *pgxpool.Pool) 
 		return nil
 	})
 	pawl.Handle(mux, func(_ context.Context, job *pawl.Job[Note]) error { ran <- "note"; return nil })
-	must(t, client.PutQueue(t.Context(), pawl.Queue{Name: "limited", MaxRunning: 1, Backoff: pawl.Backoff{Base: time.Millisecond}}))
+	must(t, client.PutQueue(t.Context(), pawl.Queue{
+		Name: "limited", MaxRunning: 1, Backoff: pawl.Backoff{Base: time.Millisecond},
+	}))
 	stop := start(t, client, mux, pawl.RunnerConfig{PollInterval: 100 * time.Millisecond})
 
 	spec := func(name string) pawl.JobSpec { return pawl.JobSpec{Args: Tale{oddText}, Fingerprint: name} }

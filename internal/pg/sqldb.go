@@ -61,7 +61,8 @@ func (d *sqlDB) Query(ctx context.Context, text string, args []any, each func(Ro
 	return inUTF8(err, d.setEncoding(ctx), send, d.alone(ctx, text, args, each))
 }
 
-// setEncoding sets client_encoding until the end of the transaction. The driver is pgx, because sessionGuard is for pgx.
+// setEncoding sets client_encoding until the end of the transaction. The driver is pgx, because only pgx asks
+// sessionGuard.
 func (d *sqlDB) setEncoding(ctx context.Context) func(string) error {
 	return func(encoding string) error {
 		rows, err := d.db.QueryContext(ctx, setEncodingText, pgx.QueryExecModeExec, encoding)

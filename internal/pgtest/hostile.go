@@ -32,7 +32,7 @@ var Hostile = map[string]string{
 	"xmloption":                   "document",
 	"quote_all_identifiers":       "on",
 	"client_min_messages":         "debug1",
-	"search_path":                 "nowhere, pg_temp",
+	"search_path":                 "nowhere, public",
 
 	// Transactions, and what ends them.
 	"default_transaction_isolation":       "serializable",
@@ -44,7 +44,6 @@ var Hostile = map[string]string{
 	"idle_session_timeout":                "10s",
 	"transaction_timeout":                 "60s",
 	"row_security":                        "off",
-	"session_replication_role":            "replica",
 
 	// Plans.
 	"jit":                          "on",
@@ -72,8 +71,6 @@ var Hostile = map[string]string{
 	"random_page_cost":             "1000",
 	"seq_page_cost":                "0",
 	"work_mem":                     "64kB",
-	"force_parallel_mode":          "on",
-	"debug_parallel_query":         "on",
 	"parallel_setup_cost":          "0",
 	"min_parallel_table_scan_size": "0",
 	"default_toast_compression":    "lz4",
@@ -82,6 +79,14 @@ var Hostile = map[string]string{
 
 // IsHostile reports whether every database of the tests has the settings of [Hostile].
 func IsHostile() bool { return os.Getenv(EnvHostile) != "" }
+
+// NotHostile skips a test whose own statements cannot run under the settings of [Hostile].
+func NotHostile(t testing.TB, why string) {
+	t.Helper()
+	if IsHostile() {
+		t.Skipf("not under the settings of %s: %s", EnvHostile, why)
+	}
+}
 
 // Set gives the database at url settings, such as those of [Hostile], as far as the server knows them. New sessions
 // have them.
