@@ -52,7 +52,7 @@ func TestNoFunctionReadsATable(t *testing.T) {
 			"array[0::bigint], array[9223372036854775807], array[2])",
 		"select * from pawl.restore_lost(%[1]d - 1, 2)", // If a job has no ticket, it reads all leases.
 		"select pawl.bury(%[1]d, %[3]d, 'broken'), pawl.bury(%[2]d, %[4]d, 'broken')",
-		"select * from pawl.find_unreadable(array[%[1]d, %[2]d])",
+		"select * from pawl.find_unreadable(array[%[1]d, %[2]d], 16)",
 		"select * from pawl.bury_unreadable(2, array['default'], array[0], array[''], array[0::bigint], " +
 			"array[9223372036854775807], array[2])",
 		"select * from pawl.complete_apart(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], " +

@@ -531,7 +531,7 @@ function find_tickets(queue text, kinds text[], most integer)
   returns TABLE(priority integer, channel text, pos bigint, id bigint)
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set enable_sort=off set jit=off;
 
-function find_unreadable(ids bigint[])
+function find_unreadable(ids bigint[], step integer)
   returns TABLE(id bigint, problem text)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off;
 

@@ -45,7 +45,7 @@ begin
     ) s
     where s.n = 1 or s.bytes <= 268435456
   );
-  for bad in select f.id, f.problem from pawl.find_unreadable(ids) f loop
+  for bad in select f.id, f.problem from pawl.find_unreadable(ids, 16) f loop
     select t.queue, t.priority, t.channel, t.pos, t.epoch into it
     from pawl.job j
     join lateral (
