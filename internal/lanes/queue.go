@@ -48,7 +48,10 @@ func (q *queue) index() *int { return &q.at }
 
 // compare orders queues: the one that has waited longest comes first.
 func (q *queue) compare(other *queue) int {
-	return cmp.Or(cmp.Compare(q.turn, other.turn), cmp.Compare(q.name, other.name))
+	if q.turn != other.turn {
+		return cmp.Compare(q.turn, other.turn)
+	}
+	return cmp.Compare(q.name, other.name)
 }
 
 // level returns the level of a priority. Suspects have none.
