@@ -195,7 +195,7 @@ func (s *Set) ResetIfMoved(identity string) bool {
 			s.SetWeight(name, q.weight)
 		}
 		if q.limited {
-			s.LimitQueue(name)
+			s.LimitQueue(name, q.limit)
 		}
 	}
 	return true

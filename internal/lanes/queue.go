@@ -23,6 +23,7 @@ type queue struct {
 	at     int       // Its index in Set.readyQueues.
 
 	limited     bool // It may have no room although the runner has.
+	limit       int  // The slots that it may hold, if it is limited.
 	room, share int  // What the plan in the making may take and should take.
 
 	floor   time.Time
@@ -118,9 +119,10 @@ func (s *Set) SetWeight(name string, weight int) {
 	q.weight, q.chosen = weight, true
 }
 
-// LimitQueue records that a queue may have no room although others have.
-func (s *Set) LimitQueue(name string) {
+// LimitQueue sets how many slots a queue may hold at most.
+func (s *Set) LimitQueue(name string, most int) {
 	q := s.queue(name)
+	q.limit = most
 	if !q.limited {
 		q.limited, q.chosen = true, true
 		s.limited = append(s.limited, q)

@@ -163,3 +163,25 @@ func TestGapsOfManyLanesComeInParts(t *testing.T) {
 		t.Errorf("%d gaps in %d parts, want %d in 3", len(seen), parts, 2*maxGaps+501)
 	}
 }
+
+// With all parties at their shares, a runner does not claim for each slot that becomes free.
+func TestFullSharesAreNotFew(t *testing.T) {
+	t.Parallel()
+	s, h := New(), NewHoldings()
+	s.UseHoldings(h)
+	s.LimitQueue("limited", 2)
+	for _, key := range []Key{{"q", 0, "a"}, {"q", 0, "b"}, {"q", 5, "a"}, {"limited", 0, ""}} {
+		s.Find(key)
+	}
+	for range 2 {
+		h.Add("limited", "")
+	}
+	for range 8 {
+		h.Add("q", "a")
+		h.Add("q", "b")
+	}
+	s.CountShares(16)
+	if h.Few() < 16 {
+		t.Errorf("18 slots count as %d although all hold their shares, want 16 or more", h.Few())
+	}
+}
