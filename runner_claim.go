@@ -127,7 +127,7 @@ func (l *claimLoop) setWeights() {
 	for name, q := range l.config.Queues {
 		l.set.SetWeight(name, max(q.Weight, 1))
 		if q.Max > 0 {
-			l.set.LimitQueue(name)
+			l.set.LimitQueue(name, q.Max)
 		}
 	}
 }

@@ -58,7 +58,8 @@ type RunnerConfig struct {
 
 // A RunnerQueue is a runner's share of a queue.
 type RunnerQueue struct {
-	// Weight is the queue's share of claims, relative to the other queues. It defaults to 1.
+	// Weight is the queue's share of the slots, relative to the other queues that have ready jobs. It defaults to 1. If
+	// the others have none, the queue may use all slots.
 	Weight int
 
 	// Max is the largest number of jobs of the queue that run at once in this runner. If zero, only RunnerConfig.Max

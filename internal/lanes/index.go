@@ -7,8 +7,13 @@ import (
 
 // compare orders keys like the primary key of ready.
 func (k Key) compare(other Key) int {
-	return cmp.Or(cmp.Compare(k.Queue, other.Queue), cmp.Compare(k.Priority, other.Priority),
-		cmp.Compare(k.Channel, other.Channel))
+	if k.Queue != other.Queue {
+		return cmp.Compare(k.Queue, other.Queue)
+	}
+	if k.Priority != other.Priority {
+		return cmp.Compare(k.Priority, other.Priority)
+	}
+	return cmp.Compare(k.Channel, other.Channel)
 }
 
 // maxChunk is the number of lanes of a chunk of an index, at most.

@@ -144,7 +144,10 @@ func (ln *lane) index() *int { return &ln.at }
 
 // compare orders the ready lanes of a level: the one that has waited longest comes first.
 func (ln *lane) compare(other *lane) int {
-	return cmp.Or(cmp.Compare(ln.turn, other.turn), cmp.Compare(ln.Channel, other.Channel))
+	if ln.turn != other.turn {
+		return cmp.Compare(ln.turn, other.turn)
+	}
+	return cmp.Compare(ln.Channel, other.Channel)
 }
 
 // A throttledLane orders lanes by the time until which they are throttled.
@@ -192,7 +195,7 @@ func (s *Set) ResetIfMoved(identity string) bool {
 			s.SetWeight(name, q.weight)
 		}
 		if q.limited {
-			s.LimitQueue(name)
+			s.LimitQueue(name, q.limit)
 		}
 	}
 	return true

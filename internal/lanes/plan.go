@@ -63,7 +63,7 @@ func (s *Set) ClaimSize(n int) int {
 // empty. If skipReturned is true, the claim reads no lane of returned tickets.
 func (s *Set) Plan(n int, idle bool, room func(queue string) int, skipReturned bool) *Plan {
 	d := s.draft(n, idle, skipReturned)
-	d.level = s.waterLevel(n, func(q *queue) bool { return room(q.name) <= 0 }, d.idleWeight(room))
+	d.level = s.waterLevel(n, func(q *queue) bool { return room(q.name) <= 0 }, d.idleWeight(room)-d.skippedWeight())
 	var full []*queue // Queues that hold their share already.
 	for q := range s.readyQueues.inOrder {
 		if len(d.lanes) >= d.limit {
@@ -160,7 +160,7 @@ type draft struct {
 func (s *Set) draft(n int, idle, skipReturned bool) *draft {
 	s.endThrottles(time.Now())
 	d := &draft{set: s, n: n, idle: idle, skipReturned: skipReturned}
-	d.limit = min(maxLanes, max(s.reach, n+n/2+8))
+	d.limit = min(maxLanes, max(s.reach, n+n/4+4))
 	d.findUrgent()
 	return d
 }
@@ -191,6 +191,19 @@ func (d *draft) idleWeight(room func(queue string) int) (weight int) {
 	for _, ln := range d.set.empty {
 		if q := ln.queue; q.ready == 0 && !counted[q] && d.readable(ln) && room(q.name) > 0 {
 			counted[q] = true
+			weight += q.weight
+		}
+	}
+	return weight
+}
+
+// skippedWeight returns the weights of the queues whose ready lanes are all left out.
+func (d *draft) skippedWeight() (weight int) {
+	if !d.skipReturned {
+		return 0
+	}
+	for _, q := range d.set.readyQueues { // All queues: returned tickets are skipped only while a suspect runs.
+		if q.leastUrgent() == Returned {
 			weight += q.weight
 		}
 	}

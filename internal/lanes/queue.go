@@ -23,6 +23,7 @@ type queue struct {
 	at     int       // Its index in Set.readyQueues.
 
 	limited     bool // It may have no room although the runner has.
+	limit       int  // The slots that it may hold, if it is limited.
 	room, share int  // What the plan in the making may take and should take.
 
 	floor   time.Time
@@ -48,7 +49,10 @@ func (q *queue) index() *int { return &q.at }
 
 // compare orders queues: the one that has waited longest comes first.
 func (q *queue) compare(other *queue) int {
-	return cmp.Or(cmp.Compare(q.turn, other.turn), cmp.Compare(q.name, other.name))
+	if q.turn != other.turn {
+		return cmp.Compare(q.turn, other.turn)
+	}
+	return cmp.Compare(q.name, other.name)
 }
 
 // level returns the level of a priority. Suspects have none.
@@ -115,9 +119,10 @@ func (s *Set) SetWeight(name string, weight int) {
 	q.weight, q.chosen = weight, true
 }
 
-// LimitQueue records that a queue may have no room although others have.
-func (s *Set) LimitQueue(name string) {
+// LimitQueue sets how many slots a queue may hold at most.
+func (s *Set) LimitQueue(name string, most int) {
 	q := s.queue(name)
+	q.limit = most
 	if !q.limited {
 		q.limited, q.chosen = true, true
 		s.limited = append(s.limited, q)

@@ -157,47 +157,54 @@ func (p party) fill(level float64) int {
 	return max(int(math.Ceil(level*float64(p.weight)-1e-9))-p.held, 0)
 }
 
-// CountShares updates what counts for Few after a claim. least is the number of slots below which a runner claims.
+// CountShares updates what counts for Few after a claim. least is the number of slots below which a runner claims. If
+// all parties hold their shares, the slots that count are no fewer than least.
 func (s *Set) CountShares(least int) {
-	for name, q := range s.held.queues {
+	for name, h := range s.held.queues {
+		q := s.queues[name]
 		own, most := 1, least
-		if known := s.queues[name]; known != nil {
-			own = known.weight
+		if q != nil {
+			own = q.weight
 		}
 		if others := s.otherWeight(name); others > 0 {
 			most = max(divideUp(least*own, own+others), 1)
 		}
-		s.held.limitQueue(q, most)
-		ready := 0
-		if known := s.queues[name]; known != nil {
-			ready = known.ready
-		}
-		for _, c := range q.channels {
-			share := most
-			if ready > 0 && !(ready == 1 && s.holdsReady(name, c.channel)) {
-				weight := max(s.weights[name][c.channel], 1)
-				share = max(divideUp(most*weight, weight+ready), 1)
-			}
-			s.held.limitChannel(c, share)
+		s.held.limitQueue(h, most)
+		for _, c := range h.channels {
+			weight := max(s.weights[name][c.channel], 1)
+			share := divideUp(most*weight, weight+s.otherChannels(q, c.channel))
+			s.held.limitChannel(c, max(share, 1))
 		}
 	}
 }
 
-// otherWeight returns the weights of the other queues that have ready jobs.
+// otherWeight returns the weights of the other queues that have ready jobs, and room for them.
 func (s *Set) otherWeight(name string) int {
 	weight := s.readyWeight
 	if q := s.queues[name]; q != nil && q.ready > 0 {
 		weight -= q.weight
 	}
+	for _, q := range s.limited {
+		if q.ready > 0 && q.name != name && s.held.Queue(q.name) >= q.limit {
+			weight -= q.weight
+		}
+	}
 	return weight
 }
 
-// holdsReady reports whether the first ready lane of a queue is of a channel.
-func (s *Set) holdsReady(queue, channel string) bool {
-	for _, l := range s.queues[queue].levels {
-		if len(l.ready) > 0 {
-			return l.ready[0].Channel == channel
-		}
+// otherChannels returns how many other channels have ready jobs of the queue's most urgent priority.
+func (s *Set) otherChannels(q *queue, channel string) int {
+	if q == nil {
+		return 0
 	}
-	return false
+	for _, l := range q.levels {
+		if len(l.ready) == 0 {
+			continue
+		}
+		if ln := s.known[Key{q.name, l.priority, channel}]; ln != nil && ln.state == ready {
+			return len(l.ready) - 1
+		}
+		return len(l.ready)
+	}
+	return 0
 }
