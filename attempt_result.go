@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/pawlhq/pawl/pawlstate"
@@ -132,16 +131,6 @@ func errorText(text, stack string) *string {
 	}{truncate(text, maxErrorText), truncate(stack, maxErrorStack)})
 	s := string(b)
 	return &s
-}
-
-// truncate returns a text of at most so many bytes, and an ellipsis if it was longer. It replaces what PostgreSQL's
-// type text refuses: zero bytes, and bytes that are not UTF-8.
-func truncate(s string, most int) string {
-	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + " …"
-	}
-	return s
 }
 
 // OutcomeOf returns the state that a job gets if its handler returns err, and whether the attempt counts as failed.

@@ -365,3 +365,12 @@ func (c *Client) advanceMarks(ctx context.Context, set *lanes.Set) error {
 	}
 	return nil
 }
+
+// reportUnprocessable logs and counts a job that a claim made dead because no client can read it.
+func (c *Client) reportUnprocessable(id int64, queue, channel, problem string) {
+	job := &JobInfo{ID: ID(id), Queue: queue, Channel: channel, State: pawlstate.Dead}
+	c.config.Logger.Warn("pawl: a job cannot be read; it is dead with the reason unprocessable",
+		"job", job, "error", problem)
+	c.counters.finished([]attemptResult{{job: job, verb: verbUnprocessable}},
+		func(ID) string { return string(pawlstate.Dead) })
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/pawlhq/pawl/internal/pg"
-	"github.com/pawlhq/pawl/pawlstate"
 )
 
 // The statements of a claim. A claim begins with the first one, which costs the least.
@@ -90,13 +89,4 @@ func (c *Client) buryUnreadable(ctx context.Context, args []any) (buried int, er
 		return err
 	})
 	return buried, err
-}
-
-// reportUnprocessable logs and counts a job that a claim made dead because no client can read it.
-func (c *Client) reportUnprocessable(id int64, queue, channel, problem string) {
-	job := &JobInfo{ID: ID(id), Queue: queue, Channel: channel, State: pawlstate.Dead}
-	c.config.Logger.Warn("pawl: a job cannot be read; it is dead with the reason unprocessable",
-		"job", job, "error", problem)
-	c.counters.finished([]attemptResult{{job: job, verb: verbUnprocessable}},
-		func(ID) string { return string(pawlstate.Dead) })
 }

@@ -103,6 +103,20 @@ type Config struct {
 	InsertMiddleware []func(ctx context.Context, jobs []JobSpec, next func(context.Context) error) error
 }
 
+// insertLimits bound the statements of inserts. Tests lower them.
+type insertLimits struct {
+	// batch is the size in bytes of the jobs in one statement of single inserts. While the server reads one statement,
+	// the next is made.
+	batch int
+	// statement is the size in bytes of the jobs in one statement of InsertMany. Larger inserts are COPY, or several
+	// statements in one transaction. A statement's jobs are in the server's memory several times.
+	statement int
+	// rows is the number of jobs with constraints in one statement.
+	rows int
+}
+
+var defaultInsertLimits = insertLimits{batch: 4 << 20, statement: 8 << 20, rows: 5000}
+
 // New returns a client that runs its statements on pool. It does no I/O. It returns an error if config or the pool's
 // settings are invalid. pool may be nil if the client is only used through [Client.With] or [Client.WithSQL].
 func New(pool *pgxpool.Pool, config Config) (*Client, error) {

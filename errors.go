@@ -101,3 +101,13 @@ func (e JobErrors) Error() string {
 
 // Unwrap returns the errors in no particular order.
 func (e JobErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
+
+// truncate returns a text of at most so many bytes, and an ellipsis if it was longer. It replaces what PostgreSQL's
+// type text refuses: zero bytes, and bytes that are not UTF-8.
+func truncate(s string, most int) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + " …"
+	}
+	return s
+}

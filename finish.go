@@ -2,8 +2,12 @@ package pawl
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pawlhq/pawl/internal/pg"
 	"github.com/pawlhq/pawl/pawlstate"
@@ -183,3 +187,51 @@ func (c *Client) findFinished(ctx context.Context, jobs []*JobInfo) (states map[
 	})
 	return states, err
 }
+
+const (
+	// refusalTries is how often a statement is tried if its error may pass or may be the fault of one result.
+	refusalTries = 3
+	// largeResult is the size from which on a result may be why the server has no memory for it.
+	largeResult = 1 << 20
+)
+
+// isRefusal reports whether the database does not accept one of the results of a batch and will never accept it.
+func isRefusal(err error) bool {
+	if p, ok := errors.AsType[*pgconn.PgError](err); ok && p.Code == noPartition && p.ConstraintName == "" {
+		return false // The archive has no partition, and soon it will have one.
+	}
+	return pg.IsDataError(err) || pg.IsUnreadable(err)
+}
+
+// retryDelivery tries to deliver a batch until it succeeds, it is refused, or ctx ends. An error that may pass, and may
+// also be the fault of one result, counts as a refusal when it has come refusalTries times.
+func retryDelivery(ctx context.Context, batch []attemptResult, deliver func() error) (err error) {
+	for tries, wait := 1, 50*time.Millisecond; ; tries, wait = tries+1, 2*wait {
+		doubtful := false
+		err = pg.RetryUntil(ctx, func() error {
+			err := deliver()
+			if pg.IsOutOfMemory(err) && slices.ContainsFunc(batch, attemptResult.isLarge) {
+				doubtful = true
+				return &refusal{err}
+			}
+			return err
+		})
+		doubtful = doubtful || pg.IsInternal(err)
+		if !doubtful || tries == refusalTries || !pg.Sleep(ctx, wait) {
+			return err
+		}
+	}
+}
+
+// isLarge reports whether the server needs much memory for a result.
+func (a attemptResult) isLarge() bool {
+	return len(a.job.Args)+len(a.job.Data)+len(a.job.result) > largeResult
+}
+
+// A refusal is an error that may pass in general, and does not pass for this batch.
+type refusal struct{ error }
+
+// SQLState returns the SQLSTATE of a statement that exceeds a limit.
+func (*refusal) SQLState() string { return "54000" }
+
+func (r *refusal) Unwrap() error { return r.error }

@@ -461,7 +461,7 @@ func TestLargeColumnsAreCompressed(t *testing.T) {
 		`select format('%s.%s=%s', c.oid::regclass, a.attname, trim(a.attcompression::text))
 		from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 		where c.relnamespace = 'pawl'::regnamespace and c.relkind in ('r', 'p')
-			and a.atttypid in ('jsonb'::regtype, 'bytea'::regtype)`,
+			and a.atttypid in ('jsonb'::regtype, 'bytea'::regtype, 'jsonb[]'::regtype, 'bytea[]'::regtype)`,
 	)
 	if len(columns) < 20 {
 		t.Errorf("there are only %v", columns)

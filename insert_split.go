@@ -5,20 +5,6 @@ import (
 	"iter"
 )
 
-// insertLimits bound the statements of inserts. Tests lower them.
-type insertLimits struct {
-	// batch is the size in bytes of the jobs in one statement of single inserts. While the server reads one statement,
-	// the next is made.
-	batch int
-	// statement is the size in bytes of the jobs in one statement of InsertMany. Larger inserts are COPY, or several
-	// statements in one transaction. A statement's jobs are in the server's memory several times.
-	statement int
-	// rows is the number of jobs with constraints in one statement.
-	rows int
-}
-
-var defaultInsertLimits = insertLimits{batch: 4 << 20, statement: 8 << 20, rows: 5000}
-
 // exceeds reports whether the size of all rows is above most.
 func exceeds(rows []insertRow, most int) bool {
 	total := 0

@@ -16,16 +16,17 @@ import (
 // readingOrder lists the files of the root package so that a reader who goes down the list meets a caller before what
 // it calls.
 var readingOrder = strings.Fields(`
-	doc.go update.go runner.go maintenance.go runner_stuck.go goroutine_stack.go runner_chunk.go checkpoint.go cron_tick.go cron.go
-	consumer_extend.go consumer_finish.go queue.go runner_take.go runner_claim.go runner_heartbeat.go
-	runner_slots.go runner_leases.go runner_state.go refused_result.go runner_finish.go consumer_wait.go reserve.go
-	saga.go batch.go tail.go await.go list.go read_jobs.go get.go consumer.go worker.go stats.go cron_job.go
-	consumer_undo.go inspect.go insert_constraints.go retry.go cancel.go followup.go selector.go filter.go
-	claim_readable.go counters.go claim.go migrate.go insert.go insert_copy.go semaphore.go runner_execute.go
-	runner_report.go constraints.go check_spec.go check_args.go codec.go runner_pace.go wake.go insert_batcher.go
-	finish.go attempt_result.go handler.go handler_call.go jsonb_size.go args_json.go json_syntax.go outcome.go archive.go
-	runner_config.go insert_rate.go job_spec.go insert_split.go insert_row.go backoff.go client.go trouble.go
-	guard.go errors.go rate.go job.go ticket.go db.go
+	consumer_wait.go consumer.go update.go runner.go runner_take.go runner_claim.go maintenance.go
+	runner_heartbeat.go runner_stuck.go goroutine_stack.go runner_chunk.go checkpoint.go cron_tick.go cron.go
+	consumer_extend.go consumer_finish.go runner_slots.go queue.go claim_readable.go runner_leases.go
+	runner_state.go refused_result.go runner_finish.go reserve.go saga.go batch.go tail.go list.go await.go
+	read_jobs.go get.go worker.go stats.go inspect.go migrate.go retry.go cancel.go followup.go cron_job.go
+	insert_constraints.go selector.go counters.go claim.go insert.go insert_copy.go semaphore.go filter.go
+	runner_execute.go runner_report.go constraints.go check_spec.go check_args.go codec.go wake.go
+	insert_batcher.go finish.go attempt_result.go handler.go handler_call.go jsonb_size.go outcome.go
+	args_json.go json_syntax.go archive.go runner_config.go insert_rate.go job_spec.go insert_split.go
+	runner_pace.go consumer_undo.go insert_row.go backoff.go client.go trouble.go guard.go errors.go job.go
+	rate.go ticket.go db.go
 `)
 
 const (

@@ -50,3 +50,9 @@ type unprocessable struct{ err error }
 func (u *unprocessable) Error() string { return "pawl: args do not decode: " + u.err.Error() }
 
 func (u *unprocessable) Unwrap() error { return u.err }
+
+// jobErrors returns the JobErrors in an error. An error whose methods panic has none.
+func jobErrors(err error) (each JobErrors, several bool) {
+	_ = caught(func() error { each, several = errors.AsType[JobErrors](err); return nil })
+	return each, several
+}

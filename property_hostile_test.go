@@ -54,8 +54,8 @@ func refuseResults(t testing.TB, pool *pgxpool.Pool) {
 	exec(t, pool, "create cast (bytea as jsonb) without function")
 	exec(t, pool, `create function public.refuse() returns trigger language plpgsql as $$
 		begin raise exception 'value overflows numeric format' using errcode = '22003'; end $$`)
-	exec(t, pool, `create trigger refuse before insert on pawl.archive for each row
-		when (new.fingerprint like 'refused%') execute function public.refuse()`)
+	exec(t, pool, `create trigger refuse before insert on pawl.archive_chunk for each row
+		when (array_to_string(new.fingerprint, ',') like '%refused%') execute function public.refuse()`)
 	exec(t, pool, `create trigger refuse before update on pawl.job for each row
 		when (new.fingerprint = 'refused twice' and new.attempt > old.attempt) execute function public.refuse()`)
 }

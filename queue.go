@@ -203,12 +203,6 @@ func retention(s *float64) time.Duration {
 	}
 }
 
-func jsonText(v any) (*string, error) {
-	b, err := json.Marshal(v)
-	text := string(b)
-	return &text, err
-}
-
 func checkQueueName(verb, name string) error {
 	if name == "" || len(name) > maxName {
 		return fmt.Errorf("pawl: %s queue %.50q: the name has %d bytes: want 1 to %d", verb, name, len(name), maxName)

@@ -125,3 +125,9 @@ func (l *limiter) left() int {
 	defer l.mu.Unlock()
 	return int(max(l.burst-max(l.full-l.now(), 0), 0) / l.unit)
 }
+
+func jsonText(v any) (*string, error) {
+	b, err := json.Marshal(v)
+	text := string(b)
+	return &text, err
+}

@@ -171,7 +171,7 @@ func TestResultsWaitForADatabaseThatTakesNone(t *testing.T) {
 	pgtest.Wait(t, "a delivery to fail", func() bool {
 		log.mu.Lock()
 		defer log.mu.Unlock()
-		return strings.Contains(log.text.String(), "takes no results")
+		return strings.Contains(log.text.String(), "results not delivered")
 	})
 	exec(t, pool, "alter function "+strings.Replace(complete, "complete", "gone", 1)+" rename to complete")
 	job := await(t, client, id, pawlstate.Completed)

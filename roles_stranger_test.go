@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
 )
@@ -111,7 +109,7 @@ func holdAdvisoryLocks(t *testing.T, r *realm) {
 	conn, err := pool.Acquire(t.Context())
 	must(t, err)
 	t.Cleanup(conn.Release)
-	schema := pgx.Identifier{r.schema}.Sanitize()
+	schema := r.schema
 	for _, name := range []string{"rescue", "partitions", "limit limited", "limit default", "limit  key", "sleep *",
 		"sleep quiet", "sleep default", "sleep limited", "await *"} {
 		exec(t, conn, "select pg_advisory_lock(hashtextextended($1, 0))", schema+"."+name)

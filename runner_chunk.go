@@ -2,7 +2,6 @@ package pawl
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -94,10 +93,4 @@ func (c *chunk) finish() {
 		c.slots.free(run, a, err)
 	}
 	c.cancel(nil)
-}
-
-// jobErrors returns the JobErrors in an error. An error whose methods panic has none.
-func jobErrors(err error) (each JobErrors, several bool) {
-	_ = caught(func() error { each, several = errors.AsType[JobErrors](err); return nil })
-	return each, several
 }

@@ -47,9 +47,8 @@ func TestUnreadableRowsHideNoOthers(t *testing.T) {
 	must(t, client.Fail(t.Context(), jobs[1:], pawl.Dead(errBoom)))
 	broken := []pawl.ID{all[0], all[1], all[3]}
 	breakColumn(t, pool, "args", all[3])
-	for _, table := range []string{"archive", "dead"} {
-		exec(t, pool, "update pawl."+table+` set args = cast('\x00000000'::bytea as jsonb), finished_at = 'infinity'`)
-	}
+	exec(t, pool, `update pawl.dead set args = cast('\x00000000'::bytea as jsonb), finished_at = 'infinity';
+		update pawl.archive_chunk set args = array[cast('\x00000000'::bytea as jsonb)], finished_at = 'infinity'`)
 	for name, in := range map[string]*pawl.Client{
 		"pool": client, "transaction": client.With(begin(t, pool)), "database/sql": client.WithSQL(stdTx(t, pool)),
 	} {

@@ -10,7 +10,7 @@ create or replace function pawl.validate_errors(errors jsonb) returns text langu
          or coalesce(e.value ->> 'attempt', '0') !~ '^[0-9]{1,5}$'
          or coalesce(jsonb_typeof(e.value -> 'at'), 'string') <> 'string'
          or coalesce(e.value ->> 'at', '2000-01-01T00:00:00Z')
-              !~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$'
+              !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$'
          or exists (select from unnest('{worker,error,stack}'::text[]) as f (name)
                     where coalesce(jsonb_typeof(e.value -> f.name), 'string') <> 'string'))
       then 'its errors: want {attempt, at, worker, error, stack}' end
