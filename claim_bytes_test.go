@@ -133,7 +133,7 @@ func TestAClaimIsCutShortInATransaction(t *testing.T) {
 	ids := insertLarge(t, pool, 12)
 	tx := stdTx(t, pool)
 	got := 0
-	for range len(ids) {
+	for range ids {
 		jobs, err := client.WithSQL(tx).Claim(t.Context(), "default", 40, time.Minute)
 		must(t, err)
 		if size(jobs) > 5_000_000 {

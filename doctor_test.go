@@ -253,7 +253,7 @@ var doctorProblems = map[string]struct {
 	"job unprocessable": {"unprocessable", func(p *inspected) []string {
 		id := p.insert(pawl.JobSpec{})
 		p.insert(pawl.JobSpec{})
-		breakColumn(p, p.pool, "args", pawl.ID(id))
+		breakColumn(p, p.pool, "args", id)
 		must(p, p.client.Complete(p.Context(), claim(p, p.client, 2)))
 		return []string{
 			fmt.Sprintf("queue default: 1 job died as unprocessable in the last 7 days, such as job %d", id),

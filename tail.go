@@ -28,8 +28,8 @@ import (
 // There is no such connection behind a transaction pooler without Config.ListenURL, or while the connection is lost.
 //
 // Tail does not yield a finished job that is deleted at once, by Delete or because its queue keeps no finished jobs.
-// If the loop is too slow, Tail leaves out finished jobs and logs their number. If the database cannot read some columns
-// of a job, Tail yields the job without them and sets JobInfo.Unreadable.
+// If the loop is too slow, Tail leaves out finished jobs and logs their number. If the database cannot read some
+// columns of a job, Tail yields the job without them and sets JobInfo.Unreadable.
 func (c *Client) Tail(ctx context.Context, filter Filter) iter.Seq2[*JobInfo, error] {
 	return func(yield func(*JobInfo, error) bool) {
 		if err := c.checkTail(filter); err != nil {
