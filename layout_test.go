@@ -16,7 +16,7 @@ import (
 // readingOrder lists the files of the root package so that a reader who goes down the list meets a caller before what
 // it calls.
 var readingOrder = strings.Fields(`
-	consumer_wait.go consumer.go update.go runner.go runner_take.go runner_claim.go maintenance.go
+	doc.go consumer_wait.go consumer.go update.go runner.go runner_take.go runner_claim.go maintenance.go
 	runner_heartbeat.go runner_stuck.go goroutine_stack.go runner_chunk.go checkpoint.go cron_tick.go cron.go
 	consumer_extend.go consumer_finish.go runner_slots.go queue.go claim_readable.go runner_leases.go
 	runner_state.go refused_result.go runner_finish.go reserve.go saga.go batch.go tail.go list.go await.go
