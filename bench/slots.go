@@ -15,8 +15,8 @@ type slow struct{}
 func (slow) Kind() string { return "slow" }
 
 // slots measures how soon jobs of no work are done in a queue beside another queue, whose jobs take 200 ms each. The
-// slow jobs are ready first and hold all slots. It also measures how well the slots are used: SlotsUsed is the time that
-// the slow jobs took, divided by the time that all slots had until the last one ended.
+// slow jobs are ready first and hold all slots. It also measures how well the slots are used: SlotsUsed is the time
+// that the slow jobs took, divided by the time that all slots had until the last one ended.
 func (b *bench) slots(ctx context.Context) (*Result, error) {
 	const takes = 200 * time.Millisecond
 	config := b.runnerConfig(false)
