@@ -129,6 +129,9 @@ func (r *runner) run(ctx context.Context) error {
 	defer r.giveUp()
 	defer r.client.troubles.watch(r.outages.claims, r.outages.results, r.outages.heartbeats)()
 	if err := r.heartbeat.register(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // There is nothing to drain.
+		}
 		return fmt.Errorf("pawl: run: register worker: %w", err)
 	}
 	var parts sync.WaitGroup

@@ -107,6 +107,8 @@ func Friendly(config *pgxpool.Config) {
 	if err != nil {
 		panic(fmt.Sprintf("pgtest: %v", err))
 	}
+	settings = maps.Clone(settings)
+	delete(settings, "synchronous_commit") // The server of the tests has off. Another server may have to be durable.
 	maps.Copy(config.ConnConfig.RuntimeParams, settings)
 }
 
