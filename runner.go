@@ -67,6 +67,9 @@ func (c *Client) Run(ctx context.Context, mux *Mux, config RunnerConfig) error {
 		return errors.New("pawl: run: the mux has no handler: register one with Handle")
 	}
 	if err := c.checkSchema(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // There is nothing to drain.
+		}
 		return err
 	}
 	// The runner needs connections of its own. Handlers may take all connections of the pool. A worker that could not

@@ -82,9 +82,9 @@ func TestClaimsThatFailAreToldOnce(t *testing.T) {
 	await(t, r.client, insert(t, r.client, Note{1}), pawlstate.Completed)
 	r.owner(fmt.Sprintf("revoke execute on function %s from public, %s_worker", claimFunction, r.schema))
 	id := insert(t, r.client, Note{2})
-	r.failClaims(6)
+	r.failClaims(4)
 	if n := r.book.lines("claim failed"); n != 1 {
-		t.Errorf("after 6 failed claims, %d lines say so; want one", n)
+		t.Errorf("after 4 failed claims, %d lines say so; want one", n)
 	}
 	const says = "claims have failed"
 	pgtest.Wait(t, "the worker to report it", func() bool {
@@ -128,7 +128,7 @@ func TestResultsWaitForAPrivilege(t *testing.T) {
 	for i := range n {
 		insert(t, r.client, Note{i})
 	}
-	stop := start(t, r.worker, mux, pawl.RunnerConfig{Min: n, Max: n})
+	stop := start(t, r.worker, mux, pawl.RunnerConfig{Min: n, Max: n, Heartbeat: 20 * time.Second})
 	for range n {
 		receive(t, "a job", g.running)
 	}
