@@ -54,7 +54,7 @@ func readStacks(wanted map[string]bool) map[string]string {
 		name, text := readStack(record)
 		switch {
 		case !wanted[name]:
-		case strings.Contains(record, "pawl.(*slots).serve+"):
+		case strings.Contains(record, ".(*slots).serve+"):
 			own[name] = text
 		default:
 			started[name] += "\nstarted from this goroutine:\n" + text

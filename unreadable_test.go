@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pawlhq/pawl"
 	"github.com/pawlhq/pawl/internal/pgtest"
@@ -86,4 +87,26 @@ func TestTailYieldsUnreadableRows(t *testing.T) {
 	wait(results[0].ID, pawlstate.Completed)
 	wait(results[1].ID, pawlstate.Dead)
 	wait(results[2].ID, pawlstate.Completed)
+}
+
+// If the result of claim_readable cannot be sent either, the jobs that no client can read are made dead first.
+func TestAClaimThatCannotBeSentBuriesUnreadableJobs(t *testing.T) {
+	t.Parallel()
+	client, pool := install(t)
+	broken, whole := insert(t, client, Note{1}), insert(t, client, Note{2})
+	breakColumn(t, pool, "args", broken)
+	function := value[string](t, pool, "select pg_get_functiondef('pawl.claim_readable'::regproc)")
+	head, _, _ := strings.Cut(function, "AS $function$")
+	exec(t, pool, head+"AS $function$ begin raise exception 'too large to send' using errcode = '54000'; end $function$")
+	if jobs, err := client.Claim(t.Context(), "default", 2, time.Minute); err == nil {
+		t.Errorf("claimed %v, although nothing can be sent", jobs)
+	}
+	if reason := value[string](t, pool, "select reason from pawl.dead where id = $1", int64(broken)); reason != "unprocessable" {
+		t.Errorf("the reason is %q", reason)
+	}
+	exec(t, pool, function)
+	jobs := claim(t, client, 2)
+	if len(jobs) != 1 || jobs[0].ID != whole {
+		t.Errorf("claimed %v, want the job that can be read", jobs)
+	}
 }

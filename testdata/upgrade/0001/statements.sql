@@ -1,7 +1,11 @@
 -- The statements of a binary of schema 1. $1, $2, … are parameters; the archive's day is 29 February 2020.
 -- Made by `make freeze`.
 
--- archive: partitions that should be gone, a default partition, and an archive that is large. -- $1 the size in bytes from which on the archive is large with day as ( select k.oid, k.relname, k.relispartition, i.inhdetachpending, pg_get_expr(k.relpartbound, k.oid) = 'DEFAULT' as rest, pg_total_relation_size(k.oid) as size, case when k.relname ~ '^archive_[0-9]{8}$' then to_date(substr(k.relname, 9), 'YYYYMMDD') end as until from pg_class k left join pg_inherits i on i.inhrelid = k.oid and i.inhparent = 'pawl.archive'::regclass where k.relnamespace = (select j.relnamespace from pg_class j where j.oid = 'pawl.job'::regclass) and k.relkind = 'r' and (i.inhrelid is not null or k.relname ~ '^archive_[0-9]{8}$') ) select format('%s but not dropped, %s in total: %s', case count(*) when 1 then '1 partition of the archive is past its day' else count(*) || ' partitions of the archive are past their day' end, pg_size_pretty(sum(d.size)), (array_agg(d.relname order by d.until))[1]), format('run a worker or pawl serve: it drops them, unless an open transaction blocks it (check xmin). By hand: ' || 'alter table pawl.archive detach partition %1$s %2$s; drop table %1$s', (array_agg(d.oid::regclass order by d.until))[1], case when (array_agg(d.inhdetachpending order by d.until))[1] then 'finalize' else 'concurrently' end), false from day d where d.relispartition and d.until < (clock_timestamp() at time zone 'UTC')::date - 1 having count(*) > 0 union all select format('%s and detached from the archive, but not dropped, %s in total: %s', case count(*) when 1 then '1 table is past its day' else count(*) || ' tables are past their day' end, pg_size_pretty(sum(d.size)), (array_agg(d.relname order by d.until))[1]), format('drop table %s; to keep it, rename it', (array_agg(d.oid::regclass order by d.until))[1]), false from day d where not d.relispartition and d.until < (clock_timestamp() at time zone 'UTC')::date - 1 having count(*) > 0 union all select format('the archive has a default partition, %s: no partition can be attached for a day with rows in it, ' || 'and its rows are never dropped', d.relname), format('alter table pawl.archive detach partition %s', d.oid::regclass), false from day d where d.rest union all select format('the archive takes %s; the longest retention is %s, %s', pg_size_pretty(s.size), r.retain, coalesce('of queue ' || r.name, 'the default')), 'keep finished jobs for less time (pawl queue set); jobs with a retention of zero are not kept at all', false from (select sum(d.size) as size from day d) s, lateral ( select q.name, greatest(q.retain_completed, q.retain_cancelled) as retain from pawl.queue q where greatest(q.retain_completed, q.retain_cancelled) > '1 day' union all select null, '1 day' order by 2 desc nulls last limit 1 ) r where s.size > $1::bigint;
+-- advisory_lock: sessions that hold one of Pawl's advisory locks and are not Pawl's. Any login of the database can take -- one. Pawl's own sessions hold the locks of sleeping and awaiting shared, and have a right on the schema; a migrator -- calls itself "pawl migrate". -- $1 the age of a session's last change from which on an exclusive lock is reported with own as ( select k.relnamespace as schema, n.nspname as name from pg_class k join pg_namespace n on n.oid = k.relnamespace where k.oid = 'pawl.job'::regclass ), known as ( select pawl.sleep_key(q.name) as key, format('of runners that wait for queue %s', q.name) as what, 'wait' as kind from (select '*' as name union select q.name from pawl.queue q union select * from pawl.live_queues() union select unnest(w.queues) from pawl.worker w where w.gone_at is null) q union all select pawl.await_key(s.slot), 'of clients that await a job', 'wait' from (select generate_series(0, 63)::bigint union all select null) s (slot) union all select hashtextextended('migrate ' || own.name, 0), 'of migrations', 'migrate' from own ), held as ( select a.pid, a.usename, a.application_name, a.client_addr, k.kind, l.mode, count(*) as n, min(k.what) as what from pg_locks l join known k on l.classid::bigint = (k.key >> 32) & 4294967295 and l.objid::bigint = k.key & 4294967295 join pg_stat_activity a on a.pid = l.pid cross join own where l.locktype = 'advisory' and l.objsubid = 1 and l.granted and l.pid <> pg_backend_pid() and l.database = (select d.oid from pg_database d where d.datname = current_database()) and case when k.kind = 'migrate' then a.application_name <> 'pawl migrate' else not has_schema_privilege(a.usesysid, own.schema, 'usage') or l.mode = 'ExclusiveLock' and clock_timestamp() - a.state_change > $1::interval end group by a.pid, a.usename, a.application_name, a.client_addr, k.kind, l.mode ) select format('session %s of %s (%s%s) holds %s advisory lock%s%s%s', h.pid, h.usename, coalesce(nullif(h.application_name, ''), 'no application name'), coalesce(', ' || h.client_addr, ''), h.n, case when h.n > 1 then 's, such as those ' else ' ' end, h.what, case when h.kind = 'migrate' then ': no migration can run' when h.mode = 'ExclusiveLock' then ': they poll, and inserts send a NOTIFY each' else ': inserts send a NOTIFY each' end), format('if it is not a program of yours that uses Pawl, end it: select pg_terminate_backend(%s); ' || 'and keep its role out: revoke connect on database %I from public, %I', h.pid, current_database(), h.usename), false from held h order by h.n desc limit 10;
+-- takes 
+-- gives 
+
+-- archive: partitions that should be gone, a default partition, and an archive that is large. -- $1 the size in bytes from which on the archive is large with day as ( select k.oid, k.relname, k.relispartition, i.inhdetachpending, pg_get_expr(k.relpartbound, k.oid) = 'DEFAULT' as rest, pg_total_relation_size(k.oid) as size, case when k.relname ~ '^archive_[0-9]{8}$' then to_date(substr(k.relname, 9), 'YYYYMMDD') end as until from pg_class k left join pg_inherits i on i.inhrelid = k.oid and i.inhparent = 'pawl.archive_chunk'::regclass where k.relnamespace = (select j.relnamespace from pg_class j where j.oid = 'pawl.job'::regclass) and k.relkind = 'r' and (i.inhrelid is not null or k.relname ~ '^archive_[0-9]{8}$') ) select format('%s but not dropped, %s in total: %s', case count(*) when 1 then '1 partition of the archive is past its day' else count(*) || ' partitions of the archive are past their day' end, pg_size_pretty(sum(d.size)), (array_agg(d.relname order by d.until))[1]), format('run a worker or pawl serve: it drops them, unless an open transaction blocks it (check xmin). By hand: ' || 'alter table pawl.archive_chunk detach partition %1$s %2$s; drop table %1$s', (array_agg(d.oid::regclass order by d.until))[1], case when (array_agg(d.inhdetachpending order by d.until))[1] then 'finalize' else 'concurrently' end), false from day d where d.relispartition and d.until < (clock_timestamp() at time zone 'UTC')::date - 1 having count(*) > 0 union all select format('%s and detached from the archive, but not dropped, %s in total: %s', case count(*) when 1 then '1 table is past its day' else count(*) || ' tables are past their day' end, pg_size_pretty(sum(d.size)), (array_agg(d.relname order by d.until))[1]), format('drop table %s; to keep it, rename it', (array_agg(d.oid::regclass order by d.until))[1]), false from day d where not d.relispartition and d.until < (clock_timestamp() at time zone 'UTC')::date - 1 having count(*) > 0 union all select format('the archive has a default partition, %s: no partition can be attached for a day with rows in it, ' || 'and its rows are never dropped', d.relname), format('alter table pawl.archive_chunk detach partition %s', d.oid::regclass), false from day d where d.rest union all select format('the archive takes %s; the longest retention is %s, %s', pg_size_pretty(s.size), r.retain, coalesce('of queue ' || r.name, 'the default')), 'keep finished jobs for less time (pawl queue set); jobs with a retention of zero are not kept at all', false from (select sum(d.size) as size from day d) s, lateral ( select q.name, greatest(q.retain_completed, q.retain_cancelled) as retain from pawl.queue q where greatest(q.retain_completed, q.retain_cancelled) > '1 day' union all select null, '1 day' order by 2 desc nulls last limit 1 ) r where s.size > $1::bigint;
 -- takes 
 -- gives 
 
@@ -14,6 +18,10 @@
 -- gives 
 
 -- dead: tables with many dead rows that were not vacuumed for long. -- $1 how long is long select format('table %s has %s dead rows beside %s live ones, and was not vacuumed %s', t.relname, t.n_dead_tup, t.n_live_tup, coalesce('since ' || v.at::timestamptz(0), 'yet')), format('vacuum %s; if the rows stay, a transaction holds back vacuum (check xmin), or there are too few ' || 'autovacuum workers (autovacuum_max_workers)', t.relid::regclass), false from pg_stat_user_tables t, lateral (select greatest(t.last_vacuum, t.last_autovacuum) as at) v where t.relid in (select c.oid from pg_class c where c.relnamespace = (select k.relnamespace from pg_class k where k.oid = 'pawl.job'::regclass)) and t.n_dead_tup > greatest(100000, t.n_live_tup / 2) and clock_timestamp() - greatest(v.at, pg_postmaster_start_time(), (select max(m.applied_at) from pawl.migration m)) > $1::interval order by t.n_dead_tup desc;
+-- takes 
+-- gives 
+
+-- followup: follow-ups of finished jobs that failed, and were put aside or are tried again. One row for each error. select format('the follow-ups of %s finished jobs %s (such as job %s%s): %s', count(*), case when f.aside then 'were put aside because they failed' else 'failed and are tried again' end, min(f.job_id), coalesce(', batch ' || min(f.batch), ''), f.error), 'remove the cause, then: pawl verify --repair', f.aside from (select l.id < 0 as aside, l.job_id, l.batch, l.error from pawl.followup l where l.error is not null) f group by f.aside, f.error order by count(*) desc limit 10;
 -- takes 
 -- gives 
 
@@ -37,11 +45,15 @@
 -- takes 
 -- gives 
 
--- partition: days that the archive needs and has no partition for. Needed are the days until which jobs are kept that -- finish within the next 24 hours. Maintenance makes partitions a week ahead. -- Returns the partition's name, its day, whether it is needed now, and whether a table of that name exists. select 'archive_' || to_char(d.day, 'YYYYMMDD'), d.day, bool_or(d.now), to_regclass('pawl.archive_' || to_char(d.day, 'YYYYMMDD')) is not null from ( select interval '1 day' union select q.retain_completed from pawl.queue q union select q.retain_cancelled from pawl.queue q ) r (retain) cross join generate_series(0, 1) n (days) cross join lateral ( select ((clock_timestamp() + r.retain) at time zone 'UTC')::date + n.days as day, n.days = 0 as now ) d where r.retain > '0' and not exists ( select from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = 'pawl.archive'::regclass and not i.inhdetachpending and k.relname = 'archive_' || to_char(d.day, 'YYYYMMDD') ) group by d.day order by d.day;
+-- partition: days that the archive needs and has no partition for. Needed are the days until which jobs are kept that -- finish within the next 24 hours. Maintenance makes partitions a week ahead. -- Returns the partition's name, its day, whether it is needed now, and whether a table of that name exists. select 'archive_' || to_char(d.day, 'YYYYMMDD'), d.day, bool_or(d.now), to_regclass('pawl.archive_' || to_char(d.day, 'YYYYMMDD')) is not null from ( select interval '1 day' union select q.retain_completed from pawl.queue q union select q.retain_cancelled from pawl.queue q ) r (retain) cross join generate_series(0, 1) n (days) cross join lateral ( select ((clock_timestamp() + r.retain) at time zone 'UTC')::date + n.days as day, n.days = 0 as now ) d where r.retain > '0' and not exists ( select from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = 'pawl.archive_chunk'::regclass and not i.inhdetachpending and k.relname = 'archive_' || to_char(d.day, 'YYYYMMDD') ) group by d.day order by d.day;
 -- takes 
 -- gives 
 
--- queue: queues whose oldest due job has waited for long, and why no worker runs it. -- $1 how long is long -- As cheap as queue_stats, which counts the jobs. with late as ( select s.queue, s.ready, s.scheduled, s.running, s.estimated, greatest(s.oldest_ready, s.lag) * interval '1 second' as waited, q.paused, q.max_running, q.rate, (select count(*) from pawl.permit p where p.queue = s.queue) as permits from pawl.queue_stats(1000) s left join pawl.queue q on q.name = s.queue where greatest(s.oldest_ready, s.lag) * interval '1 second' > $1::interval ), seen as ( select l.*, w.word, format('queue %s: its oldest due job has waited since %s, for %s (%s%s ready, %s scheduled)', w.word, (clock_timestamp() - l.waited)::timestamptz(0), date_trunc('second', l.waited), case when l.estimated then 'about ' else '' end, l.ready, l.scheduled) as problem, v.workers, v.busy, v.not_ready, v.suspended from late l, lateral ( -- The queue's name, quoted for a shell. select case when l.queue ~ '^[A-Za-z0-9_.:-]+$' then l.queue else '''' || replace(l.queue, '''', '''\''''') || '''' end as word ) w, lateral ( select count(*) filter (where w.state = 'ready') as workers, coalesce(sum(w.running) filter (where w.state = 'ready'), 0) as busy, string_agg(format('worker %s (%s) is %s', w.id, w.name, w.state), ', ' order by w.id) filter (where w.state <> 'ready') as not_ready, string_agg(w.id::text, ' ' order by w.id) filter (where w.state = 'suspended') as suspended from pawl.worker w where w.gone_at is null and clock_timestamp() < greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after and (w.queues is null or l.queue = any (w.queues)) ) v ) select case w.why when 'paused' then s.problem || ': the queue is paused' when 'limit' then format('%s: its limit of %s running jobs is used up%s', s.problem, s.max_running, coalesce(( select ' by ' || string_agg(format('job %s', p.job_id), ', ' order by p.job_id) from (select p.job_id from pawl.permit p where p.queue = s.queue order by p.job_id limit 5) p), '')) when 'rate' then format('%s: with its rate of %s jobs in %s s the next job starts in %s', s.problem, s.rate ->> 'n', s.rate ->> 'per', date_trunc('second', r.wait)) when 'unserved' then format('%s: no worker serves it%s', s.problem, coalesce('; ' || s.not_ready, '')) when 'idle' then format('%s: %s, and no job runs', s.problem, case s.workers when 1 then '1 worker serves it' else s.workers || ' workers serve it' end) end, case when w.why = 'paused' then format('pawl queue resume %s', s.word) when w.why = 'limit' then format('pawl queue set %s --max-running %s; if those jobs are not running: ' || 'pawl verify --repair', s.word, greatest(2 * s.max_running, 1)) when w.why = 'rate' then format('pawl queue set %s --rate none, or a higher rate', s.word) when w.why = 'idle' then 'read the logs of its workers, then run pawl verify' when s.suspended is not null then format('pawl worker resume %s', s.suspended) else format('run a worker with the queue in RunnerConfig.Queues, or without such a list; ' || 'or run pawl consume %s -- PROGRAM', s.word) end, w.why in ('unserved', 'idle') from seen s left join lateral ( select greatest(1 - pawl.available_tokens(s.queue, false, '', s.rate), 0) * (s.rate ->> 'per')::double precision / nullif((s.rate ->> 'n')::double precision, 0) * interval '1 second' as wait where s.rate is not null ) r on true cross join lateral ( select case when s.paused then 'paused' when s.max_running <= s.permits then 'limit' when r.wait > $1::interval then 'rate' when s.running > 0 or s.busy > 0 then null when s.workers = 0 then 'unserved' else 'idle' end as why ) w where w.why is not null order by s.waited desc;
+-- policy: queues whose policy has a rate, weights or a backoff that PutQueue would not store. select format('the %s of queue %s cannot be read: %s%s', p.field, q.name, left(p.value::text, 200), case when p.field like '%rate' then '; no job of the queue starts' else '; the default is used' end), format('store the policy again: pawl queue set %s', q.name), p.field like '%rate' from pawl.queue q, lateral ( values ('rate', q.rate, pawl.is_rate(q.rate)), ('channel rate', q.channel_rate, pawl.is_rate(q.channel_rate)), ('weights', q.weights, coalesce(( select bool_and(w.value::text ~ '^[1-9][0-9]{0,3}$') from jsonb_each(case when jsonb_typeof(q.weights) = 'object' then q.weights else '{"": 0}' end) w), true)), ('backoff', q.backoff, coalesce(( select bool_and(jsonb_typeof(b.value) = 'number') from jsonb_each(case when jsonb_typeof(q.backoff) = 'object' then q.backoff else '{"": ""}' end) b), true)) ) p (field, value, fine) where p.value is not null and not p.fine;
+-- takes 
+-- gives 
+
+-- queue: queues whose oldest due job has waited for long, and why no worker runs it. -- $1 how long is long -- As cheap as queue_stats, which counts the jobs. with late as ( select s.queue, s.ready, s.scheduled, s.running, s.estimated, greatest(s.oldest_ready, s.lag) * interval '1 second' as waited, q.paused, q.max_running, q.rate, (select count(*) from pawl.permit p where p.queue = s.queue) as permits from pawl.queue_stats(1000) s left join pawl.queue q on q.name = s.queue where greatest(s.oldest_ready, s.lag) * interval '1 second' > $1::interval ), seen as ( select l.*, w.word, format('queue %s: its oldest due job has waited since %s, for %s (%s%s ready, %s scheduled)', w.word, (clock_timestamp() - l.waited)::timestamptz(0), date_trunc('second', l.waited), case when l.estimated then 'about ' else '' end, l.ready, l.scheduled) as problem, v.workers, v.busy, v.not_ready, v.suspended from late l, lateral ( -- The queue's name, quoted for a shell. select case when l.queue ~ '^[A-Za-z0-9_.:-]+$' then l.queue else '''' || replace(l.queue, '''', format('''%s''''', chr(92))) || '''' end as word ) w, lateral ( select count(*) filter (where w.state = 'ready') as workers, coalesce(sum(w.running) filter (where w.state = 'ready'), 0) as busy, string_agg(format('worker %s (%s) is %s', w.id, w.name, w.state), ', ' order by w.id) filter (where w.state <> 'ready') as not_ready, string_agg(w.id::text, ' ' order by w.id) filter (where w.state = 'suspended') as suspended from pawl.worker w where w.gone_at is null and clock_timestamp() < greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after and (w.queues is null or l.queue = any (w.queues)) ) v ) select case w.why when 'paused' then s.problem || ': the queue is paused' when 'limit' then format('%s: its limit of %s running jobs is used up%s', s.problem, s.max_running, coalesce(( select ' by ' || string_agg(format('job %s', p.job_id), ', ' order by p.job_id) from (select p.job_id from pawl.permit p where p.queue = s.queue order by p.job_id limit 5) p), '')) when 'rate' then format('%s: with its rate of %s jobs in %s s the next job starts in %s', s.problem, s.rate ->> 'n', s.rate ->> 'per', date_trunc('second', r.wait)) when 'unserved' then format('%s: no worker serves it%s', s.problem, coalesce('; ' || s.not_ready, '')) when 'idle' then format('%s: %s, and no job runs', s.problem, case s.workers when 1 then '1 worker serves it' else s.workers || ' workers serve it' end) end, case when w.why = 'paused' then format('pawl queue resume %s', s.word) when w.why = 'limit' then format('pawl queue set %s --max-running %s; if those jobs are not running: ' || 'pawl verify --repair', s.word, greatest(2 * s.max_running, 1)) when w.why = 'rate' then format('pawl queue set %s --rate none, or a higher rate', s.word) when w.why = 'idle' then 'read the logs of its workers, then run pawl verify' when s.suspended is not null then format('pawl worker resume %s', s.suspended) else format('run a worker with the queue in RunnerConfig.Queues, or without such a list; ' || 'or run pawl consume %s -- PROGRAM', s.word) end, w.why in ('unserved', 'idle') from seen s left join lateral ( select greatest(1 - pawl.available_tokens(s.queue, false, '', s.rate), 0) * (s.rate ->> 'per')::double precision / nullif((s.rate ->> 'n')::double precision, 0) * interval '1 second' as wait where s.rate is not null ) r on true cross join lateral ( select case when s.paused then 'paused' when s.max_running <= s.permits then 'limit' when r.wait > $1::interval then 'rate' when s.running > 0 or s.busy > 0 then null when s.workers = 0 then 'unserved' else 'idle' end as why ) w where w.why is not null order by s.waited desc;
 -- takes 
 -- gives 
 
@@ -49,7 +61,11 @@
 -- takes 
 -- gives 
 
--- worker: live workers of different versions, and heartbeats in the future. with live as ( select w.id, w.name, w.version, w.seen_at from pawl.worker w where w.gone_at is null and clock_timestamp() < greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after ) select format('workers of %s versions run side by side: %s', count(*), string_agg(v.workers, '; ' order by v.version)), 'expected during a rolling upgrade; after it, stop the old workers: pawl worker stop ID', false from ( select l.version, format('%s (%s, such as worker %s, %s)', l.version, case count(*) when 1 then '1 worker' else count(*) || ' workers' end, min(l.id), (array_agg(l.name order by l.id))[1]) as workers from live l group by l.version ) v having count(*) > 1 union all select format('worker %s (%s) has its last heartbeat in the future, at %s: the database''s clock was set back, or a ' || 'server with a slower clock has taken over. Until then a lost worker is not noticed', w.id, w.name, w.seen_at::timestamptz(0)), format('if the worker is gone: pawl worker release %s', w.id), false from pawl.worker w where w.gone_at is null and w.seen_at > clock_timestamp() + interval '5 seconds';
+-- unprocessable: queues whose jobs died lately because the database or the handler could not read them. -- It looks at the 1,000 dead jobs that are kept the longest, through dead_expires_at, so that it is as cheap as the -- other checks. select format('queue %s: %s job%s died as unprocessable in the last 7 days, such as job %s; the last one %s ago', u.queue, u.n, case when u.n > 1 then 's' end, u.id, date_trunc('second', clock_timestamp() - u.at)), format('read its error: pawl dead show %s; fix the cause, such as a changed type, a missing key of the codec or ' 'a broken disk; then retry the jobs, or purge them', u.id), false from ( select d.queue, count(*) as n, max(d.id) as id, max(d.finished_at) as at from (select d.* from pawl.dead d order by d.expires_at desc limit 1000) d where d.reason = 'unprocessable' and isfinite(d.finished_at) and d.finished_at > clock_timestamp() - interval '7 days' group by d.queue ) u order by u.n desc, u.queue limit 20;
+-- takes 
+-- gives 
+
+-- worker: live workers of different versions, heartbeats in the future, stuck handlers, and work that fails. with live as ( select w.id, w.name, w.version, w.seen_at from pawl.worker w where w.gone_at is null and clock_timestamp() < greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after ) select format('workers of %s versions run side by side: %s', count(*), string_agg(v.workers, '; ' order by v.version)), 'expected during a rolling upgrade; after it, stop the old workers: pawl worker stop ID', false from ( select l.version, format('%s (%s, such as worker %s, %s)', l.version, case count(*) when 1 then '1 worker' else count(*) || ' workers' end, min(l.id), (array_agg(l.name order by l.id))[1]) as workers from live l group by l.version ) v having count(*) > 1 union all select format('worker %s (%s) has its last heartbeat in the future, at %s: the database''s clock was set back, or a ' || 'server with a slower clock has taken over. Until then a lost worker is not noticed', w.id, w.name, w.seen_at::timestamptz(0)), format('if the worker is gone: pawl worker release %s', w.id), false from pawl.worker w where w.gone_at is null and w.seen_at > clock_timestamp() + interval '5 seconds' union all select format('worker %s (%s) has %s stuck handlers, which did not return after their contexts had ended: %s. Each keeps ' || 'its place among the worker''s jobs, unless its kind lets it be replaced', w.id, w.name, cardinality(w.stuck), k.kinds), 'read the stacks in the worker''s log, let these handlers end with their contexts, and restart the worker', false from pawl.worker w, lateral ( select string_agg(format('%s of kind %s', k.n, k.kind), ', ' order by k.n desc, k.kind) as kinds from (select s.kind, count(*) as n from unnest(w.stuck) as s (kind) group by s.kind order by n desc, s.kind limit 5) k ) k where w.gone_at is null and w.stuck is not null union all select format('worker %s (%s) is alive, but %s', w.id, w.name, w.problem), 'mend the cause that the error names; the worker tries again by itself', true from pawl.worker w where w.gone_at is null and w.problem is not null;
 -- takes 
 -- gives 
 
@@ -57,7 +73,7 @@ CREATE INDEX CONCURRENTLY job_fingerprint ON pawl.job USING btree (fingerprint, 
 -- takes 
 -- gives 
 
-CREATE INDEX archive_id ON ONLY pawl.archive USING brin (id int8_minmax_multi_ops) WITH (pages_per_range='128', autosummarize='on');
+CREATE INDEX archive_chunk_min_id ON ONLY pawl.archive_chunk USING btree (min_id, max_id);
 -- takes 
 -- gives 
 
@@ -69,7 +85,7 @@ CREATE UNIQUE INDEX CONCURRENTLY ready_pkey ON pawl.ready USING btree (queue, pr
 -- takes 
 -- gives 
 
-alter index pawl.archive_id attach partition pawl.archive_20200229_id;
+alter index pawl.archive_chunk_min_id attach partition pawl.archive_20200229_min_id;
 -- takes 
 -- gives 
 
@@ -93,7 +109,7 @@ copy pawl.scheduled (run_at, job_id, epoch, queue) from stdin;
 -- takes timestamp with time zone, bigint, integer, text
 -- gives 
 
-create index concurrently archive_20200229_id on pawl.archive_20200229 using brin (id int8_minmax_multi_ops) WITH (pages_per_range='128', autosummarize='on');
+create index concurrently archive_20200229_min_id on pawl.archive_20200229 using btree (min_id, max_id);
 -- takes 
 -- gives 
 
@@ -125,8 +141,20 @@ select * from pawl.claim($1::uuid, $2::bigint, $3::interval, $4::integer, $5::te
 -- takes uuid, bigint, interval, integer, text[], integer[], text[], bigint[], bigint[], integer[]
 -- gives queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone
 
-select * from pawl.discover_lanes($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::boolean);
--- takes text[], integer[], text[], text[], integer[], text[], text[], boolean
+select * from pawl.claim_bounded($1::uuid, $2::bigint, $3::interval, $4::integer, $5::text[], $6::integer[], $7::text[], $8::bigint[], $9::bigint[], $10::integer[]);
+-- takes uuid, bigint, interval, integer, text[], integer[], text[], bigint[], bigint[], integer[]
+-- gives queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone
+
+select * from pawl.claim_readable($1::uuid, $2::bigint, $3::interval, $4::integer, $5::text[], $6::integer[], $7::text[], $8::bigint[], $9::bigint[], $10::integer[]);
+-- takes uuid, bigint, interval, integer, text[], integer[], text[], bigint[], bigint[], integer[]
+-- gives queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone
+
+select * from pawl.complete_apart($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text, $7::bigint[]);
+-- takes bigint[], integer[], bigint[], bigint[], text[], text, bigint[]
+-- gives id bigint, problem text
+
+select * from pawl.discover_lanes($1::text[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::boolean, $9::integer);
+-- takes text[], integer[], text[], text[], integer[], text[], text[], boolean, integer
 -- gives queue text, priority integer, channel text
 
 select * from pawl.extend($1::bigint[], $2::integer[], $3::uuid[], $4::uuid, $5::interval);
@@ -137,10 +165,6 @@ select * from pawl.fail($1::bigint[], $2::integer[], $3::text[], $4::double prec
 -- takes bigint[], integer[], text[], double precision[], text[], text[], bigint[], bigint[], text
 -- gives id bigint, became text
 
-select * from pawl.find_finished($1::bigint[], $2::integer[]);
--- takes bigint[], integer[]
--- gives find_finished bigint
-
 select * from pawl.find_tickets($1::text, $2::text[], $3::integer);
 -- takes text, text[], integer
 -- gives priority integer, channel text, pos bigint, id bigint
@@ -149,13 +173,21 @@ select * from pawl.get($1::bigint[]);
 -- takes bigint[]
 -- gives id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
 
-select * from pawl.insert_constrained($1::text::jsonb);
--- takes text
+select * from pawl.get_readable($1::bigint[]);
+-- takes bigint[]
+-- gives unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
+
+select * from pawl.insert_constrained($1::text::jsonb, $2::text[]::jsonb[], $3::bytea[]);
+-- takes text, text[], bytea[]
 -- gives id bigint, duplicate boolean
 
 select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer);
 -- takes text, bigint, integer
 -- gives id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
+
+select * from pawl.list_readable($1::text::jsonb, $2::bigint, $3::integer);
+-- takes text, bigint, integer
+-- gives unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
 
 select * from pawl.peek($1::text[]);
 -- takes text[]
@@ -169,13 +201,17 @@ select * from pawl.rescue($1::integer, $2::boolean, $3::boolean);
 -- takes integer, boolean, boolean
 -- gives workers bigint, leases bigint, jobs bigint, poisoned bigint
 
+select * from pawl.restore_lost($1::bigint, $2::integer);
+-- takes bigint, integer
+-- gives reached bigint, restored bigint
+
 select * from pawl.run_followups($1::integer);
 -- takes integer
 -- gives settled integer, left integer, more boolean
 
 select * from pawl.system_stats();
 -- takes 
--- gives now timestamp with time zone, workers bigint, stale bigint, version integer, archived bigint, xmin_age double precision, semaphores jsonb
+-- gives now timestamp with time zone, workers bigint, stale bigint, version integer, xmin_age double precision, semaphores jsonb, stuck bigint
 
 select * from pawl.table_stats();
 -- takes 
@@ -189,8 +225,8 @@ select * from pawl.update($1::bigint[], $2::text::jsonb);
 -- takes bigint[], text
 -- gives id bigint, became text
 
-select b.*, pawl.worker_started_at($1::bigint) from pawl.heartbeat($1::bigint, $2::integer, $3::bigint[], $4::integer[]) b;
--- takes bigint, integer, bigint[], integer[]
+select b.*, pawl.worker_started_at($1::bigint) from pawl.heartbeat($1::bigint, $2::integer, $3::bigint[], $4::integer[], $5::text[], $6::text) b;
+-- takes bigint, integer, bigint[], integer[], text[], text
 -- gives state text, missing bigint[], worker_started_at timestamp with time zone
 
 select b.total, b.completed, b.cancelled, b.dead, b.created_at, b.finished_at from pawl.batch b where b.id = $1::bigint;
@@ -237,6 +273,10 @@ select exists (select from pawl.queue q where q.name = $1::text) or exists (sele
 -- takes text
 -- gives ?column? boolean
 
+select f.id, f.state from pawl.find_finished($1::bigint[], $2::integer[]) f;
+-- takes bigint[], integer[]
+-- gives id bigint, state text
+
 select h.channel from pawl.halted_channel h where h.queue = $1::text;
 -- takes text
 -- gives channel text
@@ -265,11 +305,11 @@ select json_build_object( 'reserved_until', (select b.expires_at from pawl.block
 -- takes bigint
 -- gives json_build_object text
 
-select k.relname::text from pg_inherits t join pg_class k on k.oid = t.inhrelid where t.inhparent = 'pawl.archive'::regclass and not exists (select from pg_inherits x join pg_index i on i.indexrelid = x.inhrelid where x.inhparent = to_regclass($1::text) and i.indrelid = k.oid);
+select k.relname::text from pg_inherits t join pg_class k on k.oid = t.inhrelid where t.inhparent = 'pawl.archive_chunk'::regclass and not exists (select from pg_inherits x join pg_index i on i.indexrelid = x.inhrelid where x.inhparent = to_regclass($1::text) and i.indrelid = k.oid);
 -- takes text
 -- gives relname text
 
-select k.relname::text, i.inhdetachpending, pg_has_role(k.relowner, 'usage'), (clock_timestamp() at time zone 'UTC')::date from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = 'pawl.archive'::regclass;
+select k.relname::text, i.inhdetachpending, pg_has_role(k.relowner, 'usage'), (clock_timestamp() at time zone 'UTC')::date from pg_inherits i join pg_class k on k.oid = i.inhrelid where i.inhparent = 'pawl.archive_chunk'::regclass;
 -- takes 
 -- gives relname text, inhdetachpending boolean, pg_has_role boolean, timezone date
 
@@ -281,9 +321,9 @@ select m.ord, m.low_pos, m.low_at, m.oldest, m.next, case when m.ord = 0 then pg
 -- takes text[], integer[], text[], bigint[], bigint[], text[], timestamp with time zone[], bigint[]
 -- gives ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint, case text
 
-select name, spec, zone, job::text, extract(epoch from jitter)::double precision, catch_up, version, paused, last_at, next_at from pawl.cron order by name;
+select name, spec, zone, job::text, extract(epoch from jitter)::double precision, catch_up, version, paused, case when isfinite(last_at) then last_at end, greatest('0001-01-01 00:00:00+00', least('9999-12-31 00:00:00+00', next_at)) from pawl.cron order by name;
 -- takes 
--- gives name text, spec text, zone text, job text, extract double precision, catch_up integer, version integer, paused boolean, last_at timestamp with time zone, next_at timestamp with time zone
+-- gives name text, spec text, zone text, job text, extract double precision, catch_up integer, version integer, paused boolean, case timestamp with time zone, greatest timestamp with time zone
 
 select name, weights::text from pawl.queue where weights is not null;
 -- takes 
@@ -301,6 +341,10 @@ select pawl.acquire_permits($1::text[], $2::integer, $3::bigint, $4::uuid);
 -- takes text[], integer, bigint, uuid
 -- gives acquire_permits boolean
 
+select pawl.add_mutexes('limit', array[$1::text], array['']);
+-- takes text
+-- gives add_mutexes void
+
 select pawl.advance_sequence() from (select $1::bigint[]) u;
 -- takes bigint[]
 -- gives advance_sequence bigint
@@ -309,6 +353,10 @@ select pawl.apply_retention($1::integer);
 -- takes integer
 -- gives apply_retention bigint
 
+select pawl.bury($1::bigint, $2::integer, $3::text);
+-- takes bigint, integer, text
+-- gives bury boolean
+
 select pawl.checkpoint($1::bigint, $2::integer, $3::text::jsonb);
 -- takes bigint, integer, text
 -- gives checkpoint boolean
@@ -316,6 +364,10 @@ select pawl.checkpoint($1::bigint, $2::integer, $3::text::jsonb);
 select pawl.clear_leftovers($1::bigint[]);
 -- takes bigint[]
 -- gives clear_leftovers bigint
+
+select pawl.close_batch($1::bigint);
+-- takes bigint
+-- gives close_batch void
 
 select pawl.commit_reserved($1::bigint[]);
 -- takes bigint[]
@@ -369,8 +421,8 @@ select pawl.insert($1::text[], $2::text[], $3::smallint[], $4::text[], $5::text[
 -- takes text[], text[], smallint[], text[], text[], bytea[], double precision[], timestamp with time zone[], smallint[], text[], text[]
 -- gives insert bigint
 
-select pawl.insert_batch($1::bigint, $2::integer, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb);
--- takes bigint, integer, text, text, text
+select pawl.insert_batch($1::bigint, $2::text::jsonb, $3::text::jsonb, $4::text::jsonb);
+-- takes bigint, text, text, text
 -- gives insert_batch void
 
 select pawl.lock_jobs($1::bigint[], $2::integer[]);
@@ -380,6 +432,10 @@ select pawl.lock_jobs($1::bigint[], $2::integer[]);
 select pawl.make_partitions($1::integer);
 -- takes integer
 -- gives make_partitions integer
+
+select pawl.prune_mutexes($1::integer);
+-- takes integer
+-- gives prune_mutexes bigint
 
 select pawl.put_cron($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]::interval[], $6::integer[], $7::integer[], $8::timestamptz[]);
 -- takes text[], text[], text[], text[], text[], integer[], integer[], timestamp with time zone[]
@@ -420,6 +476,10 @@ select pawl.resume_channel($1::text, $2::text);
 select pawl.retry($1::bigint[]);
 -- takes bigint[]
 -- gives retry bigint
+
+select pawl.retry_followups($1::bigint[]);
+-- takes bigint[]
+-- gives retry_followups bigint
 
 select pawl.set_worker_state($1::bigint, $2::text);
 -- takes bigint, text
@@ -473,9 +533,9 @@ select w.gone_at is not null, exists (select from pawl.lease l where l.worker_id
 -- takes bigint
 -- gives ?column? boolean, exists boolean
 
-select w.id, w.name, w.host, w.state, w.version, w.pid, w.running, array_to_json(w.queues)::text, w.started_at, w.seen_at, w.gone_at, w.gone_at is null and clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after, extract(epoch from clock_timestamp() - w.started_at)::double precision, extract(epoch from clock_timestamp() - w.seen_at)::double precision, extract(epoch from w.stale_after)::double precision from pawl.worker w order by w.id;
+select w.id, w.name, w.host, w.state, w.version, w.pid, w.running, array_to_json(w.queues)::text, w.started_at, w.seen_at, w.gone_at, w.gone_at is null and clock_timestamp() > greatest(w.seen_at, pg_postmaster_start_time()) + w.stale_after, extract(epoch from clock_timestamp() - w.started_at)::double precision, extract(epoch from clock_timestamp() - w.seen_at)::double precision, extract(epoch from w.stale_after)::double precision, array_to_json(w.stuck)::text, coalesce(w.problem, '') from pawl.worker w order by w.id;
 -- takes 
--- gives id bigint, name text, host text, state text, version text, pid integer, running integer, array_to_json text, started_at timestamp with time zone, seen_at timestamp with time zone, gone_at timestamp with time zone, ?column? boolean, extract double precision, extract double precision, extract double precision
+-- gives id bigint, name text, host text, state text, version text, pid integer, running integer, array_to_json text, started_at timestamp with time zone, seen_at timestamp with time zone, gone_at timestamp with time zone, ?column? boolean, extract double precision, extract double precision, extract double precision, array_to_json text, coalesce text
 
 update pawl.cron set paused = false, next_at = $4::timestamptz where name = $1::text and spec = $2::text and zone = $3::text and paused returning true;
 -- takes text, text, text, timestamp with time zone
@@ -485,27 +545,27 @@ update pawl.cron set paused = true where name = $1::text returning true;
 -- takes text
 -- gives ?column? boolean
 
-with place as ( select t.job_id, t.epoch, 'ready' as kind, t.queue, t.channel, t.priority, t.pos, null::timestamptz as run_at from pawl.ready t union all select s.job_id, s.epoch, 'scheduled', s.queue, null, null, null, s.run_at from pawl.scheduled s union all select p.job_id, p.epoch, 'blocked', null, null, null, null, null from pawl.blocked p union all select u.id, u.epoch, 'lease', null, null, null, null, null from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch) ), placed as ( select coalesce(j.id, p.job_id) as id, j.id is not null as live, count(p.job_id) as places, bool_or(p.kind <> 'blocked') as out, bool_or(p.kind = 'ready' and (t.queue, t.channel, t.pos) <> (p.queue, p.channel, p.pos) or p.kind = 'ready' and p.priority <> all (array[j.priority, -32768, -32769]) or p.kind = 'scheduled' and (p.queue, p.run_at) is distinct from (j.queue, j.run_at)) as misplaced from pawl.job j full join place p on p.job_id = j.id and p.epoch = j.epoch cross join lateral (select j.queue, j.channel, coalesce(j.pos, j.id) as pos) t where j.id is not null or p.kind <> 'lease' group by 1, 2 ) select case when not p.live then 'ticket-stray' when p.places = 0 then 'ticket-missing' when p.places > 1 then 'ticket-twice' else 'ticket-misplaced' end, p.id, null::uuid from placed p where not p.live or p.places <> 1 or p.misplaced union all select 'ticket-blocked', p.job_id, null from pawl.blocked p where p.expires_at is null and not exists (select from pawl.dependency w where w.child_id = p.job_id) and not exists ( select from pawl.ordered_job own where own.job_id = p.job_id and (exists (select from pawl.ordered_job t where t.queue = own.queue and t.channel = own.channel and t.pos < own.pos) or exists (select from pawl.halted_channel h where h.queue = own.queue and h.channel = own.channel) or exists (select from pawl.followup l where l.ordered and l.queue = own.queue and l.channel = own.channel)) ) union all select 'ticket-out-of-order', o.job_id, null from ( select t.job_id, t.pos, min(t.pos) over (partition by t.queue, t.channel) as first_pos from pawl.ordered_job t where exists (select from pawl.job j where j.id = t.job_id) ) o where o.pos > o.first_pos and exists (select from placed p where p.id = o.job_id and p.live and p.out) union all select 'order-stray', t.job_id, null from pawl.ordered_job t where not exists (select from pawl.job j where j.id = t.job_id) and not exists (select from pawl.followup l where l.job_id = t.job_id) union all select 'order-missing', j.id, null from pawl.job j where j.opts ? 'ordered' and not exists (select from pawl.ordered_job t where t.job_id = j.id) union all select distinct 'dependency-stray', w.parent_id, null::uuid from pawl.dependency w where not exists (select from pawl.job j where j.id = w.parent_id) and not exists (select from pawl.followup l where l.job_id = w.parent_id) and not (w.keep_waiting and exists (select from pawl.dead d where d.id = w.parent_id)) union all select 'key-stray', h.job_id, null from pawl.unique_key h where h.live and not exists (select from pawl.job j where j.id = h.job_id) union all select 'key-missing', j.id, null from pawl.job j where j.unique_key is not null and not coalesce(j.opts ? 'until_start', false) and not exists (select from pawl.unique_key h where h.job_id = j.id and h.live) union all select 'job-unmarked', j.id, null from pawl.job j where not j.constrained and (j.opts ?| array['ordered', 'batch'] or j.unique_key is not null) union all select distinct 'job-unmarked', w.parent_id, null::uuid from pawl.dependency w join pawl.job j on j.id = w.parent_id where not j.constrained union all select 'job-twice', d.id, null from pawl.dead d where exists (select from pawl.job j where j.id = d.id) union all select 'job-twice', a.id, null from pawl.archive a where exists (select from pawl.job j where j.id = a.id) union all select 'permit-stray', p.job_id, null from pawl.permit p where not exists (select from pawl.lease l where l.id = p.lease and p.job_id = any (l.jobs)) union all select 'lease-stray', null, l.id from pawl.lease l where case when l.worker_id is null then l.expires_at is null else not exists (select from pawl.worker w where w.id = l.worker_id) end union all select 'batch-count', b.id, null from pawl.batch b left join ( select u.batch, count(*) as n from (select (j.opts ->> 'batch')::bigint as batch from pawl.job j where j.opts ? 'batch' union all select l.batch from pawl.followup l where l.batch is not null) u group by u.batch ) c on c.batch = b.id where b.finished_at is null and b.completed + b.cancelled + b.dead + coalesce(c.n, 0) <> b.total union all select 'sequence-behind', m.top, null from (select max(u.id) as top from (select max(j.id) as id from pawl.job j union all select max(t.pos) from pawl.ready t union all select max(d.id) from pawl.dead d) u) m where m.top > (select s.last_value from pawl.pos s);
+with place as ( select t.job_id, t.epoch, 'ready' as kind, t.queue, t.channel, t.priority, t.pos, null::timestamptz as run_at from pawl.ready t union all select s.job_id, s.epoch, 'scheduled', s.queue, null, null, null, s.run_at from pawl.scheduled s union all select p.job_id, p.epoch, 'blocked', null, null, null, null, null from pawl.blocked p union all select u.id, u.epoch, 'lease', null, null, null, null, null from pawl.lease l, unnest(l.jobs, l.epochs) as u (id, epoch) ), placed as ( select coalesce(j.id, p.job_id) as id, j.id is not null as live, count(p.job_id) as places, bool_or(p.kind <> 'blocked') as out, bool_or(p.kind = 'ready' and (t.queue, t.channel, t.pos) <> (p.queue, p.channel, p.pos) or p.kind = 'ready' and p.priority <> all (array[j.priority, -32768, -32769]) or p.kind = 'scheduled' and (p.queue, p.run_at) is distinct from (j.queue, j.run_at)) as misplaced from pawl.job j full join place p on p.job_id = j.id and p.epoch = j.epoch cross join lateral (select j.queue, j.channel, coalesce(j.pos, j.id) as pos) t where j.id is not null or p.kind <> 'lease' group by 1, 2 ) select case when not p.live then 'ticket-stray' when p.places = 0 then 'ticket-missing' when p.places > 1 then 'ticket-twice' else 'ticket-misplaced' end, p.id, null::uuid from placed p where not p.live or p.places <> 1 or p.misplaced union all select 'ticket-blocked', p.job_id, null from pawl.blocked p where p.expires_at is null and not exists (select from pawl.dependency w where w.child_id = p.job_id) and not exists ( select from pawl.ordered_job own where own.job_id = p.job_id and (exists (select from pawl.ordered_job t where t.queue = own.queue and t.channel = own.channel and t.pos < own.pos) or exists (select from pawl.halted_channel h where h.queue = own.queue and h.channel = own.channel) or exists (select from pawl.followup l where l.ordered and l.queue = own.queue and l.channel = own.channel)) ) union all select 'ticket-out-of-order', o.job_id, null from ( select t.job_id, t.pos, min(t.pos) over (partition by t.queue, t.channel) as first_pos from pawl.ordered_job t where exists (select from pawl.job j where j.id = t.job_id) ) o where o.pos > o.first_pos and exists (select from placed p where p.id = o.job_id and p.live and p.out) union all select 'order-stray', t.job_id, null from pawl.ordered_job t where not exists (select from pawl.job j where j.id = t.job_id) and not exists (select from pawl.followup l where l.job_id = t.job_id) union all select 'order-missing', j.id, null from pawl.job j where j.opts ? 'ordered' and not exists (select from pawl.ordered_job t where t.job_id = j.id) union all select distinct 'dependency-stray', w.parent_id, null::uuid from pawl.dependency w where not exists (select from pawl.job j where j.id = w.parent_id) and not exists (select from pawl.followup l where l.job_id = w.parent_id) and not (w.keep_waiting and exists (select from pawl.dead d where d.id = w.parent_id)) union all select 'key-stray', h.job_id, null from pawl.unique_key h where h.live and not exists (select from pawl.job j where j.id = h.job_id) union all select 'key-missing', j.id, null from pawl.job j where j.unique_key is not null and not coalesce(j.opts ? 'until_start', false) and not exists (select from pawl.unique_key h where h.job_id = j.id and h.live) union all select 'job-unmarked', j.id, null from pawl.job j where not j.constrained and (j.opts ?| array['ordered', 'batch'] or j.unique_key is not null) union all select distinct 'job-unmarked', w.parent_id, null::uuid from pawl.dependency w join pawl.job j on j.id = w.parent_id where not j.constrained union all select 'job-twice', d.id, null from pawl.dead d where exists (select from pawl.job j where j.id = d.id) union all select 'job-twice', u.id, null from pawl.archive_chunk a, unnest(a.ids) as u (id) where exists (select from pawl.job j where j.id = u.id) union all select 'permit-stray', p.job_id, null from pawl.permit p where not exists (select from pawl.lease l where l.id = p.lease and p.job_id = any (l.jobs)) union all select 'lease-stray', null, l.id from pawl.lease l where case when l.worker_id is null then l.expires_at is null else not exists (select from pawl.worker w where w.id = l.worker_id) end union all select 'batch-count', b.id, null from pawl.batch b left join ( select u.batch, count(*) as n from (select (j.opts ->> 'batch')::bigint as batch from pawl.job j where j.opts ? 'batch' union all select l.batch from pawl.followup l where l.batch is not null) u group by u.batch ) c on c.batch = b.id where b.finished_at is null and b.completed + b.cancelled + b.dead + coalesce(c.n, 0) <> b.total union all select 'followup-failed', l.job_id, null from pawl.followup l where l.id < 0 union all select 'sequence-behind', m.top, null from (select max(u.id) as top from (select max(j.id) as id from pawl.job j union all select max(t.pos) from pawl.ready t union all select max(d.id) from pawl.dead d) u) m where m.top > (select s.last_value from pawl.pos s);
 -- takes 
 -- gives case text, id bigint, uuid uuid
 
-listen """pawl"".finished";
+listen "pawl.finished";
 -- takes 
 -- gives 
 
-listen """pawl"".wake";
+listen "pawl.wake";
 -- takes 
 -- gives 
 
-alter table pawl.archive attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00');
+alter table pawl.archive_chunk attach partition pawl.archive_20200229 for values from ('2020-02-29 00:00:00+00') to ('2020-03-01 00:00:00+00');
 -- takes 
 -- gives 
 
-alter table pawl.archive detach partition pawl.archive_20200229 concurrently;
+alter table pawl.archive_chunk detach partition pawl.archive_20200229 concurrently;
 -- takes 
 -- gives 
 
-drop index concurrently if exists pawl.archive_20200229_id;
+drop index concurrently if exists pawl.archive_20200229_min_id;
 -- takes 
 -- gives 
 
