@@ -82,6 +82,11 @@ func TestClaimsThatFailAreToldOnce(t *testing.T) {
 	await(t, r.client, insert(t, r.client, Note{1}), pawlstate.Completed)
 	r.owner(fmt.Sprintf("revoke execute on function %s from public, %s_worker", claimFunction, r.schema))
 	id := insert(t, r.client, Note{2})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(r.book.text.String())
+		}
+	})
 	r.failClaims(4)
 	if n := r.book.lines("claim failed"); n != 1 {
 		t.Errorf("after 4 failed claims, %d lines say so; want one", n)

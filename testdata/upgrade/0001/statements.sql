@@ -133,6 +133,10 @@ reindex index concurrently pawl.dead_queue;
 -- takes 
 -- gives 
 
+select * from pawl.bury_unreadable($1::integer, $2::text[], $3::integer[], $4::text[], $5::bigint[], $6::bigint[], $7::integer[]);
+-- takes integer, text[], integer[], text[], bigint[], bigint[], integer[]
+-- gives id bigint, queue text, lane integer, channel text, pos bigint, problem text
+
 select * from pawl.channel_stats($1::text, $2::integer);
 -- takes text, integer
 -- gives channel text, reserved bigint, scheduled bigint, ready bigint, running bigint, dead bigint, estimated boolean, oldest_ready double precision, lag double precision
