@@ -114,7 +114,9 @@ func statementsOf(block string) (list []pageStatement) {
 			continue
 		}
 		text.WriteString(line + "\n")
-		if strings.HasSuffix(strings.TrimSpace(code), ";") && strings.Count(text.String(), "$$")%2 == 0 {
+		// For a schema with a dollar in its name, the migrator writes $_$ instead of $$.
+		quotes := strings.Count(text.String(), "$$") + strings.Count(text.String(), "$_$")
+		if strings.HasSuffix(strings.TrimSpace(code), ";") && quotes%2 == 0 {
 			list = append(list, pageStatement{text: text.String()})
 			text.Reset()
 		}

@@ -126,7 +126,7 @@ func (f *fleet) constrained(ctx context.Context, db queryer, job Work, spec map[
 		all["opts"] = map[string]any{"ordered": true}
 	}
 	b, _ := json.Marshal([]any{all})
-	rows, err := f.say(ctx, db, "select * from pawl.insert_constrained(", string(b))
+	rows, err := f.say(ctx, db, "select * from pawl.insert_constrained(", string(b), []*string(nil), [][]byte(nil))
 	if err != nil {
 		return 0, err
 	}
@@ -218,7 +218,8 @@ func (f *fleet) work(ctx context.Context, name string) error {
 	for round := 0; ctx.Err() == nil; round++ {
 		if time.Since(beaten) > time.Second {
 			beaten = time.Now()
-			rows, err := f.say(all, f.pool, "select b.*, pawl.worker_started_at(", worker, 0, []int64{}, []int32{})
+			rows, err := f.say(all, f.pool, "select b.*, pawl.worker_started_at(", worker, 0, []int64{}, []int32{},
+				[]string(nil), (*string)(nil))
 			if err != nil {
 				return err
 			}
@@ -261,7 +262,7 @@ func (f *fleet) round(ctx context.Context, name string, worker int64, round int)
 		return 0, err
 	}
 	found, err := f.say(ctx, f.pool, "select * from pawl.discover_lanes(", []string{""}, []int32{-1 << 31},
-		[]string{""}, []string{"\U0010FFFF"}, []int32{1<<31 - 1}, []string{""}, queues, true)
+		[]string{""}, []string{"\U0010FFFF"}, []int32{1<<31 - 1}, []string{""}, queues, true, 1000)
 	if err != nil {
 		return 0, err
 	}
