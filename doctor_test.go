@@ -313,7 +313,8 @@ var doctorProblems = map[string]struct {
 		p.exec(`create table pawl.archive_20200101 partition of pawl.archive_chunk
 			for values from ('2020-01-01') to ('2020-01-02')`)
 		return []string{"1 partition of the archive is past its day but not dropped", "archive_20200101",
-			"alter table pawl.archive_chunk detach partition pawl.archive_20200101 concurrently; drop table pawl.archive_20200101"}
+			"alter table pawl.archive_chunk detach partition pawl.archive_20200101 concurrently; " +
+				"drop table pawl.archive_20200101"}
 	}},
 	"partition detached but not dropped": {"archive", func(p *inspected) []string {
 		p.exec("create table pawl.archive_20200101 (like pawl.archive_chunk)")

@@ -36,7 +36,8 @@ func TestARefusedResultIsAFailedAttempt(t *testing.T) {
 			if '{}' = any (new.result) then raise exception 'value overflows numeric format' using errcode = '22003'; end if;
 			return new;
 		end $$`)
-	exec(t, pool, "create trigger no_object before insert on pawl.archive_chunk for each row execute function pawl.no_object()")
+	exec(t, pool, "create trigger no_object before insert on pawl.archive_chunk for each row "+
+		"execute function pawl.no_object()")
 	results, err := client.InsertMany(t.Context(), []pawl.JobSpec{{Args: Note{1}, MaxAttempts: 1}, {Args: Note{2}}})
 	must(t, err)
 	start(t, client, mux, pawl.RunnerConfig{})
@@ -120,7 +121,9 @@ func refuse(t testing.TB, pool *pgxpool.Pool, event, table string) {
 	t.Helper()
 	exec(t, pool, `create or replace function pawl.refuse() returns trigger language plpgsql as $$
 		begin
-			if '1' in (to_jsonb(new) ->> 'id', to_jsonb(new) ->> 'min_id') then raise exception 'value overflows numeric format' using errcode = '22003'; end if;
+			if '1' in (to_jsonb(new) ->> 'id', to_jsonb(new) ->> 'min_id') then
+				raise exception 'value overflows numeric format' using errcode = '22003';
+			end if;
 			return new;
 		end $$`)
 	exec(t, pool, "create trigger refuse before "+event+" on pawl."+table+" for each row execute function pawl.refuse()")

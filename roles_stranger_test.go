@@ -102,7 +102,8 @@ func TestAStrangerHoldsEveryAdvisoryLock(t *testing.T) {
 	}
 }
 
-// holdAdvisoryLocks opens a session of a login without rights. Until the end of the test it holds Pawl's advisory locks.
+// holdAdvisoryLocks opens a session of a login without rights. Until the end of the test it holds Pawl's advisory
+// locks.
 func holdAdvisoryLocks(t *testing.T, r *realm) {
 	t.Helper()
 	_, pool := r.as("nobody")

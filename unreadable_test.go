@@ -101,7 +101,8 @@ func TestAClaimThatCannotBeSentBuriesUnreadableJobs(t *testing.T) {
 	if jobs, err := client.Claim(t.Context(), "default", 2, time.Minute); err == nil {
 		t.Errorf("claimed %v, although nothing can be sent", jobs)
 	}
-	if reason := value[string](t, pool, "select reason from pawl.dead where id = $1", int64(broken)); reason != "unprocessable" {
+	reason := value[string](t, pool, "select reason from pawl.dead where id = $1", int64(broken))
+	if reason != "unprocessable" {
 		t.Errorf("the reason is %q", reason)
 	}
 	exec(t, pool, function)

@@ -106,7 +106,8 @@ var clientCounters = []counter[pawlstats.Counters]{
 		func(c *pawlstats.Counters) int64 { return c.Dead },
 	},
 	{
-		"pawl.client.cancelled", "{job}", "Jobs that their handlers cancelled in this process, or that were cancelled while they ran.",
+		"pawl.client.cancelled", "{job}",
+		"Jobs that their handlers cancelled in this process, or that were cancelled while they ran.",
 		func(c *pawlstats.Counters) int64 { return c.Cancelled },
 	},
 	{

@@ -71,7 +71,8 @@ func addBenchFlags(flags *pflag.FlagSet, config *bench.Config) {
 	flags.IntVar(&config.Rate, "rate", 300, "inserts per second in latency")
 	flags.DurationVar(&config.Window, "window", time.Minute,
 		"length of the first and the last window of pinned, at most half of --duration")
-	flags.IntVar(&config.Depth, "depth", 5_000_000, "number of rows of each kind in depth, and of archived jobs in archive and stats")
+	flags.IntVar(&config.Depth, "depth", 5_000_000,
+		"number of rows of each kind in depth, and of archived jobs in archive and stats")
 	flags.BoolVar(&config.Disordered, "disordered", false, "archived jobs finished in random order, in archive and depth")
 	flags.IntVar(&config.Claimed, "claimed", 500, "number of jobs that the killed worker in rescue has claimed")
 	flags.IntVar(&config.Queues, "queues", 1, "number of queues in fair")

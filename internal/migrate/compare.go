@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// An Object is a table, view, index, sequence or function of a schema, as sql/query/catalog.sql describes it. Its definition
-// calls the schema by the source's name for it.
+// An Object is a table, view, index, sequence or function of a schema, as sql/query/catalog.sql describes it. Its
+// definition calls the schema by the source's name for it.
 type Object struct {
 	Kind       string // "table", "view", "index", "sequence" or "function".
 	Name       string

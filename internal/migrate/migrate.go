@@ -565,6 +565,8 @@ func (s *Source) foreign(ctx context.Context, conn *pgx.Conn, schema string) (na
 	}
 	names, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	return slices.DeleteFunc(names, func(name string) bool {
-		return slices.ContainsFunc(s.dump, func(o Object) bool { return (o.Kind == "table" || o.Kind == "view") && o.Name == name })
+		return slices.ContainsFunc(s.dump, func(o Object) bool {
+			return (o.Kind == "table" || o.Kind == "view") && o.Name == name
+		})
 	}), err
 }

@@ -27,8 +27,8 @@ func IsDataError(err error) bool {
 	return IsTooLarge(err) || strings.HasPrefix(s, "22") || strings.HasPrefix(s, "23") || strings.HasPrefix(s, "54")
 }
 
-// IsUnreadable reports whether the server failed to compute, encode or send a row. One row may be at fault, and the same
-// statement may succeed without it.
+// IsUnreadable reports whether the server failed to compute, encode or send a row. One row may be at fault, and the
+// same statement may succeed without it.
 func IsUnreadable(err error) bool {
 	s := SQLState(err)
 	return s == outOfMemory || len(s) == 5 && slices.Contains([]string{"22", "54", "0A", "XX"}, s[:2])
