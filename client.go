@@ -36,7 +36,7 @@ type installation struct {
 	awaiter       awaiter
 	counters      *counters
 	onClaim       *breaker // Of Config.OnClaim.
-	troubles      *troubles
+	outages       *outages
 	noListen      *atomic.Bool // Set when LISTEN has met a transaction pooler. LISTEN is not tried again.
 	scansClaims   atomic.Bool  // The pool's types of its own have to scan the rows of claims.
 	boundedClaims atomic.Int32 // How many claims look at the sizes of jobs first.
@@ -151,7 +151,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	}
 	c := &Client{installation: &installation{
 		pool: pool, config: config, source: source, limiter: newLimiter(config.InsertRate), onClaim: new(breaker),
-		troubles: new(troubles), noListen: new(atomic.Bool), limits: defaultInsertLimits,
+		outages: new(outages), noListen: new(atomic.Bool), limits: defaultInsertLimits,
 	}}
 	c.insertBatcher.client, c.counters = c, newCounters(c)
 	return c, nil
@@ -277,7 +277,7 @@ func (c *Client) clonePool(ctx context.Context) (*Client, error) {
 		return nil, err
 	}
 	own := &Client{installation: &installation{
-		pool: pool, config: c.config, source: c.source, counters: c.counters, onClaim: c.onClaim, troubles: c.troubles,
+		pool: pool, config: c.config, source: c.source, counters: c.counters, onClaim: c.onClaim, outages: c.outages,
 		noListen: c.noListen, limits: c.limits,
 	}}
 	own.insertBatcher.client = own

@@ -13,7 +13,8 @@ import (
 // "pawl:codec:". If the database cannot read some columns of the job, Get returns the job without them and sets
 // JobInfo.Unreadable.
 func (c *Client) Get(ctx context.Context, id ID) (*JobInfo, error) {
-	jobs, err := c.readJobs(ctx, "get", "($1::bigint[])", []int64{int64(id)})
+	jobs, err := c.readJobs(ctx, "select * from pawl.get($1::bigint[])",
+		"select * from pawl.read_jobs($1::bigint[], null, null, null)", []int64{int64(id)})
 	if err != nil {
 		return nil, fmt.Errorf("pawl: get job %d: %w", id, err)
 	}

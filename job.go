@@ -84,9 +84,9 @@ func (j *JobInfo) LogValue() slog.Value {
 	return slog.GroupValue(append(attrs, slog.Int("attempt", j.Attempt), slog.String("worker", j.Worker))...)
 }
 
-// apart returns a copy of a claimed job without its args and without what its handler may change, so that the copy may
+// copyFor returns a copy of a claimed job without its args and without what its handler may change, so that the copy may
 // be used while the handler runs. lease is the job's lease.
-func (j *JobInfo) apart(lease *lease) *JobInfo {
+func (j *JobInfo) copyFor(lease *lease) *JobInfo {
 	c := &JobInfo{
 		ID: j.ID, Batch: j.Batch, Kind: j.Kind, Queue: j.Queue, Channel: j.Channel, Fingerprint: j.Fingerprint,
 		Worker: j.Worker, Data: j.Data, Headers: j.Headers, Priority: j.Priority, Attempt: j.Attempt,

@@ -25,7 +25,7 @@ var readingOrder = strings.Fields(`
 	runner_execute.go runner_report.go constraints.go check_spec.go check_args.go codec.go wake.go
 	insert_batcher.go finish.go attempt_result.go handler.go handler_call.go jsonb_size.go outcome.go
 	args_json.go json_syntax.go archive.go runner_config.go insert_rate.go job_spec.go insert_split.go
-	runner_pace.go consumer_undo.go insert_row.go backoff.go client.go trouble.go guard.go errors.go job.go
+	runner_pace.go consumer_undo.go insert_row.go backoff.go client.go outages.go guard.go errors.go job.go
 	rate.go ticket.go db.go
 `)
 

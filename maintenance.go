@@ -46,7 +46,7 @@ func (c *Client) maintain(ctx context.Context, heartbeat time.Duration) {
 	}
 	var running sync.WaitGroup
 	for _, task := range tasks {
-		running.Go(func() { task.run(ctx, c.config.Logger, c.troubles) })
+		running.Go(func() { task.run(ctx, c.config.Logger, c.outages) })
 	}
 	running.Wait()
 }
@@ -66,12 +66,12 @@ const (
 )
 
 // run does the task until ctx ends.
-func (t maintenanceTask) run(ctx context.Context, log *slog.Logger, troubles *troubles) {
+func (t maintenanceTask) run(ctx context.Context, log *slog.Logger, outages *outages) {
 	failures := &outage.Outage{
 		Logger: log, What: "runs of maintenance task " + t.name, Attrs: []any{"task", t.name},
 		Lost: "pawl: maintenance task failed; it will be tried again", Back: "pawl: maintenance task works again",
 	}
-	defer troubles.watch(failures)()
+	defer outages.watch(failures)()
 	// Workers often start together, so the first time is spread at random.
 	wait := time.Duration(rand.Int64N(int64(min(t.every, maxSpread)) + 1))
 	for pg.Sleep(ctx, wait) {

@@ -28,7 +28,7 @@ func TestAFailingTaskIsLoggedAtGrowingIntervals(t *testing.T) {
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), 2*outage)
 		defer cancel()
-		task.run(ctx, slog.New(slog.NewTextHandler(&log, nil)), new(troubles))
+		task.run(ctx, slog.New(slog.NewTextHandler(&log, nil)), new(outages))
 		lines := log.String()
 		failed, again := strings.Count(lines, "maintenance task failed"), strings.Count(lines, "works again")
 		if failed < 6 || failed > 9 || again != 1 {
@@ -50,7 +50,7 @@ func TestAnHourlyTaskIsRetriedWithinAMinute(t *testing.T) {
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Minute)
 		defer cancel()
-		task.run(ctx, slog.New(slog.DiscardHandler), new(troubles))
+		task.run(ctx, slog.New(slog.DiscardHandler), new(outages))
 		if len(times) != 3 || times[1].Sub(times[0]) > time.Minute || times[2].Sub(times[1]) < time.Hour {
 			t.Errorf("the task was done at %v; want it a minute after its failure, and then an hour later", times)
 		}

@@ -131,7 +131,7 @@ func (c *Client) Ready(ctx context.Context) error {
 		err = c.checkSchema(ctx)
 	}
 	if err == nil {
-		if state := c.troubles.state(); state != "" {
+		if state := c.outages.state(); state != "" {
 			return errors.New("pawl: check runners: " + state)
 		}
 	}

@@ -55,7 +55,7 @@ func TestNoFunctionReadsATable(t *testing.T) {
 		"select * from pawl.find_unreadable(array[%[1]d, %[2]d], 16)",
 		"select * from pawl.bury_unreadable(2, array['default'], array[0], array[''], array[0::bigint], " +
 			"array[9223372036854775807], array[2])",
-		"select * from pawl.complete_apart(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], " +
+		"select * from pawl.complete_isolated(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], " +
 			"array[null, null]::text[], 'w', '{}')",
 		"select * from pawl.return_lost(" + ids + ")",
 		"select * from pawl.complete(" + ids + ", array[0, 0]::bigint[], array[0, 0]::bigint[], array[null, null]::text[], " +

@@ -7,12 +7,12 @@ import (
 	"github.com/pawlhq/pawl/internal/pg"
 )
 
-// readJobs returns the jobs that a function of SQL returns: get or list. If the database cannot compute, encode or send
-// a row, it reads them with the function that tries each row by itself, get_readable or list_readable. In a caller's
-// transaction it begins with that, because an error would end the transaction.
-func (c *Client) readJobs(ctx context.Context, function, parameters string, args ...any) (jobs Jobs, err error) {
+// readJobs returns the jobs that a call of get or list returns. If the database cannot compute, encode or send a row,
+// each, a call of read_jobs with the same parameters, tries each row by itself. In a caller's transaction readJobs
+// begins with that, because an error would end the transaction.
+func (c *Client) readJobs(ctx context.Context, call, each string, args ...any) (jobs Jobs, err error) {
 	if c.db == nil {
-		err = c.query(ctx, "select * from pawl."+function+parameters, args, func(s scanner) error {
+		err = c.query(ctx, call, args, func(s scanner) error {
 			job, err := c.scanJob(s)
 			jobs = append(jobs, job)
 			return err
@@ -22,7 +22,7 @@ func (c *Client) readJobs(ctx context.Context, function, parameters string, args
 		}
 		jobs = nil
 	}
-	err = c.query(ctx, "select * from pawl."+function+"_readable"+parameters, args, func(s scanner) error {
+	err = c.query(ctx, each, args, func(s scanner) error {
 		var unreadable *string
 		job, err := c.scanJob(prefixedScanner{s, []any{&unreadable}})
 		if err == nil && unreadable != nil {
@@ -36,5 +36,6 @@ func (c *Client) readJobs(ctx context.Context, function, parameters string, args
 
 // listJobs calls the function list.
 func (c *Client) listJobs(ctx context.Context, filter string, below *int64, most int) (Jobs, error) {
-	return c.readJobs(ctx, "list", "($1::text::jsonb, $2::bigint, $3::integer)", filter, below, most)
+	return c.readJobs(ctx, "select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer)",
+		"select * from pawl.read_jobs(null, $1::text::jsonb, $2::bigint, $3::integer)", filter, below, most)
 }

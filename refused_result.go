@@ -29,7 +29,7 @@ func (f *finisher) refused(batch []attemptResult, leases []string, err error) {
 		}
 	case isRefusal(err) && len(batch) > 1 && batch[0].verb == verbComplete:
 		f.deleteLater(leases)
-		f.completeApart(batch)
+		f.completeIsolated(batch)
 	case isRefusal(err) && len(batch) > 1:
 		f.deleteLater(leases)
 		f.deliver(batch[:len(batch)/2], nil)
@@ -45,14 +45,14 @@ func (f *finisher) refused(batch []attemptResult, leases []string, err error) {
 	}
 }
 
-// completeApart completes the jobs of a batch of which the database refuses some. The refused results become failed
+// completeIsolated completes the jobs of a batch of which the database refuses some. The refused results become failed
 // attempts. In the database this takes one statement; halves that are sent one by one would take dozens.
-func (f *finisher) completeApart(batch []attemptResult) {
+func (f *finisher) completeIsolated(batch []attemptResult) {
 	problems := map[ID]*string{} // The jobs that were not skipped; nil if the job is completed.
 	ambiguous := false
 	err := pg.RetryUntil(f.ctx, func() error {
 		clear(problems)
-		err := f.client.completeApart(f.ctx, batch, f.worker, problems)
+		err := f.client.completeIsolated(f.ctx, batch, f.worker, problems)
 		ambiguous = ambiguous || pg.IsAmbiguous(err)
 		return err
 	})
@@ -80,13 +80,13 @@ func (f *finisher) completeApart(batch []attemptResult) {
 	}
 }
 
-// completeApart calls the function complete_apart. It records the jobs that were completed, and why the database
+// completeIsolated calls the function complete_isolated. It records the jobs that were completed, and why the database
 // refused others.
-func (c *Client) completeApart(
+func (c *Client) completeIsolated(
 	ctx context.Context, batch []attemptResult, worker string, problems map[ID]*string,
 ) error {
 	p, returned, keep := completeParameters(batch, worker)
-	const text = "select * from pawl.complete_apart($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], " +
+	const text = "select * from pawl.complete_isolated($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], " +
 		"$5::text[], $6::text, $7::bigint[])"
 	return c.query(ctx, text, []any{p.ids, p.epochs, p.waited, p.ran, returned, p.worker, keep}, func(s scanner) error {
 		var id int64

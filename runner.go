@@ -130,7 +130,7 @@ func newRunner(ctx context.Context, own, public *Client, mux *Mux, config *Runne
 func (r *runner) run(ctx context.Context) error {
 	defer r.slots.cancelAll()
 	defer r.giveUp()
-	defer r.client.troubles.watch(r.outages.claims, r.outages.results, r.outages.heartbeats)()
+	defer r.client.outages.watch(r.outages.claims, r.outages.results, r.outages.heartbeats)()
 	if err := r.heartbeat.register(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // There is nothing to drain.

@@ -250,9 +250,9 @@ func (f *finisher) decide(a attemptResult, became string, err error) {
 	f.subtract(1)
 }
 
-// settle ends what a job still has although its result is decided, or will never come: its permit, and its place in
+// leaveLease ends what a job still has although its result is decided, or will never come: its permit, and its place in
 // its lease.
-func (f *finisher) settle(job *JobInfo) {
+func (f *finisher) leaveLease(job *JobInfo) {
 	if f.ctx.Err() != nil {
 		return // They end with the worker.
 	}

@@ -111,7 +111,7 @@ func (w *watcher) end(run *running, stack string) {
 			w.client.counters.cancelled(run.job.Queue)
 		}
 		if !h.keepsPermit() {
-			w.finisher.settle(h.job)
+			w.finisher.leaveLease(h.job)
 		}
 		return
 	}
@@ -163,7 +163,7 @@ func (c *handlerCall) endedAt(now time.Duration) time.Duration {
 // replaced. The caller holds s.mu.
 func (s *slots) setStuck(run *running, replaced bool) {
 	h := &stuckHandler{
-		job: run.job.apart(run.lease), cause: ErrTimeout,
+		job: run.job.copyFor(run.lease), cause: ErrTimeout,
 		ended: run.call.ended, began: time.Duration(run.call.began.Load()), replaced: replaced,
 	}
 	if s.public.config.Codec == nil || run.call.decoded.Load() {
@@ -214,7 +214,7 @@ func (s *slots) freeStuck(run *running, err error) {
 		run.call.handler.replaced.Add(-1)
 	}
 	if h.keepsPermit() && !s.left {
-		s.finisher.settle(h.job)
+		s.finisher.leaveLease(h.job)
 	}
 	s.mu.Unlock()
 	run.cancel(nil)

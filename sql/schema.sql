@@ -435,7 +435,7 @@ function complete(ids bigint[], epochs integer[], waited bigint[], ran bigint[],
   returns SETOF bigint
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_bitmapscan=off set jit=off;
 
-function complete_apart(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[])
+function complete_isolated(ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[])
   returns TABLE(id bigint, problem text)
   language plpgsql;
 
@@ -551,10 +551,6 @@ function get(ids bigint[])
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
   language plpgsql stable set plan_cache_mode=force_generic_plan set enable_seqscan=off;
 
-function get_readable(ids bigint[])
-  returns TABLE(unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
-  language plpgsql stable set jit=off;
-
 function grant_roles(make boolean)
   returns void
   language plpgsql;
@@ -587,7 +583,7 @@ function insert_many(jobs jsonb)
   returns TABLE(id bigint, duplicate boolean)
   language plpgsql set plan_cache_mode=force_generic_plan set jit=off;
 
-function is_fault_of_row(state text)
+function is_fault_of_row(state text, violated text)
   returns boolean
   language sql immutable parallel safe;
 
@@ -622,10 +618,6 @@ function limit_quotas(limited text[], queues text[], priorities integer[], chann
 function list(filter jsonb, below bigint, most integer)
   returns TABLE(id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
   language plpgsql stable set enable_seqscan=off set enable_sort=off set jit=off;
-
-function list_readable(filter jsonb, below bigint, most integer)
-  returns TABLE(unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
-  language plpgsql stable set jit=off;
 
 function live_queues()
   returns SETOF text
@@ -690,6 +682,10 @@ function queue_frequencies(relations regclass[])
 function queue_stats(most integer)
   returns TABLE(queue text, reserved bigint, waiting bigint, scheduled bigint, ready bigint, running bigint, dead bigint, archived bigint, estimated boolean, archive_estimated boolean, permits bigint, oldest_ready double precision, lag double precision, newest timestamp with time zone, inserted double precision, completed double precision, failed double precision)
   language plpgsql set plan_cache_mode=force_generic_plan set enable_seqscan=off set enable_mergejoin=off set enable_hashjoin=off set enable_bitmapscan=off set jit=off;
+
+function read_jobs(ids bigint[], filter jsonb, below bigint, most integer)
+  returns TABLE(unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb)
+  language plpgsql stable set jit=off;
 
 function read_marks(queues text[], priorities integer[], channels text[], safes bigint[], needs bigint[], scheduled text[], floors timestamp with time zone[], needs_at bigint[])
   returns TABLE(ord bigint, low_pos bigint, low_at timestamp with time zone, oldest bigint, next bigint)

@@ -240,8 +240,8 @@ create index permit_job_id on pawl.permit (job_id);
 -- archive_chunk holds jobs that completed or were cancelled, until expires_at. Each partition holds one day of
 -- expires_at: the jobs of a day go when its partition is dropped.
 -- A row is a chunk: the small jobs that one statement completed with the same queue and retention. An array has an
--- element for each job, in the order of their ids; it is null if it has one element and that is null. To write
--- arrays costs a tenth of the write-ahead log of a row for each job.
+-- element for each job, in the order of their ids; it is null if it has one element and that is null. With a row for
+-- each job, the write-ahead log of a job's life would be half as long again.
 -- The ids of a chunk have the same id >> 10. So the chunk of an id is one of the few with min_id from
 -- id >> 10 << 10 up to id, however large the archive is and in whatever order jobs finish.
 -- A cancelled job, and a job with large or compressed values, is a chunk of its own.

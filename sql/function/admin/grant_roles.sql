@@ -14,14 +14,14 @@ declare
     insert_many,report_counters}';
   worker   constant text[] := producer || '{
     acquire_permits,apply_retention,bury,bury_unreadable,checkpoint,claim,claim_bounded,claim_readable,complete,
-    complete_apart,discover_lanes,drop_partition,drop_stale_permits,due_cron,end_leases,expire,extend,fail,
+    complete_isolated,discover_lanes,drop_partition,drop_stale_permits,due_cron,end_leases,expire,extend,fail,
     find_finished,find_missing,find_tickets,free_permits,heartbeat,lock_jobs,make_partitions,peek,promote,
     prune_mutexes,read_marks,register_worker,release,remove_claimed,rescue,restore_lost,run_followups,sleep_key,
     take_cron,tick_cron,unclaim,unregister_worker,
     worker_leases,worker_started_at}';
   reader   constant text[] := '{
-    await_key,channel_stats,claimed,count,find_archived,get,get_readable,list,list_readable,live_queues,
-    queue_stats,system_stats,table_stats,verify,violations}';
+    await_key,channel_stats,claimed,count,find_archived,get,list,live_queues,queue_stats,read_jobs,
+    system_stats,table_stats,verify,violations}';
   space    oid;
   named    text; -- The schema,
   everyone text; -- and its roles, as SQL.

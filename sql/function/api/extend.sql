@@ -4,7 +4,8 @@
 -- A job that was claimed with others gets a lease of its own. The id of that lease is computed from the job, so
 -- that the next call finds it.
 create or replace function pawl.extend(id bigint, epoch integer, lease uuid, lasting interval) returns boolean
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   own constant uuid := md5(concat_ws(' ', extend.lease, extend.id, extend.epoch))::uuid;

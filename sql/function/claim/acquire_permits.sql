@@ -14,7 +14,8 @@ declare
   taken boolean;
 begin
   if cardinality(acquire_permits.keys) > 1000 or array_position(acquire_permits.keys, null) is not null
-     or exists (select from unnest(acquire_permits.keys) as k (key) where octet_length(k.key) not between 1 and 255) then
+     or exists (select from unnest(acquire_permits.keys) as k (key)
+                where octet_length(k.key) not between 1 and 255) then
     raise exception 'pawl: acquire permits: want up to 1,000 keys of 1 to 255 bytes' using errcode = '22023';
   end if;
   perform pawl.lock_mutexes('semaphore', array_fill(''::text, array[cardinality(acquire_permits.keys)]),

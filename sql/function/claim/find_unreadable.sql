@@ -30,7 +30,7 @@ begin
         raise exception 'its row has % bytes as text; at most 1000000000 can be sent', bytes using errcode = '54000';
       end if;
     exception when others then
-      if sqlstate !~ '^(22|54|0A|XX)' and sqlstate <> '53200' then
+      if not pawl.is_fault_of_row(sqlstate, '') then
         raise;
       end if;
       if step > 1 then

@@ -27,6 +27,7 @@ declare
   epochs integer[];
   queues text[];
   one    record;
+  violated text; -- the name of a violated constraint
 begin
   workers := 0; leases := 0; jobs := 0; poisoned := 0;
   if not pawl.try_mutex('duty', '', 'rescue') then
@@ -82,7 +83,8 @@ begin
   begin
     select * into jobs, poisoned, queues from pawl.return_lost(ids, epochs);
   exception when others then
-    if sqlstate !~ '^(22|23|54|0A|XX)' and sqlstate <> '53200' then
+    get stacked diagnostics violated = constraint_name;
+    if not pawl.is_fault_of_row(sqlstate, violated) then
       raise;
     end if;
     jobs := 0; poisoned := 0; queues := '{}';
@@ -91,7 +93,8 @@ begin
         select * into one from pawl.return_lost(array[ids[i]], array[epochs[i]]);
         jobs := jobs + one.jobs; poisoned := poisoned + one.poisoned; queues := queues || one.queues;
       exception when others then
-        if sqlstate !~ '^(22|23|54|0A|XX)' and sqlstate <> '53200' then
+        get stacked diagnostics violated = constraint_name;
+        if not pawl.is_fault_of_row(sqlstate, violated) then
           raise;
         end if;
         perform pawl.bury(ids[i], epochs[i], format('rescue: %s (SQLSTATE %s)', sqlerrm, sqlstate));

@@ -8,10 +8,11 @@ create or replace function pawl.isolate_followup(id bigint) returns text
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  result text := 'done';
-  part   text;
-  wrong  text;
-  state  text;
+  result   text := 'done';
+  part     text;
+  wrong    text;
+  state    text;
+  violated text; -- the name of a violated constraint
 begin
   foreach part in array '{channel,dependents,batch}'::text[] loop
     begin
@@ -24,9 +25,10 @@ begin
         where l.id = isolate_followup.id;
       end if;
     exception when others then
+      get stacked diagnostics violated = constraint_name;
       if sqlstate = '55P03' then
         result := 'left';
-      elsif pawl.is_fault_of_row(sqlstate) then
+      elsif pawl.is_fault_of_row(sqlstate, violated) then
         state := sqlstate;
         wrong := concat_ws('; ', wrong, format('%s: %s (SQLSTATE %s)', part, left(sqlerrm, 500), sqlstate));
       else

@@ -24,7 +24,8 @@ declare
   low     integer;
   high    integer;
   part    record;
-  state   text;
+  state    text;
+  violated text; -- the name of a violated constraint
 begin
   more := false; settled := 0; "left" := 0;
   ends := array(select l.id from pawl.followup l where l.id > 0 order by l.id limit most for update skip locked);
@@ -40,7 +41,8 @@ begin
       more := more or part.more;
     exception when others then
       state := sqlstate;
-      if not pawl.is_fault_of_row(state) and state <> '55P03' then
+      get stacked diagnostics violated = constraint_name;
+      if not pawl.is_fault_of_row(state, violated) and state <> '55P03' then
         raise;
       elsif cardinality(late) >= 5 then
         skipped := skipped || ends[low:high];

@@ -1,5 +1,5 @@
--- validate_callbacks returns what is wrong with the callback jobs of a batch; null if nothing is. They are inserted when
--- the batch ends, by maintenance, and an error would be nobody's then.
+-- validate_callbacks returns what is wrong with the callback jobs of a batch; null if nothing is. Maintenance inserts
+-- them when the batch ends, and then no caller is there to be told of an error.
 --   batch   the batch's id
 --   jobs    a JSON array as insert_constrained takes it, or null
 -- Moves nothing.

@@ -1,7 +1,8 @@
 -- validate_constrained returns what is wrong with a job in the form that insert_constrained takes; null if nothing is.
--- It checks the form itself, and times, for which the Go client has wider limits than SQL. What the other fields mean is
--- checked by validate_spec, as for a job that SQL inserts.
-create or replace function pawl.validate_constrained(spec jsonb) returns text language plpgsql stable parallel safe as $$
+-- It checks the form itself, and times, for which the Go client has wider limits than SQL. What the other fields mean
+-- is checked by validate_spec, as for a job that SQL inserts.
+create or replace function pawl.validate_constrained(spec jsonb) returns text
+language plpgsql stable parallel safe as $$
 #variable_conflict use_column
 declare
   opts jsonb := coalesce(nullif(spec -> 'opts', 'null'), '{}');

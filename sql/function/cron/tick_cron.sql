@@ -6,7 +6,8 @@ create or replace function pawl.tick_cron(name text, last_at timestamptz, next_a
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
-  if (tick_cron.next_at between '1970-01-01 00:00:00+00' and '9999-12-31 23:59:59+00') is not true or tick_cron.last_at > clock_timestamp()
+  if (tick_cron.next_at between '1970-01-01 00:00:00+00' and '9999-12-31 23:59:59+00') is not true
+     or tick_cron.last_at > clock_timestamp()
      or tick_cron.last_at < '1970-01-01 00:00:00+00' then
     raise exception 'pawl: tick cron %: the last tick % or the next tick % is out of range', left(tick_cron.name, 64),
       coalesce(tick_cron.last_at::text, 'null'), coalesce(tick_cron.next_at::text, 'null') using errcode = '22023';

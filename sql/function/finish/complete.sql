@@ -48,8 +48,8 @@ begin
     select min(g.id), max(g.id), count(*), max(g.now), max(g.now) + g.retain, 'completed', g.queue, complete.worker,
            array_agg(g.id), array_agg(g.epoch), array_agg(g.created_at), nullif(array_agg(g.run_at), '{null}'),
            nullif(array_agg(g.waited), '{null}'), nullif(array_agg(g.ran), '{null}'), array_agg(g.priority),
-           array_agg(least(g.attempt + 1, 32767)::smallint), nullif(array_agg(g.max_attempts), '{null}'), array_agg(g.channel),
-           array_agg(g.kind), nullif(array_agg(g.args), '{null}'), nullif(array_agg(g.data), '{null}'),
+           array_agg(least(g.attempt + 1, 32767)::smallint), nullif(array_agg(g.max_attempts), '{null}'),
+           array_agg(g.channel), array_agg(g.kind), nullif(array_agg(g.args), '{null}'), nullif(array_agg(g.data), '{null}'),
            nullif(array_agg(g.fingerprint), '{null}'), nullif(array_agg(g.unique_key), '{null}'),
            nullif(array_agg(g.opts), '{null}'), nullif(array_agg(g.errors), '{null}'),
            nullif(array_agg(g.checkpoint), '{null}'), nullif(array_agg(g.result), '{null}')

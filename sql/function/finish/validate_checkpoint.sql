@@ -1,5 +1,5 @@
--- validate_checkpoint returns what is wrong with the changes that checkpoint is to store; null if nothing is. Claims and
--- readers read what it stores.
+-- validate_checkpoint returns what is wrong with the changes that checkpoint is to store; null if nothing is. Claims
+-- and readers read what it stores.
 create or replace function pawl.validate_checkpoint(changes jsonb) returns text
 language sql immutable parallel safe as $$
   select case

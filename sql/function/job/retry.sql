@@ -2,7 +2,8 @@
 -- up. A scheduled job becomes ready. Ready and running jobs stay as they are, and so does a finished job if another
 -- job has its unique key.
 -- Returns the ids of the jobs that were changed.
--- Moves: a row from dead or archive_chunk to job, or a ticket out of scheduled; a new ticket in ready, the epoch one up.
+-- Moves: a row from dead or archive_chunk to job, or a ticket out of scheduled; a new ticket in ready, the epoch one
+-- up.
 -- In an ordered channel the place of the job depends on what waits for it:
 -- the dead first job of a halted channel gets its old place, and the channel continues;
 -- a job with dependants gets the place behind the job that may run now, because at the end it could wait for its

@@ -1,5 +1,5 @@
--- validate_changes returns what is wrong with the changes that update takes; null if nothing is. The values are checked as
--- those of a new job: see validate_spec.
+-- validate_changes returns what is wrong with the changes that update takes; null if nothing is. The values are
+-- checked as those of a new job: see validate_spec.
 create or replace function pawl.validate_changes(changes jsonb) returns text language plpgsql stable parallel safe as $$
 begin
   if jsonb_typeof(changes) is distinct from 'object' then

@@ -6,7 +6,7 @@ begin
   perform pawl.sent_size(args, data, opts, errors, checkpoint), pawl.sent_size(result, null, null, null, null);
   return null;
 exception when others then
-  if sqlstate !~ '^(22|54|0A|XX)' and sqlstate <> '53200' then
+  if not pawl.is_fault_of_row(sqlstate, '') then
     raise;
   end if;
   return format('%s (SQLSTATE %s)', sqlerrm, sqlstate);

@@ -249,8 +249,8 @@ create index permit_job_id on "pawl".permit (job_id);
 -- archive_chunk holds jobs that completed or were cancelled, until expires_at. Each partition holds one day of
 -- expires_at: the jobs of a day go when its partition is dropped.
 -- A row is a chunk: the small jobs that one statement completed with the same queue and retention. An array has an
--- element for each job, in the order of their ids; it is null if it has one element and that is null. To write
--- arrays costs a tenth of the write-ahead log of a row for each job.
+-- element for each job, in the order of their ids; it is null if it has one element and that is null. With a row for
+-- each job, the write-ahead log of a job's life would be half as long again.
 -- The ids of a chunk have the same id >> 10. So the chunk of an id is one of the few with min_id from
 -- id >> 10 << 10 up to id, however large the archive is and in whatever order jobs finish.
 -- A cancelled job, and a job with large or compressed values, is a chunk of its own.
@@ -642,14 +642,14 @@ declare
     insert_many,report_counters}';
   worker   constant text[] := producer || '{
     acquire_permits,apply_retention,bury,bury_unreadable,checkpoint,claim,claim_bounded,claim_readable,complete,
-    complete_apart,discover_lanes,drop_partition,drop_stale_permits,due_cron,end_leases,expire,extend,fail,
+    complete_isolated,discover_lanes,drop_partition,drop_stale_permits,due_cron,end_leases,expire,extend,fail,
     find_finished,find_missing,find_tickets,free_permits,heartbeat,lock_jobs,make_partitions,peek,promote,
     prune_mutexes,read_marks,register_worker,release,remove_claimed,rescue,restore_lost,run_followups,sleep_key,
     take_cron,tick_cron,unclaim,unregister_worker,
     worker_leases,worker_started_at}';
   reader   constant text[] := '{
-    await_key,channel_stats,claimed,count,find_archived,get,get_readable,list,list_readable,live_queues,
-    queue_stats,system_stats,table_stats,verify,violations}';
+    await_key,channel_stats,claimed,count,find_archived,get,list,live_queues,queue_stats,read_jobs,
+    system_stats,table_stats,verify,violations}';
   space    oid;
   named    text; -- The schema,
   everyone text; -- and its roles, as SQL.
@@ -1221,7 +1221,8 @@ end $$;
 -- A job that was claimed with others gets a lease of its own. The id of that lease is computed from the job, so
 -- that the next call finds it.
 create or replace function "pawl".extend(id bigint, epoch integer, lease uuid, lasting interval) returns boolean
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 #variable_conflict use_column
 declare
   own constant uuid := md5(concat_ws(' ', extend.lease, extend.id, extend.epoch))::uuid;
@@ -1489,7 +1490,8 @@ declare
   taken boolean;
 begin
   if cardinality(acquire_permits.keys) > 1000 or array_position(acquire_permits.keys, null) is not null
-     or exists (select from unnest(acquire_permits.keys) as k (key) where octet_length(k.key) not between 1 and 255) then
+     or exists (select from unnest(acquire_permits.keys) as k (key)
+                where octet_length(k.key) not between 1 and 255) then
     raise exception 'pawl: acquire permits: want up to 1,000 keys of 1 to 255 bytes' using errcode = '22023';
   end if;
   perform "pawl".lock_mutexes('semaphore', array_fill(''::text, array[cardinality(acquire_permits.keys)]),
@@ -2154,7 +2156,7 @@ begin
         raise exception 'its row has % bytes as text; at most 1000000000 can be sent', bytes using errcode = '54000';
       end if;
     exception when others then
-      if sqlstate !~ '^(22|54|0A|XX)' and sqlstate <> '53200' then
+      if not "pawl".is_fault_of_row(sqlstate, '') then
         raise;
       end if;
       if step > 1 then
@@ -2538,6 +2540,7 @@ declare
   epochs integer[];
   queues text[];
   one    record;
+  violated text; -- the name of a violated constraint
 begin
   workers := 0; leases := 0; jobs := 0; poisoned := 0;
   if not "pawl".try_mutex('duty', '', 'rescue') then
@@ -2593,7 +2596,8 @@ begin
   begin
     select * into jobs, poisoned, queues from "pawl".return_lost(ids, epochs);
   exception when others then
-    if sqlstate !~ '^(22|23|54|0A|XX)' and sqlstate <> '53200' then
+    get stacked diagnostics violated = constraint_name;
+    if not "pawl".is_fault_of_row(sqlstate, violated) then
       raise;
     end if;
     jobs := 0; poisoned := 0; queues := '{}';
@@ -2602,7 +2606,8 @@ begin
         select * into one from "pawl".return_lost(array[ids[i]], array[epochs[i]]);
         jobs := jobs + one.jobs; poisoned := poisoned + one.poisoned; queues := queues || one.queues;
       exception when others then
-        if sqlstate !~ '^(22|23|54|0A|XX)' and sqlstate <> '53200' then
+        get stacked diagnostics violated = constraint_name;
+        if not "pawl".is_fault_of_row(sqlstate, violated) then
           raise;
         end if;
         perform "pawl".bury(ids[i], epochs[i], format('rescue: %s (SQLSTATE %s)', sqlerrm, sqlstate));
@@ -2936,13 +2941,6 @@ language sql immutable parallel safe as $$
                             'batch', case when opts ->> 'batch' ~ '^[0-9]{1,18}$' then opts -> 'batch' end)
 $$;
 
--- is_fault_of_row returns whether an error with this SQLSTATE says that a row cannot be done, whatever the state of
--- the server: a value is wrong, too large or in conflict. Other errors, such as a full disk or a missing privilege,
--- would meet every row. 23514 is one of these: the archive lacks a partition.
-create or replace function "pawl".is_fault_of_row(state text) returns boolean language sql immutable parallel safe as $$
-  select left(state, 2) = any ('{21,22,23,2F,38,39,44,54,P0,PW,XX}') and state <> '23514' or state = '53200'
-$$;
-
 -- is_plain_spec returns whether a job in the form that insert_constrained takes is certainly valid: it has only common
 -- fields, of their types and in range. Of other jobs validate_constrained says what is wrong, if anything is. It takes
 -- twenty times as long.
@@ -2978,10 +2976,11 @@ create or replace function "pawl".isolate_followup(id bigint) returns text
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  result text := 'done';
-  part   text;
-  wrong  text;
-  state  text;
+  result   text := 'done';
+  part     text;
+  wrong    text;
+  state    text;
+  violated text; -- the name of a violated constraint
 begin
   foreach part in array '{channel,dependents,batch}'::text[] loop
     begin
@@ -2994,9 +2993,10 @@ begin
         where l.id = isolate_followup.id;
       end if;
     exception when others then
+      get stacked diagnostics violated = constraint_name;
       if sqlstate = '55P03' then
         result := 'left';
-      elsif "pawl".is_fault_of_row(sqlstate) then
+      elsif "pawl".is_fault_of_row(sqlstate, violated) then
         state := sqlstate;
         wrong := concat_ws('; ', wrong, format('%s: %s (SQLSTATE %s)', part, left(sqlerrm, 500), sqlstate));
       else
@@ -3143,7 +3143,8 @@ declare
   low     integer;
   high    integer;
   part    record;
-  state   text;
+  state    text;
+  violated text; -- the name of a violated constraint
 begin
   more := false; settled := 0; "left" := 0;
   ends := array(select l.id from "pawl".followup l where l.id > 0 order by l.id limit most for update skip locked);
@@ -3159,7 +3160,8 @@ begin
       more := more or part.more;
     exception when others then
       state := sqlstate;
-      if not "pawl".is_fault_of_row(state) and state <> '55P03' then
+      get stacked diagnostics violated = constraint_name;
+      if not "pawl".is_fault_of_row(state, violated) and state <> '55P03' then
         raise;
       elsif cardinality(late) >= 5 then
         skipped := skipped || ends[low:high];
@@ -3412,8 +3414,8 @@ begin
   return not found;
 end $$;
 
--- validate_callbacks returns what is wrong with the callback jobs of a batch; null if nothing is. They are inserted when
--- the batch ends, by maintenance, and an error would be nobody's then.
+-- validate_callbacks returns what is wrong with the callback jobs of a batch; null if nothing is. Maintenance inserts
+-- them when the batch ends, and then no caller is there to be told of an error.
 --   batch   the batch's id
 --   jobs    a JSON array as insert_constrained takes it, or null
 -- Moves nothing.
@@ -3442,9 +3444,10 @@ begin
 end $$;
 
 -- validate_constrained returns what is wrong with a job in the form that insert_constrained takes; null if nothing is.
--- It checks the form itself, and times, for which the Go client has wider limits than SQL. What the other fields mean is
--- checked by validate_spec, as for a job that SQL inserts.
-create or replace function "pawl".validate_constrained(spec jsonb) returns text language plpgsql stable parallel safe as $$
+-- It checks the form itself, and times, for which the Go client has wider limits than SQL. What the other fields mean
+-- is checked by validate_spec, as for a job that SQL inserts.
+create or replace function "pawl".validate_constrained(spec jsonb) returns text
+language plpgsql stable parallel safe as $$
 #variable_conflict use_column
 declare
   opts jsonb := coalesce(nullif(spec -> 'opts', 'null'), '{}');
@@ -3627,7 +3630,8 @@ create or replace function "pawl".tick_cron(name text, last_at timestamptz, next
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
-  if (tick_cron.next_at between '1970-01-01 00:00:00+00' and '9999-12-31 23:59:59+00') is not true or tick_cron.last_at > clock_timestamp()
+  if (tick_cron.next_at between '1970-01-01 00:00:00+00' and '9999-12-31 23:59:59+00') is not true
+     or tick_cron.last_at > clock_timestamp()
      or tick_cron.last_at < '1970-01-01 00:00:00+00' then
     raise exception 'pawl: tick cron %: the last tick % or the next tick % is out of range', left(tick_cron.name, 64),
       coalesce(tick_cron.last_at::text, 'null'), coalesce(tick_cron.next_at::text, 'null') using errcode = '22023';
@@ -3792,8 +3796,8 @@ begin
     select min(g.id), max(g.id), count(*), max(g.now), max(g.now) + g.retain, 'completed', g.queue, complete.worker,
            array_agg(g.id), array_agg(g.epoch), array_agg(g.created_at), nullif(array_agg(g.run_at), '{null}'),
            nullif(array_agg(g.waited), '{null}'), nullif(array_agg(g.ran), '{null}'), array_agg(g.priority),
-           array_agg(least(g.attempt + 1, 32767)::smallint), nullif(array_agg(g.max_attempts), '{null}'), array_agg(g.channel),
-           array_agg(g.kind), nullif(array_agg(g.args), '{null}'), nullif(array_agg(g.data), '{null}'),
+           array_agg(least(g.attempt + 1, 32767)::smallint), nullif(array_agg(g.max_attempts), '{null}'),
+           array_agg(g.channel), array_agg(g.kind), nullif(array_agg(g.args), '{null}'), nullif(array_agg(g.data), '{null}'),
            nullif(array_agg(g.fingerprint), '{null}'), nullif(array_agg(g.unique_key), '{null}'),
            nullif(array_agg(g.opts), '{null}'), nullif(array_agg(g.errors), '{null}'),
            nullif(array_agg(g.checkpoint), '{null}'), nullif(array_agg(g.result), '{null}')
@@ -3835,7 +3839,7 @@ begin
   return query select unnest(done);
 end $$;
 
--- complete_apart finishes jobs whose handlers succeeded, of which the database has refused one. Only what it refuses
+-- complete_isolated finishes jobs whose handlers succeeded, of which the database has refused one. Only what it refuses
 -- stays.
 --   parameters as complete
 -- Moves: what complete moves. It completes all jobs in a subtransaction. If that fails, it completes each half, down to
@@ -3844,7 +3848,7 @@ end $$;
 -- It fails if the database is at fault and not a job: a partition is missing, or there is no memory for a small result.
 -- Index: those of complete.
 -- Survives: what complete survives.
-create or replace function "pawl".complete_apart(
+create or replace function "pawl".complete_isolated(
   ids bigint[], epochs integer[], waited bigint[], ran bigint[], results text[], worker text, keep bigint[]
 ) returns table (id bigint, problem text)
 language plpgsql as $$
@@ -3852,15 +3856,15 @@ language plpgsql as $$
 declare
   n constant integer := coalesce(cardinality(ids), 0);
   h constant integer := n / 2;
-  constraint_violated text;
+  violated text; -- the name of the violated constraint
 begin
   begin
-    return query select c.id, null::text from "pawl".complete(ids, epochs, waited, ran, results, worker, keep, '{}') c (id);
+    return query
+    select c.id, null::text from "pawl".complete(ids, epochs, waited, ran, results, worker, keep, '{}') c (id);
     return;
   exception when others then
-    get stacked diagnostics constraint_violated = constraint_name;
-    if sqlstate !~ '^(22|23|54|0A|XX)' and sqlstate <> '53200'
-       or sqlstate = '23514' and constraint_violated = '' -- The archive has no partition.
+    get stacked diagnostics violated = constraint_name;
+    if not "pawl".is_fault_of_row(sqlstate, violated)
        or sqlstate = '53200' and n = 1 and coalesce(octet_length(results[1]), 0) < 1000000 then
       raise;
     end if;
@@ -3869,9 +3873,9 @@ begin
       return;
     end if;
   end;
-  return query select * from "pawl".complete_apart(
+  return query select * from "pawl".complete_isolated(
     ids[1 : h], epochs[1 : h], waited[1 : h], ran[1 : h], results[1 : h], worker, keep);
-  return query select * from "pawl".complete_apart(
+  return query select * from "pawl".complete_isolated(
     ids[h + 1 : n], epochs[h + 1 : n], waited[h + 1 : n], ran[h + 1 : n], results[h + 1 : n], worker, keep);
 end $$;
 
@@ -4122,9 +4126,9 @@ begin
   return query select u.id, u.became from unnest(done, states) as u (id, became);
 end $$;
 
--- find_finished returns the ids of the (id, epoch) pairs that were finished at this epoch, and the states that they got:
--- they are in archive or dead. A caller uses it when a reply was lost: the second call reports the job as lost, although
--- the first call finished it. It also says whether a job was cancelled while its handler ran.
+-- find_finished returns the ids of the (id, epoch) pairs that were finished at this epoch, and the states that they
+-- got: they are in archive or dead. A caller uses it when a reply was lost: the second call reports the job as lost,
+-- although the first call finished it. It also says whether a job was cancelled while its handler ran.
 -- Moves nothing. Index: archive_chunk_min_id, dead's primary key.
 create or replace function "pawl".find_finished(ids bigint[], epochs integer[]) returns table (id bigint, state text)
 language plpgsql stable
@@ -4175,8 +4179,8 @@ begin
        lateral (select j.id from "pawl".job j where j.id = u.id and j.epoch = u.epoch for update) j;
 end $$;
 
--- validate_checkpoint returns what is wrong with the changes that checkpoint is to store; null if nothing is. Claims and
--- readers read what it stores.
+-- validate_checkpoint returns what is wrong with the changes that checkpoint is to store; null if nothing is. Claims
+-- and readers read what it stores.
 create or replace function "pawl".validate_checkpoint(changes jsonb) returns text
 language sql immutable parallel safe as $$
   select case
@@ -4832,40 +4836,16 @@ begin
   where a.expires_at > clock_timestamp();
 end $$;
 
--- get_readable is get for callers that cannot read its result, because the database fails to compute or send a row.
---   ids   as get
--- Moves nothing. Returns the columns of get, and before them why a row is unreadable, or null. Of an unreadable row it
--- leaves out the columns that cannot be read. It reads each row in a subtransaction.
--- Index: those of get.
-create or replace function "pawl".get_readable(ids bigint[]) returns table (
-  unreadable text,
-  id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint,
-  attempt smallint, max_attempts smallint, created_at timestamptz, run_at timestamptz, finished_at timestamptz,
-  waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text,
-  checkpoint jsonb, result jsonb
-) language plpgsql stable set jit = off as $$
-#variable_conflict use_column
-declare
-  it record;
-begin
-  for it in select * from "pawl".get(get_readable.ids) loop
-    unreadable := "pawl".why_unreadable(it.args, it.data, it.opts, it.errors, it.checkpoint, it.result);
-    if unreadable is not null then
-      it.args := "pawl".readable_or_null(it.args);
-      it.opts := "pawl".readable_or_null(it.opts);
-      it.errors := "pawl".readable_or_null(it.errors);
-      it.checkpoint := "pawl".readable_or_null(it.checkpoint);
-      it.result := "pawl".readable_or_null(it.result);
-      if "pawl".why_unreadable(null, it.data, null, null, null, null) is not null then
-        it.data := null;
-      end if;
-    end if;
-    return query
-    select unreadable, it.id, it.state, it.reason, it.queue, it.channel, it.kind, it.args, it.data, it.priority,
-           it.attempt, it.max_attempts, it.created_at, it.run_at, it.finished_at, it.waited_ms, it.ran_ms, it.worker,
-           it.fingerprint, it.opts, it.errors, it.unique_key, it.checkpoint, it.result;
-  end loop;
-end $$;
+-- is_fault_of_row returns whether an error says that a row cannot be done, whatever the state of the server: a value is
+-- wrong, too large, broken or in conflict. Other errors, such as a full disk or a missing privilege, would meet every
+-- row.
+--   state      the error's SQLSTATE
+--   violated   the name of the violated constraint. 23514 without a name says that the archive lacks a partition
+create or replace function "pawl".is_fault_of_row(state text, violated text) returns boolean
+language sql immutable parallel safe as $$
+  select state = '53200'
+      or left(state, 2) = any ('{0A,21,22,23,2F,38,39,44,54,P0,PW,XX}') and (state <> '23514' or violated <> '')
+$$;
 
 -- list returns jobs that match a filter, live, dead or archived, newest first by id.
 --   filter   see the function filter; and {above}: only ids above it
@@ -4935,11 +4915,26 @@ begin
   end loop;
 end $$;
 
--- list_readable is list for callers that cannot read its result, because the database fails to compute or send a row.
---   filter, below, most   as list
--- Moves nothing. Returns the columns of list, and before them why a row is unreadable, or null: see get_readable.
--- Index: those of list.
-create or replace function "pawl".list_readable(filter jsonb, below bigint, most integer) returns table (
+-- live_state returns an SQL expression for the state of a row t of job, for statements that are put together as text.
+create or replace function "pawl".live_state() returns text language sql immutable parallel safe as $$
+  select $state$
+    case when (select true from "pawl".scheduled s
+               where s.queue = t.queue and s.run_at = t.run_at and s.job_id = t.id) then 'scheduled'
+         when (select true from "pawl".ready r
+               where r.queue = t.queue and r.priority = any (array[t.priority, -32768, -32769])
+                 and r.channel = t.channel and r.pos = coalesce(t.pos, t.id) limit 1) then 'ready'
+         else coalesce((select case when p.expires_at is null then 'waiting' else 'reserved' end
+                        from "pawl".blocked p where p.job_id = t.id), 'running') end$state$
+$$;
+
+-- read_jobs is get or list for callers that cannot read the result of these, because the database fails to compute or
+-- send a row.
+--   ids                   read what get(ids) returns; null: nothing of it
+--   filter, below, most   read what list(filter, below, most) returns; a null filter: nothing of it
+-- Moves nothing. Returns their columns, and before them why a row is unreadable, or null. Of an unreadable row it
+-- leaves out the columns that cannot be read. It reads each row in a subtransaction.
+-- Index: those of get and list.
+create or replace function "pawl".read_jobs(ids bigint[], filter jsonb, below bigint, most integer) returns table (
   unreadable text,
   id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint,
   attempt smallint, max_attempts smallint, created_at timestamptz, run_at timestamptz, finished_at timestamptz,
@@ -4950,7 +4945,11 @@ create or replace function "pawl".list_readable(filter jsonb, below bigint, most
 declare
   it record;
 begin
-  for it in select * from "pawl".list(list_readable.filter, list_readable.below, list_readable.most) loop
+  for it in
+    select * from "pawl".get(read_jobs.ids) where read_jobs.ids is not null
+    union all
+    select * from "pawl".list(read_jobs.filter, read_jobs.below, read_jobs.most) where read_jobs.filter is not null
+  loop
     unreadable := "pawl".why_unreadable(it.args, it.data, it.opts, it.errors, it.checkpoint, it.result);
     if unreadable is not null then
       it.args := "pawl".readable_or_null(it.args);
@@ -4968,18 +4967,6 @@ begin
            it.fingerprint, it.opts, it.errors, it.unique_key, it.checkpoint, it.result;
   end loop;
 end $$;
-
--- live_state returns an SQL expression for the state of a row t of job, for statements that are put together as text.
-create or replace function "pawl".live_state() returns text language sql immutable parallel safe as $$
-  select $state$
-    case when (select true from "pawl".scheduled s
-               where s.queue = t.queue and s.run_at = t.run_at and s.job_id = t.id) then 'scheduled'
-         when (select true from "pawl".ready r
-               where r.queue = t.queue and r.priority = any (array[t.priority, -32768, -32769])
-                 and r.channel = t.channel and r.pos = coalesce(t.pos, t.id) limit 1) then 'ready'
-         else coalesce((select case when p.expires_at is null then 'waiting' else 'reserved' end
-                        from "pawl".blocked p where p.job_id = t.id), 'running') end$state$
-$$;
 
 -- readable_or_null returns a value, or null if the server cannot send it, or if it has more than 100 MB as text.
 create or replace function "pawl".readable_or_null(value jsonb) returns jsonb language plpgsql stable as $$
@@ -5105,7 +5092,8 @@ end $$;
 -- up. A scheduled job becomes ready. Ready and running jobs stay as they are, and so does a finished job if another
 -- job has its unique key.
 -- Returns the ids of the jobs that were changed.
--- Moves: a row from dead or archive_chunk to job, or a ticket out of scheduled; a new ticket in ready, the epoch one up.
+-- Moves: a row from dead or archive_chunk to job, or a ticket out of scheduled; a new ticket in ready, the epoch one
+-- up.
 -- In an ordered channel the place of the job depends on what waits for it:
 -- the dead first job of a halted channel gets its old place, and the channel continues;
 -- a job with dependants gets the place behind the job that may run now, because at the end it could wait for its
@@ -5383,8 +5371,8 @@ begin
   perform "pawl".wake(queues);
 end $$;
 
--- validate_changes returns what is wrong with the changes that update takes; null if nothing is. The values are checked as
--- those of a new job: see validate_spec.
+-- validate_changes returns what is wrong with the changes that update takes; null if nothing is. The values are
+-- checked as those of a new job: see validate_spec.
 create or replace function "pawl".validate_changes(changes jsonb) returns text language plpgsql stable parallel safe as $$
 begin
   if jsonb_typeof(changes) is distinct from 'object' then
@@ -5404,7 +5392,7 @@ begin
   perform "pawl".sent_size(args, data, opts, errors, checkpoint), "pawl".sent_size(result, null, null, null, null);
   return null;
 exception when others then
-  if sqlstate !~ '^(22|54|0A|XX)' and sqlstate <> '53200' then
+  if not "pawl".is_fault_of_row(sqlstate, '') then
     raise;
   end if;
   return format('%s (SQLSTATE %s)', sqlerrm, sqlstate);

@@ -153,7 +153,7 @@ select * from pawl.claim_readable($1::uuid, $2::bigint, $3::interval, $4::intege
 -- takes uuid, bigint, interval, integer, text[], integer[], text[], bigint[], bigint[], integer[]
 -- gives queue text, lane integer, channel text, pos bigint, id bigint, found boolean, epoch integer, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, crashes smallint, constrained boolean, permit boolean, created_at timestamp with time zone, run_at timestamp with time zone, fingerprint text, unique_key text, opts jsonb, errors jsonb, checkpoint jsonb, now timestamp with time zone
 
-select * from pawl.complete_apart($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text, $7::bigint[]);
+select * from pawl.complete_isolated($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text, $7::bigint[]);
 -- takes bigint[], integer[], bigint[], bigint[], text[], text, bigint[]
 -- gives id bigint, problem text
 
@@ -177,10 +177,6 @@ select * from pawl.get($1::bigint[]);
 -- takes bigint[]
 -- gives id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
 
-select * from pawl.get_readable($1::bigint[]);
--- takes bigint[]
--- gives unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
-
 select * from pawl.insert_constrained($1::text::jsonb, $2::text[]::jsonb[], $3::bytea[]);
 -- takes text, text[], bytea[]
 -- gives id bigint, duplicate boolean
@@ -189,10 +185,6 @@ select * from pawl.list($1::text::jsonb, $2::bigint, $3::integer);
 -- takes text, bigint, integer
 -- gives id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
 
-select * from pawl.list_readable($1::text::jsonb, $2::bigint, $3::integer);
--- takes text, bigint, integer
--- gives unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
-
 select * from pawl.peek($1::text[]);
 -- takes text[]
 -- gives ready boolean, wait double precision
@@ -200,6 +192,14 @@ select * from pawl.peek($1::text[]);
 select * from pawl.promote($1::text[], $2::timestamptz[], $3::integer);
 -- takes text[], timestamp with time zone[], integer
 -- gives queue text, moved bigint, due boolean, wait double precision, moment timestamp with time zone
+
+select * from pawl.read_jobs($1::bigint[], null, null, null);
+-- takes bigint[]
+-- gives unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
+
+select * from pawl.read_jobs(null, $1::text::jsonb, $2::bigint, $3::integer);
+-- takes text, bigint, integer
+-- gives unreadable text, id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint, attempt smallint, max_attempts smallint, created_at timestamp with time zone, run_at timestamp with time zone, finished_at timestamp with time zone, waited_ms bigint, ran_ms bigint, worker text, fingerprint text, opts jsonb, errors jsonb, unique_key text, checkpoint jsonb, result jsonb
 
 select * from pawl.rescue($1::integer, $2::boolean, $3::boolean);
 -- takes integer, boolean, boolean

@@ -1,8 +1,11 @@
--- list_readable is list for callers that cannot read its result, because the database fails to compute or send a row.
---   filter, below, most   as list
--- Moves nothing. Returns the columns of list, and before them why a row is unreadable, or null: see get_readable.
--- Index: those of list.
-create or replace function pawl.list_readable(filter jsonb, below bigint, most integer) returns table (
+-- read_jobs is get or list for callers that cannot read the result of these, because the database fails to compute or
+-- send a row.
+--   ids                   read what get(ids) returns; null: nothing of it
+--   filter, below, most   read what list(filter, below, most) returns; a null filter: nothing of it
+-- Moves nothing. Returns their columns, and before them why a row is unreadable, or null. Of an unreadable row it
+-- leaves out the columns that cannot be read. It reads each row in a subtransaction.
+-- Index: those of get and list.
+create or replace function pawl.read_jobs(ids bigint[], filter jsonb, below bigint, most integer) returns table (
   unreadable text,
   id bigint, state text, reason text, queue text, channel text, kind text, args jsonb, data bytea, priority smallint,
   attempt smallint, max_attempts smallint, created_at timestamptz, run_at timestamptz, finished_at timestamptz,
@@ -13,7 +16,11 @@ create or replace function pawl.list_readable(filter jsonb, below bigint, most i
 declare
   it record;
 begin
-  for it in select * from pawl.list(list_readable.filter, list_readable.below, list_readable.most) loop
+  for it in
+    select * from pawl.get(read_jobs.ids) where read_jobs.ids is not null
+    union all
+    select * from pawl.list(read_jobs.filter, read_jobs.below, read_jobs.most) where read_jobs.filter is not null
+  loop
     unreadable := pawl.why_unreadable(it.args, it.data, it.opts, it.errors, it.checkpoint, it.result);
     if unreadable is not null then
       it.args := pawl.readable_or_null(it.args);

@@ -10,30 +10,30 @@ import (
 	"github.com/pawlhq/pawl/internal/outage"
 )
 
-// troubles are the outages that the runners and the maintenance of a client's process know of. Ready reports them, and
+// outages are the outages that the runners and the maintenance of a client's process know of. Ready reports them, and
 // heartbeats report those of their runner.
-type troubles struct {
+type outages struct {
 	mu   sync.Mutex
 	list []*outage.Outage
 }
 
-// lastingTrouble is how long something fails before it counts as the state of a worker: a single error passes.
-const lastingTrouble = 5 * time.Second
+// lastingOutage is how long something fails before it counts as the state of a worker: a single error passes.
+const lastingOutage = 5 * time.Second
 
 // watch adds outages until end is called.
-func (t *troubles) watch(outages ...*outage.Outage) (end func()) {
+func (t *outages) watch(added ...*outage.Outage) (end func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.list = append(t.list, outages...)
+	t.list = append(t.list, added...)
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.list = slices.DeleteFunc(t.list, func(o *outage.Outage) bool { return slices.Contains(outages, o) })
+		t.list = slices.DeleteFunc(t.list, func(o *outage.Outage) bool { return slices.Contains(added, o) })
 	}
 }
 
 // state describes what fails now, or returns "".
-func (t *troubles) state() string {
+func (t *outages) state() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return stateOf(t.list...)
@@ -43,7 +43,7 @@ func (t *troubles) state() string {
 func stateOf(outages ...*outage.Outage) string {
 	var texts []string
 	for _, o := range outages {
-		if text := o.State(lastingTrouble); text != "" {
+		if text := o.State(lastingOutage); text != "" {
 			texts = append(texts, text)
 		}
 	}
